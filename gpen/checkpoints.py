@@ -1,0 +1,252 @@
+"""Reading and writing networks: the published GPEN layout (.pth), the project's own (.safetensors), models by name.
+
+Both layouts hold the same tensors under other names; `published_names` is the dictionary between them. Every setting is read
+off the shapes, so that a file needs nothing beside it. Nothing but tensors is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .errors import GPENError
+from .network import GPEN, Discriminator, GPENConfig, sides
+
+PACKAGED = Path(__file__).resolve().parent / "assets"  # where `pip install` puts assets/
+ASSETS = PACKAGED if PACKAGED.is_dir() else PACKAGED.parent.parent / "assets"
+DEFAULT_MODEL = ASSETS / "gpen-256.safetensors"
+PUBLISHED_MODELS = (
+    "GPEN-BFR-256", "GPEN-BFR-512", "GPEN-BFR-1024", "GPEN-BFR-2048",
+    "GPEN-Colorization-1024", "GPEN-Inpainting-1024", "GPEN-Seg2face-512",
+)  # fmt: skip
+State = dict[str, Tensor]
+
+
+def published_names(discriminator: bool = False) -> dict[str, str]:
+    """Published tensor name -> own tensor name, for every size up to 4096 px."""
+    levels = len(sides(4096))
+    if discriminator:
+        names = {"convs.0.0.weight": "stem.weight", "convs.0.1.bias": "stem.bias"}
+        for k in range(levels):
+            theirs, ours = f"convs.{k + 1}.", f"blocks.{k}."
+            names |= {theirs + "conv1.0.weight": ours + "conv1.weight", theirs + "conv1.1.bias": ours + "conv1.bias"}
+            names |= {theirs + "conv2.1.weight": ours + "conv2.weight", theirs + "conv2.2.bias": ours + "conv2.bias"}
+            names |= {theirs + "skip.1.weight": ours + "skip.weight"}
+        names |= {"final_conv.0.weight": "last_conv.weight", "final_conv.1.bias": "last_conv.bias"}
+        for k, ours in enumerate(("hidden", "score")):
+            names |= {f"final_linear.{k}.{part}": f"{ours}.{part}" for part in ("weight", "bias")}
+        return names
+
+    names = {"generator.input.input": "generator.constant"}
+    pairs = [("final_linear.0", "encoder.to_z")]
+    pairs += [(f"generator.style.{k + 1}", f"generator.mapping.{k}") for k in range(64)]
+    names |= {f"{theirs}.{part}": f"{ours}.{part}" for theirs, ours in pairs for part in ("weight", "bias")}
+    for k in range(levels):
+        first = 1 if k else 0  # a halving level begins with its low-pass filter
+        names[f"ecd{k}.0.{first}.weight"] = f"encoder.levels.{k}.weight"
+        names[f"ecd{k}.0.{first + 1}.bias"] = f"encoder.levels.{k}.bias"
+        ours = f"generator.blocks.{k}."
+        layers = {f"generator.convs.{2 * k - 2}": ours + "up", f"generator.convs.{2 * k - 1}": ours + "conv"}
+        for theirs, layer in (layers if k else {"generator.conv1": ours + "conv"}).items():
+            names[theirs + ".conv.weight"] = layer + ".conv.weight"
+            names[theirs + ".noise.weight"] = layer + ".noise_scale"
+            names[theirs + ".activate.bias"] = layer + ".bias"
+            names |= {f"{theirs}.conv.modulation.{p}": f"{layer}.conv.style.{p}" for p in ("weight", "bias")}
+        theirs = f"generator.to_rgbs.{k - 1}" if k else "generator.to_rgb1"
+        names |= {f"{theirs}.{part}": f"{ours}to_rgb.{part}" for part in ("bias",)}
+        names[theirs + ".conv.weight"] = ours + "to_rgb.weight"
+        names |= {f"{theirs}.conv.modulation.{p}": f"{ours}to_rgb.style.{p}" for p in ("weight", "bias")}
+    return names
+
+
+def _from_published(state: State, names: dict[str, str]) -> State:
+    """Rename; drop the single dimensions that the published layout keeps around weights; check its filters."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    own = {}
+    for name, tensor in state.items():
+        if name.endswith(".kernel"):
+            if tensor.shape != (4, 4) or not torch.allclose(tensor / tensor.sum(), torch.outer(taps, taps), atol=1e-4):
+                raise GPENError(f"{name} is not the filter [1, 3, 3, 1] that GPEN resamples with: this is another network.")
+        elif name not in names:
+            raise GPENError(f"the tensor {name!r} belongs to no GPEN network: give a GPEN file.")
+        elif names[name].endswith(".weight") and tensor.ndim == 5:  # [1, out, in, k, k]
+            own[names[name]] = tensor[0].flatten(1) if "to_rgb" in name else tensor[0]
+        else:
+            own[names[name]] = tensor.reshape(-1) if names[name].endswith(".bias") else tensor
+    return own
+
+
+def to_published(net: GPEN | Discriminator) -> State:
+    """The state dict of `net` under the published names and shapes, for programs that read the released files."""
+    names = {ours: theirs for theirs, ours in published_names(isinstance(net, Discriminator)).items()}
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    kernel, state = torch.outer(taps, taps), {}
+    for name, tensor in net.state_dict().items():
+        theirs = names[name]
+        if "to_rgb" in name and tensor.ndim < 3 and ".style." not in name:
+            tensor = tensor[None, :, :, None, None] if tensor.ndim == 2 else tensor[None, :, None, None]
+        elif theirs.endswith(".conv.weight"):
+            tensor = tensor[None]
+        if theirs.startswith("generator.to_rgbs") and theirs.endswith("conv.weight"):
+            state[theirs.replace("conv.weight", "upsample.kernel")] = kernel * 4
+        elif ".up.conv.weight" in name:
+            state[theirs.replace("conv.weight", "conv.blur.kernel")] = kernel * 4
+        elif theirs.endswith(".1.weight") and ("ecd" in theirs or ".conv2." in theirs or ".skip." in theirs):
+            state[theirs.replace(".1.weight", ".0.kernel")] = kernel.clone()
+        state[theirs] = tensor.detach().clone()
+    return state
+
+
+def _count(state: State, prefix: str) -> int:
+    return len({name[len(prefix):].split(".")[0] for name in state if name.startswith(prefix)})
+
+
+def read_config(state: State) -> GPENConfig:
+    """The settings of a network in the own layout, off its tensors' shapes. Raises KeyError where a tensor is missing."""
+    if "stem.weight" in state:
+        size = 4 * 2 ** _count(state, "blocks.")
+        narrow, widest = state["last_conv.weight"].shape[0] / 512, state["stem.weight"].shape[0]
+        settings = {}
+    else:
+        size = 4 * 2 ** (_count(state, "generator.blocks.") - 1)
+        last = f"generator.blocks.{_count(state, 'generator.blocks.') - 1}.conv.conv.weight"
+        narrow, widest = state["generator.constant"].shape[1] / 512, state[last].shape[0]
+        conv, bias = state["generator.blocks.0.conv.conv.weight"], state["generator.blocks.0.conv.bias"]
+        mode = "concat" if len(bias) == 2 * len(conv) else "add"
+        settings = {
+            "in_size": 4 * 2 ** (_count(state, "encoder.levels.") - 1),
+            "style_dim": state["generator.mapping.0.weight"].shape[0],
+            "mapping_layers": _count(state, "generator.mapping."),
+            "noise_mode": mode if "generator.blocks.0.conv.noise_scale" in state else "none",
+        }
+    multiplier = widest * size / (16384 * narrow) if size >= 64 else 2
+    return GPENConfig(size=size, narrow=narrow, channel_multiplier=multiplier, **settings)
+
+
+def _read_file(path: Path) -> tuple[dict, dict[str, str]]:
+    """What a .safetensors or a .pth holds, and the former's metadata; told apart by content, not by name."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+        if start[8:9] == b"{":
+            with safe_open(path, "pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        return torch.load(path, map_location="cpu", weights_only=True), {}
+    except FileNotFoundError:
+        raise GPENError(f"There is no file {path}: check the path.") from None
+    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = "it may be cut off; fetch it again" if start else "it is empty"
+        raise GPENError(f"{path.name} cannot be read as .safetensors or .pth: {reason} ({_first_line(error)}).") from None
+    except pickle.UnpicklingError:
+        raise GPENError(
+            f"{path.name} is no file of weights: it holds something other than tensors, and that is never executed."
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120].rstrip(". ")
+
+
+def _read_state(path: Path, key: str, discriminator: bool) -> tuple[State, dict[str, str]]:
+    """The tensors in the own layout. `key`: where a training run's file keeps the network."""
+    content, metadata = _read_file(path)
+    if isinstance(content, dict) and isinstance(content.get(key), dict):
+        content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()) or not content:
+        raise GPENError(f"{path.name} holds no network: expected a dict of tensors, or one under {key!r}.")
+    if bool({"convs.0.0.weight", "stem.weight"} & content.keys()) != discriminator:
+        wanted = "discriminator" if discriminator else "restoration network"
+        raise GPENError(f"{path.name} holds no {wanted}: it is not a GPEN file, or the other one of the pair.")
+    if {"convs.0.0.weight", "generator.input.input", "ecd0.0.0.weight"} & content.keys():
+        content = _from_published(content, published_names(discriminator))
+    return content, metadata
+
+
+def _build(kind: type[nn.Module], path: Path, state: State, metadata: dict[str, str], dtype: torch.dtype) -> nn.Module:
+    try:
+        config = GPENConfig(**json.loads(metadata["config"])) if "config" in metadata else read_config(state)
+        with torch.device("meta"):  # no memory and no random numbers for weights that the file replaces
+            net = kind(config)
+    except (KeyError, TypeError, IndexError, ZeroDivisionError, ValueError) as error:
+        raise GPENError(f"{path.name} is not a GPEN {kind.__name__.lower()} file ({_first_line(error)}).") from None
+    for name, tensor in net.state_dict().items():
+        if name not in state or state[name].shape != tensor.shape:
+            found = f"has shape {list(state[name].shape)}" if name in state else "is missing"
+            raise GPENError(
+                f"{path.name} is not a whole GPEN file: {name} {found}, expected {list(tensor.shape)}; fetch it again."
+            )
+    if extra := state.keys() - net.state_dict().keys():
+        raise GPENError(f"{path.name} is not a GPEN file: it also holds {min(extra)!r}.")
+    if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+        raise GPENError(f"{path.name} holds values that are not finite numbers, in {broken[0]}; fetch it again.")
+    net.load_state_dict({name: tensor.to(dtype) for name, tensor in state.items()}, assign=True)
+    return net.requires_grad_(False).eval()
+
+
+def find(model: str | os.PathLike | None = None) -> Path:
+    """The file of a model: None is the default; a name is looked up in $GPEN_MODELS, the cache and assets/; else a path.
+
+    Raises GPENError where there is none, with the way out.
+    """
+    if model is None:
+        model = DEFAULT_MODEL
+    path = Path(model).expanduser()
+    if path.exists() or path.suffix or path.parent != Path("."):
+        return path
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "gpen"
+    folders = [Path(folder) for folder in [os.environ.get("GPEN_MODELS")] if folder] + [cache, ASSETS]
+    for folder in folders:
+        for suffix in (".safetensors", ".pth"):
+            if (folder / f"{path.name}{suffix}").exists():
+                return folder / f"{path.name}{suffix}"
+    if path.name in PUBLISHED_MODELS:
+        raise GPENError(
+            f"{path.name} is published by GPEN's authors, without a stated licence, and not bundled: put {path.name}.pth "
+            f"into {folders[0]}, or name its folder in GPEN_MODELS."
+        )
+    raise GPENError(f"No model is called {path.name!r}: give a file, or one of {', '.join(PUBLISHED_MODELS)}.")
+
+
+def load(
+    model: str | os.PathLike | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> GPEN:
+    """A network ready to restore: `net(x)`, x [n, 3, net.in_size, net.in_size] in [-1, 1] -> [n, 3, net.size, net.size].
+
+    model: None for the default, a name ("GPEN-BFR-512") or a path to a .pth (raw, or with the key g_ema) or .safetensors file.
+    Raises GPENError, with one sentence, for anything else.
+    """
+    path = find(model)
+    state, metadata = _read_state(path, "g_ema", discriminator=False)
+    return _build(GPEN, path, state, metadata, dtype).to(device=device, memory_format=torch.channels_last)
+
+
+def load_discriminator(
+    path: str | os.PathLike, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> Discriminator:
+    """A discriminator: net(x), x [n, 3, size, size] in [-1, 1] -> [n, 1]. Raises GPENError as `load` does."""
+    path = find(path)
+    state, metadata = _read_state(path, "d", discriminator=True)
+    return _build(Discriminator, path, state, metadata, dtype).to(device=device, memory_format=torch.channels_last)
+
+
+def save(net: GPEN | Discriminator, path: str | os.PathLike, dtype: torch.dtype | None = None, **notes: str) -> None:
+    """Write `net` to a .safetensors file that holds its settings, and `notes`, as metadata. The file appears whole or not at all.
+
+    dtype: of the stored tensors (float16 halves the file); None keeps theirs.
+    """
+    state = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in net.state_dict().items()}
+    metadata = {"format": "gpen", "config": json.dumps(dataclasses.asdict(net.config)), **notes}
+    partial = Path(f"{path}.partial")
+    save_file(state, partial, metadata)
+    partial.replace(path)

@@ -1,0 +1,48 @@
+"""The published networks' fixed weights and inputs, made again by the recipe that stands beside the golden outputs."""
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "golden"
+CASES = ["bfr-256", "bfr-512", "noise-add-64", "tiny-64", "sr-64-to-256", "disc-256"]
+
+
+def case(name: str) -> dict:
+    return json.loads((FOLDER / "manifest.json").read_text())[name]
+
+
+def weights(spec: dict) -> dict[str, torch.Tensor]:
+    state = {}
+    for key, shape in spec["keys"].items():
+        if isinstance(shape, dict):
+            kernel = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64 * shape["fir_gain"]
+            state[key] = torch.tensor(kernel, dtype=torch.float32)
+            continue
+        rng = np.random.default_rng([spec["salt"], zlib.crc32(key.encode())])
+        x = rng.standard_normal(shape).astype(np.float32)
+        if key in spec["zeroed"]:
+            x = np.zeros_like(x)
+        elif key.endswith("modulation.bias"):
+            x = 1 + 0.1 * x
+        elif key.endswith("noise.weight"):
+            x = 0.5 + 0.1 * x
+        elif key.endswith("bias"):
+            x = 0.1 * x
+        elif ".style." in "." + key and key.endswith("weight"):
+            x = 100 * x
+        state[key] = torch.from_numpy(x)
+    return state
+
+
+def images(spec: dict) -> torch.Tensor:
+    args = spec["args"]
+    size = args.get("in_size", args.get("size"))
+    batch = 4 if spec["kind"] == "disc" else 1
+    rng = np.random.default_rng([spec["salt"], size])
+    k = max(4, size // 16)
+    x = rng.uniform(-1, 1, (batch, 3, k, k)).astype(np.float32)
+    return torch.from_numpy(x.repeat(size // k, axis=2).repeat(size // k, axis=3))
