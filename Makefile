@@ -1,0 +1,37 @@
+# make demo: the page on http://127.0.0.1:7860      make test: every test      make lint: the style
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint clean
+
+demo: .venv/demo
+	$(BIN)/python app.py
+
+test: .venv/test browser
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m pytest
+
+lint: .venv/test
+	$(BIN)/python -m ruff check .
+
+# Each stamp is newer than the requirements it stands for.
+.venv/demo: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check -q -r requirements.txt
+	touch $@
+
+.venv/test: requirements.txt requirements-test.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check -q -r requirements-test.txt
+	touch $@
+
+# Chromium for the browser tests, where this user may install it; elsewhere those tests skip and say so.
+.PHONY: browser
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
+	|| echo "No Chromium here and no right to install it: the browser tests will be skipped."
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
