@@ -1,0 +1,5 @@
+"""`python -m gpen`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Training: data, losses, fine-tuning, what a run leaves behind."""

@@ -1,0 +1,35 @@
+"""The losses of GPEN (Yang et al., CVPR 2021, section 3.2, equations 2-5) and of its prior, StyleGAN2's."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def generator_logistic(fake_scores: Tensor) -> Tensor:
+    """L_A for the network: the non-saturating logistic loss of the discriminator's scores [n, 1] of restored images."""
+    return F.softplus(-fake_scores.float()).mean()
+
+
+def discriminator_logistic(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """L_A for the discriminator, of its scores [n, 1]."""
+    return F.softplus(-real_scores.float()).mean() + F.softplus(fake_scores.float()).mean()
+
+
+def feature_matching(fake: list[Tensor], real: list[Tensor]) -> Tensor:
+    """L_F: the L2 norm between the discriminator's features of restored and true images, summed over its layers.
+
+    Each norm is taken over the mean of a layer's squares, not their sum, so that beta means the same at every image size.
+    fake, real: [n, c, h, w] for each layer.
+    """
+    total = fake[0].new_zeros((), dtype=torch.float32)
+    for f, r in zip(fake, real, strict=True):
+        total = total + (f.float() - r.float()).square().mean((1, 2, 3)).add(1e-12).sqrt().mean()
+    return total
+
+
+def r1_penalty(real_scores: Tensor, real_images: Tensor) -> Tensor:
+    """R1 (Mescheder et al., ICML 2018): the mean squared norm of the scores' gradient by the real images [n, 3, h, w]."""
+    (gradient,) = torch.autograd.grad(real_scores.sum(), real_images, create_graph=True)
+    return gradient.float().square().sum((1, 2, 3)).mean()
