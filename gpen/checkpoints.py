@@ -140,7 +140,9 @@ def _read_file(path: Path) -> tuple[dict, dict[str, str]]:
         if start[8:9] == b"{":
             with safe_open(path, "pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-        return torch.load(path, map_location="cpu", weights_only=True), {}
+        if start[:2] == b"PK" or start[:1] == b"\x80":  # a zip archive, as torch writes; a bare pickle, as it once did
+            return torch.load(path, map_location="cpu", weights_only=True), {}
+        raise ValueError("its first bytes are neither's")
     except FileNotFoundError:
         raise GPENError(f"There is no file {path}: check the path.") from None
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
