@@ -1,0 +1,288 @@
+"""eval.benchmark from end to end: files of a run, resuming after a kill, methods, report, command line."""
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.metrics import peak_signal_noise_ratio
+
+import gpen
+from eval.__main__ import main
+from eval.benchmark import RunSettings, run
+from eval.datasets import Faces, read_image
+from eval.frozen import freeze
+from eval.methods import METHODS, load_method
+from eval.metrics import MetricSettings
+from eval.report import report
+from eval.results import Rows
+from eval.statistics import bootstrap_interval, frechet_distance
+from gpen.errors import GPENError
+
+ROOT = Path(__file__).resolve().parents[2]
+METRICS = ("psnr", "ssim", "squeezenet", "squeezenet_fd")
+
+
+def table(out):
+    """The rows of per_image.csv without their times, sorted."""
+    with open(out / "per_image.csv", newline="") as file:
+        return sorted(tuple(value for name, value in row.items() if name != "seconds")
+                      for row in csv.DictReader(file))
+
+
+def summary(out):
+    entries = json.loads((out / "summary.json").read_text())
+    return {(entry["task"], entry["method"], entry["metric"]): entry for entry in entries}
+
+
+@pytest.fixture(scope="module")
+def files(squeezenet_npz):
+    return MetricSettings(squeezenet=str(squeezenet_npz), identity_model="")
+
+
+@pytest.fixture(scope="module")
+def whole(faces_folder, files, tmp_path_factory):
+    """A run over two tasks, with every image kept, and its settings."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    run_settings = RunSettings(str(faces_folder), str(out), ("bicubic",), ("fsr8", "bfr"),
+                               (*METRICS, "identity"), size=64, keep=True, batch=2)
+    missing = run(run_settings, files, quiet=True)
+    assert list(missing) == ["identity"]
+    return run_settings
+
+
+def test_the_files_of_a_run(whole):
+    out = Path(whole.out)
+    rows = table(out)
+    assert len(rows) == len(set(rows)) == 7 * 2 * 3  # images, tasks, methods with input and ground truth
+    header = (out / "per_image.csv").read_text().splitlines()[0]
+    assert header == "image,task,method,psnr,ssim,squeezenet,seconds"
+    entries = summary(out)
+    assert {key[:2] for key in entries} == {(t, m) for t in ("fsr8", "bfr")
+                                            for m in ("bilinear", "bicubic", "ground-truth")}
+    for (_, _, metric), entry in entries.items():
+        assert {"task", "method", "metric", "mean", "low", "high", "n"} <= entry.keys()
+        assert entry["n"] == 7
+        if metric == "squeezenet_fd":
+            assert entry["low"] is None and "512 dimensions" in entry["note"]
+        elif entry["mean"] is not None:
+            assert entry["low"] <= entry["mean"] <= entry["high"]
+    recipe = json.loads((out / "recipe.json").read_text())
+    assert recipe["settings"]["size"] == 64 and len(recipe["weights"]["squeezenet"][0]["sha256"]) == 64
+    assert "--identity-model" in recipe["missing"]["identity"]
+
+
+def test_the_figures_are_those_of_the_kept_images(whole, faces_folder, files):
+    out, faces = Path(whole.out), Faces.open(faces_folder, 64)
+    frozen = freeze("bfr", faces, out / "lq" / "bfr", seed=0)
+    pairs = [(read_image(out / "restored" / "bfr" / "bicubic" / f"{name}.png"), frozen.sample(name).truth)
+             for name in faces.names]
+    values = np.array([peak_signal_noise_ratio(truth, image, data_range=255) for image, truth in pairs])
+    base = [float(row[3]) for row in table(out) if row[1:3] == ("bfr", "bilinear")]
+    entry = summary(out)["bfr", "bicubic", "psnr"]
+    assert entry["mean"] == pytest.approx(values.mean(), abs=1e-9)
+    assert (entry["low"], entry["high"]) == pytest.approx(bootstrap_interval(values))
+    assert entry["baseline"] == "bilinear" and entry["diff"] == pytest.approx((values - base).mean())
+    assert (entry["diff_low"], entry["diff_high"]) == pytest.approx(bootstrap_interval(values - base))
+
+    from eval.squeezenet import SqueezeNet
+
+    net = SqueezeNet(files.squeezenet)
+    a, b = (net.features(list(side)) for side in zip(*pairs, strict=True))
+    measured = summary(out)["bfr", "bicubic", "squeezenet_fd"]["mean"]
+    assert measured == pytest.approx(frechet_distance(a, b), rel=1e-3)
+
+
+def test_input_and_ground_truth_rows_bound_the_table(whole):
+    entries = summary(Path(whole.out))
+    for task in ("fsr8", "bfr"):
+        truth, given_input = ({metric: entries[task, method, metric] for metric in METRICS}
+                              for method in ("ground-truth", "bilinear"))
+        assert truth["psnr"]["mean"] is None and "infinite" in truth["psnr"]["note"]
+        assert truth["ssim"]["mean"] == pytest.approx(1) and truth["squeezenet"]["mean"] == 0
+        assert truth["squeezenet_fd"]["mean"] == pytest.approx(0, abs=1e-4)
+        assert given_input["psnr"]["mean"] < 40 and given_input["squeezenet"]["diff"] == 0
+
+
+def test_running_again_changes_nothing_and_more_may_be_added(whole, files, tmp_path):
+    out = Path(whole.out)
+    rows, before = (out / "per_image.csv").read_bytes(), (out / "summary.json").read_bytes()
+    run(whole, files, quiet=True)
+    assert (out / "per_image.csv").read_bytes() == rows and (out / "summary.json").read_bytes() == before
+
+    grown = replace(whole, out=str(tmp_path / "grown"), keep=False)
+    run(replace(grown, tasks=("fsr8",), methods=("bilinear",), metrics=("psnr",), limit=3), files, quiet=True)
+    run(replace(grown, tasks=("fsr8",), metrics=("ssim",)), files, quiet=True)  # psnr goes on, ssim joins
+    run(replace(grown, tasks=("bfr",), metrics=METRICS), files, quiet=True)
+    run(replace(grown, metrics=METRICS), files, quiet=True)
+    assert table(Path(grown.out)) == table(out)
+    recipe = json.loads(Path(grown.out, "recipe.json").read_text())
+    earlier = [call["settings"]["metrics"] for call in recipe["earlier"]]
+    assert earlier == [["psnr"], ["ssim"], [*METRICS]]
+
+
+SLOW = """
+import sys, time
+from eval.benchmark import RunSettings, run
+from eval.methods import METHODS
+from eval.metrics import MetricSettings
+bicubic = METHODS["bicubic"]
+def slow(argument, device):
+    method = bicubic(argument, device)
+    def restore(samples, size):
+        time.sleep(0.3)
+        return method.restore(samples, size)
+    return type(method)(restore)
+METHODS["bicubic"] = slow
+settings = RunSettings(sys.argv[1], sys.argv[2], ("bicubic",), ("fsr8", "bfr"), tuple(sys.argv[4:]), size=64,
+                       keep=True, batch=2)
+run(settings, MetricSettings(squeezenet=sys.argv[3], identity_model=""), quiet=True)
+"""
+
+
+def test_a_killed_run_goes_on_where_it_stopped(whole, faces_folder, files, tmp_path):
+    out = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", SLOW, faces_folder, out, files.squeezenet, *METRICS],
+                               env=os.environ | {"PYTHONPATH": str(ROOT)})
+    deadline = time.monotonic() + 100
+    while not (out / "per_image.csv").is_file() or (out / "per_image.csv").read_text().count("bicubic") < 3:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    survived = table(out)
+    assert 0 < len(survived) < 42 and not (out / "summary.json").exists()
+    with open(out / "per_image.csv", "a") as file:
+        file.write("face6,fsr8,bicubic,17.")  # as a kill in the middle of a write leaves it
+
+    run(replace(whole, out=str(out)), files, quiet=True)
+    rows = table(out)
+    assert rows == table(Path(whole.out)) and set(survived) <= set(rows)
+    uninterrupted = summary(Path(whole.out))
+    for key, entry in summary(out).items():
+        if key[2] != "seconds":
+            assert entry == pytest.approx(uninterrupted[key])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_table_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("cut") / "per_image.csv"
+    rows = Rows(path, ["psnr"])
+    names = st.text("ab,é\" /", min_size=1, max_size=5)
+    values = data.draw(st.dictionaries(names, st.floats(0, 60)))
+    written = {name: {"psnr": value, "seconds": 0.5} for name, value in values.items()}
+    for name, row in written.items():
+        rows.append("fsr8", "a,b", {name: row})
+    content = path.read_bytes()
+    cut = data.draw(st.integers(0, len(content)))
+    path.write_bytes(content[:cut])
+    kept = Rows(path, ["psnr"]).get("fsr8", "a,b")
+    ends = max(0, content[:cut].count(b"\n") - 1)  # without the header
+    assert kept == dict(list(written.items())[:ends])
+    again = Rows(path, ["psnr"])
+    again.append("fsr8", "a,b", written)
+    assert Rows(path, ["psnr"]).get("fsr8", "a,b") == written
+    assert path.read_bytes().count(b"\n") == len(written) + 1
+
+
+def test_interpolations_are_opencvs_and_gpen_is_the_network(faces_folder, tmp_path):
+    frozen = freeze("fsr8", Faces.open(faces_folder, 64), tmp_path / "lq", seed=0)
+    samples = [frozen.sample(name) for name in ("face0", "face1")]
+    results = {name: load_method(name).restore(samples, 64) for name in METHODS if name != "gpen"}
+    np.testing.assert_array_equal(results["bilinear"][0], samples[0].degradation.resized(samples[0].truth))
+    np.testing.assert_array_equal(results["input"], results["bilinear"])
+    np.testing.assert_array_equal(results["nearest"][1], samples[1].lq.repeat(8, axis=0).repeat(8, axis=1))
+    np.testing.assert_array_equal(results["ground-truth"][1], samples[1].truth)
+    assert len({image[0].tobytes() for image in results.values()}) == 5  # input and bilinear are one
+
+    net = gpen.GPEN(gpen.GPENConfig(size=64, narrow=0.03125))
+    gpen.save(net, tmp_path / "tiny.safetensors")
+    method = load_method(f"gpen:{tmp_path / 'tiny.safetensors'}")
+    x = np.stack([sample.degradation.resized(sample.truth) for sample in samples]).transpose(0, 3, 1, 2)
+    with torch.no_grad():
+        y = gpen.load(tmp_path / "tiny.safetensors")(torch.from_numpy(x) / 127.5 - 1)
+    expected = ((y.clamp(-1, 1) + 1) * 127.5).numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(np.stack(method.restore(samples, 64)), expected, atol=0.51)
+    assert method.weights == tmp_path / "tiny.safetensors"
+    assert method.restore(samples, 128)[0].shape == (128, 128, 3)
+
+
+def test_rows_of_two_weight_files_do_not_mix(whole, faces_folder, files, tmp_path):
+    model, out = tmp_path / "tiny.safetensors", tmp_path / "run"
+    once = replace(whole, out=str(out), methods=(f"gpen:{model}",), tasks=("fsr8",), metrics=("psnr",),
+                   limit=2)
+    config = gpen.GPENConfig(size=64, narrow=0.03125)
+    gpen.save(gpen.GPEN(config), model)
+    run(once, files, quiet=True)
+    assert list((out / "restored" / "fsr8").glob("gpen*/face1.png"))
+    gpen.save(gpen.GPEN(config), model)  # other random weights
+    with pytest.raises(GPENError, match="another file for gpen"):
+        run(once, files, quiet=True)
+    with pytest.raises(GPENError, match="measured with seed 0, not 1"):
+        run(replace(once, methods=("bicubic",), seed=1), files, quiet=True)
+
+
+def test_the_command_line_measures_and_reports(faces_folder, squeezenet_npz, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("GPEN_IDENTITY_MODEL", raising=False)
+    out = str(tmp_path / "run")
+    arguments = ["run", "bfr", "--preset", "codeformer-2", "--data", str(faces_folder), "--out", out,
+                 "--methods", "bilinear,lanczos", "--size", "64", "--limit", "2",
+                 "--squeezenet", str(squeezenet_npz)]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    for part in ("### bfr-codeformer-2, n = 2", "difference to bilinear", "- Missing: lpips_alex needs",
+                 "PSNR (RGB) ↑", "SqueezeNet distance ↓"):
+        assert part in text
+    assert main(["report", out]) == 0
+    assert capsys.readouterr().out == text == report([out]) + "\n"
+    mean = summary(Path(out))["bfr-codeformer-2", "lanczos", "psnr"]["mean"]
+    assert f"| lanczos | {mean:.2f} [" in text
+
+
+@pytest.mark.parametrize("change, message", [
+    (["--methods", "bilnear"], "no method 'bilnear'"),
+    (["--methods", "bilinear:x"], "no method 'bilinear:x'"),
+    (["--methods", "gpen:none.pth"], "none.pth"),
+    (["--metrics", "pnsr"], "no metric 'pnsr'"),
+    (["--tasks", "fsr9"], "no task 'fsr9'"),
+    (["--tasks", "bfr"], "no task of run fsr"),
+    (["--preset", "gfpgan"], "--preset goes with run bfr"),
+    (["--data", "/none"], "is not a folder"),
+    (["--size", "9"], "--size 9"),
+    (["--batch", "0"], "--batch 0"),
+    (["--device", "tpu9"], "--device tpu9"),
+])
+def test_a_mistake_gives_one_sentence_and_status_2(change, message, faces_folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    basic = ["run", "fsr", "--data", str(faces_folder), "--out", str(out), "--methods", "bilinear"]
+    assert main(basic + change) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ") and message in error and "\n" not in error
+    assert not out.exists()
+
+
+def test_reports_of_nothing_and_of_broken_runs(tmp_path, capsys):
+    assert main(["report", str(tmp_path)]) == 2
+    assert "holds no finished run" in capsys.readouterr().err
+    (tmp_path / "summary.json").write_text("[")
+    assert main(["report", str(tmp_path)]) == 2
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_no_figure_is_not_a_number(whole):
+    text = (Path(whole.out) / "summary.json").read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    assert all(math.isfinite(entry["n"]) for entry in json.loads(text))

@@ -1,0 +1,144 @@
+"""eval.datasets and eval.frozen: what a folder of faces is, and a low-quality set that never changes."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from eval.datasets import Faces, read_image
+from eval.frozen import BFR_TASKS, FSR_TASKS, degradation_for, freeze
+from gpen.degradation import Degradation
+from gpen.errors import GPENError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_folder_is_read_in_order_whatever_the_formats(faces_folder):
+    faces = Faces.open(faces_folder, size=64)
+    assert faces.names == [f"face{i}" for i in range(7)]
+    images = [faces.load(name) for name in faces.names]
+    assert all(image.shape == (64, 64, 3) and image.dtype == np.uint8 for image in images)
+    png = np.array(Image.open(faces_folder / "face0.png"))
+    np.testing.assert_array_equal(images[0], png)
+    assert Faces.open(faces_folder, size=64, limit=3).names == faces.names[:3]
+
+
+def test_faces_are_shrunk_by_area(faces_folder):
+    whole, small = Faces.open(faces_folder, 64).load("face0"), Faces.open(faces_folder, 32).load("face0")
+    means = whole.astype(float).reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))
+    assert np.abs(small - means).max() <= 0.5
+
+
+def test_what_a_folder_may_hold(tmp_path):
+    grey = np.full((80, 120), 90, np.uint8)
+    grey[:, :20] = grey[:, 100:] = 0  # a wide picture: the centre square counts
+    (tmp_path / "part").mkdir()
+    cv2.imwrite(str(tmp_path / "part" / "wide.png"), grey)
+    cv2.imwrite(str(tmp_path / "twice.png"), grey)
+    cv2.imwrite(str(tmp_path / "twice.jpg"), grey)
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((40, 40, 4), 65535 // 2, np.uint16))
+    Image.new("CMYK", (40, 40), (0, 0, 0, 0)).save(tmp_path / "cmyk.tif")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / ".hidden.png").write_bytes(b"")
+    faces = Faces.open(tmp_path, size=40)
+    assert faces.names == ["cmyk", "deep", "part/wide", "twice.jpg", "twice.png"]
+    assert (faces.load("part/wide") == 90).all()
+    assert (faces.load("cmyk") == 255).all()
+    assert faces.load("deep").shape == (40, 40, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n cut off", b"GIF89a"])
+def test_an_unreadable_file_gives_one_sentence(content, tmp_path):
+    path = tmp_path / "bad.png"
+    path.write_bytes(content)
+    with pytest.raises(GPENError, match=r"bad\.png cannot be read as an image; remove it or replace it"):
+        read_image(path)
+
+
+def test_mistaken_folders_and_sizes_give_one_sentence(tmp_path, faces_folder):
+    for folder, size, limit, message in (
+        (tmp_path / "none", 64, None, "is not a folder"), (tmp_path, 64, None, "holds no images"),
+        (faces_folder, 8, None, "--size 8"), (faces_folder, 64, 0, "--limit 0"),
+    ):
+        with pytest.raises(GPENError, match=message):
+            Faces.open(folder, size, limit)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([*FSR_TASKS, *BFR_TASKS]), st.text(min_size=1, max_size=8), st.integers(0, 99))
+def test_a_degradation_is_a_function_of_name_task_and_seed(task, name, seed):
+    one = degradation_for(task, name, 128, seed)
+    assert one == degradation_for(task, name, 128, seed) == Degradation.from_dict(one.to_dict())
+    assert one != degradation_for(task, name + "x", 128, seed)
+    assert one != degradation_for(task, name, 128, seed + 1)
+
+
+def test_tasks_are_what_they_say(faces_folder, tmp_path):
+    faces = Faces.open(faces_folder, 64, limit=2)
+    for task, scale in (("fsr4", 4), ("fsr16", 16), ("fsr64", 64)):
+        sample = freeze(task, faces, tmp_path / task, seed=0).sample("face0")
+        side = 64 // scale
+        np.testing.assert_allclose(sample.lq, cv2.resize(sample.truth.astype(float), (side, side)), atol=0.51)
+    bfr = degradation_for("bfr", "face0", 64, 0)
+    assert bfr == Degradation.sample("gpen-release", seed=bfr.seed, size=64)
+    assert 0.1 <= bfr.scale <= 1
+
+
+def test_the_frozen_set_is_the_same_in_every_process(faces_folder, tmp_path):
+    faces = Faces.open(faces_folder, 64)
+    freeze("bfr", faces, tmp_path / "here", seed=3)
+    code = ("import sys; from pathlib import Path\n"
+            "from eval.datasets import Faces\nfrom eval.frozen import freeze\n"
+            "freeze('bfr', Faces.open(sys.argv[1], 64), Path(sys.argv[2]), seed=3)")
+    subprocess.run([sys.executable, "-c", code, faces_folder, tmp_path / "there"], check=True, timeout=120,
+                   env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7"})
+    for name in ["params.json", *(f"{name}.png" for name in faces.names)]:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
+
+
+def test_the_stored_parameters_remake_each_image(faces_folder, tmp_path):
+    faces = Faces.open(faces_folder, 64)
+    frozen = freeze("bfr", faces, tmp_path, seed=0)
+    params = json.loads((tmp_path / "params.json").read_text())
+    for name, entry in params["images"].items():
+        png = (tmp_path / f"{name}.png").read_bytes()
+        assert hashlib.sha256(png).hexdigest() == entry["sha256"]
+        degradation = Degradation.from_dict(entry["degradation"])
+        np.testing.assert_array_equal(read_image(tmp_path / f"{name}.png"), degradation(faces.load(name)))
+        np.testing.assert_array_equal(frozen.sample(name).truth, degradation.target(faces.load(name)))
+
+
+def test_a_set_grows_and_keeps_what_it_has(faces_folder, tmp_path):
+    freeze("bfr", Faces.open(faces_folder, 64, limit=3), tmp_path / "grown", seed=0)
+    freeze("bfr", Faces.open(faces_folder, 64), tmp_path / "grown", seed=0)
+    freeze("bfr", Faces.open(faces_folder, 64), tmp_path / "whole", seed=0)
+    grown, whole = ((tmp_path / run / "params.json").read_bytes() for run in ("grown", "whole"))
+    assert grown == whole
+    with pytest.raises(GPENError, match="made with seed 0, not 1"):
+        freeze("bfr", Faces.open(faces_folder, 64), tmp_path / "grown", seed=1)
+
+
+def test_a_changed_file_is_noticed(faces_folder, tmp_path):
+    frozen = freeze("fsr8", Faces.open(faces_folder, 64, limit=2), tmp_path, seed=0)
+    cv2.imwrite(str(tmp_path / "face0.png"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(GPENError, match="is not the file that was frozen"):
+        frozen.sample("face0")
+    frozen.faces.files["face1"] = faces_folder / "face5.tiff"
+    with pytest.raises(GPENError, match="is not the image that"):
+        frozen.sample("face1")
+
+
+def test_where_the_degradation_is_grey_the_truth_is_grey(faces_folder, tmp_path):
+    faces = Faces.open(faces_folder, 64, limit=1)
+    seed = next(s for s in range(100) if degradation_for("bfr", "face0", 64, s).grey)
+    truth = freeze("bfr", faces, tmp_path, seed).sample("face0").truth
+    assert (truth == truth[..., :1]).all() and not (faces.load("face0") == truth).all()

@@ -1,0 +1,163 @@
+"""eval.metrics and eval.squeezenet: every value is the named library's own; what is missing says so."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from eval.metrics import LPIPS_BACKBONES, METRICS, MetricSettings, compare, load_metrics
+from eval.squeezenet import CAFFE_MEAN, SqueezeNet
+from gpen.compat import mend_torchvision
+from gpen.errors import GPENError
+
+NOTHING = MetricSettings(squeezenet="", identity_model="")
+
+
+def test_psnr_and_ssim_are_those_of_scikit_image_in_rgb_and_y(face_pair):
+    image, truth = face_pair
+    y, truth_y = rgb2ycbcr(image)[..., 0], rgb2ycbcr(truth)[..., 0]
+    assert compare(image, truth, ["psnr", "psnr_y", "ssim", "ssim_y"], NOTHING) == {
+        "psnr": peak_signal_noise_ratio(truth, image, data_range=255),
+        "psnr_y": peak_signal_noise_ratio(truth_y, y, data_range=255),
+        "ssim": structural_similarity(truth, image, channel_axis=2, data_range=255),
+        "ssim_y": structural_similarity(truth_y, y, data_range=255),
+    }
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 60))
+def test_psnr_of_a_constant_error_is_the_formula(error):
+    truth = np.full((32, 32, 3), 100, np.uint8)
+    expected = 20 * np.log10(255 / error)
+    assert compare(truth + np.uint8(error), truth, ["psnr"])["psnr"] == pytest.approx(expected)
+
+
+def test_identical_images_score_perfectly(face_pair):
+    scores = compare(face_pair[1], face_pair[1], ["psnr", "ssim", "ssim_y"], NOTHING)
+    assert scores["psnr"] == np.inf
+    assert scores["ssim"] == pytest.approx(1) and scores["ssim_y"] == pytest.approx(1)
+
+
+def place_random_backbone(backbone, folder):
+    """A file of random weights where torchvision looks for its download."""
+    mend_torchvision()
+    import torchvision
+
+    torch.manual_seed(0)
+    make = {"alex": torchvision.models.alexnet, "squeeze": torchvision.models.squeezenet1_1}[backbone]
+    state = {name: tensor if name.startswith("features") else torch.zeros(1).expand(tensor.shape)
+             for name, tensor in make(weights=None).state_dict().items()}  # a classifier of one stored number
+    (folder / "hub" / "checkpoints").mkdir(parents=True, exist_ok=True)
+    torch.save(state, folder / "hub" / "checkpoints" / LPIPS_BACKBONES[backbone])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("backbone", ["alex", "squeeze"])
+def test_lpips_is_the_lpips_packages_own_to_the_last_digit(backbone, face_pair, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    place_random_backbone(backbone, tmp_path)
+    name = f"lpips_{backbone}"
+    with_wrong_hash = compare(*face_pair, [name], replace(NOTHING, verify=True))[name]
+    assert "sha256" in with_wrong_hash and "fetch it again" in with_wrong_hash
+
+    import lpips
+
+    theirs = lpips.LPIPS(net=backbone, verbose=False)
+    tensors = [torch.from_numpy(x).permute(2, 0, 1)[None].float() / 127.5 - 1 for x in face_pair]
+    with torch.no_grad():
+        expected = theirs(*tensors).item()
+    functions, _ = load_metrics([name], replace(NOTHING, verify=False))
+    image, truth = face_pair
+    assert functions[name]([image, truth], [truth, truth]) == [expected, 0]
+
+
+def test_missing_weights_give_a_sentence_with_the_way_out(face_pair, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *args, **kwargs: pytest.fail("downloads"))
+    functions, missing = load_metrics(METRICS, NOTHING)
+    assert set(functions) == {"psnr", "psnr_y", "ssim", "ssim_y"}
+    assert set(functions) | set(missing) == set(METRICS)
+    for backbone, file in LPIPS_BACKBONES.items():
+        assert str(tmp_path / "hub" / "checkpoints" / file) in missing[f"lpips_{backbone}"]
+        assert f"https://download.pytorch.org/models/{file}" in missing[f"lpips_{backbone}"]
+    assert "--squeezenet" in missing["squeezenet"] and "GPEN_SQUEEZENET" in missing["squeezenet_fd"]
+    assert "--identity-model" in missing["identity"] and "GPEN_IDENTITY_MODEL" in missing["identity_angle"]
+    assert compare(*face_pair, ["lpips_alex"], NOTHING) == {"lpips_alex": missing["lpips_alex"]}
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 cut off"])
+def test_a_foreign_file_is_a_missing_metric_not_a_crash(content, tmp_path):
+    path = tmp_path / "weights.npz"
+    path.write_bytes(content)
+    broken = MetricSettings(squeezenet=str(path), identity_model=str(path))
+    absent = MetricSettings(squeezenet=str(path) + "2", identity_model=str(path) + "2")
+    for given_settings in (broken, absent):
+        _, missing = load_metrics(["squeezenet", "squeezenet_fd", "identity"], given_settings)
+        assert set(missing) == {"squeezenet", "squeezenet_fd", "identity"}
+        assert all("weights.npz" in sentence for sentence in missing.values())
+
+
+def test_wrong_requests_are_refused(face_pair):
+    with pytest.raises(GPENError, match="no metric 'pnsr'"):
+        compare(*face_pair, ["pnsr"])
+    with pytest.raises(GPENError, match="sets of images"):
+        compare(*face_pair, ["squeezenet_fd"])
+    with pytest.raises(GPENError, match="cannot be compared"):
+        compare(face_pair[0][:64], face_pair[1], ["psnr"])
+
+
+def test_names_registered_say_what_they_are():
+    for name, metric in METRICS.items():
+        assert metric.better in ("higher", "lower") and metric.library and metric.colour and metric.needs
+        assert ("LPIPS" in metric.title) == name.startswith("lpips_")
+    assert METRICS["squeezenet"].title == "SqueezeNet distance"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_squeezenet_distance_is_the_lpips_formulation_on_caffe_input(squeezenet_npz, face_pair):
+    mend_torchvision()
+    import lpips
+
+    reference = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False)
+    with np.load(squeezenet_npz) as weights:
+        own = {name.removeprefix("features."): torch.from_numpy(weights[name]) for name in weights}
+    state = {name: own[name.split(".", 1)[1]] for name in reference.net.state_dict()}
+    reference.net.load_state_dict(state)
+    reference.scaling_layer = torch.nn.Identity()
+    mean = torch.tensor(CAFFE_MEAN).view(1, 3, 1, 1)
+    bgr = [torch.from_numpy(x[..., ::-1].copy()).permute(2, 0, 1)[None].float() - mean for x in face_pair]
+    with torch.no_grad():
+        expected = reference(*bgr).item()
+        pooled = reference.net(bgr[0]).relu7.mean(dim=(2, 3)).numpy()
+    net = SqueezeNet(squeezenet_npz)
+    assert net.distance([face_pair[0]], [face_pair[1]])[0] == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(net.features([face_pair[0]]), pooled, rtol=1e-4, atol=1e-5 * abs(pooled).max())
+
+
+def test_squeezenet_distance_is_zero_symmetric_and_the_same_in_batches(squeezenet_npz, face_pair):
+    net, (blurred, sharp) = SqueezeNet(squeezenet_npz), face_pair
+    assert net.distance([sharp], [sharp]) == [0]
+    there, back = net.distance([blurred, sharp], [sharp, blurred])
+    assert there == pytest.approx(back, rel=1e-5) and there > 0
+    many = net.distance([blurred] * 10, [sharp] * 10)  # more than one forward pass
+    assert many == pytest.approx([there] * 10, rel=1e-5)
+
+
+def test_squeezenet_distances_grow_with_blur(shared_weights, face_pair):
+    path = shared_weights / "squeezenet1_1_caffe.npz"
+    functions, _ = load_metrics(["squeezenet", "squeezenet_fd"], MetricSettings(squeezenet=str(path)))
+    sharp = [np.roll(face_pair[1], 8 * i, axis=1) for i in range(4)]
+    truth = functions["squeezenet_fd"](sharp)
+    distances, frechets = [], []
+    for sigma in (0.5, 1, 2, 4):
+        blurred = [cv2.GaussianBlur(image, (0, 0), sigma) for image in sharp]
+        distances.append(np.mean(functions["squeezenet"](blurred, sharp)))
+        frechets.append(METRICS["squeezenet_fd"].distance(functions["squeezenet_fd"](blurred), truth))
+    assert distances == sorted(distances) and frechets == sorted(frechets)
+    assert METRICS["squeezenet_fd"].distance(truth, truth) == pytest.approx(0, abs=1e-6 * frechets[0])
