@@ -1,13 +1,13 @@
 """GPEN: blind face restoration with a GAN prior (Yang et al., CVPR 2021)."""
 
-from .checkpoints import load, load_discriminator, save, to_published
+from .checkpoints import load, load_discriminator, load_prior, save, to_published
 from .degradation import Degradation
 from .errors import GPENError
-from .network import GPEN, Discriminator, GPENConfig
+from .network import GPEN, Discriminator, Generator, GPENConfig
 from .restore import Restorer
 from .version import __version__
 
 __all__ = [
-    "GPEN", "Degradation", "Discriminator", "GPENConfig", "GPENError", "Restorer",
-    "__version__", "load", "load_discriminator", "save", "to_published",
+    "GPEN", "Degradation", "Discriminator", "GPENConfig", "GPENError", "Generator", "Restorer",
+    "__version__", "load", "load_discriminator", "load_prior", "save", "to_published",
 ]  # fmt: skip

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from .errors import GPENError
-from .network import GPEN, Discriminator, GPENConfig, sides
+from .network import GPEN, Discriminator, Generator, GPENConfig, sides
 
 PACKAGED = Path(__file__).resolve().parent / "assets"  # where `pip install` puts assets/
 ASSETS = PACKAGED if PACKAGED.is_dir() else PACKAGED.parent.parent / "assets"
@@ -29,6 +29,7 @@ PUBLISHED_MODELS = (
     "GPEN-Colorization-1024", "GPEN-Inpainting-1024", "GPEN-Seg2face-512",
 )  # fmt: skip
 State = dict[str, Tensor]
+Network = GPEN | Generator | Discriminator
 
 
 def published_names(discriminator: bool = False) -> dict[str, str]:
@@ -117,13 +118,14 @@ def read_config(state: State) -> GPENConfig:
         narrow, widest = state["last_conv.weight"].shape[0] / 512, state["stem.weight"].shape[0]
         settings = {}
     else:
-        size = 4 * 2 ** (_count(state, "generator.blocks.") - 1)
-        last = f"generator.blocks.{_count(state, 'generator.blocks.') - 1}.conv.conv.weight"
+        blocks, levels = _count(state, "generator.blocks."), _count(state, "encoder.levels.")
+        size = 4 * 2 ** (blocks - 1)
+        last = f"generator.blocks.{blocks - 1}.conv.conv.weight"
         narrow, widest = state["generator.constant"].shape[1] / 512, state[last].shape[0]
         conv, bias = state["generator.blocks.0.conv.conv.weight"], state["generator.blocks.0.conv.bias"]
         mode = "concat" if len(bias) == 2 * len(conv) else "add"
         settings = {
-            "in_size": 4 * 2 ** (_count(state, "encoder.levels.") - 1),
+            "in_size": 4 * 2 ** (levels - 1) if levels else size,
             "style_dim": state["generator.mapping.0.weight"].shape[0],
             "mapping_layers": _count(state, "generator.mapping."),
             "noise_mode": mode if "generator.blocks.0.conv.noise_scale" in state else "none",
@@ -173,13 +175,16 @@ def _read_state(path: Path, key: str, discriminator: bool) -> tuple[State, dict[
     return content, metadata
 
 
-def _build(kind: type[nn.Module], path: Path, state: State, metadata: dict[str, str], dtype: torch.dtype) -> nn.Module:
+def _build(kind: type[Network], path: Path, state: State, metadata: dict[str, str], dtype: torch.dtype) -> Network:
+    """A network of that kind with the tensors of a file; a Generator takes its part of a whole GPEN."""
     try:
         config = GPENConfig(**json.loads(metadata["config"])) if "config" in metadata else read_config(state)
         with torch.device("meta"):  # no memory and no random numbers for weights that the file replaces
             net = kind(config)
     except (KeyError, TypeError, IndexError, ZeroDivisionError, ValueError) as error:
         raise GPENError(f"{path.name} is not a GPEN {kind.__name__.lower()} file ({_first_line(error)}).") from None
+    if kind is Generator:
+        state = {name.removeprefix("generator."): t for name, t in state.items() if name.startswith("generator.")}
     for name, tensor in net.state_dict().items():
         if name not in state or state[name].shape != tensor.shape:
             found = f"has shape {list(state[name].shape)}" if name in state else "is missing"
@@ -191,7 +196,7 @@ def _build(kind: type[nn.Module], path: Path, state: State, metadata: dict[str, 
     if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
         raise GPENError(f"{path.name} holds values that are not finite numbers, in {broken[0]}; fetch it again.")
     net.load_state_dict({name: tensor.to(dtype) for name, tensor in state.items()}, assign=True)
-    return net.requires_grad_(False).eval()
+    return net.to(memory_format=torch.channels_last).requires_grad_(False).eval()
 
 
 def find(model: str | os.PathLike | None = None) -> Path:
@@ -230,7 +235,7 @@ def load(
     """
     path = find(model)
     state, metadata = _read_state(path, "g_ema", discriminator=False)
-    return _build(GPEN, path, state, metadata, dtype).to(device=device, memory_format=torch.channels_last)
+    return _build(GPEN, path, state, metadata, dtype).to(device)
 
 
 def load_discriminator(
@@ -239,16 +244,26 @@ def load_discriminator(
     """A discriminator: net(x), x [n, 3, size, size] in [-1, 1] -> [n, 1]. Raises GPENError as `load` does."""
     path = find(path)
     state, metadata = _read_state(path, "d", discriminator=True)
-    return _build(Discriminator, path, state, metadata, dtype).to(device=device, memory_format=torch.channels_last)
+    return _build(Discriminator, path, state, metadata, dtype).to(device)
 
 
-def save(net: GPEN | Discriminator, path: str | os.PathLike, dtype: torch.dtype | None = None, **notes: str) -> None:
-    """Write `net` to a .safetensors file that holds its settings, and `notes`, as metadata. The file appears whole or not at all.
+def load_prior(
+    path: str | os.PathLike, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> Generator:
+    """A GAN prior: net(net.mapping(z), noise). The file is a prior's or a whole GPEN's. Raises GPENError as `load` does."""
+    path = find(path)
+    state, metadata = _read_state(path, "g_ema", discriminator=False)
+    return _build(Generator, path, state, metadata, dtype).to(device)
 
-    dtype: of the stored tensors (float16 halves the file); None keeps theirs.
+
+def save(net: Network, path: str | os.PathLike, dtype: torch.dtype | None = None, **notes: str) -> Path:
+    """Write `net` to a .safetensors file that holds its settings, and `notes`, as metadata; returns its path.
+
+    The file appears whole or not at all. dtype: of the stored tensors (float16 halves the file); None keeps theirs.
     """
-    state = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in net.state_dict().items()}
+    prefix = "generator." if isinstance(net, Generator) else ""  # a prior is named as it is within a GPEN
+    state = {prefix + k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in net.state_dict().items()}
     metadata = {"format": "gpen", "config": json.dumps(dataclasses.asdict(net.config)), **notes}
     partial = Path(f"{path}.partial")
     save_file(state, partial, metadata)
-    partial.replace(path)
+    return partial.replace(path)

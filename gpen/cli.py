@@ -60,12 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     degrade.set_defaults(run=_degrade)
 
     train = commands.add_parser("train", help="train a model")
-    train.add_argument("stage", choices=("finetune",))
+    train.add_argument("stage", choices=("prior", "finetune"), help="prior: the GAN alone; finetune: the whole network")
     train.add_argument("--data", type=Path, required=True, metavar="DIR", help="a folder of aligned faces")
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="checkpoints, log and grids go here")
     train.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; see gpen/training/configs")
     train.add_argument("--resume", action="store_true")
-    train.add_argument("--device", default="cpu")
+    train.add_argument("--device", help="cpu or cuda; without it a GPU where there is one")
     train.set_defaults(run=_train)
 
     info = commands.add_parser("info", help="say what a model file holds")
@@ -117,11 +117,13 @@ def _degrade(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from .training.config import FinetuneConfig, read_config  # late: the other commands do without
+    from .training.config import FinetuneConfig, PriorConfig, read_config  # late: the other commands do without
     from .training.finetune import finetune
+    from .training.prior import train_prior
 
-    config = read_config(arguments.config) if arguments.config else FinetuneConfig()
-    print(finetune(arguments.data, arguments.out, config, arguments.resume, arguments.device))
+    stage, kind = (train_prior, PriorConfig) if arguments.stage == "prior" else (finetune, FinetuneConfig)
+    config = read_config(arguments.config, kind) if arguments.config else kind()
+    print(stage(arguments.data, arguments.out, config, arguments.resume, arguments.device))
 
 
 def _info(arguments: argparse.Namespace) -> None:

@@ -120,12 +120,13 @@ class Generator(nn.Module):
     def noise(self, side: int, n: int = 1, random: torch.Generator | None = None) -> list[Tensor | None]:
         """Standard normal noise for the block at `side` px: one [n, c, side, side] for each of its layers.
 
-        Drawn on the CPU, so that one seed gives the same noise on every device.
+        `random` may live on another device than the network: drawn on the CPU, one seed gives the same noise everywhere.
         """
         layers, shape = (1 if side == 4 else 2), (n, self.config.channels(side), side, side)
         if self.config.noise_mode == "none":
             return [None] * layers
-        return [torch.randn(shape, generator=random).to(self.constant.device) for _ in range(layers)]
+        device = random.device if random else self.constant.device
+        return [torch.randn(shape, generator=random, device=device).to(self.constant.device) for _ in range(layers)]
 
     def forward(self, w: Tensor, noise: list[list[Tensor | None]]) -> Tensor:
         """w [n, d], or [n, blocks, d] for a style of its own in each block; noise: a list a block -> [n, 3, size, size]."""

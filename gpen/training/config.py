@@ -1,4 +1,4 @@
-"""The settings of a training run, read from a TOML file; every key is a field of the dataclass below."""
+"""The settings of a training run: one dataclass a stage, read from a TOML file whose keys are the dataclass's fields."""
 
 from __future__ import annotations
 
@@ -6,57 +6,105 @@ import dataclasses
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import GPENError
 from ..network import GPENConfig
 
 
 @dataclass(frozen=True)
-class FinetuneConfig:
-    """Stage 2: L = L_A + L_C + beta L_F on pairs degraded on the fly (Yang et al., CVPR 2021, section 3.2)."""
+class RunConfig:
+    """What both stages have."""
 
     network: GPENConfig = field(default_factory=GPENConfig)
-    discriminator_narrow: float = 1.0  # the discriminator's own width
-    init: str | None = None  # a network to start from; None: from random weights (one stage, no prior)
-    init_discriminator: str | None = None
-
-    degradations: dict[str, float] = field(default_factory=lambda: {"gpen-release": 1.0})  # preset -> how often
+    discriminator_narrow: float | None = None  # the discriminator's own width; None: the network's
     images: int = 800_000  # length of the run, in images shown
-    batch: int = 8
+    batch: int = 8  # over all processes
     seed: int = 0
 
-    adversarial: float = 1.0  # weight of L_A; 0 leaves the discriminator out
-    content: float = 1.0  # alpha, of L_C = L1
-    feature: float = 0.02  # beta, of L_F
     r1: float = 10.0  # lazy R1 on the discriminator ...
-    r1_every: int = 16  # ... every so many steps
-
-    lr_encoder: float = 2e-3  # the paper's 100 : 10 : 1
-    lr_decoder: float = 2e-4
-    lr_discriminator: float = 2e-5
-    lr_scales: float = 1.0  # times lr_decoder for the scalars of the concatenation: they start at 0, and far off without a prior
-    beta1: float = 0.0  # of Adam; StyleGAN2's 0 suits the game, 0.9 plain L1
+    r1_every: int = 16  # ... every so many steps; 0: never
     warmup: int = 0  # images over which the rates rise
     decay: float = 0.0  # last share of the run over which the rates fall to 0
-    clip: float = 0.0  # largest norm of the network's gradient; 0: any
     ema: int = 10_000  # half-life of the averaged weights, in images
 
     precision: str = "float32"  # or bfloat16 (autocast)
-    workers: int = 1  # processes that degrade
+    workers: int = 1  # processes that read and degrade
     save_every: int = 4000  # images
     grid_every: int = 4000  # images
 
     def __post_init__(self):
-        if not self.degradations or min(self.degradations.values()) <= 0:
-            raise GPENError("degradations names at least one preset, each with a share above 0.")
         if self.precision not in ("float32", "bfloat16"):
             raise GPENError(f"precision is float32 or bfloat16; got {self.precision!r}.")
-        if min(self.images, self.batch, self.save_every, self.grid_every, self.ema, self.r1_every) < 1:
-            raise GPENError("images, batch, save_every, grid_every, ema and r1_every are at least 1.")
+        if min(self.images, self.batch, self.save_every, self.grid_every, self.ema) < 1:
+            raise GPENError("images, batch, save_every, grid_every and ema are at least 1.")
+        if not 0 <= self.decay <= 1:
+            raise GPENError(f"decay is a share of the run from 0 to 1; got {self.decay}.")
+
+    def rate(self, shown: int) -> float:
+        """The factor of every learning rate after `shown` images: up over `warmup`, down over the last `decay`."""
+        rise = min(1.0, (shown + self.batch) / self.warmup) if self.warmup else 1.0
+        fall = min(1.0, (self.images - shown) / (self.images * self.decay)) if self.decay else 1.0
+        return rise * fall
+
+    @property
+    def discriminator(self) -> GPENConfig:
+        """The settings that fix the discriminator's shape."""
+        narrow = self.network.narrow if self.discriminator_narrow is None else self.discriminator_narrow
+        return dataclasses.replace(self.network, narrow=narrow)
 
 
-def read_config(path: str | Path) -> FinetuneConfig:
-    """A FinetuneConfig from a TOML file. Raises GPENError where the file is missing, not TOML, or has an unknown key."""
+@dataclass(frozen=True)
+class PriorConfig(RunConfig):
+    """Stage 1: the GAN prior alone, trained as StyleGAN2 in GPEN's form (Karras et al., CVPR 2020, appendix B)."""
+
+    lr: float = 2e-3  # of both networks
+    path_length: float = 2.0  # weight of path length regularisation ...
+    path_every: int = 4  # ... every so many steps; 0: never
+    style_mixing: float = 0.9  # share of the images with two styles
+    augment_target: float = 0.6  # of the discriminator's sign on real images (ADA); 0: no augmentation
+    augment_images: int = 500_000  # in which the probability of augmentation can go from 0 to 1
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(RunConfig):
+    """Stage 2: L = L_A + alpha L_C + beta L_F on pairs degraded on the fly (Yang et al., CVPR 2021, section 3.2)."""
+
+    init: str | None = None  # a whole network to start from
+    prior: str | None = None  # stage 1's prior; None, without init: one stage from random weights
+    init_discriminator: str | None = None
+    freeze_prior: bool = False  # GPEN-w/o-ft: only the encoder learns
+    degradations: dict[str, float] = field(default_factory=lambda: {"gpen-release": 1.0})  # preset -> how often
+
+    adversarial: float = 1.0  # weight of L_A; with feature = 0 too, the discriminator is left out
+    content: float = 1.0  # alpha, of L_C = L1
+    feature: float = 0.02  # beta, of L_F
+
+    lr_encoder: float = 2e-3  # the paper's 100 : 10 : 1
+    lr_decoder: float = 2e-4
+    lr_discriminator: float = 2e-5
+    lr_scales: float = 1.0  # times lr_decoder for the concatenation's scalars: they start at 0, far off without a prior
+    beta1: float = 0.0  # of Adam; StyleGAN2's 0 suits the game, 0.9 plain L1
+    clip: float = 0.0  # largest norm of the network's gradient; 0: any
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.degradations or min(self.degradations.values()) <= 0:
+            raise GPENError("degradations names at least one preset, each with a share above 0.")
+        if self.init and self.prior:
+            raise GPENError("Start from init or from prior, not from both.")
+
+    @property
+    def plays(self) -> bool:
+        """Whether there is a discriminator to play against."""
+        return bool(self.adversarial or self.feature)
+
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+def read_config(path: str | Path, kind: type[Config]) -> Config:
+    """Settings of that kind from a TOML file. Raises GPENError where it is missing, not TOML, or has an unknown key."""
     try:
         content = tomllib.loads(Path(path).read_text())
     except OSError:
@@ -66,7 +114,8 @@ def read_config(path: str | Path) -> FinetuneConfig:
     try:
         if "network" in content:
             content["network"] = GPENConfig(**content["network"])
-        return FinetuneConfig(**content)
-    except (TypeError, ValueError) as error:
-        known = ", ".join(f.name for f in dataclasses.fields(FinetuneConfig))
-        raise GPENError(f"{path}: {str(error).removeprefix('FinetuneConfig.__init__() ')} (known keys: {known}).") from None
+        return kind(**content)
+    except (TypeError, ValueError, AttributeError) as error:
+        reason = str(error).split("__init__() ")[-1].rstrip(".")
+        known = ", ".join(f.name for f in dataclasses.fields(kind))
+        raise GPENError(f"{path}: {reason} (known keys: {known}).") from None

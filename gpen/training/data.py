@@ -1,5 +1,8 @@
-"""Training pairs, degraded on the fly. Pair number i is a function of the run's seed and i alone, so that a run may stop and
-resume, and use any number of worker processes, without changing what it sees."""
+"""Training images and pairs, degraded on the fly.
+
+Item number i is a function of the run's seed and i alone, so that a run may stop and resume, and use any number of worker
+processes and machines, without changing what it sees.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..degradation import Degradation
 from ..errors import GPENError
 from ..restore import to_tensor
-from .config import FinetuneConfig
+from .config import FinetuneConfig, PriorConfig, RunConfig
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 _STREAM = 3  # keeps these random numbers apart from gpen.presets' and gpen.degradation's with the same seed
@@ -23,7 +26,7 @@ def list_images(folder: str | Path) -> list[Path]:
     """The images below a folder, sorted. Raises GPENError where there is none."""
     files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
-        raise GPENError(f"There are no images in {folder}: give a folder of .png or .jpg faces.")
+        raise GPENError(f"There are no images in {folder}: give a folder of .png, .jpg or .webp faces.")
     return files
 
 
@@ -39,41 +42,57 @@ def read_face(path: Path, size: int) -> np.ndarray:
 
 
 def draw_degradation(name: str, rng: np.random.Generator, size: int) -> Degradation:
-    """One degradation of a preset, or of "downsample": nothing but s, log-uniform from 2 to 32 on a 512 px image's scale."""
+    """One degradation of a preset, or of "downsample": nothing but s, log-uniform from 4 to 64 at 512 px and in proportion."""
     if name == "downsample":
-        return Degradation(scale=float(2 ** rng.uniform(1, 5) * size / 256))
+        return Degradation(scale=float(2 ** rng.uniform(2, 6) * size / 512))
     return Degradation.sample(name, seed=int(rng.integers(2**31)), size=size)
 
 
-class FacePairs(Dataset):
-    """Item i: (degraded and resized [3, in_size, in_size], target [3, size, size]), in [-1, 1]. Half of them are flipped."""
+class Faces(Dataset):
+    """Item i: a face [3, size, size] in [-1, 1], drawn from a folder; half of them are flipped."""
+
+    def __init__(self, folder: str | Path, config: PriorConfig):
+        self.files, self.size, self.seed = list_images(folder), config.network.size, config.seed
+
+    def __getitem__(self, i: int) -> Tensor:
+        return to_tensor(self.draw(np.random.default_rng([_STREAM, self.seed, i])))
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """uint8 RGB [size, size, 3]."""
+        image = read_face(self.files[rng.integers(len(self.files))], self.size)
+        return np.ascontiguousarray(image[:, ::-1]) if rng.random() < 0.5 else image
+
+
+class FacePairs(Faces):
+    """Item i: (degraded and resized [3, in_size, in_size], target [3, size, size]), in [-1, 1]."""
 
     def __init__(self, folder: str | Path, config: FinetuneConfig):
-        self.files = list_images(folder)
-        self.size, self.in_size, self.seed = config.network.size, config.network.in_size, config.seed
+        super().__init__(folder, config)
+        self.in_size = config.network.in_size
         self.presets = list(config.degradations)
         self.shares = np.array(list(config.degradations.values())) / sum(config.degradations.values())
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng([_STREAM, self.seed, i])
-        image = read_face(self.files[rng.integers(len(self.files))], self.size)
-        if rng.random() < 0.5:
-            image = np.ascontiguousarray(image[:, ::-1])
-        preset = rng.choice(self.presets, p=self.shares)
-        degradation = draw_degradation(preset, rng, self.size)
+        image = self.draw(rng)
+        degradation = draw_degradation(rng.choice(self.presets, p=self.shares), rng, self.size)
         degraded = degradation.resized(image)
         if self.in_size < self.size:
             degraded = cv2.resize(degraded, (self.in_size, self.in_size), interpolation=cv2.INTER_AREA)
         return to_tensor(degraded), to_tensor(degradation.target(image))
 
 
-def pairs(folder: str | Path, config: FinetuneConfig, start: int) -> DataLoader:
-    """Batches of FacePairs from pair number `start` (a multiple of the batch) to the end of the run."""
-    numbers = range(start, config.images - config.images % config.batch)
+def batches(dataset: Dataset, config: RunConfig, start: int, rank: int = 0, processes: int = 1) -> DataLoader:
+    """This process's share of each batch, from item `start` (a multiple of the batch) to the end of the run.
+
+    Process r of p takes items r, r + p, ... of a batch: so the discriminator's groups of four are those of one process.
+    """
+    if config.batch % processes:
+        raise GPENError(f"A batch of {config.batch} cannot be split among {processes} processes: take a multiple.")
     return DataLoader(
-        FacePairs(folder, config),
-        batch_size=config.batch,
-        sampler=numbers,
+        dataset,
+        batch_size=config.batch // processes,
+        sampler=range(start + rank, config.images - config.images % config.batch, processes),
         num_workers=config.workers,
         worker_init_fn=_one_thread,
         prefetch_factor=4 if config.workers else None,

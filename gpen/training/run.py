@@ -1,9 +1,10 @@
-"""What a run leaves in its folder: checkpoints written whole or not at all, a JSON-lines log, grids of samples."""
+"""What a run leaves in its folder: checkpoints written whole or not at all, a JSON-lines log, its curves, grids of samples."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -16,25 +17,32 @@ from ..restore import to_image
 
 
 class Run:
-    """The folder of a training run: checkpoint.pt, log.jsonl, grids/."""
+    """The folder of a training run: checkpoint.pt, log.jsonl, curves.png, grids/. Only a process that `writes` changes it."""
 
-    def __init__(self, folder: str | Path, resume: bool):
-        self.folder = Path(folder)
-        self.checkpoint = self.folder / "checkpoint.pt"
+    def __init__(self, folder: str | Path, resume: bool, writes: bool = True):
+        self.folder, self.writes = Path(folder), writes
+        self.checkpoint, self.lines = self.folder / "checkpoint.pt", self.folder / "log.jsonl"
         if self.checkpoint.exists() and not resume:
             raise GPENError(f"{self.folder} holds a run already: continue it with --resume or choose another folder.")
         if resume and not self.checkpoint.exists():
             raise GPENError(f"{self.folder} holds no checkpoint to resume from: start without --resume.")
-        (self.folder / "grids").mkdir(parents=True, exist_ok=True)
+        if writes:
+            (self.folder / "grids").mkdir(parents=True, exist_ok=True)
 
     def load(self) -> dict | None:
-        """The last checkpoint, or None in a new run."""
+        """The last checkpoint, or None in a new run; lines of the log past it are dropped."""
         if not self.checkpoint.exists():
             return None
-        return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        if self.writes:
+            kept = [record for record in self.read_log() if record["shown"] <= state["shown"]]
+            self.lines.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        return state
 
     def save(self, state: dict) -> None:
         """Replace the checkpoint in one step: a kill at any moment leaves the old one or the new one."""
+        if not self.writes:
+            return
         partial = self.folder / "checkpoint.pt.partial"
         try:
             with partial.open("wb") as file:
@@ -46,12 +54,46 @@ class Run:
             raise GPENError(f"No checkpoint could be written ({error}); the last one stands: make room, then --resume.") from None
         partial.replace(self.checkpoint)
 
+    def export(self, write: Callable[[Path], Path]) -> Path | None:
+        """Let the trainer write its averaged network here; returns the file's path."""
+        try:
+            return write(self.folder) if self.writes else self.folder
+        except OSError as error:
+            raise GPENError(f"The network could not be written ({error}): make room, then --resume.") from None
+
     def log(self, **record: float) -> None:
         """Append a line to log.jsonl."""
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in record.items()}) + "\n")
+        if self.writes:
+            with self.lines.open("a") as file:
+                file.write(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in record.items()}) + "\n")
+
+    def read_log(self) -> list[dict]:
+        """The lines of log.jsonl; one that a kill tore is left out."""
+        if not self.lines.exists():
+            return []
+        lines = self.lines.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.endswith("}")]
 
     def grid(self, name: str, rows: list[Tensor]) -> None:
         """Write grids/NAME.png: one row of images for each tensor [n, 3, h, w] in [-1, 1], all of one size."""
-        image = np.concatenate([np.concatenate([to_image(x) for x in row], 1) for row in rows], 0)
-        cv2.imwrite(str(self.folder / "grids" / f"{name}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if self.writes:
+            image = np.concatenate([np.concatenate([to_image(x) for x in row], 1) for row in rows], 0)
+            cv2.imwrite(str(self.folder / "grids" / f"{name}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+    def plot(self) -> None:
+        """Draw curves.png from the log: one panel a loss, against the images shown."""
+        records = self.read_log()
+        if not self.writes or len(records) < 2:
+            return
+        from matplotlib.figure import Figure  # late: nothing else in gpen needs matplotlib
+
+        names = [name for name in dict.fromkeys(key for record in records for key in record) if name not in ("shown", "rate")]
+        figure = Figure(figsize=(3.2 * len(names), 2.6), layout="constrained")
+        for axis, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
+            points = [(record["shown"], record[name]) for record in records if name in record]
+            axis.plot(*zip(*points, strict=True), linewidth=1)
+            axis.set_title(name, fontsize=9)
+            axis.set_xlabel("images shown", fontsize=8)
+            axis.tick_params(labelsize=7)
+            axis.grid(alpha=0.3)
+        figure.savefig(self.folder / "curves.png", dpi=110)

@@ -15,7 +15,7 @@ import torch
 
 import gpen
 from gpen.training.config import FinetuneConfig, read_config
-from gpen.training.data import FacePairs, draw_degradation
+from gpen.training.data import FacePairs, batches, draw_degradation
 from gpen.training.finetune import Finetune, finetune
 from gpen.training.losses import discriminator_logistic, feature_matching, generator_logistic, r1_penalty
 
@@ -73,10 +73,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(faces, tmp_path, m
 
 
 def test_pairs_do_not_depend_on_the_number_of_workers(faces):
-    from gpen.training.data import pairs
-
-    alone = list(pairs(faces, TINY, start=8))
-    helped = list(pairs(faces, dataclasses.replace(TINY, workers=2), start=8))
+    alone = list(batches(FacePairs(faces, TINY), TINY, start=8))
+    helped = list(batches(FacePairs(faces, TINY), dataclasses.replace(TINY, workers=2), start=8))
     assert len(alone) == len(helped) == 10
     assert all(torch.equal(a, b) for x, y in zip(alone, helped, strict=True) for a, b in zip(x, y, strict=True))
 
@@ -98,7 +96,7 @@ def test_a_killed_run_resumes(faces, tmp_path):
     process.wait()
     shown = torch.load(run / "checkpoint.pt", weights_only=True)["shown"]
     assert shown >= 8
-    settings = dataclasses.replace(read_config(config), images=shown + 8)
+    settings = dataclasses.replace(read_config(config, FinetuneConfig), images=shown + 8)
     finetune(faces, run, settings, resume=True)
     assert torch.load(run / "checkpoint.pt", weights_only=True)["shown"] == shown + 8
     assert gpen.load(run / "gpen.safetensors").size == 16
@@ -107,11 +105,11 @@ def test_a_killed_run_resumes(faces, tmp_path):
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(faces, tmp_path, monkeypatch):
     real_step = Finetune.step
 
-    def poisoned(self, degraded, target):
-        return real_step(self, degraded, target * (torch.nan if self.shown >= 20 else 1))
+    def poisoned(self, batch):
+        return real_step(self, [batch[0], batch[1] * (torch.nan if self.shown >= 20 else 1)])
 
     monkeypatch.setattr(Finetune, "step", poisoned)
-    with pytest.raises(gpen.GPENError, match="stopped at image 20.*last checkpoint stands"):
+    with pytest.raises(gpen.GPENError, match="stopped at image 32.*last checkpoint stands"):
         finetune(faces, tmp_path / "run", TINY)
     assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["shown"] == 16
     assert all(t.isfinite().all() for t in weights(tmp_path / "run" / "gpen.safetensors").values())
@@ -163,9 +161,9 @@ def test_a_bad_configuration_is_said(text, words, tmp_path):
     path = tmp_path / "bad.toml"
     path.write_text(text)
     with pytest.raises(gpen.GPENError, match=words):
-        read_config(path)
+        read_config(path, FinetuneConfig)
     with pytest.raises(gpen.GPENError, match="no configuration"):
-        read_config(tmp_path / "absent.toml")
+        read_config(tmp_path / "absent.toml", FinetuneConfig)
 
 
 def test_every_configuration_of_the_repository_is_valid():
@@ -176,7 +174,7 @@ def test_every_configuration_of_the_repository_is_valid():
     files = sorted((Path(gpen.training.__file__).parent / "configs").glob("*.toml"))
     assert files
     for path in files:
-        config = read_config(path)
+        config = read_config(path, FinetuneConfig)
         for preset in config.degradations:
             assert draw_degradation(preset, np.random.default_rng(0), config.network.size).scale
 
