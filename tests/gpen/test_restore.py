@@ -58,7 +58,12 @@ def test_faces_in_batches_are_the_faces_one_by_one(restorer):
 
 @pytest.mark.parametrize(
     ("image", "words"),
-    [(np.zeros((8, 9, 3), np.uint8), "square"), (np.zeros((8, 8), np.uint8), "RGB"), (np.zeros((8, 8, 3)), "uint8"), ("a.png", "array")],
+    [
+        (np.zeros((8, 9, 3), np.uint8), "square"),
+        (np.zeros((8, 8), np.uint8), "RGB"),
+        (np.zeros((8, 8, 3)), "uint8"),
+        ("a.png", "array"),
+    ],
 )
 def test_what_is_no_face_is_said(restorer, image, words):
     with pytest.raises(gpen.GPENError, match=words):

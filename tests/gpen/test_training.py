@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -25,18 +24,6 @@ TINY = FinetuneConfig(
     degradations={"gpen-release": 1.0},
     images=48, batch=4, workers=0, save_every=16, grid_every=48, ema=16, r1_every=3, warmup=8, decay=0.5, clip=1.0,
 )  # fmt: skip
-
-
-@pytest.fixture
-def faces(tmp_path):
-    """A folder of six smooth coloured images."""
-    rng = np.random.default_rng(0)
-    folder = tmp_path / "faces"
-    folder.mkdir()
-    for k in range(6):
-        small = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-        cv2.imwrite(str(folder / f"{k}.png"), cv2.resize(small, (24, 24), interpolation=cv2.INTER_CUBIC))
-    return folder
 
 
 def weights(path):
