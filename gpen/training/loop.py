@@ -68,7 +68,8 @@ def train(trainer: Trainer, dataset: Dataset, out: str | Path, resume: bool = Fa
                 run.grid(f"{trainer.shown:08d}", trainer.preview(preview))
             if saves:
                 _check_weights(trainer)
-                run.save(trainer.state() | {"shown": trainer.shown, "settings": dataclasses.asdict(config)})
+                progress = {"shown": trainer.shown, "processes": group.processes, "settings": dataclasses.asdict(config)}
+                run.save(trainer.state() | progress)
                 exported = run.export(trainer.export)
                 run.plot()
     group.wait()

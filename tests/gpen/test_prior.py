@@ -96,13 +96,14 @@ def test_two_processes_give_the_losses_of_one_with_the_same_batch(stage, faces, 
     )
     (tmp_path / "tiny.toml").write_text(text)
     rest = ["gpen", "train", stage, "--data", faces, "--config", tmp_path / "tiny.toml", "--device", "cpu", "--out"]
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-              "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]  # fmt: skip
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]  # what accelerate calls too
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     for name, starter in (("one", ["-m"]), ("two", [*launch, "-m"])):
-        subprocess.run([sys.executable, *starter, *rest, tmp_path / name], check=True, env=environment, capture_output=True)
+        subprocess.run([sys.executable, *starter, *rest, tmp_path / name], check=True, env=environment, timeout=100)
     logs = [[json.loads(line) for line in (tmp_path / n / "log.jsonl").read_text().splitlines()] for n in ("one", "two")]
     assert len(logs[0]) == len(logs[1]) == 4
+    saved = [torch.load(tmp_path / n / "checkpoint.pt", weights_only=True)["processes"] for n in ("one", "two")]
+    assert saved == [1, 2]
     for one, two in zip(*logs, strict=True):
         one.pop("rate"), two.pop("rate")
         assert one == pytest.approx(two, rel=2e-3, abs=2e-4)

@@ -1,0 +1,71 @@
+"""The Space's entry: builds the tabs and serves them. `python app.py`, then http://127.0.0.1:7860.
+
+Environment: GPEN_MODEL names another model (a name or a file), GRADIO_SERVER_NAME and GRADIO_SERVER_PORT
+another address.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault(
+    "GRADIO_ANALYTICS_ENABLED", "False"
+)  # read by gradio's import: it asks no server anything
+
+import gradio as gr  # noqa: E402
+
+import gpen  # noqa: E402
+from demo import api, images, playground, theme  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent
+MAX_WAITING = 64  # requests in the queue; the next one is told to come back
+CACHE_LOOK, CACHE_AGE = 120, 900  # seconds: how often, and how old a file in the cache must be to go
+MAX_SESSIONS = 500  # in memory at once, about 2 MB each; the one unused for longest goes first
+
+
+def build(restorer: gpen.Restorer | None = None) -> gr.Blocks:
+    """The page with all its tabs. `restorer` defaults to one with GPEN_MODEL or the default model."""
+    restorer = restorer or gpen.Restorer(gpen.load(os.environ.get("GPEN_MODEL")))
+    with gr.Blocks(title="GPEN", analytics_enabled=False, delete_cache=(CACHE_LOOK, CACHE_AGE)) as page:
+        gr.HTML(theme.HEADER, elem_id="header")
+        with gr.Tab("Playground", id="playground"):
+            playground.tab(restorer)
+        gr.HTML(theme.ABOUT, elem_id="about")
+        api.endpoints(restorer)
+
+        def forget(request: gr.Request) -> None:
+            """A visitor's pictures leave with the visitor; gradio would keep them for an hour and longer."""
+            page.state_holder.session_data.pop(request.session_hash, None)
+
+        page.unload(forget)
+    return page.queue(max_size=MAX_WAITING, default_concurrency_limit=4)
+
+
+def main() -> None:
+    try:
+        page = build()
+    except gpen.GPENError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    on_a_space = "SPACE_ID" in os.environ
+    page.launch(
+        server_name=os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_a_space else "127.0.0.1"),
+        server_port=int(os.environ.get("GRADIO_SERVER_PORT") or 7860),
+        theme=theme.THEME,
+        css_paths=theme.CSS,
+        head=theme.HEAD,
+        mcp_server=importlib.util.find_spec("mcp") is not None,
+        max_file_size=images.MAX_BYTES,
+        blocked_paths=[str(ROOT)],
+        state_session_capacity=MAX_SESSIONS,
+        footer_links=["api", "settings"],
+        run_history=False,
+        ssr_mode=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

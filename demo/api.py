@@ -1,0 +1,140 @@
+"""The page's functions for programs: /degrade, /sample, /restore and /score, for gradio_client, HTTP and MCP.
+
+They hold no state: files in, PNG files and JSON out. The page's own events are private; what a visitor does
+by hand a program does with these.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import gradio as gr
+
+from demo import experiment, images
+from demo.playground import NETWORK, picture_input, told
+from eval import metrics
+from gpen.degradation import BLUR_KINDS, PRESETS
+
+
+def endpoints(restorer) -> None:
+    """Add the endpoints to the current gr.Blocks. `restorer` is a gpen.Restorer."""
+    size = restorer.net.size
+
+    @told
+    def degrade(
+        image: str,
+        blur_sigma: float = 0,
+        blur_kind: str = "isotropic",
+        blur_sigma_y: float = 0,
+        blur_angle: float = 0,
+        kernel_size: float = 0,
+        scale: float = 1,
+        noise_sigma: float = 0,
+        jpeg_quality: float = 0,
+        grey: bool = False,
+        seed: float = 0,
+    ) -> tuple[str, dict]:
+        """Degrade a face as GPEN's formula says: blur, downsample, add noise, compress as JPEG.
+
+        The picture is first cropped to its central square and resized to the network's size.
+
+        Args:
+            image: a picture of one face, at least 16 by 16 pixels, at most 25 MB and 40 megapixels.
+            blur_sigma: standard deviation of the blur kernel in pixels, 0 to 200; 0 is no blur.
+            blur_kind: "isotropic", "anisotropic" (both Gaussian) or "motion".
+            blur_sigma_y: standard deviation along the second axis of an anisotropic kernel, in pixels.
+            blur_angle: direction of the first axis or of the motion, degrees anticlockwise.
+            kernel_size: width of the kernel in pixels, odd; 0 is as wide as the sigma asks for.
+            scale: how many times smaller the picture becomes, 0.5 and above; 1 keeps its size.
+            noise_sigma: standard deviation of the Gaussian noise, in levels of 255; 0 is no noise.
+            jpeg_quality: quality of the JPEG compression, 1 to 100; 0 is no compression.
+            grey: whether the picture loses its colours.
+            seed: a whole number that fixes the noise.
+
+        Returns:
+            The degraded picture at its own small size as a PNG file, and the parameters as JSON.
+        """
+        degradation = experiment.from_numbers(
+            blur_sigma,
+            blur_kind,
+            blur_sigma_y,
+            blur_angle,
+            kernel_size,
+            scale,
+            noise_sigma,
+            jpeg_quality,
+            grey,
+            seed,
+        )
+        return _png(degradation(images.read_face(image, size)), "degraded"), degradation.to_dict()
+
+    @told
+    def sample(preset: str, seed: float = 0) -> dict:
+        """Draw a random degradation from a published training preset, for images of the network's size.
+
+        Args:
+            preset: the preset's name, such as "gpen-release", "gfpgan" or "codeformer-2".
+            seed: a whole number; the same seed gives the same parameters.
+
+        Returns:
+            The parameters as JSON, as the page downloads and gpen.Degradation.from_dict reads them.
+        """
+        return experiment.sample(preset, seed, size).to_dict()
+
+    @told
+    def restore(image: str) -> str:
+        """Restore a degraded face with GPEN.
+
+        The network invents plausible detail: the result is no evidence of what a person looks like.
+
+        Args:
+            image: a picture of one aligned face; its central square is resized to the network's size.
+
+        Returns:
+            The restored face as a PNG file at the network's size.
+        """
+        return _png(restorer.face(images.square(images.decode(image))).image, "restored")
+
+    @told
+    def score(image: str, original: str) -> dict:
+        """Measure how near a picture is to the original: PSNR and SSIM (higher is better), LPIPS (lower is).
+
+        Args:
+            image: the picture to judge, such as a restored face.
+            original: the picture it should be. Of both the central square is taken, at the network's size.
+
+        Returns:
+            For each metric its value and which direction is better, or why it cannot be computed here.
+        """
+        values = metrics.compare(
+            images.read_face(image, size), images.read_face(original, size), experiment.METRICS
+        )
+        return {name: _judged(name, value) for name, value in values.items()}
+
+    with gr.Column(visible=False):
+        pictures = [picture_input(label="image"), picture_input(label="original")]
+        parameters = list(inspect.signature(degrade).parameters.values())[1:]
+        numbers = [_input(parameter.name, parameter.default) for parameter in parameters]
+        preset = gr.Dropdown(list(PRESETS), label="preset")
+        picture, values, trigger = gr.Image(format="png"), gr.JSON(), gr.Button()
+        trigger.click(degrade, [pictures[0], *numbers], [picture, values], api_name="degrade")
+        trigger.click(sample, [preset, numbers[-1]], values, api_name="sample")
+        trigger.click(restore, pictures[0], picture, api_name="restore", **NETWORK)
+        trigger.click(score, pictures, values, api_name="score")
+
+
+def _input(name: str, value) -> gr.components.Component:
+    if isinstance(value, str):
+        return gr.Dropdown(BLUR_KINDS, value=value, label=name)
+    return gr.Checkbox(value, label=name) if isinstance(value, bool) else gr.Number(value, label=name)
+
+
+def _judged(name: str, value: float | str) -> dict:
+    better = metrics.METRICS[name].better
+    if isinstance(value, str):
+        return {"value": None, "better": better, "missing": value}
+    return {"value": "infinite" if value == float("inf") else value, "better": better}
+
+
+def _png(image, name: str) -> str:
+    return images.save(images.png(image), gr.utils.get_upload_folder(), f"{name}.png")

@@ -1,0 +1,139 @@
+"""The playground's controls: one group for each term of the formula, in its colour; numbers from and to them.
+
+On the page 0 (1 for s) stands for "off" where gpen.Degradation has None; JPEG has a switch, since its quality
+has no such number. What a preset draws or a file holds and no slider shows (EXTRAS) is kept beside the
+sliders and can be dropped with one tick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import gradio as gr
+
+from demo import experiment
+from gpen.degradation import BLUR_KINDS, Degradation
+
+NAMES = (  # in the order in which read() takes and write() gives their values
+    "blur_sigma", "blur_kind", "blur_sigma_y", "blur_angle", "kernel_size",
+    "scale", "noise_sigma", "jpeg", "jpeg_quality", "grey", "seed",
+)  # fmt: skip
+ENDS = {  # of the sliders, until a draw or a file reaches beyond
+    "blur_sigma": 20,
+    "blur_sigma_y": 20,
+    "blur_angle": 360,
+    "kernel_size": 101,
+    "scale": 32,
+    "noise_sigma": 50,
+    "jpeg_quality": 100,
+}
+MAIN = ("blur_sigma", "scale", "noise_sigma", "jpeg_quality")  # their group's heading is their label
+EXTRAS = {field.name: field.default for field in fields(Degradation) if field.name in experiment.EXTRAS}
+
+
+def build(start: Degradation) -> tuple[dict[str, gr.components.Component], gr.Checkbox]:
+    """The controls by name, showing `start`, and the box that keeps or drops the extras."""
+    box = {}
+    values = _values(start)
+
+    def slider(name: str, low: float, step: float, label: str, visible: bool = True) -> None:
+        box[name] = gr.Slider(
+            low,
+            ENDS[name],
+            values[name],
+            step=step,
+            label=label,
+            visible=visible,
+            buttons=[],
+            elem_id=name.replace("_", "-"),
+            elem_classes="main" if name in MAIN else None,
+        )
+
+    with gr.Column(elem_classes="term-group blur"):
+        gr.HTML('<b class="term">∗ k</b> Blur <small>σ in pixels, 0 is off</small>')
+        slider("blur_sigma", 0, 0.05, "Blur sigma, pixels")
+        box["blur_kind"] = gr.Radio(
+            BLUR_KINDS, value=start.blur_kind, show_label=False, container=False, elem_id="blur-kind"
+        )
+        slider("blur_sigma_y", 0, 0.05, "second σ, pixels", visible=False)
+        slider("blur_angle", -360, 1, "angle, degrees", visible=False)
+        slider("kernel_size", 0, 1, "kernel width, 0 is as wide as σ asks", visible=False)
+    with gr.Column(elem_classes="term-group scale"):
+        gr.HTML('<b class="term">↓ s</b> Downsampling <small>1 is off</small>')
+        slider("scale", experiment.MIN_SCALE, 0.05, "Downsampling s")
+    with gr.Column(elem_classes="term-group noise"):
+        gr.HTML('<b class="term">+ n</b> Noise <small>σ of 255, 0 is off</small>')
+        slider("noise_sigma", 0, 0.1, "Noise sigma, levels of 255")
+    with gr.Column(elem_classes="term-group jpeg"):
+        with gr.Row(elem_classes="heading"):
+            gr.HTML('<b class="term">JPEG</b> Quality')
+            box["jpeg"] = gr.Checkbox(
+                values["jpeg"], label="on", container=False, min_width=60, scale=0, elem_id="jpeg"
+            )
+        slider("jpeg_quality", 1, 1, "JPEG quality")
+    with gr.Row(elem_id="last-controls"):
+        box["grey"] = gr.Checkbox(start.grey, label="Grey", container=False, min_width=80, elem_id="grey")
+        box["seed"] = gr.Number(
+            start.seed, label="Seed", precision=0, minimum=0, min_width=120, elem_id="seed"
+        )
+    keep_extras = gr.Checkbox(True, label="Extras", visible=False, container=False, elem_id="extras")
+    return box, keep_extras
+
+
+def read(extras: dict, *values) -> Degradation:
+    """The degradation that the controls show; `extras` are the fields that none of them shows."""
+    named = dict(zip(NAMES, values, strict=True))
+    if not named.pop("jpeg"):
+        named["jpeg_quality"] = 0
+    if named["kernel_size"]:
+        named["kernel_size"] = int(named["kernel_size"]) | 1  # a kernel has a middle
+    named["seed"] = named["seed"] or 0  # an emptied box, while a visitor types
+    return experiment.from_numbers(**named, **extras)
+
+
+def write(degradation: Degradation) -> list:
+    """Updates for the controls in the order of NAMES, for the extras' box, and the extras themselves.
+
+    A slider whose number lies beyond its end grows; it is as before after the next draw within it.
+    """
+    shown = {name: gr.update(value=value) for name, value in _values(degradation).items()}
+    for name, end in ENDS.items():
+        shown[name]["maximum"] = max(end, shown[name]["value"])
+    for name, update in zip(("blur_sigma_y", "blur_angle"), shape_of(degradation.blur_kind), strict=True):
+        shown[name] |= update
+    shown["kernel_size"]["visible"] = degradation.kernel_size is not None
+    extras = {
+        name: getattr(degradation, name) for name, off in EXTRAS.items() if getattr(degradation, name) != off
+    }
+    label = "With " + ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in extras.items())
+    return [shown[name] for name in NAMES] + [
+        gr.update(value=True, visible=bool(extras), label=label),
+        extras,
+    ]
+
+
+def shape_of(kind: str) -> list[dict]:
+    """Whether a kind of blur has a second sigma, and whether it has an angle."""
+    return [gr.update(visible=kind == "anisotropic"), gr.update(visible=kind != "isotropic")]
+
+
+def _values(d: Degradation) -> dict:
+    """What each control shows for a degradation; what no step uses is plain."""
+    return {
+        "blur_sigma": d.blur_sigma or 0,
+        "blur_kind": d.blur_kind,
+        "blur_sigma_y": (d.blur_sigma or 0) if d.blur_sigma_y is None else d.blur_sigma_y,
+        "blur_angle": d.blur_angle,
+        "kernel_size": d.kernel_size or 0,
+        "scale": 1 if d.scale is None else d.scale,
+        "noise_sigma": d.noise_sigma or 0,
+        "jpeg": d.jpeg_quality is not None,
+        "jpeg_quality": d.jpeg_quality or 75,
+        "grey": d.grey,
+        "seed": d.seed,
+    }
+
+
+def _plain(value) -> str:
+    numbers = value if isinstance(value, tuple) else (value,)
+    return " ".join(f"{number:.3g}" for number in numbers)

@@ -1,0 +1,194 @@
+"""The playground tab: degrade a face by the formula, restore it live, and measure both against the original.
+
+Layout (demo/style.css): the picture first, beside it the controls, below it the steps, the comparison and the
+figures. A visitor's face lives in the session's state and in the page; of the pictures only the two sliders'
+and the downloads pass through files, in gradio's cache, which is emptied by age.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import secrets
+
+import gradio as gr
+import numpy as np
+
+from demo import controls, experiment, figures, images, samples
+from gpen.degradation import PRESETS, Degradation
+from gpen.errors import GPENError
+
+# one restoration at a time: each uses every core by itself
+NETWORK = {"concurrency_id": "network", "concurrency_limit": 1}
+LARGEST_SEED = 10_000  # of the dice: short enough to tell someone
+FIRST = Degradation(blur_sigma=2.0, scale=4.0, noise_sigma=8.0, jpeg_quality=60)  # what a visitor sees first
+_SENTENCE = (
+    "<p>Degrade a face by the formula, let the network restore it, "
+    "and see how much better that is than plain enlarging.</p>"
+)
+
+
+def tab(restorer) -> None:
+    """Build the playground inside the current gr.Blocks. `restorer` is a gpen.Restorer."""
+    size = restorer.net.size
+    faces = samples.load(size)
+    first_face = next(iter(faces.values()))
+
+    def restored(image: np.ndarray, degradation: Degradation) -> list:
+        return _views(experiment.run(restorer, image, degradation))
+
+    face, extras = gr.State(first_face), gr.State({})
+    restorer.face(first_face)  # the first call is slower than any later one, and the page shows the time
+    first_views = restored(first_face, FIRST)
+    gr.HTML(_SENTENCE, elem_id="sentence")
+    with gr.Row(elem_id="bench"):
+        sliders = _before_after(first_views[:2])
+        with gr.Column(elem_id="controls"):
+            upload, gallery = _face_controls(faces)
+            with gr.Row(elem_id="draw"):
+                preset = gr.Dropdown(
+                    list(PRESETS), label="Draw from a preset", scale=3, min_width=140, elem_id="preset"
+                )
+                dice = gr.Button("⚄ Roll", elem_id="dice", scale=1, min_width=80, variant="primary")
+            knobs, keep_extras = controls.build(FIRST)
+        with gr.Column(elem_id="rest"):
+            names = ("formula", "steps", "comparison", "table")
+            boxes = [
+                gr.HTML(value, elem_id=name) for value, name in zip(first_views[2:6], names, strict=True)
+            ]
+            downloads, load = _files(first_views[6:])
+
+    views = [*sliders, *boxes, *downloads]
+    settings = [*knobs.values(), keep_extras, extras]  # what a draw or a file sets
+    inputs = [face, extras, keep_extras, *knobs.values()]
+
+    @told
+    def live(image, drawn, keep, *values):
+        return restored(image, controls.read(drawn if keep else {}, *values))
+
+    @told
+    def draw(image, name, seed):
+        degradation = experiment.sample(name, seed, size)
+        return controls.write(degradation) + restored(image, degradation)
+
+    def roll(image, name):
+        return draw(image, name, secrets.randbelow(LARGEST_SEED))
+
+    @told
+    def load_parameters(image, data):
+        degradation = experiment.from_json(data)
+        return controls.write(degradation) + restored(image, degradation)
+
+    def choose(path, old, *rest):
+        unchanged = [None, old, *[gr.skip()] * len(views)]
+        if path is None:  # the visitor cleared the box: the face stays
+            return unchanged
+        try:
+            image = images.read_face(path, size)
+        except GPENError as error:
+            gr.Warning(html.escape(str(error)), duration=20)
+            return unchanged
+        return [path, image, *live(image, *rest)]
+
+    def choose_sample(event: gr.SelectData, *rest):
+        image = list(faces.values())[event.index]
+        return [None, image, *live(image, *rest)]
+
+    private = {"api_visibility": "private"}
+    moved = [knob.input for knob in (*knobs.values(), keep_extras)]
+    gr.on(
+        moved, live, inputs, views, trigger_mode="always_last", show_progress="hidden", **NETWORK, **private
+    )
+    shape = [knobs["blur_sigma_y"], knobs["blur_angle"]]
+    knobs["blur_kind"].input(
+        controls.shape_of, knobs["blur_kind"], shape, queue=False, show_progress="hidden", **private
+    )
+    slow = {"show_progress": "minimal", "show_progress_on": sliders[0], **NETWORK, **private}
+    preset.input(draw, [face, preset, knobs["seed"]], settings + views, **slow)
+    dice.click(roll, [face, preset], settings + views, trigger_mode="always_last", **slow)
+    load.upload(load_parameters, [face, load], settings + views, **slow)
+    upload.input(choose, [upload, *inputs], [upload, face, *views], **slow)
+    gallery.select(choose_sample, inputs[1:], [upload, face, *views], **slow)
+
+
+def told(function):
+    """A user's mistake becomes a message in the page, as text and not as HTML, and no traceback."""
+
+    @functools.wraps(function)
+    def wrapper(*arguments, **named):
+        try:
+            return function(*arguments, **named)
+        except GPENError as error:
+            raise gr.Error(html.escape(str(error)), duration=20, print_exception=False) from None
+
+    return wrapper
+
+
+def picture_input(**settings) -> gr.Image:
+    """A gr.Image that hands over the uploaded file's path unopened.
+
+    gr.Image would decode the file itself, without bounds, and answer a broken one with no reason. Set on the
+    instance because gradio writes a .pyi file beside every subclass of a component; never send this component
+    a gr.update, which makes a new one.
+    """
+    component = gr.Image(type="filepath", image_mode=None, **settings)
+    # a payload without a path holds data in place of a file: "" is answered as a file that is not there
+    component.preprocess = lambda payload: None if payload is None else payload.path or ""
+    return component
+
+
+def _before_after(values: list) -> list[gr.ImageSlider]:
+    sliders = []
+    names = {"before-after": "Degraded | Restored", "towards-original": "Restored | Original"}
+    for value, (name, label) in zip(values, names.items(), strict=True):
+        with gr.Column(elem_id=name, min_width=280):
+            sliders.append(
+                gr.ImageSlider(value, label=label, format="png", buttons=["fullscreen"], interactive=False)
+            )
+    return sliders
+
+
+def _face_controls(faces: dict[str, np.ndarray]) -> tuple[gr.Image, gr.Gallery]:
+    with gr.Row(elem_id="face"):
+        upload = picture_input(
+            sources=["upload", "webcam", "clipboard"], show_label=False, placeholder="Your face", height=168,
+            elem_id="upload", buttons=[], min_width=140, webcam_options=gr.WebcamOptions(mirror=False),
+        )  # fmt: skip
+        gallery = gr.Gallery(
+            list(faces.values()), format="png", show_label=False, columns=3, height=168, allow_preview=False,
+            elem_id="samples", buttons=[], min_width=140,
+        )  # fmt: skip
+    return upload, gallery
+
+
+def _files(values: list) -> tuple[list[gr.DownloadButton], gr.UploadButton]:
+    settings = {"size": "sm", "min_width": 150}
+    names = {"degraded": "↓ Degraded PNG", "restored": "↓ Restored PNG", "parameters": "↓ Parameters JSON"}
+    with gr.Row(elem_id="files"):
+        downloads = [
+            gr.DownloadButton(label, value, elem_id=f"download-{name}", **settings)
+            for value, (name, label) in zip(values, names.items(), strict=True)
+        ]
+        load = gr.UploadButton(
+            "↑ Load parameters", file_types=[".json"], type="binary", elem_id="load", **settings
+        )
+    return downloads, load
+
+
+def _views(result: experiment.Experiment) -> list:
+    """Values for the two sliders, formula, steps, comparison, table and the downloads, in this order."""
+    folder = gr.utils.get_upload_folder()
+    pictures = {"degraded": result.degraded, "restored": result.restored, "original": result.target}
+    files = {name: images.save(images.png(image), folder, f"{name}.png") for name, image in pictures.items()}
+    parameters = images.save(experiment.to_json(result.degradation), folder, "parameters.json")
+    return [
+        (files["degraded"], files["restored"]),
+        (files["restored"], files["original"]),
+        figures.formula(result.degradation),
+        figures.steps(result),
+        figures.comparison(result),
+        figures.table(result),
+        files["degraded"],
+        files["restored"],
+        parameters,
+    ]

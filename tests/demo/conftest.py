@@ -1,0 +1,138 @@
+"""A small network with random weights, a page that serves it, and files that visitors should not upload."""
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gpen
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = 128  # of the network's images
+START_SECONDS = 90
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "random.safetensors"
+    gpen.save(gpen.GPEN(gpen.GPENConfig(size=SIZE, channel_multiplier=1, narrow=0.0625)), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def size() -> int:
+    return SIZE
+
+
+@pytest.fixture(scope="session")
+def restorer(model_file) -> gpen.Restorer:
+    return gpen.Restorer(gpen.load(model_file))
+
+
+@pytest.fixture(scope="session")
+def server(model_file, tmp_path_factory):
+    """The address of `python app.py`, as a user starts it, with the random network."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("server")
+    environment = os.environ | {
+        "GPEN_MODEL": str(model_file), "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(folder / "cache"), "TORCH_HOME": str(folder / "torch"),
+    }  # fmt: skip
+    environment.pop("SPACE_ID", None)
+    log = folder / "log.txt"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=output, stderr=output
+        )
+    try:
+        _wait(f"http://127.0.0.1:{port}/", process, log)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise RuntimeError(f"python app.py did not serve {url}:\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A smooth, colourful picture, uint8 RGB [180, 150, 3]; no two of its sides are alike."""
+    y, x = np.mgrid[0:180, 0:150]
+    return np.stack([240 - y, 60 + x, 128 + 60 * np.sin(x / 9)], axis=2).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory, photo) -> dict[str, Path]:
+    """Pictures of every awkward kind, by what is awkward about them."""
+    folder = tmp_path_factory.mktemp("files")
+    picture = Image.fromarray(photo)
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", quality=95)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its left side: turn it clockwise to see it upright
+    frames = [Image.fromarray(np.full((40, 40, 3), level, np.uint8)) for level in (200, 100, 0)]
+    names = (
+        "plain.png", "16-bit.png", "16-bit colour.png", "cmyk.jpg", "rgba.png", "palette.png", "turned.jpg",
+        "moving.gif", "grey.png", "text.png", "empty.png", "1x1.png", "100-megapixel.png", "cut-off.jpg",
+        "strip.png", "bomb.png", "webp.txt",
+    )  # fmt: skip
+    made = {name: folder / name for name in names}
+    picture.save(made["plain.png"])
+    Image.fromarray(photo[..., 0].astype(np.uint16) * 257).save(made["16-bit.png"])
+    _write_png(made["16-bit colour.png"], photo.astype(np.uint16) * 257)
+    picture.convert("CMYK").save(made["cmyk.jpg"], quality=95)
+    clear = np.zeros(photo.shape[:2], np.uint8)
+    Image.fromarray(np.dstack([photo, clear])).save(made["rgba.png"])
+    picture.quantize(256).save(made["palette.png"])
+    picture.transpose(Image.Transpose.ROTATE_90).save(made["turned.jpg"], exif=exif, quality=95)
+    frames[0].save(made["moving.gif"], save_all=True, append_images=frames[1:], duration=50)
+    picture.convert("L").save(made["grey.png"])
+    made["text.png"].write_text("This is not a picture.")
+    made["empty.png"].touch()
+    picture.resize((1, 1)).save(made["1x1.png"])
+    Image.new("1", (10_000, 10_000)).save(made["100-megapixel.png"])
+    made["cut-off.jpg"].write_bytes(jpeg.getvalue()[: len(jpeg.getvalue()) // 2])
+    picture.resize((400, 20)).save(made["strip.png"])
+    Image.new("1", (40_000, 40_000)).save(made["bomb.png"])
+    picture.save(made["webp.txt"], "WEBP", lossless=True)
+    return made
+
+
+def _write_png(path: Path, image: np.ndarray) -> None:
+    """uint16 RGB [h, w, 3] as a 16-bit PNG, which Pillow can read but not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    h, w = image.shape[:2]
+    header = w.to_bytes(4, "big") + h.to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in image)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )

@@ -1,0 +1,235 @@
+"""The page in a browser: what a visitor does by hand. Skipped without Chromium, except in CI."""
+
+import json
+import os
+import re
+import shutil
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+import app
+
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+PATIENCE = 20_000  # ms
+WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
+    )
+    if path is None:
+        reason = "no Chromium was found: install it (apt-get install chromium) to run the browser tests"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, server):
+    """Opens the page at a size; every address it asks for is in `page.asked`."""
+    contexts = []
+
+    def opened(viewport=WIDE, **settings):
+        context = browser.new_context(viewport=viewport, accept_downloads=True, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.asked = []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(server)
+        page.wait_for_selector("#before-after img")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def picture(page) -> str:
+    """The address of the restored picture: it holds the picture's hash."""
+    return page.locator("#before-after img").last.get_attribute("src")
+
+
+def wait_for_another_picture(page, old: str) -> None:
+    page.wait_for_function(
+        "old => [...document.querySelectorAll('#before-after img')].at(-1)?.src !== old", arg=old
+    )
+
+
+def slide(page, name: str, value: float) -> None:
+    page.locator(f"#{name} input[type=range]").evaluate(
+        "(slider, value) => { slider.value = value;"
+        "slider.dispatchEvent(new Event('input', {bubbles: true})) }",
+        value,
+    )
+
+
+def download(page, name: str) -> bytes:
+    with page.expect_download() as waiting:
+        page.click(f"#download-{name}")
+    return waiting.value.path().read_bytes()
+
+
+def number(page, name: str) -> float:
+    return float(page.locator(f"#{name} input[type=number]").input_value())
+
+
+def test_a_slider_moves_the_picture_the_formula_and_the_table(open_page):
+    page = open_page()
+    old, formula, table = picture(page), page.inner_text("#formula"), page.inner_text("#table")
+    slide(page, "scale", 8)
+    wait_for_another_picture(page, old)
+    assert page.inner_text("#formula") != formula and "↓8" in page.inner_text("#formula")
+    assert page.inner_text("#table") != table
+    page.click("#jpeg input")
+    page.wait_for_function("!document.querySelector('#formula').innerText.includes('JPEG')")
+    assert page.locator("#steps figure").count() == 5
+    page.click("#blur-kind >> text=motion")
+    page.wait_for_selector("#blur-angle", state="visible")
+    page.wait_for_selector("#steps figure")
+
+
+def test_the_last_of_many_moves_is_the_one_shown(open_page):
+    page = open_page()
+    for value in range(1, 31):
+        slide(page, "noise-sigma", value)
+    page.wait_for_function("document.querySelector('#formula').innerText.includes('σ=30')")
+
+
+def test_the_downloads_are_the_picture_and_the_parameters_that_load_again(open_page, size, tmp_path):
+    page = open_page()
+    old = picture(page)
+    page.click("#dice")
+    wait_for_another_picture(page, old)
+    for name in ("degraded", "restored"):
+        data = download(page, name)
+        assert data.startswith(b"\x89PNG")
+        assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (size, size, 3)
+    parameters = download(page, "parameters")
+    path = tmp_path / "mine.json"
+    path.write_bytes(parameters)
+    drawn, shown = picture(page), number(page, "noise-sigma")
+    slide(page, "noise-sigma", 50 - shown)
+    wait_for_another_picture(page, drawn)
+    page.set_input_files("#files input[type=file]", path)
+    page.wait_for_function(
+        "old => [...document.querySelectorAll('#before-after img')].at(-1)?.src === old", arg=drawn
+    )
+    assert number(page, "noise-sigma") == shown and download(page, "parameters") == parameters
+
+
+def test_a_broken_file_is_answered_by_a_sentence_and_the_page_lives_on(open_page, files):
+    page = open_page()
+    old = picture(page)
+    for name, words in (
+        ("text.png", "not a picture"),
+        ("cut-off.jpg", "cut off or damaged"),
+        ("1x1.png", "1 x 1 pixels"),
+    ):
+        page.set_input_files("#upload input[type=file]", files[name])
+        page.wait_for_selector(f"[data-testid=toast-body]:has-text('{words}')")
+        assert picture(page) == old
+    page.wait_for_selector("#upload input[type=file]", state="attached")
+    page.set_input_files("#upload input[type=file]", files["turned.jpg"])
+    wait_for_another_picture(page, old)
+    own = picture(page)
+    slide(page, "scale", 2)
+    wait_for_another_picture(page, own)
+
+
+def test_parameters_of_something_else_are_answered_as_text(open_page, tmp_path):
+    page = open_page()
+    path = tmp_path / "evil.json"
+    path.write_text(json.dumps({"<img src=x onerror='document.title=1'>": 1}))
+    page.set_input_files("#files input[type=file]", path)
+    page.wait_for_selector("[data-testid=toast-body]:has-text('no parameter')")
+    assert page.locator("[data-testid=toast-body] img[src=x]").count() == 0 and page.title() != "1"
+
+
+def test_a_sample_face_is_chosen_by_a_click(open_page, files):
+    page = open_page()
+    first = picture(page)
+    page.set_input_files("#upload input[type=file]", files["plain.png"])
+    wait_for_another_picture(page, first)
+    page.click("#samples button.thumbnail-item")
+    page.wait_for_function(
+        "old => [...document.querySelectorAll('#before-after img')].at(-1)?.src === old", arg=first
+    )
+
+
+@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["1400 px", "390 px"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_the_screen_and_nothing_comes_from_elsewhere(
+    open_page, server, viewport, scheme
+):
+    page = open_page(viewport, color_scheme=scheme)
+    page.click("#blur-kind >> text=anisotropic")
+    page.wait_for_selector("#blur-angle", state="visible")
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    edges = page.evaluate(
+        "[...document.querySelectorAll('#bench *')]"
+        ".filter(e => e.checkVisibility() && !e.closest('.slider-wrap, .head label'))"
+        ".map(e => e.getBoundingClientRect().right)"
+    )
+    assert max(edges) <= viewport["width"]
+    foreign = [url for url in page.asked if not url.startswith((server, "data:", "blob:"))]
+    assert not foreign, foreign
+
+
+def test_on_a_telephone_the_picture_comes_before_the_controls(open_page):
+    page = open_page(NARROW)
+    tops = [
+        page.locator(f"#{name}").bounding_box()["y"]
+        for name in ("before-after", "controls", "towards-original", "rest")
+    ]
+    assert tops == sorted(tops) and tops[0] < 400
+
+
+def test_every_picture_travels_as_png(open_page):
+    page = open_page()
+    sources = page.eval_on_selector_all("#bench img", "images => images.map(image => image.src)")
+    assert len(sources) > 12
+    assert all(re.match(r"data:image/png|http.*\.png$", source) for source in sources)
+
+
+def test_a_visitor_who_leaves_takes_the_pictures_along(browser, restorer, files):
+    page = app.build(restorer)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False)
+    try:
+        context = browser.new_context()
+        visit = context.new_page()
+        visit.goto(url)
+        visit.wait_for_selector("#before-after img")
+        old = picture(visit)
+        visit.set_input_files("#upload input[type=file]", files["plain.png"])
+        wait_for_another_picture(visit, old)
+        assert len(page.state_holder.session_data) == 1
+        context.close()
+        end = time.monotonic() + 20
+        while page.state_holder.session_data and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not page.state_holder.session_data
+    finally:
+        page.close()
+
+
+def test_an_emptied_number_is_no_error(open_page):
+    page = open_page()
+    for name in ("noise-sigma input[type=number]", "seed input"):
+        old = picture(page)
+        page.fill(f"#{name}", "")
+        page.fill(f"#{name}", "33")
+        wait_for_another_picture(page, old)
+    assert page.locator("[data-testid=toast-body]").count() == 0

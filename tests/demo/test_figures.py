@@ -1,0 +1,79 @@
+"""What the figures claim is so."""
+
+import base64
+import re
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from demo import experiment, figures, images
+from gpen.degradation import Degradation
+
+
+@pytest.fixture(scope="module")
+def result(restorer, photo, size):
+    face = images.square(photo, size)
+    return experiment.run(
+        restorer, face, Degradation(blur_sigma=1.0, scale=2, noise_sigma=5, jpeg_quality=50)
+    )
+
+
+def test_the_formula_colours_the_terms_that_are_on():
+    text = figures.formula(Degradation(blur_sigma=2.5, scale=4, noise_sigma=8, jpeg_quality=40))
+    assert re.findall(r'class="term (\w+)"', text) == ["jpeg", "blur", "scale", "noise"]
+    assert "2.5" in text and "↓4" in text and "σ=8" in text and "<sub>40</sub>" in text
+    assert 'class="term' not in figures.formula(Degradation())
+
+
+@pytest.mark.parametrize("kind", ["isotropic", "anisotropic", "motion"])
+def test_every_kind_of_blur_has_its_colour(kind):
+    assert 'class="term blur"' in figures.formula(
+        Degradation(blur_sigma=12.25, blur_kind=kind, blur_angle=-33)
+    )
+
+
+def test_the_strip_holds_each_step_as_png(result):
+    found = re.findall(r'src="data:image/png;base64,([^"]+)" width="(\d+)"', figures.steps(result))
+    assert len(found) == len(result.steps) == 6
+    for (data, width), image in zip(found, result.steps.values(), strict=True):
+        decoded = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+        assert int(width) == image.shape[1] and (decoded[..., ::-1] == image).all()
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_equal_errors_have_equal_colours_and_larger_ones_lighter_colours(a, b):
+    low, high = sorted((a, b))
+    dark, light = figures.error_map(np.array([[low, high]], np.float32))[0].astype(int).sum(axis=1)
+    assert dark <= light
+    if high >= figures.ERROR_SCALE:
+        assert light == figures.error_map(np.array([[255]], np.float32)).astype(int).sum()
+
+
+def test_the_error_of_an_image_to_itself_is_black(result):
+    error = figures.absolute_error(result.target, result.target)
+    assert error.max() == 0 and figures.error_map(error).max() < 5
+
+
+@pytest.mark.parametrize(
+    ("bilinear", "gpen", "winners"),  # of psnr, ssim, lpips_alex
+    [
+        ((20.0, 0.5, 0.4), (25.0, 0.4, 0.2), ["25.00", "0.5000", "0.2000"]),
+        ((20.0, 0.5, 0.1), (20.0, 0.5, 0.2), ["0.1000"]),
+        ((float("inf"), 1.0, "no file"), (9.0, 0.2, "no file"), ["∞", "1.0000"]),
+    ],
+)
+def test_the_better_method_is_bold_and_a_tie_is_not(result, bilinear, gpen, winners):
+    bilinear, gpen = (dict(zip(experiment.METRICS, values, strict=True)) for values in (bilinear, gpen))
+    table = figures.table(replace(result, scores={"Bilinear": bilinear, "GPEN": gpen}))
+    assert sorted(re.findall(r'<td class="best"><b>([^<]+)</b>', table)) == sorted(winners)
+    assert table.count("higher is better") == 2 and table.count("lower is better") == 1
+
+
+def test_a_missing_metric_says_why_as_text(result):
+    scores = {"psnr": 1.0, "ssim": 0.1, "lpips_alex": "needs <a file>; fetch it"}
+    table = figures.table(replace(result, scores={"Bilinear": scores, "GPEN": scores}))
+    assert "LPIPS is not available" in table and "needs &lt;a file&gt;; fetch it" in table

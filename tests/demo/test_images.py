@@ -1,0 +1,127 @@
+"""Whatever a visitor uploads becomes the picture it shows, or one clear sentence."""
+
+import os
+import time
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from demo import images
+
+
+def assert_near(image, expected, level):
+    assert image.dtype == np.uint8 and image.shape == expected.shape
+    assert np.abs(image.astype(int) - expected).mean() < level
+
+
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        ("plain.png", 1e-9),
+        ("16-bit colour.png", 1e-9),
+        ("webp.txt", 1e-9),
+        ("cmyk.jpg", 6),
+        ("palette.png", 8),
+        ("turned.jpg", 3),
+    ],
+)
+def test_the_picture_is_what_it_shows(files, photo, name, level):
+    assert_near(images.decode(files[name]), photo, level)
+
+
+def test_sixteen_bits_of_grey_become_eight(files, photo):
+    assert_near(images.decode(files["16-bit.png"]), np.repeat(photo[..., :1], 3, axis=2), 1e-9)
+
+
+def test_transparent_parts_show_white(files, photo):
+    assert (images.decode(files["rgba.png"]) == 255).all()
+
+
+def test_an_animation_shows_its_first_frame(files):
+    assert_near(images.decode(files["moving.gif"]), np.full((40, 40, 3), 200), 2)
+
+
+def test_grey_becomes_three_equal_channels(files):
+    image = images.decode(files["grey.png"])
+    assert image.shape == (180, 150, 3) and (image[..., 0] == image[..., 2]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("text.png", "not a picture"),
+        ("empty.png", "not a picture"),
+        ("1x1.png", "1 x 1 pixels"),
+        ("100-megapixel.png", "100 megapixels"),
+        ("bomb.png", "megapixels"),
+        ("cut-off.jpg", "cut off or damaged"),
+        ("strip.png", "a strip"),
+    ],
+)
+def test_a_picture_that_cannot_be_used_gives_one_sentence(files, name, words):
+    start = time.perf_counter()
+    with pytest.raises(images.ImageError, match=words) as caught:
+        images.decode(files[name])
+    message = str(caught.value)
+    assert (
+        message.endswith(".")
+        and "\n" not in message
+        and len(message) < 140
+        and str(files[name].parent) not in message
+    )
+    assert time.perf_counter() - start < 5  # 1,600 megapixels are refused by their header, not after decoding
+
+
+def test_a_file_of_too_many_bytes_is_refused_unread(tmp_path):
+    path = tmp_path / "large.png"
+    with path.open("wb") as file:
+        file.truncate(images.MAX_BYTES + 1)  # sparse: no bytes on the disk
+    with pytest.raises(images.ImageError, match="25 MB"):
+        images.decode(path)
+
+
+def test_a_file_that_the_cache_has_deleted_is_asked_for_again(tmp_path):
+    with pytest.raises(images.ImageError, match="upload it again"):
+        images.decode(tmp_path / "gone.png")
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_damaged_bytes_never_raise_anything_else(files, tmp_path_factory, data):
+    name = data.draw(st.sampled_from(["plain.png", "cmyk.jpg", "moving.gif", "webp.txt", "16-bit.png"]))
+    content = bytearray(files[name].read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("damaged") / "x.png"
+    path.write_bytes(content)
+    try:
+        assert images.decode(path).shape[2] == 3
+    except images.ImageError:
+        pass
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (90, 128), (128, 300), (301, 200)])
+def test_square_takes_the_centre(shape):
+    h, w = shape
+    image = np.zeros((h, w, 3), np.uint8)
+    side = min(h, w)
+    image[(h - side) // 2 : (h + side) // 2, (w - side) // 2 : (w + side) // 2] = 200
+    result = images.square(image, 64)
+    assert result.shape == (64, 64, 3) and result.min() > 190
+
+
+def test_png_keeps_every_level(photo):
+    decoded = cv2.imdecode(np.frombuffer(images.png(photo), np.uint8), cv2.IMREAD_COLOR)
+    assert (decoded[..., ::-1] == photo).all()
+
+
+def test_saved_files_are_found_by_content_and_touched_when_used_again(tmp_path):
+    first = images.save(b"a face", tmp_path, "face.png")
+    os.utime(first, (1, 1))
+    assert images.save(b"a face", tmp_path, "face.png") == first
+    assert os.stat(first).st_mtime > time.time() - 60
+    assert images.save(b"another", tmp_path, "face.png") != first
+    assert len(list(tmp_path.rglob("*.*"))) == 2

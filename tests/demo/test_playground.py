@@ -1,0 +1,112 @@
+"""The page's endpoints, called by gradio_client against the running app, and what they must refuse."""
+
+import cv2
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+import app
+from demo import images
+from gpen.degradation import Degradation
+
+
+@pytest.fixture(scope="module")
+def client(server, tmp_path_factory):
+    return Client(server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+
+
+def read_png(path) -> np.ndarray:
+    with open(path, "rb") as file:
+        data = file.read()
+    assert data.startswith(b"\x89PNG")
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+
+
+def test_degrade_gives_the_degradation_of_the_package(client, files, photo, size):
+    path, parameters = client.predict(
+        image=handle_file(files["plain.png"]),
+        blur_sigma=1.5,
+        scale=4,
+        noise_sigma=8,
+        jpeg_quality=40,
+        seed=7,
+        api_name="/degrade",
+    )
+    expected = Degradation(blur_sigma=1.5, scale=4, noise_sigma=8, jpeg_quality=40, seed=7)
+    assert Degradation.from_dict(parameters) == expected
+    assert (read_png(path) == expected(images.square(photo, size))).all()
+
+
+def test_degrade_with_its_defaults_only_crops(client, files, photo, size):
+    path, _ = client.predict(image=handle_file(files["plain.png"]), api_name="/degrade")
+    assert (read_png(path) == images.square(photo, size)).all()
+
+
+def test_restore_gives_what_the_package_gives(client, files, photo, restorer):
+    path = client.predict(image=handle_file(files["plain.png"]), api_name="/restore")
+    expected = restorer.face(images.square(photo)).image
+    assert np.abs(read_png(path).astype(int) - expected).max() <= 1  # threads may round differently
+
+
+def test_score_measures_and_says_what_it_cannot(client, files):
+    same = client.predict(handle_file(files["plain.png"]), handle_file(files["plain.png"]), api_name="/score")
+    assert same["psnr"] == {"value": "infinite", "better": "higher"} and same["ssim"]["value"] == 1
+    other = client.predict(handle_file(files["plain.png"]), handle_file(files["grey.png"]), api_name="/score")
+    assert 5 < other["psnr"]["value"] < 40
+    assert other["lpips_alex"]["better"] == "lower" and "fetch it with" in other["lpips_alex"]["missing"]
+
+
+def test_sample_draws_what_the_package_draws(client, size):
+    drawn = client.predict(preset="gfpgan", seed=5, api_name="/sample")
+    expected = Degradation.sample("gfpgan", seed=5, size=size)
+    assert Degradation.from_dict(drawn).scale == pytest.approx(expected.scale, abs=0.006)
+    assert drawn == client.predict(preset="gfpgan", seed=5, api_name="/sample")
+
+
+@pytest.mark.parametrize("name", ["text.png", "1x1.png", "100-megapixel.png", "cut-off.jpg", "empty.png"])
+def test_a_picture_that_cannot_be_used_is_answered_by_its_sentence(client, files, name):
+    with pytest.raises(images.ImageError) as expected:
+        images.decode(files[name])
+    with pytest.raises(AppError, match=str(expected.value).split(":")[0]):
+        client.predict(image=handle_file(files[name]), api_name="/restore")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"scale": 0.01}, "at least 0.5"),
+        ({"noise_sigma": -1}, "noise_sigma must be"),
+        ({"jpeg_quality": 101}, "jpeg_quality must be"),
+        ({"kernel_size": 4, "blur_sigma": 1}, "odd"),
+        ({"seed": 0.5}, "seed must be"),
+        ({"blur_sigma": 1e300}, "blur_sigma must be"),
+    ],
+)
+def test_a_number_out_of_range_is_answered_by_a_sentence(client, files, values, words):
+    with pytest.raises(AppError, match=words):
+        client.predict(image=handle_file(files["plain.png"]), api_name="/degrade", **values)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", str(app.ROOT / "app.py"), "../../../etc/passwd"])
+def test_no_file_of_the_server_can_be_named(client, path):
+    with pytest.raises(AppError) as caught:
+        client.predict(image={"path": path, "meta": {"_type": "gradio.FileData"}}, api_name="/restore")
+    assert "root:" not in str(caught.value)
+
+
+def test_every_public_function_is_described_and_the_events_are_private(client):
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(endpoints) == {"/degrade", "/sample", "/restore", "/score"}
+    assert not client.view_api(return_format="dict")["unnamed_endpoints"]
+    for endpoint in endpoints.values():
+        assert len(endpoint["description"]) > 60
+        assert all(parameter["parameter_name"] for parameter in endpoint["parameters"])
+
+
+def test_a_missing_model_ends_in_one_sentence(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("GPEN_MODEL", str(tmp_path / "none.safetensors"))
+    with pytest.raises(SystemExit) as caught:
+        app.main()
+    message = capsys.readouterr().err
+    assert caught.value.code == 2 and message.startswith("error: ") and message.count("\n") == 1
