@@ -1,4 +1,4 @@
-"""GPEN: a StyleGAN2 generator embedded behind an encoder (Yang et al., CVPR 2021, section 3.1 and figure 2).
+"""GPEN: a StyleGAN2 generator embedded behind an encoder (Yang et al., CVPR 2021).
 
     degraded image -> Encoder -> z -> mapping network -> w, broadcast to every GAN block
                           '----- feature at each resolution ----> in the place of the noise of the GAN block at that resolution
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .ops import EqualConv2d, EqualLinear, ModulatedConv2d, ToRGB, minibatch_stddev, pixel_norm, scaled_leaky_relu
+from .blocks import BLOCKS, FROM_W
+from .ops import EqualConv2d, EqualLinear, minibatch_stddev, pixel_norm
 
 NOISE_MODES = ("concat", "add", "none")
 
@@ -30,6 +31,7 @@ class GPENConfig:
     style_dim: int = 512  # of z and w
     mapping_layers: int = 8
     noise_mode: str = "concat"  # concat: the paper's GPEN; add: GPEN-noise-add; none: GPEN-w/o-noise
+    block: str = "stylegan2"  # the family of the GAN block, one of gpen.blocks.BLOCKS
 
     def __post_init__(self):
         if not self.in_size:
@@ -41,6 +43,8 @@ class GPENConfig:
             raise ValueError(f"The input ({self.in_size} px) cannot be larger than the output ({self.size} px).")
         if self.noise_mode not in NOISE_MODES:
             raise ValueError(f"noise_mode is one of {', '.join(NOISE_MODES)}; got {self.noise_mode!r}.")
+        if self.block not in BLOCKS:
+            raise ValueError(f"block is one of {', '.join(BLOCKS)}; got {self.block!r}.")
         if min(self.style_dim, self.mapping_layers, self.channels(4), self.channels(self.size)) < 1:
             raise ValueError("style_dim, mapping_layers and every level's number of channels are at least 1.")
 
@@ -64,58 +68,18 @@ class MappingNetwork(nn.Sequential):
         return super().forward(pixel_norm(z))
 
 
-class GANLayer(nn.Module):
-    """Modulated convolution, then noise (or an encoder's feature) concatenated or added, then bias and leaky ReLU."""
-
-    def __init__(self, inputs: int, outputs: int, config: GPENConfig, up: bool = False):
-        super().__init__()
-        self.mode = config.noise_mode
-        self.conv = ModulatedConv2d(inputs, outputs, config.style_dim, up)
-        if self.mode != "none":
-            self.noise_scale = nn.Parameter(torch.zeros(1))
-        self.bias = nn.Parameter(torch.zeros(outputs * 2 if self.mode == "concat" else outputs))
-
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-        # x [n, inputs, h, w], w [n, d], noise [n, outputs, h', w'] -> [n, 2 outputs | outputs, h', w']
-        x, demodulation = self.conv(x, w)
-        if self.mode == "none":
-            return scaled_leaky_relu(x, demodulation, self.bias)
-        noise = noise.to(x.dtype)
-        if self.mode == "add":
-            return scaled_leaky_relu(torch.addcmul(x * demodulation, noise, self.noise_scale.to(x.dtype)), 1.0, self.bias)
-        own, others = self.bias.chunk(2)
-        noise = scaled_leaky_relu(noise, self.noise_scale, others).expand(len(x), -1, -1, -1)
-        return torch.cat([scaled_leaky_relu(x, demodulation, own), noise], 1)
-
-
-class GANBlock(nn.Module):
-    """StyleGAN2's block at one resolution: up and convolve (but for the first block), convolve, to colour."""
-
-    def __init__(self, side: int, config: GPENConfig):
-        super().__init__()
-        widen = 2 if config.noise_mode == "concat" else 1
-        channels, below = config.channels(side), config.channels(max(4, side // 2))
-        self.up = GANLayer(below * widen, channels, config, up=True) if side > 4 else None
-        self.conv = GANLayer(channels if side == 4 else channels * widen, channels, config)
-        self.to_rgb = ToRGB(channels * widen, config.style_dim)
-
-    def forward(self, x: Tensor, image: Tensor | None, w: Tensor, noise: list[Tensor | None]) -> tuple[Tensor, Tensor]:
-        # x [n, c, s / 2, s / 2], image [n, 3, s / 2, s / 2], noise: one [n, c', s, s] a layer -> the same two at s
-        if self.up is not None:
-            x = self.up(x, w, noise[0])
-        x = self.conv(x, w, noise[-1])
-        return x, self.to_rgb(x, w, image)
-
-
 class Generator(nn.Module):
-    """The GAN prior: mapping network, a learned constant of 4 x 4, one GAN block per resolution."""
+    """The GAN prior: mapping network, features of 4 x 4 (a learned constant, or made of w), one GAN block per resolution."""
 
     def __init__(self, config: GPENConfig):
         super().__init__()
         self.config = config
         self.mapping = MappingNetwork(config.style_dim, config.mapping_layers)
-        self.constant = nn.Parameter(torch.randn(1, config.channels(4), 4, 4))
-        self.blocks = nn.ModuleList(GANBlock(side, config) for side in sides(config.size))
+        if config.block in FROM_W:
+            self.start = EqualLinear(config.style_dim, config.channels(4) * 16)
+        else:
+            self.constant = nn.Parameter(torch.randn(1, config.channels(4), 4, 4))
+        self.blocks = nn.ModuleList(BLOCKS[config.block](side, config) for side in sides(config.size))
 
     def noise(self, side: int, n: int = 1, random: torch.Generator | None = None) -> list[Tensor | None]:
         """Standard normal noise for the block at `side` px: one [n, c, side, side] for each of its layers.
@@ -125,15 +89,20 @@ class Generator(nn.Module):
         layers, shape = (1 if side == 4 else 2), (n, self.config.channels(side), side, side)
         if self.config.noise_mode == "none":
             return [None] * layers
-        device = random.device if random else self.constant.device
-        return [torch.randn(shape, generator=random, device=device).to(self.constant.device) for _ in range(layers)]
+        home = self.mapping[0].weight.device
+        drawn_on = random.device if random else home
+        return [torch.randn(shape, generator=random, device=drawn_on).to(home) for _ in range(layers)]
 
     def forward(self, w: Tensor, noise: list[list[Tensor | None]]) -> Tensor:
         """w [n, d], or [n, blocks, d] for a style of its own in each block; noise: a list a block -> [n, 3, size, size]."""
-        x, image = self.constant.expand(len(w), -1, -1, -1), None
-        x = x.contiguous(memory_format=torch.channels_last)
+        ws = w[:, None].expand(-1, len(self.blocks), -1) if w.ndim == 2 else w  # [n, blocks, d]
+        if self.config.block in FROM_W:
+            x = pixel_norm(self.start(ws[:, 0]).unflatten(1, (-1, 4, 4)))  # [n, c, 4, 4]
+        else:
+            x = self.constant.expand(len(ws), -1, -1, -1)
+        x, image = x.contiguous(memory_format=torch.channels_last), None
         for k, block in enumerate(self.blocks):
-            x, image = block(x, image, w if w.ndim == 2 else w[:, k], noise[k])
+            x, image = block(x, image, ws[:, k], noise[k])
         return image
 
 

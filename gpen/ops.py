@@ -31,7 +31,7 @@ def scaled_leaky_relu(x: Tensor, scale: Tensor | float, bias: Tensor) -> Tensor:
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """Each row of x [n, c] divided by its root mean square."""
+    """x [n, c, ...] divided by its root mean square over the channels."""
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
 
 

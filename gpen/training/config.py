@@ -68,7 +68,7 @@ class PriorConfig(RunConfig):
 
 @dataclass(frozen=True)
 class FinetuneConfig(RunConfig):
-    """Stage 2: L = L_A + alpha L_C + beta L_F on pairs degraded on the fly (Yang et al., CVPR 2021, section 3.2)."""
+    """Stage 2: L = L_A + alpha L_C + beta L_F on pairs degraded on the fly (Yang et al., CVPR 2021)."""
 
     init: str | None = None  # a whole network to start from
     prior: str | None = None  # stage 1's prior; None, without init: one stage from random weights

@@ -42,9 +42,9 @@ def read_face(path: Path, size: int) -> np.ndarray:
 
 
 def draw_degradation(name: str, rng: np.random.Generator, size: int) -> Degradation:
-    """One degradation of a preset, or of "downsample": nothing but s, log-uniform from 4 to 64 at 512 px and in proportion."""
+    """One degradation of a preset, or of "downsample": nothing but s, log-uniform from 8 to 32 at 512 px and in proportion."""
     if name == "downsample":
-        return Degradation(scale=float(2 ** rng.uniform(2, 6) * size / 512))
+        return Degradation(scale=float(2 ** rng.uniform(3, 5) * size / 512))
     return Degradation.sample(name, seed=int(rng.integers(2**31)), size=size)
 
 

@@ -1,4 +1,4 @@
-"""Stage 2: the whole network on pairs, L = L_A + alpha L_C + beta L_F (Yang et al., CVPR 2021, section 3.2)."""
+"""Stage 2: the whole network on pairs, L = L_A + alpha L_C + beta L_F (Yang et al., CVPR 2021)."""
 
 from __future__ import annotations
 

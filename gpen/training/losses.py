@@ -1,4 +1,4 @@
-"""The losses of GPEN (Yang et al., CVPR 2021, section 3.2, equations 2-5) and of its prior, StyleGAN2's."""
+"""The losses of GPEN (Yang et al., CVPR 2021) and of its prior, StyleGAN2's."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import gpen
+from gpen.blocks import BLOCKS
 from gpen.network import GPEN, Discriminator, GPENConfig
 
 SMALL = {"size": 32, "narrow": 0.0625, "style_dim": 32, "mapping_layers": 2}
@@ -11,7 +13,7 @@ SMALL = {"size": 32, "narrow": 0.0625, "style_dim": 32, "mapping_layers": 2}
 
 def network(**settings) -> GPEN:
     torch.manual_seed(0)
-    return GPEN(GPENConfig(**SMALL | settings))
+    return GPEN(GPENConfig(**SMALL | settings)).eval()
 
 
 def images(n: int, size: int) -> torch.Tensor:
@@ -67,6 +69,42 @@ def test_gradients_reach_every_parameter(mode):
         optimizer.step()
 
 
+@pytest.mark.parametrize("block", sorted(BLOCKS))
+@pytest.mark.parametrize("mode", ["concat", "add", "none"])
+def test_every_family_of_blocks_makes_a_gpen(block, mode, tmp_path):
+    """Right size, one image as in a batch once trained, gradients everywhere after a step, and a file that brings it back."""
+    net = awake(network(block=block, noise_mode=mode, size=64)).train()
+    x, target = images(4, 64), -images(4, 64)
+    optimizer = torch.optim.Adam(net.parameters(), 0.01)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (net(x) - target).abs().mean().backward()
+        optimizer.step()
+    stuck = [name for name, p in net.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
+    assert not stuck
+    net.eval()
+    together = net(x)
+    assert together.shape == (4, 3, 64, 64)
+    apart = torch.cat([net(image[None]) for image in x])
+    torch.testing.assert_close(together, apart, rtol=1e-3, atol=1e-3 * together.abs().max().item())
+    gpen.save(net, tmp_path / "net.safetensors")
+    torch.testing.assert_close(gpen.load(tmp_path / "net.safetensors")(x), together, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("block", sorted(BLOCKS))
+def test_each_family_hears_of_w(block):
+    """Every block of the style-based families and of BigGAN answers to w; PGGAN's only at its start."""
+    net = awake(network(block=block)).generator
+    sizes = (4, 8, 16, 32)
+    noise = [net.noise(side, 1, torch.Generator().manual_seed(side)) for side in sizes]
+    w = torch.randn(1, 1, 32, generator=torch.Generator().manual_seed(2)).repeat(1, 4, 1)
+    before = net(w, noise)
+    for k in range(4):
+        changed = w.clone()
+        changed[:, k] += 1
+        assert torch.equal(net(changed, noise), before) == (block == "pggan" and k > 0), f"block {k}"
+
+
 def test_the_feature_reaches_the_image_only_through_its_scalar_and_z():
     net = network()
     x = images(1, 32)
@@ -109,7 +147,7 @@ def test_discriminator_scores_each_group_of_four_by_itself():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"size": 48}, {"size": 4}, {"size": 16, "in_size": 32}, {"noise_mode": "multiply"}, {"narrow": 0.0001}],
+    [{"size": 48}, {"size": 4}, {"size": 16, "in_size": 32}, {"noise_mode": "multiply"}, {"block": "vae"}, {"narrow": 0.0001}],
 )
 def test_settings_that_make_no_network_are_refused(settings):
     with pytest.raises(ValueError):
