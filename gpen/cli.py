@@ -59,10 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     degrade.add_argument("--out", type=Path, required=True, metavar="FILE", help="lossless if it ends in .png")
     degrade.set_defaults(run=_degrade)
 
-    train = commands.add_parser("train", help="train a model")
-    train.add_argument("stage", choices=("prior", "finetune"), help="prior: the GAN alone; finetune: the whole network")
-    train.add_argument("--data", type=Path, required=True, metavar="DIR", help="a folder of aligned faces")
-    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="checkpoints, log and grids go here")
+    train = commands.add_parser("train", help="train a model in two stages")
+    train.add_argument("stage", nargs="?", choices=("prior", "finetune"), help="prior: the GAN alone; finetune: all of it")
+    train.add_argument("--smoke", action="store_true", help="both stages at 32 px in under two minutes; needs no data")
+    train.add_argument("--data", type=Path, metavar="DIR", help="a folder of aligned faces")
+    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="checkpoints, log, curves and grids go here")
     train.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; see gpen/training/configs")
     train.add_argument("--resume", action="store_true")
     train.add_argument("--device", help="cpu or cuda; without it a GPU where there is one")
@@ -120,7 +121,13 @@ def _train(arguments: argparse.Namespace) -> None:
     from .training.config import FinetuneConfig, PriorConfig, read_config  # late: the other commands do without
     from .training.finetune import finetune
     from .training.prior import train_prior
+    from .training.smoke import smoke
 
+    if arguments.smoke:
+        print(smoke(arguments.out, arguments.data, arguments.device))
+        return
+    if not arguments.stage or not arguments.data:
+        raise GPENError("Name a stage, prior or finetune, and a folder of faces with --data; or ask for --smoke.")
     stage, kind = (train_prior, PriorConfig) if arguments.stage == "prior" else (finetune, FinetuneConfig)
     config = read_config(arguments.config, kind) if arguments.config else kind()
     print(stage(arguments.data, arguments.out, config, arguments.resume, arguments.device))

@@ -73,6 +73,7 @@ def test_it_runs_as_a_module():
         ("restore face.png --model net.safetensors --out .", "already"),
         ("info text.png", "cannot be read"),
         ("train finetune --data nowhere --out run", "no images"),
+        ("train --out run", "Name a stage"),
     ],
 )
 def test_a_user_s_mistake_is_one_sentence(command, words, face, model, tmp_path, monkeypatch, capsys):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import gpen
+from gpen.training import smoke
 from gpen.training.augment import Augment, move, recolour
 from gpen.training.config import FinetuneConfig, PriorConfig
 from gpen.training.finetune import Finetune, finetune
@@ -139,3 +140,17 @@ def test_recolouring_turns_about_the_grey_axis():
     grey = torch.rand(8, 1, 4, 4).expand(-1, 3, -1, -1)
     y = recolour(grey, 1.0, torch.Generator().manual_seed(1))
     torch.testing.assert_close(y, y.mean(1, keepdim=True).expand(-1, 3, -1, -1), atol=1e-5, rtol=0)
+
+
+def test_smoke_trains_both_stages_and_the_network_learns(tmp_path, monkeypatch):
+    small = {"images": 480, "save_every": 480, "grid_every": 480}
+    monkeypatch.setattr(smoke, "PRIOR", dataclasses.replace(smoke.PRIOR, **small))
+    monkeypatch.setattr(smoke, "FINETUNE", dataclasses.replace(smoke.FINETUNE, **small))
+    path = smoke.smoke(tmp_path / "run", device="cpu")
+    assert gpen.load(path).size == 32
+    log = [json.loads(line) for line in (path.parent / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["content"] < log[0]["content"]
+    for stage in ("prior", "gpen"):
+        assert (tmp_path / "run" / stage / "curves.png").stat().st_size > 1000
+    with pytest.raises(gpen.GPENError, match="not empty"):
+        smoke.smoke(tmp_path / "run")
