@@ -7,6 +7,7 @@ sliders and can be dropped with one tick.
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 
 import gradio as gr
@@ -78,6 +79,15 @@ def build(start: Degradation) -> tuple[dict[str, gr.components.Component], gr.Ch
         )
     keep_extras = gr.Checkbox(True, label="Extras", visible=False, container=False, elem_id="extras")
     return box, keep_extras
+
+
+def filled(inputs: list[gr.components.Component], knobs: dict[str, gr.components.Component]) -> str:
+    """JavaScript for an event with these inputs: a number that the visitor has emptied counts as off.
+
+    Gradio's sliders cannot take nothing: they would answer with an error before any function of this page is called.
+    """
+    off = {id(knobs[name]): value for name, value in _values(Degradation()).items() if name not in ("blur_kind", "jpeg", "grey")}
+    return f"(...values) => values.map((value, i) => value ?? {json.dumps([off.get(id(box)) for box in inputs])}[i])"
 
 
 def read(extras: dict, *values) -> Degradation:

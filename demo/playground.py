@@ -96,9 +96,8 @@ def tab(restorer) -> None:
 
     private = {"api_visibility": "private"}
     moved = [knob.input for knob in (*knobs.values(), keep_extras)]
-    gr.on(
-        moved, live, inputs, views, trigger_mode="always_last", show_progress="hidden", **NETWORK, **private
-    )
+    quiet = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK, **private}
+    gr.on(moved, live, inputs, views, js=controls.filled(inputs, knobs), **quiet)
     shape = [knobs["blur_sigma_y"], knobs["blur_angle"]]
     knobs["blur_kind"].input(
         controls.shape_of, knobs["blur_kind"], shape, queue=False, show_progress="hidden", **private
