@@ -63,8 +63,7 @@ def published_names(discriminator: bool = False) -> dict[str, str]:
             names[theirs + ".activate.bias"] = layer + ".bias"
             names |= {f"{theirs}.conv.modulation.{p}": f"{layer}.conv.style.{p}" for p in ("weight", "bias")}
         theirs = f"generator.to_rgbs.{k - 1}" if k else "generator.to_rgb1"
-        names |= {f"{theirs}.{part}": f"{ours}to_rgb.{part}" for part in ("bias",)}
-        names[theirs + ".conv.weight"] = ours + "to_rgb.weight"
+        names |= {theirs + ".bias": ours + "to_rgb.bias", theirs + ".conv.weight": ours + "to_rgb.weight"}
         names |= {f"{theirs}.conv.modulation.{p}": f"{ours}to_rgb.style.{p}" for p in ("weight", "bias")}
     return names
 
@@ -87,7 +86,12 @@ def _from_published(state: State, names: dict[str, str]) -> State:
 
 
 def to_published(net: GPEN | Discriminator) -> State:
-    """The state dict of `net` under the published names and shapes, for programs that read the released files."""
+    """The state dict of `net` under the published names and shapes, for programs that read the released files.
+
+    Raises GPENError for a network of other blocks than StyleGAN2's: no released file has any.
+    """
+    if net.config.block != "stylegan2":
+        raise GPENError(f"Only networks of StyleGAN2 blocks have a published layout; this one is of {net.config.block}'s.")
     names = {ours: theirs for theirs, ours in published_names(isinstance(net, Discriminator)).items()}
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
     kernel, state = torch.outer(taps, taps), {}
@@ -224,36 +228,35 @@ def find(model: str | os.PathLike | None = None) -> Path:
 
 
 def load(
-    model: str | os.PathLike | None = None,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
+    model: str | os.PathLike | None = None, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> GPEN:
     """A network ready to restore: `net(x)`, x [n, 3, net.in_size, net.in_size] in [-1, 1] -> [n, 3, net.size, net.size].
 
     model: None for the default, a name ("GPEN-BFR-512") or a path to a .pth (raw, or with the key g_ema) or .safetensors file.
     Raises GPENError, with one sentence, for anything else.
     """
-    path = find(model)
-    state, metadata = _read_state(path, "g_ema", discriminator=False)
-    return _build(GPEN, path, state, metadata, dtype).to(device)
+    return _load(GPEN, model, device, dtype)
 
 
 def load_discriminator(
     path: str | os.PathLike, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> Discriminator:
-    """A discriminator: net(x), x [n, 3, size, size] in [-1, 1] -> [n, 1]. Raises GPENError as `load` does."""
-    path = find(path)
-    state, metadata = _read_state(path, "d", discriminator=True)
-    return _build(Discriminator, path, state, metadata, dtype).to(device)
+    """A discriminator: net(x), x [n, 3, size, size] in [-1, 1] -> [n, 1]. The file is raw or has the key d. Raises as `load`."""
+    return _load(Discriminator, path, device, dtype)
 
 
 def load_prior(
     path: str | os.PathLike, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> Generator:
     """A GAN prior: net(net.mapping(z), noise). The file is a prior's or a whole GPEN's. Raises GPENError as `load` does."""
-    path = find(path)
-    state, metadata = _read_state(path, "g_ema", discriminator=False)
-    return _build(Generator, path, state, metadata, dtype).to(device)
+    return _load(Generator, path, device, dtype)
+
+
+def _load(kind: type[Network], model: str | os.PathLike | None, device: str | torch.device, dtype: torch.dtype) -> Network:
+    path = find(model)
+    key = "d" if kind is Discriminator else "g_ema"
+    state, metadata = _read_state(path, key, discriminator=kind is Discriminator)
+    return _build(kind, path, state, metadata, dtype).to(device)
 
 
 def save(net: Network, path: str | os.PathLike, dtype: torch.dtype | None = None, **notes: str) -> Path:

@@ -144,3 +144,8 @@ def test_a_published_name_is_found_in_the_named_folder_or_says_what_to_do(small,
     torch.save(gpen.to_published(small), tmp_path / "GPEN-BFR-512.pth")
     monkeypatch.setenv("GPEN_MODELS", str(tmp_path))
     assert gpen.load("GPEN-BFR-512").config == SMALL
+
+
+def test_only_stylegan2_s_blocks_have_a_published_layout():
+    with pytest.raises(gpen.GPENError, match="published layout"):
+        gpen.to_published(GPEN(dataclasses.replace(SMALL, block="pggan")))
