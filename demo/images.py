@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gpen.errors import GPENError
+from gpen.restore import square
 
 MAX_BYTES = 25 * 2**20  # of a file
 MAX_PIXELS = 40_000_000  # of a picture, before decoding: 120 MB as RGB
@@ -63,20 +64,6 @@ def decode(path: str | os.PathLike | None) -> np.ndarray:
             raise ImageError(
                 "This picture is cut off or damaged: please save it again or choose another."
             ) from None
-
-
-def square(image: np.ndarray, size: int | None = None) -> np.ndarray:
-    """The central square of `image` [h, w, 3], as [size, size, 3] if there is a size.
-
-    It shrinks by area and grows by bicubic interpolation: this makes originals, not inputs of the network.
-    """
-    h, w = image.shape[:2]
-    side = min(h, w)
-    top, left = (h - side) // 2, (w - side) // 2
-    crop = np.ascontiguousarray(image[top : top + side, left : left + side])  # [side, side, 3]
-    if size in (None, side):
-        return crop
-    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
 
 
 def read_face(path: str | os.PathLike | None, size: int) -> np.ndarray:

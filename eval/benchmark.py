@@ -11,13 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-import cv2
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from eval.datasets import Faces
-from eval.files import write_atomically
+from eval.files import png, write_atomically
 from eval.frozen import BFR_TASKS, FSR_TASKS, FrozenSet, Sample, freeze
 from eval.methods import Method, load_method
 from eval.metrics import DEFAULT_METRICS, METRICS, MetricSettings, load_metrics
@@ -138,7 +136,7 @@ class Job:
 
         new = [i for i, name in enumerate(names) if name not in done]
         for i in new if self.settings.keep else []:
-            write_atomically(self._kept(names[i]), _png(images[i]))
+            write_atomically(self._kept(names[i]), png(images[i]))
         for metric, vectors in features.items():
             self.features.add(metric, self.task, self.name, [names[i] for i in new], vectors[new])
         values["seconds"] = [seconds] * len(names)
@@ -164,10 +162,6 @@ def _check_machine(settings: RunSettings) -> None:
 
 def _batches(names: list[str], size: int) -> list[list[str]]:
     return [names[start : start + size] for start in range(0, len(names), size)]
-
-
-def _png(image: np.ndarray) -> bytes:
-    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _write_json(path: Path, value: list | dict) -> None:

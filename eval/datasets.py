@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from gpen.errors import GPENError
+from gpen.restore import square
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm"}
 MIN_SIZE, MAX_SIZE = 32, 4096  # px; smaller images fall short of the perceptual networks
@@ -49,15 +50,7 @@ class Faces:
 
         Raises GPENError where the file cannot be read.
         """
-        image = read_image(self.files[name])  # [h, w, 3]
-        h, w = image.shape[:2]
-        side = min(h, w)
-        top, left = (h - side) // 2, (w - side) // 2
-        image = image[top : top + side, left : left + side]
-        if side == self.size:
-            return np.ascontiguousarray(image)
-        how = cv2.INTER_AREA if side > self.size else cv2.INTER_CUBIC
-        return cv2.resize(image, (self.size, self.size), interpolation=how)
+        return square(read_image(self.files[name]), self.size)
 
 
 def read_image(path: Path) -> np.ndarray:

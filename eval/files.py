@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """The file appears with all of `data`, or stays as it was; folders are made on the way."""
@@ -13,3 +16,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
+
+
+def png(image: np.ndarray) -> bytes:
+    """uint8 RGB [h, w, 3] as PNG."""
+    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()

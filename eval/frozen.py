@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from eval.datasets import Faces, read_image
-from eval.files import write_atomically
+from eval.files import png, write_atomically
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
 from gpen.presets import PRESETS
@@ -87,9 +86,9 @@ def freeze(
     for name in progress(lacking):
         face = faces.load(name)
         degradation = degradation_for(task, name, faces.size, seed)
-        png = cv2.imencode(".png", cv2.cvtColor(degradation(face), cv2.COLOR_RGB2BGR))[1].tobytes()
-        write_atomically(folder / f"{name}.png", png)
-        hashes = {"sha256": _hash(png), "truth_sha256": _hash(face.tobytes())}
+        data = png(degradation(face))
+        write_atomically(folder / f"{name}.png", data)
+        hashes = {"sha256": _hash(data), "truth_sha256": _hash(face.tobytes())}
         images[name] = {"degradation": degradation.to_dict()} | hashes
     if lacking:
         text = json.dumps(settings | {"images": dict(sorted(images.items()))}, indent=1)

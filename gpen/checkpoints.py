@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .errors import GPENError
 from .network import GPEN, Discriminator, Generator, GPENConfig, sides
+from .ops import binomial
 
 PACKAGED = Path(__file__).resolve().parent / "assets"  # where `pip install` puts assets/
 ASSETS = PACKAGED if PACKAGED.is_dir() else PACKAGED.parent.parent / "assets"
@@ -70,11 +71,10 @@ def published_names(discriminator: bool = False) -> dict[str, str]:
 
 def _from_published(state: State, names: dict[str, str]) -> State:
     """Rename; drop the single dimensions that the published layout keeps around weights; check its filters."""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
     own = {}
     for name, tensor in state.items():
         if name.endswith(".kernel"):
-            if tensor.shape != (4, 4) or not torch.allclose(tensor / tensor.sum(), torch.outer(taps, taps), atol=1e-4):
+            if tensor.shape != (4, 4) or not torch.allclose(tensor / tensor.sum(), binomial(), atol=1e-4):
                 raise GPENError(f"{name} is not the filter [1, 3, 3, 1] that GPEN resamples with: this is another network.")
         elif name not in names:
             raise GPENError(f"the tensor {name!r} belongs to no GPEN network: give a GPEN file.")
@@ -93,8 +93,7 @@ def to_published(net: GPEN | Discriminator) -> State:
     if net.config.block != "stylegan2":
         raise GPENError(f"Only networks of StyleGAN2 blocks have a published layout; this one is of {net.config.block}'s.")
     names = {ours: theirs for theirs, ours in published_names(isinstance(net, Discriminator)).items()}
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-    kernel, state = torch.outer(taps, taps), {}
+    kernel, state = binomial(), {}
     for name, tensor in net.state_dict().items():
         theirs = names[name]
         if "to_rgb" in name and tensor.ndim < 3 and ".style." not in name:

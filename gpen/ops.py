@@ -35,13 +35,18 @@ def pixel_norm(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
 
 
+def binomial(dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
+    """The low-pass filter [4, 4] of all resampling: the outer product of [1, 3, 3, 1] / 8 with itself."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=dtype, device=device) / 8
+    return torch.outer(taps, taps)
+
+
 def fir(x: Tensor, pad: tuple[int, int], gain: float = 1.0, stride: int = 1) -> Tensor:
-    """Low-pass x [n, c, h, w] with the outer product of [1, 3, 3, 1] / 8 with itself, after padding both axes by `pad` zeros.
+    """Low-pass x [n, c, h, w], after padding both axes by `pad` zeros.
 
     One depthwise 4x4 pass: on channels-last data it is bound by memory and measured faster than two separable ones.
     """
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) / 8
-    kernel = (torch.outer(taps, taps) * gain).expand(x.shape[1], 1, 4, 4)
+    kernel = (binomial(x.dtype, x.device) * gain).expand(x.shape[1], 1, 4, 4)
     if pad[0] == pad[1]:
         return F.conv2d(x, kernel, padding=pad[0], stride=stride, groups=x.shape[1])
     return F.conv2d(F.pad(x, (*pad, *pad)), kernel, stride=stride, groups=x.shape[1])
@@ -50,8 +55,8 @@ def fir(x: Tensor, pad: tuple[int, int], gain: float = 1.0, stride: int = 1) -> 
 def upsample2(x: Tensor) -> Tensor:
     """[n, c, h, w] -> [n, c, 2h, 2w]: zeros between the samples, then the FIR with gain 4, as one transposed convolution."""
     c = x.shape[1]
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) / 4
-    return F.conv_transpose2d(x, torch.outer(taps, taps).expand(c, 1, 4, 4), stride=2, padding=1, groups=c)
+    kernel = (binomial(x.dtype, x.device) * 4).expand(c, 1, 4, 4)
+    return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=c)
 
 
 class EqualLinear(nn.Module):

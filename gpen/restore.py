@@ -70,6 +70,20 @@ def resize(image: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if image.shape[0] > side else cv2.INTER_LINEAR)
 
 
+def square(image: np.ndarray, size: int | None = None) -> np.ndarray:
+    """The central square of `image` [h, w, 3], as [size, size, 3] if there is a size.
+
+    It shrinks by area and grows by bicubic interpolation: this makes originals, not inputs of the network.
+    """
+    h, w = image.shape[:2]
+    side = min(h, w)
+    top, left = (h - side) // 2, (w - side) // 2
+    crop = np.ascontiguousarray(image[top : top + side, left : left + side])  # [side, side, 3]
+    if size in (None, side):
+        return crop
+    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
+
+
 def _fitted(image: np.ndarray, side: int) -> np.ndarray:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise GPENError("An aligned face is a uint8 RGB array [h, w, 3].")

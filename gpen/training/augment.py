@@ -42,13 +42,12 @@ def move(x: Tensor, p: float, random: torch.Generator) -> Tensor:
     turn = draw.either((draw.uniform() * 2 - 1) * math.pi, 0.0)
     shift = [draw.either(0.125 * draw.normal(), 0.0) for _ in range(2)]
     angle = quarter + turn
-    zero = torch.zeros(n, device=x.device)
     cos, sin = torch.cos(angle), torch.sin(angle)
     rows = [
         torch.stack([cos * flip * scale * stretch, -sin * scale, shift[0]], 1),
         torch.stack([sin * flip * scale, cos * scale / stretch, shift[1]], 1),
     ]
-    matrix = torch.stack(rows, 1) + zero[:, None, None]  # [n, 2, 3], from the result's coordinates to x's
+    matrix = torch.stack(rows, 1)  # [n, 2, 3], from the result's coordinates to x's
     grid = F.affine_grid(matrix, [n, 3, h, w], align_corners=False)
     return F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=False).to(x.dtype)
 

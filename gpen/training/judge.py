@@ -15,7 +15,7 @@ class Judge:
     """A discriminator that learns. `augment` (stage 1) is applied to whatever it scores."""
 
     def __init__(self, net: Discriminator, lr: float, beta1: float, r1: float, r1_every: int, augment: Augment | None = None):
-        self.net, self.lr, self.r1, self.r1_every, self.augment = net, lr, r1, r1_every, augment
+        self.net, self.r1, self.r1_every, self.augment = net, r1, r1_every, augment
         lazy = r1_every / (r1_every + 1) if r1 and r1_every else 1.0  # one step in so many does two steps' work
         self.lr = lr * lazy
         self.optimizer = torch.optim.Adam(net.parameters(), lr=self.lr, betas=(beta1**lazy, 0.99**lazy))

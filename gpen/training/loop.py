@@ -55,12 +55,12 @@ def train(trainer: Trainer, dataset: Dataset, out: str | Path, resume: bool = Fa
             losses = trainer.step(batch)
             trainer.shown += config.batch
             for name, value in losses.items():
-                sums[name].append(group.mean(value))
+                sums[name].append(value)
             bar.update(config.batch)
             last = trainer.shown + config.batch > config.images
             saves = last or _passed(trainer.shown, config.save_every, config.batch)
             if saves or _passed(trainer.shown, LOG_EVERY, config.batch):
-                means = _means(sums, trainer.shown)
+                means = _means(sums, trainer.shown, group)
                 bar.set_postfix({name: f"{value:.3f}" for name, value in means.items()})
                 run.log(shown=trainer.shown, rate=(trainer.shown - since) / (time.time() - began), **means)
                 sums, since, began = defaultdict(list), trainer.shown, time.time()
@@ -86,9 +86,9 @@ def _restore(trainer: Trainer, state: dict) -> None:
     trainer.shown = state["shown"]
 
 
-def _means(sums: dict[str, list[Tensor]], shown: int) -> dict[str, float]:
-    """The mean of each loss since the last look. Raises GPENError where one is no finite number."""
-    means = {name: torch.stack(values).float().mean().item() for name, values in sums.items()}
+def _means(sums: dict[str, list[Tensor]], shown: int, group: Group) -> dict[str, float]:
+    """The mean of each loss since the last look, over all processes. Raises GPENError where one is no finite number."""
+    means = {name: group.mean(torch.stack(values).float().mean()).item() for name, values in sums.items()}
     if broken := [name for name, value in means.items() if not math.isfinite(value)]:
         raise GPENError(
             f"Training stopped at image {shown}: {broken[0]} is no longer a finite number; the last checkpoint stands. "
