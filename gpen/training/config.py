@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from ..errors import GPENError
 from ..network import GPENConfig
+from .tasks import MAKERS
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,19 @@ class PriorConfig(RunConfig):
 class FinetuneConfig(RunConfig):
     """Stage 2: L = L_A + alpha L_C + beta L_F on pairs degraded on the fly (Yang et al., CVPR 2021)."""
 
-    init: str | None = None  # a whole network to start from
+    task: str = "restore"  # or colorize, inpaint: what the pairs are made for
+    init: str | None = None  # a whole network to start from; "identity": see gpen/training/start.py
     prior: str | None = None  # stage 1's prior; None, without init: one stage from random weights
     init_discriminator: str | None = None
     freeze_prior: bool = False  # GPEN-w/o-ft: only the encoder learns
-    degradations: dict[str, float] = field(default_factory=lambda: {"gpen-release": 1.0})  # preset -> how often
+    degradations: dict[str, float] = field(default_factory=lambda: {"gpen-release": 1.0})  # preset -> how often; restore only
 
     adversarial: float = 1.0  # weight of L_A; with feature = 0 too, the discriminator is left out
-    content: float = 1.0  # alpha, of L_C = L1
+    content: float = 1.0  # alpha, of L_C = L1 ...
+    content_levels: int = 1  # ... on so many levels of a pyramid; the paper has one
     feature: float = 0.02  # beta, of L_F
+    identity: float = 0.0  # weight of an identity term; the released code has one, the paper none
+    identity_model: str | None = None  # the file it needs: see gpen/training/identity.py
 
     lr_encoder: float = 2e-3  # the paper's 100 : 10 : 1
     lr_decoder: float = 2e-4
@@ -89,10 +94,14 @@ class FinetuneConfig(RunConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.task != "restore" and self.task not in MAKERS:
+            raise GPENError(f"task is restore, {' or '.join(MAKERS)}; got {self.task!r}.")
         if not self.degradations or min(self.degradations.values()) <= 0:
             raise GPENError("degradations names at least one preset, each with a share above 0.")
         if self.init and self.prior:
             raise GPENError("Start from init or from prior, not from both.")
+        if self.identity and not self.identity_model:
+            raise GPENError("The identity term needs identity_model, the file of a face recognition network.")
 
     @property
     def plays(self) -> bool:

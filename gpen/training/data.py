@@ -1,4 +1,4 @@
-"""Training images and pairs, degraded on the fly.
+"""Training images and pairs, degraded, or stripped of colours, or covered with strokes, on the fly.
 
 Item number i is a function of the run's seed and i alone, so that a run may stop and resume, and use any number of worker
 processes and machines, without changing what it sees.
@@ -17,6 +17,8 @@ from ..degradation import Degradation
 from ..errors import GPENError
 from ..restore import to_tensor
 from .config import FinetuneConfig, PriorConfig, RunConfig
+from .hub import local_folder
+from .tasks import MAKERS
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 _STREAM = 3  # keeps these random numbers apart from gpen.presets' and gpen.degradation's with the same seed
@@ -49,10 +51,10 @@ def draw_degradation(name: str, rng: np.random.Generator, size: int) -> Degradat
 
 
 class Faces(Dataset):
-    """Item i: a face [3, size, size] in [-1, 1], drawn from a folder; half of them are flipped."""
+    """Item i: a face [3, size, size] in [-1, 1], drawn from a folder or a Hugging Face dataset; half of them are flipped."""
 
     def __init__(self, folder: str | Path, config: PriorConfig):
-        self.files, self.size, self.seed = list_images(folder), config.network.size, config.seed
+        self.files, self.size, self.seed = list_images(local_folder(folder)), config.network.size, config.seed
 
     def __getitem__(self, i: int) -> Tensor:
         return to_tensor(self.draw(np.random.default_rng([_STREAM, self.seed, i])))
@@ -64,17 +66,19 @@ class Faces(Dataset):
 
 
 class FacePairs(Faces):
-    """Item i: (degraded and resized [3, in_size, in_size], target [3, size, size]), in [-1, 1]."""
+    """Item i: (what the task gives the network [3, in_size, in_size], target [3, size, size]), in [-1, 1]."""
 
     def __init__(self, folder: str | Path, config: FinetuneConfig):
         super().__init__(folder, config)
-        self.in_size = config.network.in_size
+        self.in_size, self.task = config.network.in_size, config.task
         self.presets = list(config.degradations)
         self.shares = np.array(list(config.degradations.values())) / sum(config.degradations.values())
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng([_STREAM, self.seed, i])
         image = self.draw(rng)
+        if self.task in MAKERS:
+            return to_tensor(MAKERS[self.task](image, self.in_size, rng)), to_tensor(image)
         degradation = draw_degradation(rng.choice(self.presets, p=self.shares), rng, self.size)
         degraded = degradation.resized(image)
         if self.in_size < self.size:

@@ -14,10 +14,12 @@ from ..errors import GPENError
 from ..network import GPEN, Discriminator
 from .config import FinetuneConfig
 from .data import FacePairs
+from .identity import IdentityLoss
 from .judge import Judge
 from .loop import follow, train
-from .losses import feature_matching, generator_logistic
+from .losses import content, feature_matching, generator_logistic
 from .parallel import Group
+from .start import IDENTITY, start_as_identity
 
 
 class Finetune:
@@ -26,13 +28,15 @@ class Finetune:
     def __init__(self, config: FinetuneConfig, group: Group):
         torch.manual_seed(config.seed)
         self.config, self.group, self.shown = config, group, 0
-        self.net = self._place(_start(GPEN(config.network), config.init, checkpoints.load))
+        net = GPEN(config.network)
+        self.net = self._place(start_as_identity(net) if config.init == IDENTITY else _start(net, config.init, checkpoints.load))
         if config.prior:
             self.net.generator.load_state_dict(_start(self.net.generator, config.prior, checkpoints.load_prior).state_dict())
         self.net.generator.requires_grad_(not config.freeze_prior)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         judge = _start(Discriminator(config.discriminator), config.init_discriminator, checkpoints.load_discriminator)
         self.judge = Judge(self._place(judge), config.lr_discriminator, config.beta1, config.r1, config.r1_every)
+        self.identity = IdentityLoss(config.identity_model, group.device) if config.identity else None
         self.optimizer = torch.optim.Adam(self._groups(), betas=(config.beta1, 0.99))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
 
@@ -65,8 +69,8 @@ class Finetune:
 
     def _net_step(self, restored: Tensor, target: Tensor, autocast: torch.autocast) -> dict[str, Tensor]:
         config = self.config
-        content = F.l1_loss(restored.float(), target)
-        total, losses = config.content * content, {"content": content.detach()}
+        distance = content(restored.float(), target, config.content_levels)
+        total, losses = config.content * distance, {"content": distance.detach()}
         if config.plays:
             self.judge.net.requires_grad_(False)
             with autocast:
@@ -77,6 +81,10 @@ class Finetune:
             adversarial, feature = generator_logistic(scores), feature_matching(fake, real)
             losses |= {"adversarial": adversarial.detach(), "feature": feature.detach()}
             total = total + config.adversarial * adversarial + config.feature * feature
+        if self.identity:
+            with autocast:
+                distance = self.identity(restored, target)
+            total, losses["identity"] = total + config.identity * distance, distance.detach()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         self.group.average_gradients(self.net)
@@ -110,7 +118,7 @@ class Finetune:
         """Write FOLDER/gpen.safetensors (the average) and, where there is one, FOLDER/discriminator.safetensors."""
         if self.config.plays:
             checkpoints.save(self.judge.net, folder / "discriminator.safetensors")
-        return checkpoints.save(self.average, folder / "gpen.safetensors", shown=str(self.shown))
+        return checkpoints.save(self.average, folder / "gpen.safetensors", shown=str(self.shown), task=self.config.task)
 
 
 def _start(net: nn.Module, init: str | None, load) -> nn.Module:

@@ -17,6 +17,19 @@ def discriminator_logistic(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     return F.softplus(-real_scores.float()).mean() + F.softplus(fake_scores.float()).mean()
 
 
+def content(restored: Tensor, target: Tensor, levels: int = 1) -> Tensor:
+    """L_C: the L1 distance of images [n, 3, h, w], summed over `levels` of a pyramid, each half the size of the one before.
+
+    levels = 1 is the paper's. More keep what a face is known by, which the coarse levels hold: with one level the many small
+    errors of texture outweigh them.
+    """
+    total = F.l1_loss(restored, target)
+    for _ in range(levels - 1):
+        restored, target = F.avg_pool2d(restored, 2), F.avg_pool2d(target, 2)
+        total = total + F.l1_loss(restored, target)
+    return total
+
+
 def feature_matching(fake: list[Tensor], real: list[Tensor]) -> Tensor:
     """L_F: the L2 norm between the discriminator's features of restored and true images, summed over its layers.
 

@@ -18,7 +18,7 @@ import gpen.training
 from gpen.training.config import FinetuneConfig, PriorConfig, read_config
 from gpen.training.data import FacePairs, batches, draw_degradation
 from gpen.training.finetune import Finetune, finetune
-from gpen.training.losses import discriminator_logistic, feature_matching, generator_logistic, r1_penalty
+from gpen.training.losses import content, discriminator_logistic, feature_matching, generator_logistic, r1_penalty
 
 TINY = FinetuneConfig(
     network=gpen.GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2),
@@ -199,3 +199,12 @@ def test_the_run_is_the_same_in_another_process(faces, tmp_path):
         subprocess.run([sys.executable, "-c", code, faces, tmp_path / name], check=True, env=environment)
     a, b = weights(tmp_path / "a" / "gpen.safetensors"), weights(tmp_path / "b" / "gpen.safetensors")
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_content_on_one_level_is_l1_and_coarse_levels_see_shifts_of_colour_alone():
+    target = torch.zeros(1, 3, 16, 16)
+    checks = (torch.arange(16)[:, None] + torch.arange(16)) % 2 * 2.0 - 1  # texture of mean 0
+    texture, shift = target + checks, target + 1.0
+    assert content(texture, target) == content(shift, target) == 1
+    assert content(texture, target, levels=3) == 1
+    assert content(shift, target, levels=3) == 3

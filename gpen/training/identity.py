@@ -1,0 +1,122 @@
+"""The identity term: beside the paper's losses the released code of GPEN compares face embeddings of restored and true image.
+
+The embedding is dlib's face recognition network (D. King, dlib_face_recognition_resnet_model_v1.dat, public domain, CC0), a
+residual network of 29 convolutions. `pip download face_recognition_models` fetches it; it is read here without dlib.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import GPENError
+
+CHIP = 150  # px, the side of the network's input
+BOX = (42.0, 68.0, 216.0, 242.0)  # left, top, right, bottom of dlib's face chip in an FFHQ-aligned face of 256 px
+MEAN = (122.782, 117.001, 104.298)  # of the input's red, green and blue
+STAGES = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))  # channels, blocks, whether it halves
+
+
+class Recogniser(nn.Module):
+    """Faces -> embeddings [n, 128]; its weights are frozen. Raises GPENError for a file of another kind."""
+
+    def __init__(self, path: str | Path):
+        super().__init__()
+        self.stem, *rest, self.last = _read(Path(path))
+        self.rest = nn.ModuleList(rest)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: FFHQ-aligned faces [n, 3, s, s] in [-1, 1], of any size."""
+        x = (chips(images) + 1) * 127.5 - images.new_tensor(MEAN)[:, None, None]
+        x = F.max_pool2d(F.relu(self.stem(x / 256)), 3, 2)  # [n, 32, 35, 35]
+        convolutions = iter(self.rest)
+        for _, blocks, halves in STAGES:
+            for block in range(blocks):
+                y = F.relu(next(convolutions)(x))
+                y = next(convolutions)(y)
+                x = F.relu(_add(y, F.avg_pool2d(x, 2) if halves and block == 0 else x))
+        return F.linear(x.mean((2, 3)), self.last)
+
+
+class IdentityLoss:
+    """How far the recogniser holds restored faces from the true ones: |a - b| / |b| of their embeddings, averaged."""
+
+    def __init__(self, path: str | Path, device: torch.device):
+        self.recogniser = Recogniser(path).to(device=device, memory_format=torch.channels_last)
+
+    def __call__(self, restored: Tensor, target: Tensor) -> Tensor:
+        """[n, 3, s, s] in [-1, 1] each -> a scalar."""
+        a = self.recogniser(restored).float()  # [n, 128]
+        with torch.no_grad():
+            b = self.recogniser(target).float()
+        return ((a - b).square().sum(1).add(1e-8).sqrt() / b.norm(dim=1)).mean()
+
+
+def chips(images: Tensor) -> Tensor:
+    """The inner faces of FFHQ-aligned images [n, 3, s, s], as [n, 3, 150, 150]."""
+    left, top, right, bottom = (side / 128 - 1 for side in BOX)  # in [-1, 1] over the image
+    theta = images.new_tensor([[(right - left) / 2, 0, (left + right) / 2], [0, (bottom - top) / 2, (top + bottom) / 2]])
+    grid = F.affine_grid(theta.expand(len(images), 2, 3), [len(images), 3, CHIP, CHIP], align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _add(a: Tensor, b: Tensor) -> Tensor:
+    """The sum of [n, c, h, w] of different sizes: as in dlib, what one lacks counts as 0."""
+    c, h, w = (max(x, y) for x, y in zip(a.shape[1:], b.shape[1:], strict=True))
+    return sum(F.pad(x, (0, w - x.shape[3], 0, h - x.shape[2], 0, c - x.shape[1])) for x in (a, b))
+
+
+def _read(path: Path) -> list[nn.Module | nn.Parameter]:
+    """The convolutions in order, each with its affine layer folded in, then the last linear map [128, 256]."""
+    if not path.is_file():
+        raise GPENError(f"There is no file {path} (identity_model): pip download face_recognition_models, or set identity = 0.")
+    data = path.read_bytes()
+    layers = [(found.group(), _Reader(data, found.end())) for found in re.finditer(rb"con_4|affine_|fc_2(?=\x01\x80)", data)]
+    kinds = [kind for kind, _ in layers]
+    if kinds != [b"con_4", b"affine_"] * 29 + [b"fc_2"]:
+        raise GPENError(f"{path} is not dlib_face_recognition_resnet_model_v1.dat: fetch it again.")
+    modules = [_folded(con, affine) for (_, con), (_, affine) in zip(layers[:-1:2], layers[1:-1:2], strict=True)]
+    return [*modules, _linear(layers[-1][1])]
+
+
+def _folded(con: _Reader, affine: _Reader) -> nn.Conv2d:
+    values, gain = con.tensor(), affine.tensor()
+    filters, height, width, stride, _, padding, _ = (con.integer() for _ in range(7))
+    gamma, beta = gain[:filters], gain[filters:]
+    weight, bias = values[:-filters].reshape(filters, -1, height, width), values[-filters:]
+    layer = nn.Conv2d(weight.shape[1], filters, height, stride, padding)
+    layer.weight.data = torch.from_numpy(weight * gamma[:, None, None, None])
+    layer.bias.data = torch.from_numpy(bias * gamma + beta)
+    return layer.requires_grad_(False)
+
+
+def _linear(reader: _Reader) -> nn.Parameter:
+    outputs, inputs = reader.integer(), reader.integer()
+    weight = torch.from_numpy(reader.tensor().reshape(inputs, outputs).T.copy())
+    return nn.Parameter(weight, requires_grad=False)
+
+
+class _Reader:
+    """dlib's serialisation. An integer: a byte of sign and length, little-endian bytes. A tensor: version, four sizes, floats."""
+
+    def __init__(self, data: bytes, at: int):
+        self.data, self.at = data, at
+
+    def integer(self) -> int:
+        head = self.data[self.at]
+        end = self.at + 1 + (head & 0x7F)
+        value = int.from_bytes(self.data[self.at + 1 : end], "little")
+        self.at = end
+        return -value if head & 0x80 else value
+
+    def tensor(self) -> np.ndarray:
+        """float32, flat."""
+        _version, *shape = (self.integer() for _ in range(5))
+        values = np.frombuffer(self.data, "<f4", int(np.prod(shape)), self.at).copy()
+        self.at += values.nbytes
+        return values

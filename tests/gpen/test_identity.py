@@ -1,0 +1,110 @@
+"""The identity term: a file in dlib's form is read, folded and differentiated; other files are refused."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gpen.errors import GPENError
+from gpen.training.config import FinetuneConfig
+from gpen.training.identity import STAGES, IdentityLoss, Recogniser, chips
+
+
+def integer(value: int) -> bytes:
+    size = (value.bit_length() + 7) // 8
+    return bytes([size]) + value.to_bytes(size, "little")
+
+
+def tensor(values: np.ndarray) -> bytes:
+    shape = (*values.shape, 1, 1, 1)[:4]
+    return b"".join(map(integer, (2, *shape))) + values.astype("<f4").tobytes()
+
+
+@pytest.fixture(scope="module")
+def layers() -> list[dict]:
+    """The 29 convolutions with their affine layers, as the network has them, at random."""
+    rng = np.random.default_rng(0)
+    shapes, inputs = [(32, 3, 7, 2, 0)], 32
+    for channels, blocks, halves in STAGES:
+        for block in range(blocks):
+            stride = 2 if halves and block == 0 else 1
+            shapes += [(channels, inputs, 3, stride, 0 if stride == 2 else 1), (channels, channels, 3, 1, 1)]
+            inputs = channels
+    return [
+        {
+            "weight": rng.normal(0, (2 / (i * k * k)) ** 0.5, (o, i, k, k)), "bias": rng.normal(0, 0.1, o), "stride": stride,
+            "padding": padding, "gamma": rng.uniform(0.5, 1, o), "beta": rng.normal(0, 0.1, o),
+        }  # fmt: skip
+        for o, i, k, stride, padding in shapes
+    ]
+
+
+@pytest.fixture(scope="module")
+def model(layers, tmp_path_factory):
+    data = b"\x01\x01\x01\rloss_metric_2"
+    for layer in layers:
+        filters, _, k, _ = layer["weight"].shape
+        values = np.concatenate([layer["weight"].ravel(), layer["bias"]])
+        stride, padding = layer["stride"], layer["padding"]
+        settings = map(integer, (filters, k, k, stride, stride, padding, padding))
+        data += b"\x01\x05con_4" + tensor(values) + b"".join(settings)
+        data += b"\x01\x07affine_" + tensor(np.concatenate([layer["gamma"], layer["beta"]]))
+    last = np.random.default_rng(1).normal(0, 0.05, (256, 128))
+    data += b"\x01\x04fc_2" + integer(128) + integer(256) + tensor(last)
+    path = tmp_path_factory.mktemp("identity") / "dlib.dat"
+    path.write_bytes(data)
+    return path
+
+
+def test_first_convolution_is_the_files_with_its_affine_layer(model, layers):
+    x, first = torch.randn(1, 3, 31, 31), {name: torch.as_tensor(value) for name, value in layers[0].items()}
+    plain = F.conv2d(x.double(), first["weight"], first["bias"], stride=2)
+    expected = plain * first["gamma"][:, None, None] + first["beta"][:, None, None]
+    assert torch.allclose(Recogniser(model).stem(x), expected.float(), atol=1e-4)
+
+
+def test_a_face_has_the_same_embedding_alone_and_in_a_batch(model):
+    torch.manual_seed(0)
+    faces, recogniser = torch.rand(2, 3, 64, 64) * 2 - 1, Recogniser(model)
+    assert recogniser(faces).shape == (2, 128)
+    assert torch.allclose(recogniser(faces)[:1], recogniser(faces[:1]), atol=1e-5)
+
+
+def test_a_face_is_at_no_distance_from_itself_and_a_blurred_one_is(model):
+    torch.manual_seed(0)
+    face = torch.rand(1, 3, 128, 128) * 2 - 1
+    loss = IdentityLoss(model, torch.device("cpu"))
+    assert loss(face, face) < 1e-2
+    assert loss(F.avg_pool2d(face, 9, 1, 4), face) > 0.1
+
+
+def test_gradients_reach_the_restored_face_and_leave_the_recogniser_alone(model):
+    face, other = torch.rand(2, 1, 3, 64, 64)
+    loss = IdentityLoss(model, torch.device("cpu"))
+    face.requires_grad_(True)
+    loss(face, other).backward()
+    assert face.grad.abs().sum() > 0
+    assert not any(p.requires_grad for p in loss.recogniser.parameters())
+
+
+def test_chips_cut_the_inner_face_at_any_size():
+    ramp = torch.linspace(-1, 1, 256).expand(1, 3, 256, 256)
+    small = F.avg_pool2d(ramp, 2)
+    assert chips(ramp).shape == (1, 3, 150, 150)
+    assert torch.allclose(chips(ramp), chips(small), atol=0.02)
+    assert chips(ramp).min() > ramp[..., 40].max()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network", b"\x01\x05con_4" * 3])
+def test_another_file_is_refused(tmp_path, content):
+    path = tmp_path / "other.dat"
+    path.write_bytes(content)
+    with pytest.raises(GPENError, match="is not dlib_face_recognition"):
+        Recogniser(path)
+
+
+def test_a_missing_file_and_a_missing_setting_are_said(tmp_path):
+    with pytest.raises(GPENError, match="identity_model"):
+        Recogniser(tmp_path / "none.dat")
+    with pytest.raises(GPENError, match="identity_model"):
+        FinetuneConfig(identity=0.1)
