@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import pickle
+import sys
 import zipfile
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from . import download
 from .errors import GPENError
 from .network import GPEN, Discriminator, Generator, GPENConfig, sides
 from .ops import binomial
@@ -25,10 +27,11 @@ from .ops import binomial
 PACKAGED = Path(__file__).resolve().parent / "assets"  # where `pip install` puts assets/
 ASSETS = PACKAGED if PACKAGED.is_dir() else PACKAGED.parent.parent / "assets"
 DEFAULT_MODEL = ASSETS / "gpen-256.safetensors"
-PUBLISHED_MODELS = (
-    "GPEN-BFR-256", "GPEN-BFR-512", "GPEN-BFR-1024", "GPEN-BFR-2048",
-    "GPEN-Colorization-1024", "GPEN-Inpainting-1024", "GPEN-Seg2face-512",
+DOWNLOADABLE = (
+    "GPEN-BFR-256", "GPEN-BFR-512", "GPEN-Colorization-1024", "GPEN-Inpainting-1024", "GPEN-Seg2face-512",
+    "GPEN-BFR-256-D", "GPEN-BFR-512-D",
 )  # fmt: skip
+PUBLISHED_MODELS = (*DOWNLOADABLE, "GPEN-BFR-1024", "GPEN-BFR-2048")  # no address is known of the last two
 State = dict[str, Tensor]
 Network = GPEN | Generator | Discriminator
 
@@ -203,27 +206,41 @@ def _build(kind: type[Network], path: Path, state: State, metadata: dict[str, st
 
 
 def find(model: str | os.PathLike | None = None) -> Path:
-    """The file of a model: None is the default; a name is looked up in $GPEN_MODELS, the cache and assets/; else a path.
+    """The file of a model: None is the default; a name is looked up in GPEN_MODELS, the cache and assets/; else a path.
 
-    Raises GPENError where there is none, with the way out.
+    A published model that is nowhere is downloaded into the cache. Raises GPENError where that fails, with the way out.
     """
     if model is None:
         model = DEFAULT_MODEL
     path = Path(model).expanduser()
     if path.exists() or path.suffix or path.parent != Path("."):
         return path
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "gpen"
-    folders = [Path(folder) for folder in [os.environ.get("GPEN_MODELS")] if folder] + [cache, ASSETS]
-    for folder in folders:
+    for folder in [*download.folders(), ASSETS]:
         for suffix in (".safetensors", ".pth"):
             if (folder / f"{path.name}{suffix}").exists():
                 return folder / f"{path.name}{suffix}"
     if path.name in PUBLISHED_MODELS:
+        return _download(path.name)
+    raise GPENError(f"No model is called {path.name!r}: give a file, or one of {', '.join(sorted(PUBLISHED_MODELS))}.")
+
+
+def _download(name: str) -> Path:
+    """A published model from its authors' address, kept only if it loads: no checksum of it was ever published."""
+    target = download.cache_folder() / f"{name}.pth"
+    base = download.source(download.MODELS_URL)
+    if name not in DOWNLOADABLE or not base:
+        reason = "GPEN_DOWNLOAD_URL forbids downloads" if name in DOWNLOADABLE else "no address of it is known"
         raise GPENError(
-            f"{path.name} is published by GPEN's authors, without a stated licence, and not bundled: put {path.name}.pth "
-            f"into {folders[0]}, or name its folder in GPEN_MODELS."
+            f"{name} is not here, and {reason}: put {target.name} into {target.parent}, or name its folder in GPEN_MODELS."
         )
-    raise GPENError(f"No model is called {path.name!r}: give a file, or one of {', '.join(PUBLISHED_MODELS)}.")
+    print(f"{name}: fetched from GPEN's authors, who state no licence; ask them before any use that needs one.", file=sys.stderr)
+
+    def check(file: Path) -> None:
+        net = _read_network(Discriminator if name.endswith("-D") else GPEN, file, torch.float32)
+        if str(net.config.size) not in name:
+            raise GPENError(f"it is a network of {net.config.size} px")
+
+    return download.fetch(f"{base}/{target.name}", target, check=check)
 
 
 def load(
@@ -252,10 +269,13 @@ def load_prior(
 
 
 def _load(kind: type[Network], model: str | os.PathLike | None, device: str | torch.device, dtype: torch.dtype) -> Network:
-    path = find(model)
+    return _read_network(kind, find(model), dtype).to(device)
+
+
+def _read_network(kind: type[Network], path: Path, dtype: torch.dtype) -> Network:
     key = "d" if kind is Discriminator else "g_ema"
     state, metadata = _read_state(path, key, discriminator=kind is Discriminator)
-    return _build(kind, path, state, metadata, dtype).to(device)
+    return _build(kind, path, state, metadata, dtype)
 
 
 def save(net: Network, path: str | os.PathLike, dtype: torch.dtype | None = None, **notes: str) -> Path:

@@ -1,19 +1,30 @@
-"""The command line: python -m gpen restore | degrade | train | info. User errors end in one sentence and exit code 2."""
+"""The command line: python -m gpen restore | degrade | train | export | info. User errors end in one sentence and exit code 2."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from . import checkpoints
+from . import checkpoints, tasks
 from .degradation import PRESETS, Degradation
+from .engines import ENGINES, EXPORTS, export
 from .errors import GPENError
+from .faces import load_detector
 from .restore import Restorer
+from .training.tasks import MAKERS
 from .version import __version__
+
+SAID = {
+    "restored": "restored", "no face": "in which no face was found (aligned faces: --aligned)",
+    "skipped": "there already (--overwrite makes them anew)", "failed": "failed",
+}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -37,11 +48,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gpen {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    restore = commands.add_parser("restore", help="restore aligned faces")
-    restore.add_argument("images", nargs="+", type=Path, metavar="FACE", help="square, FFHQ-aligned face images")
-    restore.add_argument("--out", type=Path, required=True, metavar="DIR", help="written as DIR/NAME.png")
+    restore = commands.add_parser("restore", help="restore the faces of photos and videos")
+    restore.add_argument("paths", nargs="+", metavar="PATH", help="photos, videos, folders of them, patterns in quotes")
+    restore.add_argument("--out", type=Path, required=True, metavar="DIR", help="written here under the same names and formats")
     restore.add_argument("--model", help="a name or a file; without it the default model")
     restore.add_argument("--strength", type=float, default=1.0, help="0 (the input) to 1 (the network's result)")
+    restore.add_argument("--engine", choices=tuple(ENGINES), default="torch", help="what runs the network")
+    restore.add_argument("--aligned", action="store_true", help="each picture is one face, square and aligned as FFHQ's are")
+    restore.add_argument("--only", choices=("largest",), help="restore that face of each photo alone")
+    restore.add_argument("--upscale", type=float, default=1.0, help="enlarge the whole photo so many times")
+    restore.add_argument("--background", type=Path, metavar="FILE", help="a super-resolution model for the rest (spandrel)")
+    restore.add_argument("--detector", default="mtcnn", help="mtcnn, yunet, or YuNet's .onnx file")
+    restore.add_argument("--recursive", action="store_true", help="look into the folders of folders")
+    restore.add_argument("--overwrite", action="store_true", help="make anew what DIR has already; without it that is skipped")
+    restore.add_argument("--jobs", type=int, default=1, help="threads that read, search faces and write")
+    restore.add_argument("--report", type=Path, metavar="FILE.json", help="boxes, landmarks, scores and times of every file")
+    restore.add_argument("--task", choices=tuple(tasks.TASKS), default="restore", help="aligned faces, but for restore")
+    restore.add_argument("--mask", type=Path, metavar="PATH", help="for inpaint: white where to fill, or a folder of NAME.png")
     restore.set_defaults(run=_restore)
 
     degrade = commands.add_parser("degrade", help="degrade an image: blur, downsample by s, noise, JPEG")
@@ -60,14 +83,24 @@ def _parser() -> argparse.ArgumentParser:
     degrade.set_defaults(run=_degrade)
 
     train = commands.add_parser("train", help="train a model in two stages")
-    train.add_argument("stage", nargs="?", choices=("prior", "finetune"), help="prior: the GAN alone; finetune: all of it")
+    train.add_argument("stage", nargs="?", choices=("prior", "finetune", "variants"),
+                       help="prior: the GAN alone; finetune: all of it; variants: what each part is worth")  # fmt: skip
     train.add_argument("--smoke", action="store_true", help="both stages at 32 px in under two minutes; needs no data")
-    train.add_argument("--data", type=Path, metavar="DIR", help="a folder of aligned faces")
+    train.add_argument("--data", metavar="DIR", help="aligned faces: a folder, hf:OWNER/NAME[:SPLIT[:COLUMN]], celeba-hq or ffhq")
+    train.add_argument("--task", choices=("restore", *MAKERS), help="of finetune; it overrides the configuration's")
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="checkpoints, log, curves and grids go here")
     train.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; see gpen/training/configs")
     train.add_argument("--resume", action="store_true")
     train.add_argument("--device", help="cpu or cuda; without it a GPU where there is one")
     train.set_defaults(run=_train)
+
+    write = commands.add_parser("export", help="write a model as a file for other engines and programs")
+    write.add_argument("--engine", choices=tuple(EXPORTS), required=True, help="what is to run the file")
+    write.add_argument("--out", type=Path, required=True, metavar="FILE", help="; ".join(f"{k}: {v}" for k, v in EXPORTS.items()))
+    write.add_argument("--model", help="a name or a file; without it the default model")
+    write.add_argument("--opset", type=int, help="of ONNX, 15 to 21; without it 17")
+    write.add_argument("--seed", type=int, default=0, help="of the free noise of a model that enlarges")
+    write.set_defaults(run=_export)
 
     info = commands.add_parser("info", help="say what a model file holds")
     info.add_argument("model", nargs="?", help="a name or a file; without it the default model")
@@ -97,13 +130,29 @@ def _write(path: Path, image: np.ndarray) -> None:
 
 
 def _restore(arguments: argparse.Namespace) -> None:
-    restorer = Restorer(checkpoints.load(arguments.model), arguments.strength)
-    for path in arguments.images:
-        out = arguments.out / f"{path.stem}.png"
-        if out.exists():
-            raise GPENError(f"{out} is there already: choose another --out.")
-        _write(out, restorer.face(_read(path)).image)
-        print(out)
+    from .files import find_files  # late: the other commands do without
+    from .folder import Settings, restore_files, write_report
+
+    arguments.aligned |= arguments.task != "restore"  # the other tasks know no whole photos
+    settings = Settings(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Settings)})
+    files = find_files(arguments.paths, arguments.out, arguments.recursive)
+    net = checkpoints.load(tasks.find_model(arguments.task, arguments.model))
+    restorer = Restorer(net, engine=arguments.engine)
+    make_detector = partial(load_detector, arguments.detector)
+    if not settings.aligned:
+        make_detector()  # one that cannot be had is the user's mistake, not each file's
+    rows = []
+    try:
+        for row in restore_files(files, restorer, make_detector, settings):
+            rows.append(row)
+    finally:  # an interrupted run is reported too
+        if arguments.report and rows:
+            chosen = {name: value for name, value in vars(arguments).items() if name not in ("run", "report", "paths")}
+            write_report(arguments.report, {"gpen": __version__, **chosen}, rows)
+    found = Counter(row["status"] for row in rows)
+    print(", ".join(f"{count} {SAID[status]}" for status, count in found.items()))
+    if found["failed"]:
+        sys.exit(1)
 
 
 def _degrade(arguments: argparse.Namespace) -> None:
@@ -122,15 +171,27 @@ def _train(arguments: argparse.Namespace) -> None:
     from .training.finetune import finetune
     from .training.prior import train_prior
     from .training.smoke import smoke
+    from .training.variants import train_variants
 
     if arguments.smoke:
         print(smoke(arguments.out, arguments.data, arguments.device))
         return
     if not arguments.stage or not arguments.data:
         raise GPENError("Name a stage, prior or finetune, and a folder of faces with --data; or ask for --smoke.")
+    if arguments.stage == "variants":
+        print(train_variants(arguments.data, arguments.out, device=arguments.device))
+        return
     stage, kind = (train_prior, PriorConfig) if arguments.stage == "prior" else (finetune, FinetuneConfig)
     config = read_config(arguments.config, kind) if arguments.config else kind()
+    if arguments.task:
+        if arguments.stage == "prior":
+            raise GPENError("A prior is of no task: leave out --task, and give it to finetune.")
+        config = dataclasses.replace(config, task=arguments.task)
     print(stage(arguments.data, arguments.out, config, arguments.resume, arguments.device))
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    print(export(checkpoints.load(arguments.model), arguments.out, arguments.engine, arguments.opset, arguments.seed))
 
 
 def _info(arguments: argparse.Namespace) -> None:

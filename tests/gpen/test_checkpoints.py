@@ -136,6 +136,7 @@ def test_a_bad_file_gives_one_clear_sentence_and_runs_nothing(small, tmp_path, m
 
 def test_a_published_name_is_found_in_the_named_folder_or_says_what_to_do(small, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("GPEN_DOWNLOAD_URL", "")
     monkeypatch.delenv("GPEN_MODELS", raising=False)
     with pytest.raises(gpen.GPENError, match="GPEN_MODELS"):
         gpen.load("GPEN-BFR-512")

@@ -1,5 +1,6 @@
 """The command line: what it writes, and one sentence with exit code 2 for what a user does wrong."""
 
+import json
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from skimage.data import astronaut
 
 import gpen
 from gpen.cli import main
@@ -42,10 +44,38 @@ def test_degrade_is_the_degradation_with_these_numbers(face, tmp_path, capsys):
     assert np.array_equal(read(tmp_path / "b.png"), gpen.Degradation.sample("gpen-release", 5, 48).resized(read(face)))
 
 
-def test_restore_writes_what_the_restorer_gives(face, model, tmp_path):
-    main(["restore", str(face), "--model", str(model), "--out", str(tmp_path / "out")])
+def test_restore_writes_what_the_restorer_gives(face, model, tmp_path, capsys):
+    main(["restore", str(face), "--aligned", "--model", str(model), "--out", str(tmp_path / "out")])
     expected = gpen.Restorer(gpen.load(model)).face(read(face)).image
     assert np.array_equal(read(tmp_path / "out" / "face.png"), expected)
+    assert capsys.readouterr().out.strip() == "1 restored"
+
+
+def test_restore_finds_faces_in_folders_and_reports_them(model, tmp_path, capsys):
+    (tmp_path / "in" / "deeper").mkdir(parents=True)
+    photo = np.pad(astronaut()[:256, 96:352], ((0, 0), (0, 100), (0, 0)), mode="reflect")
+    cv2.imwrite(str(tmp_path / "in" / "deeper" / "a.png"), photo[..., ::-1])
+    cv2.imwrite(str(tmp_path / "in" / "plain.png"), np.full((64, 64, 3), 90, np.uint8))
+    command = f"restore {tmp_path / 'in'} --recursive --jobs 2 --only largest --model {model} --out {tmp_path / 'out'}"
+    main([*command.split(), "--report", str(tmp_path / "report.json")])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["only"] == "largest" and [row["status"] for row in report["files"]] == ["no face", "restored"]
+    x0, y0, x1, y1 = report["files"][1]["faces"][0]["box"]
+    assert 70 < x0 < x1 < 190 and 40 < y0 < y1 < 190 and len(report["files"][1]["faces"]) == 1
+    assert np.array_equal(read(tmp_path / "out" / "plain.png"), read(tmp_path / "in" / "plain.png"))
+    assert not np.array_equal(read(tmp_path / "out" / "deeper" / "a.png"), photo)
+    assert "1 restored" in capsys.readouterr().out
+
+
+def test_a_broken_file_is_named_the_rest_goes_on_and_the_exit_code_is_1(face, model, tmp_path, capsys):
+    (tmp_path / "cut.png").write_bytes(face.read_bytes()[:100])
+    command = f"restore {tmp_path / 'cut.png'} {face} --aligned --model {model} --out {tmp_path / 'out'}".split()
+    with pytest.raises(SystemExit) as stop:
+        main(command)
+    printed = capsys.readouterr()
+    assert stop.value.code == 1 and (tmp_path / "out" / "face.png").exists()
+    assert [line for line in printed.err.splitlines() if line.startswith("error: ") and "cut.png" in line]
+    assert printed.out.strip() == "1 failed, 1 restored"
 
 
 def test_info_names_the_settings(model, capsys):
@@ -69,8 +99,11 @@ def test_it_runs_as_a_module():
         ("degrade face.png --jpeg-quality 400 --out x.png", "jpeg_quality"),
         ("restore face.png --model absent.pth --out out", "no file absent.pth"),
         ("restore face.png --model net.safetensors --strength 2 --out out", "strength"),
-        ("restore wide.png --model net.safetensors --out out", "square"),
-        ("restore face.png --model net.safetensors --out .", "already"),
+        ("restore face.png --aligned --model net.safetensors --out .", "already"),
+        ("restore absent.png --model net.safetensors --out out", "no file or folder absent.png"),
+        ("restore face.png --model net.safetensors --detector absent.onnx --out out", "absent.onnx"),
+        ("restore face.png --model net.safetensors --detector eyes --out out", "no detector 'eyes'"),
+        ("restore face.png --aligned --upscale 2 --model net.safetensors --out out", "leave out"),
         ("info text.png", "cannot be read"),
         ("train finetune --data nowhere --out run", "no images"),
         ("train --out run", "Name a stage"),
@@ -80,7 +113,6 @@ def test_a_user_s_mistake_is_one_sentence(command, words, face, model, tmp_path,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.png").write_text("not an image, words only, again and again and again\n")
     (tmp_path / "empty.png").write_bytes(b"")
-    cv2.imwrite("wide.png", np.zeros((20, 30, 3), np.uint8))
     with pytest.raises(SystemExit) as stop:
         main(command.split())
     printed = capsys.readouterr().err

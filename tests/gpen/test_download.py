@@ -1,0 +1,223 @@
+"""Downloads from a local server that cuts, stalls, lies and refuses: the right file arrives whole, or a sentence and no file."""
+
+import hashlib
+import http.server
+import io
+import os
+import threading
+import time
+
+import pytest
+import torch
+
+import gpen
+from gpen import checkpoints, download
+from gpen.network import GPEN, Discriminator, GPENConfig
+
+DATA = torch.randint(0, 256, (300_000,), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy().tobytes()
+SHA256 = hashlib.sha256(DATA).hexdigest()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves `files`; `behaviour` says what it does wrong; `requests` are the (path, Range) it was asked for."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.requests, self.behaviour = {"/file.bin": DATA}, [], {}
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *words):
+        pass
+
+    def do_GET(self):
+        server, does = self.server, self.server.behaviour
+        server.requests.append((self.path, self.headers.get("Range")))
+        if len(server.requests) <= does.get("busy", 0):
+            return self.send_error(503)
+        if self.path not in server.files:
+            return self.send_error(404)
+        content = does.get("wrong") or server.files[self.path]
+        start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-")) if self.headers.get("Range") else 0
+        if does.get("no_ranges"):
+            start = 0
+        if start >= len(content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        piece = content[start : start + does.get("cut", len(content))]
+        for first in range(0, len(piece), does.get("block", len(piece))):
+            self.wfile.write(piece[first : first + does.get("block", len(piece))])
+            time.sleep(does.get("delay", 0))
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    monkeypatch.setattr(download, "PAUSE", 0.01)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("GPEN_MODELS", raising=False)
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("GPEN_DOWNLOAD_URL", server.url + "/")
+        yield server
+        server.shutdown()
+
+
+def left(folder):
+    """What a download left in the folder, but for its lock."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock" and path.is_file())
+
+
+def test_a_file_arrives_whole_and_is_fetched_once(server, tmp_path, capsys):
+    path = download.fetch(f"{server.url}/file.bin", tmp_path / "new" / "a.bin", SHA256)
+    assert path.read_bytes() == DATA and left(path.parent) == ["a.bin"]
+    download.fetch(f"{server.url}/file.bin", path, SHA256)
+    assert len(server.requests) == 1
+    download.fetch(f"{server.url}/file.bin", tmp_path / "quiet.bin", progress=False)
+    assert "quiet" not in capsys.readouterr().err
+
+
+def test_a_cut_connection_is_resumed_where_it_was_cut(server, tmp_path):
+    server.behaviour = {"cut": 70_000}
+    assert download.fetch(f"{server.url}/file.bin", tmp_path / "a.bin", SHA256).read_bytes() == DATA
+    assert [asked for _, asked in server.requests] == [None, *(f"bytes={70_000 * k}-" for k in range(1, 5))]
+
+
+def test_a_server_without_ranges_is_asked_anew_and_never_appended(server, tmp_path):
+    (tmp_path / "a.bin.partial").write_bytes(DATA[:1000])
+    server.behaviour = {"no_ranges": True}
+    assert download.fetch(f"{server.url}/file.bin", tmp_path / "a.bin").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("earlier", [DATA[:1000], DATA, b"of another version " * 40, DATA + b"more", b""])
+def test_what_an_earlier_process_left_is_continued_or_replaced(server, tmp_path, earlier):
+    (tmp_path / "a.bin.partial").write_bytes(earlier)
+    assert download.fetch(f"{server.url}/file.bin", tmp_path / "a.bin", SHA256).read_bytes() == DATA
+    if earlier == DATA[:1000]:
+        assert server.requests == [("/file.bin", "bytes=1000-")]
+
+
+def test_a_slow_server_is_waited_for_and_a_silent_one_resumed(server, tmp_path):
+    server.behaviour = {"block": 100_000, "delay": 0.05}
+    assert download.fetch(f"{server.url}/file.bin", tmp_path / "slow.bin", SHA256).read_bytes() == DATA
+    assert len(server.requests) == 1
+    server.behaviour = {"block": 150_000, "delay": 0.6}
+    assert download.fetch(f"{server.url}/file.bin", tmp_path / "silent.bin", SHA256, timeout=0.2).read_bytes() == DATA
+    assert server.requests[2][1] == "bytes=150000-"
+
+
+def test_a_busy_server_is_asked_again(server, tmp_path):
+    server.behaviour = {"busy": 2}
+    assert download.fetch(f"{server.url}/file.bin", tmp_path / "a.bin", SHA256).read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "name", "words", "requests"),
+    [
+        ({}, "absent.bin", "HTTP 404", 1),
+        ({"busy": 99}, "file.bin", "HTTP 503", download.TRIES),
+        ({"cut": 0}, "file.bin", "cut off after 0 of 300000 bytes", download.TRIES),
+        ({"wrong": b"<html>log in to this network</html>"}, "file.bin", "wrong file.*SHA-256", 1),
+    ],
+)
+def test_what_fails_is_one_sentence_with_the_way_out_and_no_file(server, tmp_path, behaviour, name, words, requests):
+    server.behaviour = behaviour
+    with pytest.raises(gpen.GPENError, match=words) as caught:
+        download.fetch(f"{server.url}/{name}", tmp_path / "a.bin", SHA256)
+    sentence = str(caught.value)
+    assert f"{server.url}/{name}" in sentence and f"save it as {tmp_path / 'a.bin'}." in sentence and "\n" not in sentence
+    assert not (tmp_path / "a.bin").exists() and len(server.requests) == requests
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/file.bin", "no address", "http://", "gopher://x/y"])
+def test_no_server_is_one_sentence(server, tmp_path, url):
+    with pytest.raises(gpen.GPENError, match="cannot be downloaded"):
+        download.fetch(url, tmp_path / "a.bin")
+    assert left(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(gpen.GPENError, match="cannot be downloaded"):
+        download.fetch(f"{server.url}/file.bin", tmp_path / "file" / "a.bin")
+
+
+def published(net) -> bytes:
+    file = io.BytesIO()
+    torch.save(gpen.to_published(net), file)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(0)
+    return GPENConfig(size=256, narrow=0.0625, channel_multiplier=1, style_dim=16, mapping_layers=2)
+
+
+def test_a_published_model_is_downloaded_once_and_its_licence_spoken_of(server, small, capsys, monkeypatch):
+    net = GPEN(small)
+    server.files["/GPEN-BFR-256.pth"] = published(net)
+    server.behaviour = {"cut": len(server.files["/GPEN-BFR-256.pth"]) // 2 + 1}
+    for _ in range(2):
+        torch.testing.assert_close(gpen.load("GPEN-BFR-256").state_dict(), dict(net.state_dict()), rtol=0, atol=0)
+    assert [path for path, _ in server.requests] == ["/GPEN-BFR-256.pth"] * 2
+    assert capsys.readouterr().err.count("no licence") == 1
+    monkeypatch.setenv("GPEN_DOWNLOAD_URL", "")
+    gpen.load("GPEN-BFR-256")
+
+
+def test_a_published_discriminator_is_downloaded(server, small):
+    server.files["/GPEN-BFR-256-D.pth"] = published(Discriminator(small))
+    assert gpen.load_discriminator("GPEN-BFR-256-D").config.size == 256
+
+
+@pytest.mark.parametrize("wrong", ["page", "cut", "other size", "hostile"])
+def test_a_wrong_model_never_stays_in_the_cache(server, small, wrong, tmp_path):
+    whole = published(GPEN(small))
+    hostile = b"\x80\x02cposix\nsystem\n."
+    contents = {"page": b"<html>404</html>" * 9, "cut": whole[:-3000], "other size": whole, "hostile": hostile}
+    name = "GPEN-BFR-512" if wrong == "other size" else "GPEN-BFR-256"
+    server.files[f"/{name}.pth"] = contents[wrong]
+    with pytest.raises(gpen.GPENError, match="wrong file, which was deleted") as caught:
+        gpen.load(name)
+    assert str(caught.value).count("\n") == 0 and left(tmp_path / "cache" / "gpen") == []
+
+
+@pytest.mark.parametrize("name", checkpoints.PUBLISHED_MODELS)
+def test_every_published_name_that_cannot_be_had_says_what_to_do(server, name, tmp_path, monkeypatch):
+    with pytest.raises(gpen.GPENError) as caught:
+        checkpoints.find(name)
+    assert f"{name}.pth" in str(caught.value) and str(tmp_path / "cache" / "gpen") in str(caught.value)
+    assert bool(server.requests) == (name in checkpoints.DOWNLOADABLE)
+    server.requests.clear()
+    monkeypatch.setenv("GPEN_DOWNLOAD_URL", "")
+    with pytest.raises(gpen.GPENError, match="name its folder in GPEN_MODELS"):
+        checkpoints.find(name)
+    assert not server.requests
+
+
+def test_a_model_is_found_in_any_of_several_folders(server, small, tmp_path, monkeypatch):
+    (tmp_path / "b").mkdir()
+    gpen.save(GPEN(small), tmp_path / "b" / "GPEN-BFR-1024.safetensors")
+    monkeypatch.setenv("GPEN_MODELS", os.pathsep.join([str(tmp_path / "a"), str(tmp_path / "b")]))
+    assert checkpoints.find("GPEN-BFR-1024") == tmp_path / "b" / "GPEN-BFR-1024.safetensors"
+
+
+def test_the_yunet_file_is_looked_up_before_it_is_fetched_and_checked(server, tmp_path, monkeypatch):
+    server.files[f"/{download.YUNET_FILE}"] = b"not the detector"
+    with pytest.raises(gpen.GPENError, match="SHA-256"):
+        download.yunet_file()
+    server.files[f"/{download.YUNET_FILE}"] = DATA
+    monkeypatch.setattr(download, "YUNET_SHA256", SHA256)
+    assert download.yunet_file().read_bytes() == DATA and download.yunet_file().parent == tmp_path / "cache" / "gpen"
+    assert len(server.requests) == 2
+    (tmp_path / download.YUNET_FILE).write_bytes(b"the user's own")
+    monkeypatch.setenv("GPEN_MODELS", str(tmp_path))
+    assert download.yunet_file() == tmp_path / download.YUNET_FILE

@@ -1,0 +1,228 @@
+"""A photo's file comes back in its format with all that it held; only the pixels that were changed are other ones."""
+
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
+
+import gpen
+from gpen.paste import enlarge
+from gpen.photo_file import Photo, read_photo, to_8_bits
+
+EXIF_IFD, GPS_IFD, ORIENTATION = 0x8769, 0x8825, 0x0112
+
+
+def profile(space: bytes) -> bytes:
+    return bytes(16) + space + bytes(108)
+
+
+def picture(mode="RGB", h=24, w=36):
+    small = np.random.default_rng(0).integers(0, 256, (4, 6, 4), dtype=np.uint8)
+    return Image.fromarray(cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC)).convert(mode)
+
+
+def exif(orientation=1):
+    data = Image.Exif()
+    data[ORIENTATION], data[0x010F] = orientation, "Maker"
+    data[EXIF_IFD], data[GPS_IFD] = {0x9003: "2020:01:02 03:04:05", 0x927C: b"maker's note"}, {1: "N", 2: (1.0, 2.0, 3.0)}
+    return data
+
+
+def saved(path, image, **notes):
+    image.save(path, **notes)
+    return path
+
+
+def changed(photo):
+    """The photo with a patch of its picture inverted, as a restoration would."""
+    image = photo.image.copy()
+    image[4:12, 8:20] = 255 - image[4:12, 8:20]
+    return image
+
+
+def rewritten(path, photo):
+    path = path.with_stem("new")
+    path.write_bytes(photo.encode())
+    return path
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("case", ["a.jpg RGB", "a.jpg L", "a.png RGB", "a.png RGBA", "a.png L", "a.webp RGB", "a.webp RGBA"])
+def test_everything_but_the_patch_comes_back(case, orientation, tmp_path):
+    name, mode = case.split()
+    space = b"GRAY" if mode == "L" else b"RGB "
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><x>tiff:Orientation="6"</x></x:xmpmeta>'
+    notes = {"exif": exif(orientation), "icc_profile": profile(space), "xmp": xmp, "dpi": (300, 300)}
+    path = saved(tmp_path / name, picture(mode), quality=95, lossless=True, **notes)
+    photo = read_photo(path)
+    upright = ImageOps.exif_transpose(Image.open(path))
+    assert photo.image.shape[1::-1] == upright.size == ((36, 24) if orientation == 1 else (24, 36))
+    assert np.array_equal(photo.image, np.array(upright.convert("RGBA"))[..., :3])
+
+    image = changed(photo)
+    new = Image.open(rewritten(path, photo.with_image(image, None)))
+    assert (new.format, new.mode, new.size) == (upright.format or Image.open(path).format, mode, upright.size)
+    assert new.info["icc_profile"] == profile(space)
+    tags = new.getexif()
+    assert tags.get(ORIENTATION, 1) == 1 and tags[0x010F] == "Maker"
+    assert tags.get_ifd(EXIF_IFD)[0x927C] == b"maker's note" and tags.get_ifd(GPS_IFD)[1] == "N"
+    if name != "a.webp":
+        assert new.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    if name != "a.png":
+        assert b"xmpmeta" in new.info["xmp"]
+    tolerance = 20 if name == "a.jpg" else 0
+    expected = image if mode != "L" else np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
+    assert np.abs(np.array(new.convert("RGB")).astype(int) - expected).max() <= tolerance
+    if mode == "RGBA":
+        assert np.array_equal(np.array(new)[..., 3], np.array(upright)[..., 3])
+
+
+def test_a_png_s_texts_and_colour_chunks_are_kept_and_its_xmp_turned(tmp_path):
+    info = PngInfo()
+    info.add_text("Title", "Solvay")
+    info.add_itxt("XML:com.adobe.xmp", '<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"></x:xmpmeta>')
+    info.add(b"gAMA", struct.pack(">I", 45455))
+    path = saved(tmp_path / "a.png", picture(), pnginfo=info)
+    photo = read_photo(path)
+    new = Image.open(rewritten(path, photo))
+    new.load()
+    assert new.info["Title"] == "Solvay" and new.info["gamma"] == pytest.approx(0.45455)
+    assert ImageOps.exif_transpose(new).size == photo.image.shape[1::-1] == ImageOps.exif_transpose(Image.open(path)).size
+
+
+def deep(h=24, w=36, c=3):
+    rng = np.random.default_rng(1)
+    return cv2.resize(rng.integers(0, 65536, (4, 6, c), dtype=np.uint16), (w, h), interpolation=cv2.INTER_CUBIC).reshape(h, w, c)
+
+
+def deep_png(pixels, orientation=1):
+    h, w, c = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", w, h, 16, {1: 0, 3: 2, 4: 6}[c], 0, 0, 0)
+    notes = chunk(b"eXIf", exif(orientation).tobytes().removeprefix(b"Exif\0\0"))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + notes + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def tiff(pixels, orientation=1):
+    tags = {270: "a face", 282: 300.0, 283: 300.0, 296: 2, 34675: profile(b"GRAY" if pixels.shape[2] == 1 else b"RGB "),
+            EXIF_IFD: {0x9003: "2020:01:02 03:04:05"}, GPS_IFD: {1: "N"}}  # fmt: skip
+    notes = {"tags": tags, "icc_profile": tags[34675]}
+    data = Photo(pixels, "TIFF", notes, b"").encode()
+    old, new = (struct.pack("<HHIHH", ORIENTATION, 3, 1, value, 0) for value in (1, orientation))
+    assert data.count(old) == 1
+    return data.replace(old, new)
+
+
+def upright(array, orientation):
+    """`array` [h, w] turned as Pillow turns an image with this orientation."""
+    image = Image.fromarray(array)
+    image.getexif()[ORIENTATION] = orientation
+    return np.array(ImageOps.exif_transpose(image))
+
+
+@pytest.mark.parametrize("make", [deep_png, tiff])
+def test_16_bits_outside_of_the_patch_are_kept_to_the_last_one(make, tmp_path):
+    path = tmp_path / ("a.png" if make is deep_png else "a.tif")
+    for orientation, c in [(1, 1), (1, 3), (1, 4), (2, 3), (3, 1), (4, 3), (5, 3), (6, 4), (7, 1), (8, 3)]:
+        pixels = deep(c=c)
+        path.write_bytes(make(pixels, orientation))
+        photo = read_photo(path)
+        assert np.array_equal(photo.pixels[..., 0], upright(pixels[..., 0], orientation)), (orientation, c)
+
+        image = changed(photo)
+        new = read_photo(rewritten(path, photo.with_image(image, None)))
+        assert new.pixels.dtype == np.uint16 and new.format == photo.format
+        outside = np.ones(image.shape[:2], bool)
+        outside[4:12, 8:20] = False
+        assert np.array_equal(new.pixels[outside], photo.pixels[outside])
+        expected = image if c > 1 else np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
+        assert np.abs(new.image.astype(int) - expected).max() <= 1
+        opened = Image.open(rewritten(path, photo))
+        tags = opened.getexif()
+        assert tags.get(ORIENTATION, 1) == 1 and tags.get_ifd(EXIF_IFD)[0x9003] == "2020:01:02 03:04:05"
+        if make is tiff:
+            assert opened.tag_v2[270] == "a face" and opened.info["dpi"] == (300, 300) and tags.get_ifd(GPS_IFD)[1] == "N"
+            assert opened.info["icc_profile"] == profile(b"GRAY" if c == 1 else b"RGB ")
+
+
+@pytest.mark.parametrize(("c", "dtype"), [(1, np.uint8), (4, np.uint8), (1, np.uint16), (3, np.uint16), (4, np.uint16)])
+def test_an_enlarged_photo_keeps_its_depth_and_alpha(c, dtype):
+    pixels = deep(c=c) if dtype == np.uint16 else deep(c=c).astype(np.uint8)
+    photo = Photo(pixels, "PNG", {"chunks": [], "icc_profile": None}, b"")
+    new = photo.with_image(enlarge(photo.image, 2), lambda image: enlarge(image, 2))
+    assert new.pixels.shape == (48, 72, c) and new.pixels.dtype == dtype
+    if dtype == np.uint16:
+        assert np.array_equal(new.pixels, enlarge(pixels, 2).reshape(48, 72, c))
+
+
+def test_other_kinds_of_pixels(tmp_path):
+    for name, mode in [("a.bmp", "RGB"), ("a.bmp", "L"), ("a.tif", "RGBA"), ("a.png", "P"), ("a.tif", "CMYK")]:
+        path = saved(tmp_path / name, picture(mode))
+        photo = read_photo(path)
+        image = changed(photo)
+        assert np.array_equal(read_photo(rewritten(path, photo.with_image(image, None))).image[5, 9], image[5, 9]), (name, mode)
+
+
+def test_transparency_in_a_bmp_is_kept(tmp_path):
+    pixels = np.array(picture("RGBA"))
+    (tmp_path / "a.bmp").write_bytes(Photo(pixels, "BMP", {}, b"").encode())
+    assert np.array_equal(read_photo(tmp_path / "a.bmp").pixels, pixels)
+
+
+def test_a_grey_photo_is_coloured_only_where_that_is_asked_for(tmp_path):
+    photo = read_photo(saved(tmp_path / "a.jpg", picture("L"), icc_profile=profile(b"GRAY")))
+    colours = np.array(picture("RGB"))
+    assert photo.with_image(colours, None).pixels.shape[2] == 1
+    coloured = Image.open(io.BytesIO(photo.with_image(colours, None, coloured=True).encode()))
+    assert coloured.mode == "RGB" and "icc_profile" not in coloured.info
+
+
+def test_a_camera_s_jpeg_with_a_second_picture_is_a_photo(tmp_path):
+    path = tmp_path / "a.jpg"
+    picture().save(path, "MPO", save_all=True, append_images=[picture()])
+    assert Image.open(path).format == "MPO"
+    assert read_photo(path).format == "JPEG"
+
+
+def test_the_8_bits_of_16_are_the_nearest():
+    values = np.arange(65536, dtype=np.uint16)
+    assert np.array_equal(to_8_bits(values), np.round(values / 257))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.png", b"", "empty"),
+        ("text.png", b"words, many of them, and no picture at all", "cannot be read as an image"),
+        ("cut.png", "cut", "cut off"),
+        ("cut.jpg", "cut", "cut off"),
+        ("cut.tif", "cut", "cannot be read"),
+        ("moving.webp", "frames", "holds 2 pictures"),
+        ("a.gif", "whole", "GIF"),
+        ("deep.tif", "float", "32 bits"),
+        ("absent.png", None, "no file"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(name, content, words, tmp_path):
+    path = tmp_path / name
+    if content == "frames":
+        picture().save(path, save_all=True, append_images=[picture("L").convert("RGB")])
+    elif content == "float":
+        Image.fromarray(np.zeros((4, 4), np.float32)).save(path)
+    elif content in ("cut", "whole"):
+        data = saved(path, picture()).read_bytes()
+        path.write_bytes(data[: len(data) // 2] if content == "cut" else data)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(gpen.GPENError, match=words) as caught:
+        read_photo(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value) and str(caught.value).endswith(".")
