@@ -1,0 +1,111 @@
+"""GPEN files in spandrel (0.4), hence in the programs that load models through it.
+
+    from gpen.integrations.spandrel import install
+    install()                                                       # into spandrel's MAIN_REGISTRY
+    model = spandrel.ModelLoader().load_from_file("GPEN-BFR-512.pth")
+    face = model(face)                                              # [1, 3, h, w] in [0, 1], an aligned face of any size
+
+A file does not say which task it was trained for: nothing in its tensors differs. So a registry knows GPEN files of one task:
+`ModelLoader(registry=install("inpaint", ArchRegistry()))` loads GPEN-Inpainting-1024.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import checkpoints, tasks
+from ..compat import mend_torchvision
+from ..errors import GPENError
+from ..network import GPEN
+from ..restore import Restorer, to_image, to_tensor
+
+mend_torchvision()  # before spandrel, which imports it
+from spandrel import (  # noqa: E402
+    MAIN_REGISTRY,
+    Architecture,
+    ArchRegistry,
+    ArchSupport,
+    ImageModelDescriptor,
+    MaskedImageModelDescriptor,
+    ModelTiling,
+    SizeRequirements,
+    StateDict,
+)
+
+_PUBLISHED, _OWN = {"ecd0.0.0.weight", "generator.input.input"}, {"encoder.levels.0.weight", "generator.constant"}
+
+
+def install(task: str = "restore", registry: ArchRegistry = MAIN_REGISTRY) -> ArchRegistry:
+    """Let a registry load GPEN files as networks of a task, one of gpen.tasks.TASKS; where it does already, nothing changes.
+
+    Returns the registry. Raises GPENError for another task, or where the registry loads GPEN files as another's.
+    """
+    if task not in tasks.TASKS:
+        raise GPENError(f"There is no task {task!r}: choose one of {', '.join(tasks.TASKS)}.")
+    if (there := registry.get("GPEN")) and there.architecture.task != task:
+        raise GPENError(f"This registry loads GPEN files for {there.architecture.task!r}: give another registry for {task!r}.")
+    registry.add(ArchSupport.from_architecture(GPENArch(task)), ignore_duplicates=True)
+    return registry
+
+
+class GPENArch(Architecture[GPEN]):
+    """GPEN of any size, width and noise mode, in the published layout (also under the key g_ema) or in the project's own."""
+
+    def __init__(self, task: str = "restore"):
+        super().__init__(id="GPEN", detect=_detect)
+        self.task = task
+
+    def load(self, state_dict: StateDict) -> ImageModelDescriptor[GPEN] | MaskedImageModelDescriptor[GPEN]:
+        """Every setting comes off the tensors. Raises GPENError where they are not those of one whole GPEN."""
+        state = state_dict.get("g_ema", state_dict)
+        if _PUBLISHED <= state.keys():
+            state = checkpoints._from_published(state, checkpoints.published_names())
+        net = checkpoints._build(GPEN, Path("This file"), state, {}, torch.float32)
+        common = {
+            "model": net, "state_dict": net.state_dict(), "architecture": self, "tags": [f"{net.size}px", self.task],
+            "supports_half": False, "supports_bfloat16": True, "input_channels": 3, "output_channels": 3,
+            "size_requirements": SizeRequirements(square=True),  # the network's own size is met by resizing: see _resized
+            "tiling": ModelTiling.INTERNAL,  # a tile of a face is no face
+        }  # fmt: skip
+        if self.task == "inpaint":
+            return MaskedImageModelDescriptor(**common, purpose="Inpainting", call_fn=_inpaint)
+        if self.task == "restore":
+            scale = net.size // net.in_size
+            return ImageModelDescriptor(**common, purpose="FaceSR", scale=scale, call_fn=_restore)
+        return ImageModelDescriptor(
+            **common, purpose="Restoration", scale=1, call_fn=lambda net, image: _by_task(net, self.task, image)
+        )
+
+
+def _detect(state: StateDict) -> bool:
+    content = state.get("g_ema", state)
+    return isinstance(content, dict) and (_PUBLISHED <= content.keys() or _OWN <= content.keys())
+
+
+def _restore(net: GPEN, image: Tensor) -> Tensor:
+    """[1, 3, s, s] in [0, 1] -> [1, 3, s * scale, s * scale] in about [0, 1]."""
+    restored = (net(_resized(image, net.in_size) * 2 - 1) + 1) / 2
+    return _resized(restored, image.shape[-1] * (net.size // net.in_size))
+
+
+def _by_task(net: GPEN, task: str, image: Tensor, mask: Tensor | None = None) -> Tensor:
+    """image [1, 3, s, s] in [0, 1], mask [1, 1, s, s] of 0 and 1 -> [1, 3, s, s] in [0, 1]; in 8 bits, as gpen.tasks."""
+    holes = None if mask is None else (mask[0, 0] > 0.5).cpu().numpy()
+    result = tasks.run(Restorer(net), task, to_image(image[0] * 2 - 1), holes)
+    return _resized(((to_tensor(result)[None] + 1) / 2).to(image), image.shape[-1])
+
+
+def _inpaint(net: GPEN, image: Tensor, mask: Tensor) -> Tensor:
+    return torch.where(mask > 0.5, _by_task(net, "inpaint", image, mask), image)  # outside, the caller's own values
+
+
+def _resized(image: Tensor, side: int) -> Tensor:
+    """A face of any size brought to the network's, rather than padded: one that does not fill the frame is not aligned."""
+    if image.shape[-1] == side:
+        return image
+    resized = F.interpolate(image.float(), (side, side), mode="bilinear", antialias=image.shape[-1] > side)
+    return resized.to(image.dtype)
