@@ -1,0 +1,200 @@
+"""Two hundred raters at once: python -m bench.raters [--raters 200] [--answers 20] [--study assets/study]
+
+Every rater is a thread that agrees, asks for trials and answers them, and does what browsers do: sends an answer twice, sends it
+again under another id as a second tab would, takes one back. Then the store is compared with what was acknowledged: nothing
+lost, nothing doubled, nothing in another rater's name. The crash is a second process, killed (kill -9) in the middle of the load.
+Both run on SQLite, and on PostgreSQL where it is installed or DATABASE_URL names one.
+"""
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bench.postgres import NoPostgres, postgres
+from eval.preference.store import Store, StoreError
+from eval.preference.study import CHOICES, Study
+from eval.preference.survey import Survey, new_code
+
+ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 100  # times an answer is sent again while the store is busy
+
+
+@dataclass
+class Load:
+    """What the raters saw: acknowledged answers by (rater, id) -> (trial, choice), and seconds of each call."""
+
+    acknowledged: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    taken_back: set[tuple[str, str]] = field(default_factory=set)
+    answer_seconds: list[float] = field(default_factory=list)
+    next_seconds: list[float] = field(default_factory=list)
+    busy: int = 0
+    seconds: float = 0.0
+
+
+def load(survey: Survey, raters: int, answers: int, tell=lambda *acknowledged: None) -> Load:
+    """All raters at once; `tell(rater, id, trial, choice)` is called after each acknowledgement."""
+    seen, together = Load(), threading.Barrier(raters)
+    start = time.perf_counter()
+    with ThreadPoolExecutor(raters) as pool:
+        jobs = [pool.submit(_rate, survey, number, answers, seen, tell, together) for number in range(raters)]
+        for job in jobs:
+            job.result()
+    seen.seconds = time.perf_counter() - start
+    return seen
+
+
+def _rate(survey: Survey, number: int, answers: int, seen: Load, tell, together: threading.Barrier) -> None:
+    code, chance = new_code(), random.Random(number)
+    rater = survey.rater(code)
+    together.wait()
+    _patiently(seen, lambda: survey.consent(code))
+    for k in range(answers):
+        asked = _timed(seen.next_seconds, lambda: _patiently(seen, lambda: survey.next(code, 1)))
+        if not asked:
+            return
+        trial, choice, name = asked[0]["trial"], chance.choice(CHOICES), f"answer-{number}-{k}"
+
+        def send(id=name, trial=trial, choice=choice) -> None:
+            _patiently(seen, lambda: survey.answer(code, id=id, trial=trial, choice=choice, ms=500))
+
+        _timed(seen.answer_seconds, send)
+        seen.acknowledged[rater, name] = trial, choice
+        tell(rater, name, trial, choice)
+        if chance.random() < 0.2:  # a double click, or a retry after a lost connection
+            send()
+        if chance.random() < 0.1:  # a second tab
+            send(f"second-{number}-{k}")
+        if chance.random() < 0.05:
+            _patiently(seen, lambda name=name: survey.undo(code, name))
+            seen.taken_back.add((rater, name))
+
+
+def _timed(seconds: list[float], call):
+    start = time.perf_counter()
+    result = call()
+    seconds.append(time.perf_counter() - start)
+    return result
+
+
+def _patiently(seen: Load, call):
+    """As the page does: what was not stored is sent again."""
+    for _ in range(PATIENCE):
+        try:
+            return call()
+        except StoreError:
+            seen.busy += 1
+            time.sleep(0.1)
+    return call()
+
+
+def compare(survey: Survey, acknowledged: dict, taken_back: set) -> dict[str, int]:
+    """{"lost", "doubled", "foreign"}: acknowledged answers that are not in the store as they were given, trials with two
+    answers of one rater, answers that nobody gave."""
+    stored = survey.store.answers(survey.study.name)
+    by_key = {(answer.rater, answer.id): (answer.trial, answer.choice) for answer in stored}
+    standing = {key: value for key, value in acknowledged.items() if key not in taken_back}
+    twice = Counter((answer.rater, answer.trial) for answer in stored)
+    raters = {rater for rater, _ in acknowledged}
+    return {"lost": sum(by_key.get(key) != value for key, value in standing.items()),
+            "doubled": sum(count - 1 for count in twice.values()),
+            "foreign": sum(answer.rater not in raters for answer in stored)}
+
+
+def crash(study: Path, url: str, raters: int, after: int) -> tuple[dict[str, int], int]:
+    """Kill a process under load once it has acknowledged `after` answers: (compare's figures, answers acknowledged).
+
+    An answer that the process stored but could not acknowledge any more is neither lost nor foreign.
+    """
+    command = [sys.executable, "-m", "bench.raters", "--worker", url, "--study", str(study), "--raters", str(raters)]
+    worker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    lines = []
+    for line in worker.stdout:
+        lines.append(line)
+        if len(lines) == after:
+            worker.kill()
+    worker.wait()
+    told = [line.split() for line in lines if line.endswith("\n")]
+    acknowledged = {(rater, name): (trial, choice) for rater, name, trial, choice in told}
+    with closing(Store.open(url)) as store:
+        survey = Survey(Study.open(study), store)
+        figures = compare(survey, acknowledged, set())
+    return figures | {"foreign": 0}, len(acknowledged)
+
+
+def _work(url: str, study: Path, raters: int) -> None:
+    """The process that is killed: one line for each acknowledged answer; it takes nothing back."""
+    writing = threading.Lock()
+
+    def tell(*acknowledged: str) -> None:
+        with writing:
+            sys.stdout.write(" ".join(acknowledged) + "\n")
+            sys.stdout.flush()
+
+    survey = Survey(Study.open(study), Store.open(url))
+    survey.undo = lambda code, id=None: None
+    load(survey, raters, survey.study.session, tell)
+
+
+@contextmanager
+def databases() -> Iterator[dict[str, str]]:
+    """Addresses of fresh databases by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = {"SQLite": f"sqlite:///{folder}/votes.sqlite"}
+        if "DATABASE_URL" in os.environ:
+            yield found | {"PostgreSQL": os.environ["DATABASE_URL"]}
+            return
+        try:
+            with postgres() as url:
+                yield found | {"PostgreSQL": url}
+        except NoPostgres as reason:
+            print(reason, file=sys.stderr)
+            yield found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python -m bench.raters", description=__doc__.splitlines()[0])
+    parser.add_argument("--raters", type=int, default=200)
+    parser.add_argument("--answers", type=int, default=15, help="of each rater")
+    parser.add_argument("--study", type=Path, default=ROOT / "assets" / "study")
+    parser.add_argument("--worker", metavar="URL", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        _work(options.worker, options.study, options.raters)
+        return 0
+    print("| store | raters | answers | lost | doubled | of others | answers/s | answer, median / 99% | next, median / 99% |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    failed = False
+    with databases() as urls:
+        for name, url in urls.items():
+            with closing(Store.open(url)) as store:
+                survey = Survey(Study.open(options.study), store)
+                seen = load(survey, options.raters, options.answers)
+                figures = compare(survey, seen.acknowledged, seen.taken_back)
+            spread = [f"{np.median(times) * 1000:.0f} / {np.quantile(times, 0.99) * 1000:.0f} ms"
+                      for times in (seen.answer_seconds, seen.next_seconds)]
+            cells = [name, options.raters, len(seen.acknowledged), *figures.values(),
+                     f"{len(seen.acknowledged) / seen.seconds:.0f}", *spread]
+            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+            failed |= any(figures.values())
+            figures, count = crash(options.study, url, options.raters, after=options.raters * 2)
+            cells = [f"{name}, kill -9", options.raters, count, figures["lost"], figures["doubled"], "", "", "", ""]
+            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+            failed |= any(figures.values())
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""Makes a study: from a run of `python -m eval run --keep`, or from any folders of pictures of equal names.
+
+Every picture is decoded and written again as PNG under the hash of its content: names, formats and metadata
+cannot tell a rater which method made it. A gold trial shows a picture beside a blurred copy of itself.
+"""
+
+import hashlib
+import json
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+
+from eval.datasets import MIN_SIZE, Faces, read_image
+from eval.files import png, write_atomically
+from eval.preference.study import BETTER, FORMAT, MANIFEST, PROTOCOLS, SEVERITIES, WORSE, Study
+from gpen.degradation import Degradation
+from gpen.errors import GPENError
+
+TRUTH = "ground-truth"  # as a run of eval names it
+MAX_RANKED = 6  # pictures that can be ranked at a glance
+INSTRUCTIONS = {
+    "pairwise": "Two restorations of one degraded face: choose the one that looks better to you, as a photograph of this person. "
+    "Say tie if you see no difference that matters, both bad if you would keep neither.",
+    "rating": "Score the quality of each picture: 5 excellent, 4 good, 3 fair, 2 poor, 1 bad.",
+    "ranking": "Order the restorations of one degraded face from the best to the worst.",
+}
+CONSENT = (
+    "You take part as a volunteer and may stop at any time. We store your choices, how long each took, and a random code that "
+    "your browser keeps: no name, no address, nothing about you or your device. The answers may be published. With the code you "
+    "can delete all your answers on this page whenever you like."
+)
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """What a study asks, of whom nothing is known."""
+
+    title: str = "Which restoration is better?"
+    protocol: str = "pairwise"
+    instructions: str | None = None  # None takes the protocol's own
+    consent: str = CONSENT
+    answers: int | None = None  # each item needs; None: three for each of its trials
+    repeats: float = 0.1  # share of a rater's trials
+    gold_every: int = 10
+    session: int = 40
+    pause: int = 20
+    training: int = 2  # trials before the first
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """An item before it is part of a study."""
+
+    id: str
+    results: dict[str, Path]
+    input: Path | None = None
+    truth: Path | None = None
+    degradation: dict | None = None
+    level: str | None = None
+
+
+def from_run(run: str | Path, tasks: tuple[str, ...] = (), methods: tuple[str, ...] = (),
+             limit: int | None = None) -> list[Source]:
+    """The images that a RUN kept: every task, every method but the ground truth, unless named.
+
+    Raises GPENError where RUN kept none, where a method lacks an image that another has, for unknown names.
+    """
+    run = Path(run)
+    restored = run / "restored"
+    found = tuple(sorted(path.name for path in restored.iterdir() if path.is_dir())) if restored.is_dir() else ()
+    if not found:
+        raise GPENError(f"{run} keeps no restored images; make it with python -m eval run ... --keep")
+    sources = []
+    for task in tasks or found:
+        if task not in found:
+            raise GPENError(f"{run} keeps no images of task {task!r}; it has {', '.join(found)}")
+        params = _params(run / "lq" / task / "params.json")
+        names = sorted(params)[:limit]
+        wanted = methods or _kept_methods(run, restored / task)
+        for name, level in zip(names, _levels(task, [params[name]["degradation"] for name in names]), strict=True):
+            results = {method: restored / task / quote(method, safe="") / f"{name}.png" for method in wanted}
+            _check_files(results)
+            truth = restored / task / TRUTH / f"{name}.png"
+            sources.append(Source(f"{task}/{name}", results, run / "lq" / task / f"{name}.png",
+                                  truth if truth.is_file() else None, params[name]["degradation"], level))
+    return sources
+
+
+def from_folders(results: dict[str, str | Path], inputs: str | Path | None = None, truth: str | Path | None = None,
+                 limit: int | None = None) -> list[Source]:
+    """Folders that hold an image of the same name for each item. Raises GPENError for a name that one lacks."""
+    folders = {method: Faces.open(folder, MIN_SIZE).files for method, folder in results.items()}
+    sides = {side: Faces.open(folder, MIN_SIZE).files for side, folder in (("inputs", inputs), ("truth", truth)) if folder}
+    named = folders | sides
+    names = sorted(set().union(*named.values()))
+    for name in names:
+        if lacking := [label for label, files in named.items() if name not in files]:
+            holder = next(files[name] for files in named.values() if name in files)
+            raise GPENError(f"{lacking[0]} has no image named {name!r} as {holder} is; add, rename or remove one")
+    return [Source(name, {method: files[name] for method, files in folders.items()},
+                   sides.get("inputs", {}).get(name), sides.get("truth", {}).get(name)) for name in names[:limit]]
+
+
+def build(sources: list[Source], out: str | Path, settings: StudySettings) -> Study:
+    """Write the study and open it. Raises GPENError for mistakes in settings and pictures, in one sentence."""
+    out = Path(out)
+    if not sources:
+        raise GPENError("a study needs at least one item; name folders that hold images")
+    methods = _methods(sources, settings)
+    _check_settings(settings, methods)
+    if (out / MANIFEST).exists():
+        raise GPENError(f"{out} holds a study already; choose another --out")
+    items = [_item(source, out, settings) for source in sources]
+    golds, training = _golds(sources, out, settings)
+    trials = len(items) * {"pairwise": math.comb(len(methods), 2), "rating": len(methods), "ranking": 1}[settings.protocol]
+    manifest = {
+        "format": FORMAT, "name": "", "title": settings.title, "protocol": settings.protocol,
+        "instructions": settings.instructions or INSTRUCTIONS[settings.protocol], "consent": settings.consent,
+        "methods": methods, "reference": TRUTH if settings.protocol == "rating" and TRUTH in methods else None,
+        "seed": settings.seed, "answers": settings.answers or 3 * trials // len(items), "repeats": settings.repeats,
+        "gold_every": settings.gold_every, "session": min(settings.session, trials), "pause": settings.pause,
+        "items": items, "golds": golds, "training": training,
+    }
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    manifest["name"] = f"{out.resolve().name}-{digest[:6]}"
+    write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    return Study.open(out)
+
+
+def _params(path: Path) -> dict[str, dict]:
+    try:
+        return json.loads(path.read_text())["images"]
+    except (OSError, ValueError, KeyError) as error:
+        raise GPENError(f"{path} is missing or damaged; run python -m eval run again") from error
+
+
+def _kept_methods(run: Path, folder: Path) -> tuple[str, ...]:
+    """In the order of the recipe; the plain input, which is the bilinear method, only under that name."""
+    try:
+        named = json.loads((run / "recipe.json").read_text())["settings"]["methods"]
+    except (OSError, ValueError, KeyError) as error:
+        raise GPENError(f"{run}/recipe.json is missing or damaged; run python -m eval run again") from error
+    return tuple(name for name in named if name not in (TRUTH, "input") and (folder / quote(name, safe="")).is_dir())
+
+
+def _check_files(results: dict[str, Path]) -> None:
+    for method, path in results.items():
+        if not path.is_file():
+            raise GPENError(f"{method} has no image {path}; run python -m eval run ... --keep for every method")
+
+
+def _levels(task: str, degradations: list[dict | None]) -> list[str]:
+    """fsr8 is a level by itself, as is the wild, where no degradation is known; blind tasks are cut into thirds by blur."""
+    if task.startswith("fsr") or None in degradations or len(degradations) < len(SEVERITIES):
+        return [task] * len(degradations)
+    blurs = np.array([effective_blur(degradation) for degradation in degradations])  # [n]
+    third = np.searchsorted(np.quantile(blurs, [1 / 3, 2 / 3]), blurs, side="right")
+    return [f"{task} {SEVERITIES[i]}" for i in third]
+
+
+def effective_blur(degradation: dict) -> float:
+    """Standard deviation, px of the original, of the blur followed by downsampling (a box s wide: s^2 / 12)."""
+    blur, scale = degradation.get("blur_sigma") or 0, max(degradation.get("scale") or 1, 1)
+    second = degradation.get("blur_sigma_y")
+    blur_squared = (blur**2 + second**2) / 2 if second is not None else blur**2
+    return math.sqrt(blur_squared + (scale**2 - 1) / 12)
+
+
+def _methods(sources: list[Source], settings: StudySettings) -> list[str]:
+    methods = list(sources[0].results)
+    if odd := next((source for source in sources if set(source.results) != set(methods)), None):
+        raise GPENError(f"{odd.id} has results of {', '.join(odd.results)}, not of {', '.join(methods)}; "
+                        "give every item all methods")
+    if settings.protocol == "rating" and TRUTH not in methods and all(source.truth for source in sources):
+        methods.append(TRUTH)  # the hidden reference
+    return methods
+
+
+def _check_settings(settings: StudySettings, methods: list[str]) -> None:
+    if settings.protocol not in PROTOCOLS:
+        raise GPENError(f"there is no protocol {settings.protocol!r}; choose from {', '.join(PROTOCOLS)}")
+    if len(methods) < 2:
+        raise GPENError("a study compares at least two methods; name more")
+    if settings.protocol == "ranking" and len(methods) > MAX_RANKED:
+        raise GPENError(f"a ranking shows every method at once, at most {MAX_RANKED}; name fewer, or choose pairwise")
+    for name, low in (("answers", 1), ("session", 1), ("pause", 1), ("gold_every", 0), ("training", 0)):
+        value = getattr(settings, name)
+        if value is not None and value < low:
+            raise GPENError(f"--{name.replace('_', '-')} {value} is out of range; choose {low} or more")
+    if not 0 <= settings.repeats <= 0.5:
+        raise GPENError(f"--repeats {settings.repeats} is out of range; choose 0 to 0.5")
+
+
+def _item(source: Source, out: Path, settings: StudySettings) -> dict:
+    paths = dict(source.results)
+    if settings.protocol == "rating" and source.truth:
+        paths.setdefault(TRUTH, source.truth)
+    images = {method: read_image(path) for method, path in paths.items()}
+    first = next(iter(images))
+    for method, image in images.items():
+        if image.shape != images[first].shape:
+            raise GPENError(f"{paths[method]} has {_px(image)} px, but {paths[first]} has {_px(images[first])}; "
+                            "all results of an item must be of one size")
+    stored = {method: _store(image, out) for method, image in images.items()}
+    return {"id": source.id, "input": _stored_input(source.input, images[first], out), "results": stored,
+            "width": images[first].shape[1], "height": images[first].shape[0],
+            "level": source.level, "degradation": source.degradation}
+
+
+def _stored_input(path: Path | None, like: np.ndarray, out: Path) -> str | None:
+    """The input enlarged as a network is given it; it must have the results' proportions."""
+    if path is None:
+        return None
+    image, (h, w) = read_image(path), like.shape[:2]
+    if abs(image.shape[1] * h - image.shape[0] * w) > 2 * max(h, w):  # a pixel or two is the rounding of a size
+        raise GPENError(f"{path} has {_px(image)} px, another shape than its results' {_px(like)}; "
+                        "give the input of these results")
+    return _store(cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR), out)
+
+
+def _golds(sources: list[Source], out: Path, settings: StudySettings) -> tuple[list[dict], list[dict]]:
+    """(gold trials, training trials), of different items where there are enough."""
+    count = math.ceil(settings.session / settings.gold_every) if settings.gold_every else 0
+    shuffled = random.Random(settings.seed).sample(sources, len(sources))
+    chosen = [shuffled[i % len(shuffled)] for i in range(settings.training + min(count, len(shuffled)))]
+    golds = [_gold(source, out) for source in chosen]
+    return golds[settings.training :], golds[: settings.training]
+
+
+def _gold(source: Source, out: Path) -> dict:
+    """A picture and a blurred copy of it: nobody who looks takes the copy for the better one."""
+    better = read_image(source.truth or next(iter(source.results.values())))
+    worse = Degradation(blur_sigma=max(better.shape[:2]) / 24, jpeg_quality=25)(better)
+    return {"id": source.id, "input": _stored_input(source.input, better, out),
+            "results": {BETTER: _store(better, out), WORSE: _store(worse, out)},
+            "width": better.shape[1], "height": better.shape[0]}
+
+
+def _store(image: np.ndarray, out: Path) -> str:
+    data = png(image)
+    name = f"images/{hashlib.sha256(data).hexdigest()[:20]}.png"
+    if not (out / name).exists():
+        write_atomically(out / name, data)
+    return name
+
+
+def _px(image: np.ndarray) -> str:
+    return f"{image.shape[1]} x {image.shape[0]}"

@@ -1,0 +1,66 @@
+"""Studies of tiny pictures, and stores on each database."""
+
+import pytest
+from simulated import write_folders
+
+from bench.postgres import NoPostgres, postgres
+from eval.preference.build import StudySettings, build, from_folders
+from eval.preference.store import Store
+from eval.preference.survey import Survey
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    return write_folders(tmp_path_factory.mktemp("folders"))
+
+
+@pytest.fixture(scope="session")
+def studies(folders, tmp_path_factory):
+    """studies(protocol="pairwise", ...): a study of five faces and four methods, made once for each set of settings."""
+    made = {}
+
+    def make(**settings):
+        key = tuple(sorted(settings.items()))
+        if key not in made:
+            made[key] = build(from_folders(**folders), tmp_path_factory.mktemp("studies") / "study", StudySettings(**settings))
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def postgres_url():
+    try:
+        with postgres() as url:
+            yield url
+    except NoPostgres as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """The address of a store without answers, on each database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'votes.sqlite'}"
+    address = request.getfixturevalue("postgres_url")
+    import psycopg
+
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return address
+
+
+@pytest.fixture
+def store(url):
+    opened = Store.open(url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def survey(studies, tmp_path):
+    """A survey of pairs with nobody's answers yet."""
+    opened = Survey(studies(), Store.open(f"sqlite:///{tmp_path / 'survey.sqlite'}"))
+    yield opened
+    opened.close()

@@ -1,0 +1,188 @@
+"""A rater's session and the owner's view, as a page calls them."""
+
+import json
+
+import pytest
+from simulated import METHODS, rate
+
+from eval.__main__ import main
+from eval.preference import mirror
+from eval.preference.store import Store
+from eval.preference.survey import Survey, new_code
+from gpen.errors import GPENError
+
+BEST = {name: i for i, name in enumerate(["gold:worse", "d", "c", "b", "a", "gold:better"])}
+
+
+def sees(shown):
+    """A rater who always knows the better one."""
+    return "left" if BEST[shown[0]] > BEST[shown[1]] else "right"
+
+
+def votes(survey):
+    return [json.loads(line) for line in survey.export("jsonl")]
+
+
+def test_a_whole_session(survey):
+    code = new_code()
+    assert not survey.consented(code) and survey.progress(code)["done"] == 0
+    with pytest.raises(GPENError, match="agree to the consent text first"):
+        survey.next(code)
+    survey.consent(code)
+    trial, held = survey.next(code)
+    assert survey.next(code, holding=[held["trial"]])[0]["trial"] != held["trial"]
+    progress = survey.answer(code, id="answer-1", trial=trial["trial"], choice="tie", ms=1234)
+    assert progress == {"done": 1, "total": 30, "finished": False, "pause": False}
+    assert survey.undo(code) == trial and survey.undo(code) is None  # the same sides again
+    survey.answer(code, id="answer-2", trial=trial["trial"], choice="both_bad", ms=99)
+    line, = votes(survey)
+    order = survey.study.order(survey.study.trial(trial["trial"]), survey.rater(code))
+    assert list(line) == ["study", "rater", "trial", "item", "left", "right", "choice", "ms", "gold", "time"]
+    assert (line["left"], line["right"], line["choice"], line["ms"]) == (*order, "both_bad", 99)
+    assert line["gold"] is (survey.study.trial(trial["trial"]).kind == "gold")
+
+
+def test_progress_pauses_and_ends(survey):
+    code = new_code()
+    survey.consent(code)
+    steps = []
+    for k in range(30):
+        trial, = survey.next(code, 1)
+        steps.append(survey.answer(code, id=f"answer-{k}", trial=trial["trial"], choice="tie", ms=500))
+    assert [step["done"] for step in steps if step["pause"]] == [20] and steps[-1]["finished"] and survey.next(code) == []
+
+
+def test_a_rater_learns_of_their_own_agreement(survey):
+    first, second = rate(survey, sees), rate(survey, sees)
+    own = survey.agreement(second)
+    assert own["answers"] == 30 and own["golds"] == own["passed"] == 3 and own["repeats"] == own["consistent"] > 0
+    assert own["others"] == 1 and own["compared"] > 10
+    assert survey.agreement(rate(survey, lambda shown: "right" if sees(shown) == "left" else "left"))["others"] < 0.5
+    assert survey.agreement(new_code())["others"] is None and survey.agreement(first)["passed"] == 3
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"choice": "best"}, "no answer to this trial"), ({"choice": 3}, "no answer"), ({"choice": ["left"]}, "no answer"),
+    ({"id": "x"}, "id must have 8"), ({"id": None}, "id must have"), ({"ms": -1}, "response time"), ({"ms": 1.5}, "response"),
+    ({"trial": "0" * 16}, "belongs to no study"), ({"code": "short"}, "rater code is damaged"), ({"code": None}, "damaged"),
+])
+def test_misuse_is_one_sentence_and_stores_nothing(survey, change, message):
+    code = new_code()
+    survey.consent(code)
+    request = {"code": code, "id": "answer-1", "trial": survey.next(code, 1)[0]["trial"], "choice": "left", "ms": 500} | change
+    with pytest.raises(GPENError, match=message):
+        survey.answer(request.pop("code"), **request)
+    assert votes(survey) == []
+
+
+def test_a_code_cannot_be_read_from_the_votes(survey):
+    code = rate(survey, sees, 3)
+    text = "".join(survey.export("csv"))
+    assert code not in text and survey.rater(code) in text
+    with pytest.raises(GPENError):
+        survey.delete(survey.rater(code))
+    assert survey.delete(code) == 3 and votes(survey) == []
+
+
+@pytest.mark.parametrize("protocol, choice, stored", [
+    ("rating", 4, {"rating": 4}), ("ranking", [2, 0, 1, 3], None),
+])
+def test_ratings_and_rankings(studies, tmp_path, protocol, choice, stored):
+    survey = Survey(studies(protocol=protocol, gold_every=0, session=4), Store.open(f"sqlite:///{tmp_path / 'v.sqlite'}"))
+    code = new_code()
+    survey.consent(code)
+    trial, = survey.next(code, 1)
+    for wrong in ("left", [0, 0, 1, 2], [0, 1], 7, True, [0.0, 1.0, 2.0, 3.0]):
+        with pytest.raises(GPENError, match="no answer to this trial"):
+            survey.answer(code, id="answer-1", trial=trial["trial"], choice=wrong, ms=500)
+    survey.answer(code, id="answer-1", trial=trial["trial"], choice=choice, ms=500)
+    line, = votes(survey)
+    shown = survey.study.order(survey.study.trial(trial["trial"]), survey.rater(code))
+    expected = stored | {"method": shown[0]} if stored else {"order": [shown[i] for i in choice]}
+    assert {key: line[key] for key in expected} == expected
+    survey.close()
+
+
+def test_the_owner_sees_counts_scores_and_quality(survey):
+    with pytest.raises(GPENError, match="no votes"):
+        survey.leaderboard()
+    rate(survey, lambda shown: "left", ms=50)
+    rate(survey, sees)
+    rate(survey, sees)
+    counts = survey.counts()
+    assert (counts["answers"], counts["raters"], counts["trials"], counts["items"]["total"]) == (90, 3, 90, 5)
+    assert sum(pair["n"] for pair in counts["pairs"]) + counts["golds"] <= 90 and counts["last"]
+    assert counts["needed"] > 0 and len(counts["pairs"]) == 6
+    quality = {record["rater"]: record for record in survey.quality()}
+    assert sum("faster than 300 ms" in record["dropped"] for record in quality.values()) == 1
+    scores = survey.leaderboard()
+    assert list(scores["methods"]) == list(METHODS) and scores["raters"] == 2 and len(scores["dropped_raters"]) == 1
+    assert survey.leaderboard() is scores  # kept for half a minute
+
+
+def test_export_and_import_by_command(survey, studies, tmp_path, capsys):
+    rate(survey, sees)
+    study, new = str(studies().folder), f"sqlite:///{tmp_path / 'new.sqlite'}"
+    old = str(survey.store._engine.url)
+    export = ["study", "export", "--study", study, "--database", old]
+    assert main([*export, "--out", str(tmp_path / "votes.csv")]) == 0 and main(export) == 0
+    assert capsys.readouterr().out == "".join(survey.export("jsonl"))
+    load = ["study", "import", str(tmp_path / "votes.csv"), "--study", study, "--database", new]
+    assert main(load) == 0 and main(load) == 0
+    assert capsys.readouterr().out == "30 new votes\n0 new votes\n"
+    assert main([*export[:-1], new]) == 0
+    assert capsys.readouterr().out == "".join(survey.export("jsonl"))
+    assert main(["study", "import", str(tmp_path / "votes.csv"), "--study", study, "--database", old]) == 0
+    assert capsys.readouterr().out == "0 new votes\n"  # what is there already is passed over
+
+
+def test_votes_of_other_methods_are_not_imported(survey):
+    line = json.dumps({"rater": "r", "left": "a", "right": "other", "choice": "left"})
+    with pytest.raises(GPENError, match="vote 1 names 'other', which is no method of this study"):
+        survey.import_votes(line, "jsonl")
+    with pytest.raises(GPENError, match="votes of ranking, and the study's protocol is pairwise"):
+        survey.import_votes(json.dumps({"rater": "r", "order": ["a", "b"]}), "jsonl")
+
+
+class Hub:
+    """Stands for the Hub: datasets are folders."""
+
+    def __init__(self, folder):
+        self.folder, self.settings = folder, {}
+
+    def scheduler(hub):
+        class CommitScheduler:
+            def __init__(self, *, folder_path, **settings):
+                hub.settings, self.source = settings, folder_path
+
+            def push_to_hub(self):
+                for file in self.source.rglob("votes.jsonl"):
+                    target = hub.folder / file.relative_to(self.source)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(file.read_bytes())
+
+        return CommitScheduler
+
+    def download(self, repo, path, repo_type):
+        from huggingface_hub.errors import EntryNotFoundError
+
+        if not (self.folder / path).exists():
+            raise EntryNotFoundError(path)
+        return str(self.folder / path)
+
+
+def test_a_space_that_restarts_gets_its_votes_back(survey, studies, tmp_path, monkeypatch):
+    hub = Hub(tmp_path / "hub")
+    monkeypatch.setattr("huggingface_hub.CommitScheduler", hub.scheduler())
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", hub.download)
+    scheduler = mirror.mirror(survey, "me/votes", tmp_path / "scratch")
+    assert hub.settings["private"] and hub.settings["repo_type"] == "dataset" and hub.settings["squash_history"]
+    stays, goes = rate(survey, sees, 6), rate(survey, sees, 6)
+    scheduler.push_to_hub()
+    survey.delete(goes)
+    scheduler.push_to_hub()  # the deleted answers are gone there too
+    fresh = Survey(studies(), Store.open(f"sqlite:///{tmp_path / 'fresh.sqlite'}"))
+    mirror.mirror(fresh, "me/votes", tmp_path / "other")
+    assert votes(fresh) == votes(survey) and {vote["rater"] for vote in votes(fresh)} == {survey.rater(stays)}
+    assert fresh.progress(stays)["done"] == 6
+    fresh.close()
