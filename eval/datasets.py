@@ -1,22 +1,30 @@
-"""Folders of aligned faces, decoded one image at a time."""
+"""Aligned faces, decoded one image at a time: a folder of them, a dataset of the Hugging Face Hub, or the sample faces.
+
+    DIR                     images in any format, in folders below it too
+    celeba-hq, ffhq, hf:OWNER/NAME[:SPLIT[:COLUMN]]     fetched once, see gpen.training.hub
+    samples                 offline: assets/samples/*.png, drawn by the project's own prior, and scikit-image's astronaut (NASA)
+"""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from gpen.checkpoints import ASSETS
 from gpen.errors import GPENError
 from gpen.restore import square
 
+SAMPLES = "samples"
+_ASTRONAUT = (18, 136, 178)  # top, left, side in px: eyes and mouth near their places in the FFHQ template
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm"}
 MIN_SIZE, MAX_SIZE = 32, 4096  # px; smaller images fall short of the perceptual networks
 
 
 @dataclass(frozen=True)
 class Faces:
-    """A folder of faces: `names` in order, `load(name)` -> uint8 RGB [size, size, 3].
+    """Faces: `names` in order, `load(name)` -> uint8 RGB [size, size, 3].
 
     A name is the path below the folder without its suffix, "00017" or "part2/00017"; with it where two files
     differ only in that. Files that are no images are passed over, hidden ones too.
@@ -25,21 +33,33 @@ class Faces:
     folder: Path
     size: int
     files: dict[str, Path]  # by name, in the order of names
+    crops: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # name -> top, left, side of the face in px
 
     @classmethod
-    def open(cls, folder: str | Path, size: int = 256, limit: int | None = None) -> "Faces":
+    def open(cls, source: str | Path, size: int = 256, limit: int | None = None) -> "Faces":
         """The first `limit` faces by name. Raises GPENError for no folder, no image, a size out of range."""
-        folder = Path(folder)
-        if not folder.is_dir():
-            raise GPENError(f"--data {folder} is not a folder; name one that holds images of faces")
         if not MIN_SIZE <= size <= MAX_SIZE:
             raise GPENError(f"--size {size} is out of range; choose {MIN_SIZE} to {MAX_SIZE} pixels")
         if limit is not None and limit < 1:
             raise GPENError(f"--limit {limit} leaves no image; choose 1 or more")
+        if str(source) == SAMPLES and not Path(source).exists():
+            return cls._samples(size, limit)
+        folder = _local(source)
+        if not folder.is_dir():
+            raise GPENError(f"--data {folder} is not a folder; name one that holds images of faces")
         files = _named(folder)
         if not files:
             raise GPENError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
         return cls(folder, size, dict(sorted(files.items())[:limit]))
+
+    @classmethod
+    def _samples(cls, size: int, limit: int | None) -> "Faces":
+        import skimage.data
+
+        folder = ASSETS / "samples"
+        astronaut = Path(skimage.data.__file__).with_name("astronaut.png")
+        files = {"astronaut": astronaut} | {path.stem: path for path in sorted(folder.glob("*.png"))}
+        return cls(folder, size, dict(list(files.items())[:limit]), {"astronaut": _ASTRONAUT})
 
     @property
     def names(self) -> list[str]:
@@ -50,7 +70,19 @@ class Faces:
 
         Raises GPENError where the file cannot be read.
         """
-        return square(read_image(self.files[name]), self.size)
+        return square(self._read(name), self.size)
+
+    def found(self, name: str) -> np.ndarray:
+        """The centre square as it was found, uint8 RGB [s, s, 3] with s <= size: a larger one is shrunk, none enlarged."""
+        image = square(self._read(name))
+        return square(image, self.size) if len(image) > self.size else image
+
+    def _read(self, name: str) -> np.ndarray:
+        image = read_image(self.files[name])
+        if name not in self.crops:
+            return image
+        top, left, side = self.crops[name]
+        return image[top : top + side, left : left + side]
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -73,6 +105,15 @@ def _read_with_pillow(path: Path) -> np.ndarray:
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise GPENError(f"{path} cannot be read as an image; remove it or replace it") from error
+
+
+def _local(source: str | Path) -> Path:
+    """The folder of a dataset of the Hub, fetched where it is not there yet; a folder is itself."""
+    if Path(source).exists():
+        return Path(source)
+    from gpen.training.hub import local_folder
+
+    return local_folder(source)
 
 
 def _named(folder: Path) -> dict[str, Path]:

@@ -12,13 +12,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eval.metrics import METRICS, MetricSettings, file_hash
+from eval.metrics import METRICS
+from eval.weights import MetricSettings, file_hash
 from gpen.errors import GPENError
 
 if TYPE_CHECKING:
     from eval.benchmark import RunSettings
 
-PACKAGES = ("gpen", "torch", "numpy", "opencv-python", "scikit-image", "lpips", "onnxruntime", "pillow")
+PACKAGES = ("gpen", "torch", "numpy", "opencv-python", "scikit-image", "lpips", "pytorch-fid", "facenet-pytorch", "onnxruntime",
+            "pillow")
 MUST_AGREE = ("size", "seed", "verify")  # settings that make rows of one table comparable
 
 

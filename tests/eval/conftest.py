@@ -1,5 +1,6 @@
 """Faces and weights that the tests of eval make for themselves; the shared ones where they are."""
 
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ from skimage.data import astronaut
 from eval.datasets import Faces
 from eval.squeezenet import FIRES
 
+sys.path.insert(0, str(Path(__file__).parent))  # tests/eval/backbones.py
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
 

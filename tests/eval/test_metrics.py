@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from eval.metrics import LPIPS_BACKBONES, METRICS, MetricSettings, compare, load_metrics
+from eval import fid
+from eval.metrics import METRICS, compare, load_metrics
+from eval.perceptual import LPIPS_BACKBONES
 from eval.squeezenet import CAFFE_MEAN, SqueezeNet
+from eval.weights import MetricSettings
 from gpen.compat import mend_torchvision
 from gpen.errors import GPENError
+from tests.eval.backbones import place_lpips
 
-NOTHING = MetricSettings(squeezenet="", identity_model="")
+NOTHING = MetricSettings(squeezenet="", identity_model="", fid_statistics="", niqe_parameters="")
 
 
 def test_psnr_and_ssim_are_those_of_scikit_image_in_rgb_and_y(face_pair):
@@ -44,24 +48,11 @@ def test_identical_images_score_perfectly(face_pair):
     assert scores["ssim"] == pytest.approx(1) and scores["ssim_y"] == pytest.approx(1)
 
 
-def place_random_backbone(backbone, folder):
-    """A file of random weights where torchvision looks for its download."""
-    mend_torchvision()
-    import torchvision
-
-    torch.manual_seed(0)
-    make = {"alex": torchvision.models.alexnet, "squeeze": torchvision.models.squeezenet1_1}[backbone]
-    state = {name: tensor if name.startswith("features") else torch.zeros(1).expand(tensor.shape)
-             for name, tensor in make(weights=None).state_dict().items()}  # a classifier of one stored number
-    (folder / "hub" / "checkpoints").mkdir(parents=True, exist_ok=True)
-    torch.save(state, folder / "hub" / "checkpoints" / LPIPS_BACKBONES[backbone])
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("backbone", ["alex", "squeeze"])
+@pytest.mark.parametrize("backbone", ["alex", "vgg", "squeeze"])
 def test_lpips_is_the_lpips_packages_own_to_the_last_digit(backbone, face_pair, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    place_random_backbone(backbone, tmp_path)
+    place_lpips(backbone, tmp_path)
     name = f"lpips_{backbone}"
     with_wrong_hash = compare(*face_pair, [name], replace(NOTHING, verify=True))[name]
     assert "sha256" in with_wrong_hash and "fetch it again" in with_wrong_hash
@@ -69,20 +60,25 @@ def test_lpips_is_the_lpips_packages_own_to_the_last_digit(backbone, face_pair, 
     import lpips
 
     theirs = lpips.LPIPS(net=backbone, verbose=False)
-    tensors = [torch.from_numpy(x).permute(2, 0, 1)[None].float() / 127.5 - 1 for x in face_pair]
+    for i, image in enumerate(face_pair):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), image[..., ::-1])
+    tensors = [lpips.im2tensor(lpips.load_image(str(tmp_path / f"{i}.png"))) for i in range(2)]
     with torch.no_grad():
         expected = theirs(*tensors).item()
     functions, _ = load_metrics([name], replace(NOTHING, verify=False))
     image, truth = face_pair
-    assert functions[name]([image, truth], [truth, truth]) == [expected, 0]
+    assert expected > 0 and functions[name]([image, truth], [truth, truth]) == [expected, 0]
 
 
 def test_missing_weights_give_a_sentence_with_the_way_out(face_pair, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *args, **kwargs: pytest.fail("downloads"))
     functions, missing = load_metrics(METRICS, NOTHING)
-    assert set(functions) == {"psnr", "psnr_y", "ssim", "ssim_y"}
+    assert set(functions) - {"landmarks"} == {"psnr", "psnr_y", "ssim", "ssim_y", "niqe_fitted"}
     assert set(functions) | set(missing) == set(METRICS)
+    for name in ("fid", "kid"):
+        assert fid.URL in missing[name] and str(tmp_path / "hub" / "checkpoints") in missing[name]
+    assert "--fid-statistics" in missing["fid_statistics"] and "--niqe-parameters" in missing["niqe"]
     for backbone, file in LPIPS_BACKBONES.items():
         assert str(tmp_path / "hub" / "checkpoints" / file) in missing[f"lpips_{backbone}"]
         assert f"https://download.pytorch.org/models/{file}" in missing[f"lpips_{backbone}"]
@@ -106,8 +102,9 @@ def test_a_foreign_file_is_a_missing_metric_not_a_crash(content, tmp_path):
 def test_wrong_requests_are_refused(face_pair):
     with pytest.raises(GPENError, match="no metric 'pnsr'"):
         compare(*face_pair, ["pnsr"])
-    with pytest.raises(GPENError, match="sets of images"):
-        compare(*face_pair, ["squeezenet_fd"])
+    for name in ("squeezenet_fd", "fid", "kid"):
+        with pytest.raises(GPENError, match="sets of images"):
+            compare(*face_pair, [name])
     with pytest.raises(GPENError, match="cannot be compared"):
         compare(face_pair[0][:64], face_pair[1], ["psnr"])
 

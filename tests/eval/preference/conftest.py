@@ -1,12 +1,12 @@
 """Studies of tiny pictures, and stores on each database."""
 
 import pytest
-from simulated import write_folders
 
 from bench.postgres import NoPostgres, postgres
 from eval.preference.build import StudySettings, build, from_folders
 from eval.preference.store import Store
 from eval.preference.survey import Survey
+from tests.eval.preference.simulated import write_folders
 
 
 @pytest.fixture(scope="session")

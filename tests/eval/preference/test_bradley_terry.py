@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated import simulate
 
 from eval.preference import bradley_terry
 from eval.preference.bradley_terry import PRIOR_SD, bootstrap, bounded, components, fit, standard_errors
+from tests.eval.preference.simulated import simulate
 
 TRUE = np.array([-1.0, -0.4, 0.0, 0.5, 0.9])
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated import simulate, vote, votes_of
 
 from eval.preference.exports import FORMATS, read, write
 from eval.preference.scoring import score
 from eval.preference.votes import checked
 from gpen.errors import GPENError
+from tests.eval.preference.simulated import simulate, vote, votes_of
 
 NAMES = ["bilinear", "gfpgan", "gpen"]
 

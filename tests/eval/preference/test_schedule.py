@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated import rate
 
 from eval.preference.schedule import REPEAT_GAP, Schedule
 from eval.preference.store import Answer, Store
 from eval.preference.study import Item, Study
 from eval.preference.survey import new_code
+from tests.eval.preference.simulated import rate
 
 
 def large_study(items=1000, methods=10):

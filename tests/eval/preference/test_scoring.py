@@ -6,7 +6,6 @@ import json
 import krippendorff
 import numpy as np
 import pytest
-from simulated import simulate, vote, votes_of
 
 from eval.__main__ import main
 from eval.preference.agreement import alpha_of_choices, people_agreement, ratio_interval
@@ -14,6 +13,7 @@ from eval.preference.quality import Rules, rater_quality
 from eval.preference.scoring import holm, score
 from eval.preference.votes import checked, comparisons, parse_lines
 from gpen.errors import GPENError
+from tests.eval.preference.simulated import simulate, vote, votes_of
 
 NAMES = ["bilinear", "gfpgan", "gpen"]
 TRUE = np.array([-0.8, 0.1, 0.7])

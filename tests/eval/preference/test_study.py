@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import pytest
-from simulated import METHODS, picture, write_folders
 
 from eval.__main__ import main
 from eval.datasets import read_image
@@ -14,6 +13,7 @@ from eval.files import png, write_atomically
 from eval.preference.build import StudySettings, build, effective_blur, from_folders, from_run
 from eval.preference.study import BETTER, WORSE, Study
 from gpen.errors import GPENError
+from tests.eval.preference.simulated import METHODS, picture, write_folders
 
 ROOT = Path(__file__).resolve().parents[3]
 

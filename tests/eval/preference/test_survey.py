@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from simulated import METHODS, rate
 
 from eval.__main__ import main
 from eval.preference import mirror
 from eval.preference.store import Store
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError
+from tests.eval.preference.simulated import METHODS, rate
 
 BEST = {name: i for i, name in enumerate(["gold:worse", "d", "c", "b", "a", "gold:better"])}
 

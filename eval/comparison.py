@@ -1,0 +1,120 @@
+"""Runs compared: what the same method on the same task scores in each, paired image by image where the inputs are the same files.
+
+An entry: {"task", "method", "metric", "runs": {RUN: mean}, "differences": {RUN: {"diff", "diff_low", "diff_high", "n"}}}, the
+differences being to the first run.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from eval.cells import difference, heading, labels, number
+from eval.document import Block, Heading, Paragraph, Table
+from eval.metrics import METRICS
+from eval.results import Row, read_rows
+from eval.summary import pair_entry
+from gpen.errors import GPENError
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as its files tell it."""
+
+    folder: Path
+    summary: list[dict]
+    recipe: dict
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Run":
+        """Raises GPENError where there is no finished run."""
+        folder = Path(folder)
+        try:
+            summary = json.loads((folder / "summary.json").read_text())
+            return cls(folder, summary, json.loads((folder / "recipe.json").read_text()))
+        except OSError as error:
+            raise GPENError(f"{folder} holds no finished run; make one with python -m eval run") from error
+        except ValueError as error:
+            raise GPENError(f"{folder} holds a damaged summary or recipe; run the command again") from error
+
+    @property
+    def tasks(self) -> list[str]:
+        return list(dict.fromkeys(entry["task"] for entry in self.summary))
+
+    def entries(self) -> dict[tuple[str, str, str], dict]:
+        """By task, method and metric, without the costs."""
+        return {(entry["task"], entry["method"], entry["metric"]): entry for entry in self.summary if entry["metric"] in METRICS}
+
+    def inputs(self, task: str) -> dict[str, tuple[str, str]]:
+        """What each image of a task was: sha256 of the low-quality file and of the true image."""
+        path = self.folder / "lq" / task / "params.json"
+        images = json.loads(path.read_text())["images"] if path.is_file() else {}
+        return {name: (entry["sha256"], entry["truth_sha256"]) for name, entry in images.items()}
+
+
+def names(runs: list[Run]) -> dict[str, Run]:
+    """The runs by their folders' names, or by whole paths where two folders are called the same."""
+    short = [run.folder.resolve().name for run in runs]
+    return {name if short.count(name) == 1 else str(run.folder): run for name, run in zip(short, runs, strict=True)}
+
+
+def comparison(runs: list[Run]) -> list[dict]:
+    """What the first run shares with others."""
+    if len(runs) < 2:
+        return []
+    (first_name, first), *others = names(runs).items()
+    rows = {name: read_rows(run.folder / "per_image.csv")[1] for name, run in names(runs).items()}
+    tables = {name: run.entries() for name, run in names(runs).items()}
+    inputs = {task: first.inputs(task) for task in first.tasks}
+    shared = {name: {task: _same(inputs[task], run.inputs(task)) for task in first.tasks} for name, run in others}
+    found = []
+    for key, entry in tables[first_name].items():
+        task, method, metric = key
+        sharing = [name for name, _ in others if key in tables[name]]
+        differences = {name: _paired(metric, _pick(rows[name], task, method, shared[name][task]),
+                                     _pick(rows[first_name], task, method, shared[name][task])) for name in sharing}
+        if sharing:
+            found.append({"task": task, "method": method, "metric": metric, "differences": differences,
+                          "runs": {first_name: entry["mean"]} | {name: tables[name][key]["mean"] for name in sharing}})
+    return found
+
+
+def _same(a: dict[str, tuple], b: dict[str, tuple]) -> set[str]:
+    """The images that were the same in both."""
+    return {name for name in a.keys() & b.keys() if a[name] == b[name]}
+
+
+def _pick(rows: dict[tuple[str, str, str], Row], task: str, method: str, images: set[str]) -> dict[str, Row]:
+    return {image: rows[image, task, method] for image in sorted(images) if (image, task, method) in rows}
+
+
+def _paired(metric: str, own: dict[str, Row], base: dict[str, Row]) -> dict:
+    """Over the images that both have; nothing to say of a set metric."""
+    both = own.keys() & base.keys()
+    entry = pair_entry(metric, {image: row for image, row in own.items() if image in both}, base)
+    return {key: entry[key] for key in ("diff", "diff_low", "diff_high", "n")}
+
+
+def comparison_blocks(runs: list[Run]) -> list[Block]:
+    """A table for each task: a row for each method and metric, a column for each run, then the differences to the first."""
+    entries = comparison(runs)
+    if not entries:
+        return []
+    (first, *others), short = names(runs), labels(entry["method"] for entry in entries)
+    blocks: list[Block] = [Heading(1, "Comparison of runs")]
+    for task in dict.fromkeys(entry["task"] for entry in entries):
+        rows = [[short[entry["method"]], heading(entry["metric"]),
+                 *(_mean(entry, name) for name in (first, *others)),
+                 *(_difference(entry, name) for name in others)] for entry in entries if entry["task"] == task]
+        blocks += [Heading(2, task), Table(["method", "metric", first, *others, *(f"{name} - {first}" for name in others)], rows)]
+    return [*blocks, Paragraph(f"Differences to {first} are paired, on the images that were the same files in both runs.")]
+
+
+def _mean(entry: dict, name: str) -> str:
+    if name not in entry["runs"]:
+        return "not measured"
+    value = entry["runs"][name]
+    return "-" if value is None else number(entry["metric"], value)
+
+
+def _difference(entry: dict, name: str) -> str:
+    return difference(entry["differences"].get(name, {"diff": None}) | {"metric": entry["metric"]})

@@ -1,0 +1,58 @@
+"""What a method costs: seconds, and the most memory that it took."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Cost:
+    """seconds of wall time; peaks in MiB: "memory_mib" of the whole process, "cuda_mib" of tensors on the GPU."""
+
+    seconds: float
+    peaks: dict[str, float]
+
+
+def measure(function: Callable[[], Any], device: str) -> tuple[Any, Cost]:
+    """(what the function returns, what it cost). A GPU is waited for before and after."""
+    cuda = torch.device(device).type == "cuda"
+    reset = _reset_peak()
+    if cuda:
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    start = time.perf_counter()
+    result = function()
+    if cuda:
+        torch.cuda.synchronize(device)
+    seconds = time.perf_counter() - start
+    peaks = {"memory_mib": _peak(reset)} | ({"cuda_mib": torch.cuda.max_memory_allocated(device) / MIB} if cuda else {})
+    return result, Cost(seconds, {name: mib for name, mib in peaks.items() if mib})
+
+
+def _reset_peak() -> bool:
+    """Set the process's peak of resident memory to what it holds now; False where the system does not offer that."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _peak(reset: bool) -> float | None:
+    """MiB: since the reset, or else since the process began; None where the system does not say."""
+    if reset:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), None)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / MIB if sys.platform == "darwin" else peak / 1024

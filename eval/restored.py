@@ -1,0 +1,85 @@
+"""Restored images cached by content: a folder in which a result is found again by what it was made from.
+
+    CACHE/ab/abcdef....png    the result; the seconds it took stand in the PNG's text
+
+The key covers the low-quality image, the method with the sha256 of its weights, the degradation (an oracle is told it), the size
+and the project's code: whatever of these changes, the result is made anew.
+"""
+
+import functools
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from eval.files import write_atomically
+from eval.frozen import Sample
+from eval.methods import Method
+from eval.weights import file_hash
+
+ELSEWHERE = ("folder", "ground-truth")  # methods that read their results: caching would only copy them
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A method's results in a cache; folder None remembers nothing."""
+
+    folder: Path | None
+    maker: str  # what stands behind the results besides the images
+
+    @classmethod
+    def open(cls, folder: str | None, name: str, method: Method) -> "Restored":
+        kind = name.partition(":")[0]
+        made_by = f"{kind} {file_hash(method.weights)}" if method.weights else name
+        return cls(Path(folder) if folder and kind not in ELSEWHERE else None, f"{made_by} {_code()}")
+
+    def get(self, samples: list[Sample], size: int) -> tuple[list[np.ndarray], list[float]] | None:
+        """(results uint8 RGB [size, size, 3], seconds that each took) if all are there: a network's last digits depend on
+        the batch, which is why part of it is no use."""
+        if self.folder is None:
+            return None
+        found = [_read(self._path(sample, size)) for sample in samples]
+        return None if None in found else tuple(map(list, zip(*found, strict=True)))
+
+    def put(self, samples: list[Sample], images: list[np.ndarray], seconds: float) -> None:
+        """`seconds`: of each."""
+        for sample, image in zip(samples, images, strict=True) if self.folder else ():
+            write_atomically(self._path(sample, len(image)), _png(image, seconds))
+
+    def _path(self, sample: Sample, size: int) -> Path:
+        degradation = sample.degradation and sample.degradation.to_dict()
+        made_from = json.dumps([self.maker, size, sample.lq.shape, degradation])
+        key = hashlib.sha256(made_from.encode() + sample.lq.tobytes()).hexdigest()
+        return self.folder / key[:2] / f"{key}.png"
+
+
+def _png(image: np.ndarray, seconds: float) -> bytes:
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    text, data = PngInfo(), io.BytesIO()
+    text.add_text("seconds", repr(seconds))
+    Image.fromarray(image).save(data, "PNG", pnginfo=text, compress_level=1)
+    return data.getvalue()
+
+
+def _read(path: Path) -> tuple[np.ndarray, float] | None:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            return np.array(file), float(file.text["seconds"])
+    except (OSError, KeyError, ValueError, SyntaxError):  # absent, or damaged: made again
+        return None
+
+
+@functools.cache
+def _code() -> str:
+    """sha256 of the sources of gpen and eval."""
+    root, digest = Path(__file__).resolve().parents[1], hashlib.sha256()
+    for path in sorted([*(root / "gpen").rglob("*.py"), *(root / "eval").rglob("*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

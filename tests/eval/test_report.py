@@ -1,0 +1,157 @@
+"""eval.report and what it is made of: formats, published figures, runs compared, variants over seeds."""
+
+import json
+import re
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gpen
+from eval.__main__ import main
+from eval.ablation import seed_blocks
+from eval.benchmark import RunSettings, run
+from eval.cells import labels
+from eval.document import Bullets, Heading, Paragraph, Table, escape, latex, markdown
+from eval.published import published, published_json
+from eval.report import report
+from eval.statistics import bootstrap_interval
+from eval.weights import MetricSettings
+from gpen.errors import GPENError
+
+
+@pytest.fixture(scope="module")
+def runs(faces_folder, tmp_path_factory):
+    """Two runs of bfr on the same inputs, and a third with another seed."""
+    folder = tmp_path_factory.mktemp("runs")
+    first = RunSettings(str(faces_folder), str(folder / "first"), ("bicubic",), ("bfr",), ("psnr",), size=64)
+    run(first, MetricSettings(), quiet=True)
+    run(replace(first, out=str(folder / "second"), methods=("bicubic", "lanczos"), metrics=("psnr", "ssim"), limit=5),
+        MetricSettings(), quiet=True)
+    run(replace(first, out=str(folder / "third"), seed=1), MetricSettings(), quiet=True)
+    return folder
+
+
+def test_one_report_in_three_formats(runs, capsys):
+    content = json.loads(report([runs / "first"], "json"))
+    mean = next(entry["mean"] for entry in content["runs"][0]["summary"]
+                if (entry["method"], entry["metric"]) == ("bicubic", "psnr"))
+    assert main(["report", str(runs / "first"), "--format", "latex"]) == 0
+    text = capsys.readouterr().out
+    assert f"bicubic & {mean:.2f} [" in text and r"\begin{tabular}{lr}" in text and r"PSNR (RGB) $\uparrow$" in text
+    assert text.count("{") == text.count("}") and text.count(r"\toprule") == text.count(r"\end{tabular}")
+    assert f"| bicubic | {mean:.2f} [" in report([runs / "first"])
+    assert (runs / "first" / "summary.md").read_text() == report([runs / "first"]) + "\n"
+    assert (runs / "first" / "summary.tex").read_text() == text
+    with pytest.raises(GPENError, match="no format 'doc'"):
+        report([runs / "first"], "doc")
+
+
+def test_published_figures_stand_apart_with_source_and_protocol(runs):
+    text = report([runs / "first"])
+    measured, apart = text.split("## Published figures")
+    assert "25.44" in apart and "25.44" not in measured and "48.97" in apart
+    for table in published():
+        assert table.name in apart and table.source in apart and table.protocol in apart
+    for block in apart.split("| published |")[1:]:  # no table of published figures holds a measured method
+        assert "bicubic" not in block.split("\n\n")[0]
+    assert published()[1].figures["GPEN"]["psnr"] == Decimal("25.44")
+    assert str(published()[0].figures["GPEN"]["psnr"]) == "20.80"  # with the digits that were printed
+    assert published_json()[1]["figures"]["ground truth"] == {"psnr": None, "ssim": 1, "lpips": 0, "fid": 41.66,
+                                                              "identity_angle": 0}
+    assert all(row.keys() == table.columns.keys() for table in published() for row in table.figures.values())
+
+
+def test_runs_are_compared_image_by_image_where_the_inputs_are_the_same(runs):
+    content = json.loads(report([runs / "first", runs / "second", runs / "third"], "json"))
+    assert [entry["run"] for entry in content["runs"]] == ["first", "second", "third"]
+    found = {(entry["method"], entry["metric"]): entry for entry in content["comparison"]}
+    assert {method for method, _ in found} == {"bilinear", "bicubic", "ground-truth"}  # lanczos is in one run alone
+    assert {metric for _, metric in found} == {"psnr"}
+    entry = found["bicubic", "psnr"]
+    assert entry["differences"]["second"] == {"diff": 0, "diff_low": 0, "diff_high": 0, "n": 5}
+    assert entry["differences"]["third"]["n"] == 0 and entry["differences"]["third"]["diff"] is None  # other inputs
+    text = report([runs / "first", runs / "second", runs / "third"])
+    row = next(line for line in text.split("## Comparison of runs")[1].splitlines() if line.startswith("| bicubic"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[2] == f"{entry['runs']['first']:.2f}" and cells[-1] == "-" and cells[-2] == "+0.00 [+0.00, +0.00]"
+
+
+def test_a_changed_method_shows_in_the_comparison(runs, tmp_path):
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    for name in ("recipe.json", "summary.json"):
+        (changed / name).write_bytes((runs / "first" / name).read_bytes())
+    (changed / "lq").symlink_to(runs / "first" / "lq")
+    gains = {f"face{i}": 0.1 * i for i in range(7)}
+    lines = (runs / "first" / "per_image.csv").read_text().splitlines()
+    better = [re.sub(r",bicubic,([^,]+),", lambda m, gain=gains[line[:5]]: f",bicubic,{float(m[1]) + gain!r},", line)
+              for line in lines[1:]]
+    (changed / "per_image.csv").write_text("\n".join([lines[0], *better]) + "\n")
+    content = json.loads(report([runs / "first", changed], "json"))
+    entry = next(entry for entry in content["comparison"] if entry["method"] == "bicubic")["differences"]["changed"]
+    assert entry["diff"] == pytest.approx(0.3)
+    assert (entry["diff_low"], entry["diff_high"]) == pytest.approx(bootstrap_interval(np.array(list(gains.values()))))
+
+
+def test_methods_are_called_by_their_files_unless_two_share_a_name():
+    assert labels(["bilinear", "gpen:a/one.pth", "gpen:b/two.pth", "gpen:c/two.pth"]) == {
+        "bilinear": "bilinear (the input)", "gpen:a/one.pth": "gpen:one", "gpen:b/two.pth": "gpen:b/two.pth",
+        "gpen:c/two.pth": "gpen:c/two.pth"}
+
+
+def test_variants_are_averaged_over_seeds():
+    def entry(method, mean):
+        return {"task": "fsr8", "method": method, "metric": "psnr", "mean": mean}
+
+    summary = [entry("gpen:m/noise-add-0.safetensors", 20), entry("gpen:m/noise-add-1.safetensors", 22),
+               entry("gpen:m/noise-add-7.safetensors", 24), entry("gpen:m/full-0.safetensors", 30), entry("bilinear", 1)]
+    heading, table, _ = seed_blocks(summary)
+    assert heading.text == "fsr8, over seeds" and table.rows == [["noise-add", "3", "22.00 ± 2.00"]]  # one seed says nothing
+    assert seed_blocks(summary[3:]) == []
+
+
+def test_an_ablation_runs_every_file_of_a_folder(faces_folder, tmp_path, capsys):
+    models = tmp_path / "models"
+    models.mkdir()
+    config = gpen.GPENConfig(size=32, narrow=0.0625, channel_multiplier=1, style_dim=64, mapping_layers=2)
+    for name, settings in (("full-0", config), ("full-1", config), ("add-0", replace(config, noise_mode="add"))):
+        gpen.save(gpen.GPEN(settings), models / f"{name}.safetensors")
+    out = tmp_path / "run"
+    arguments = ["run", "ablation", "--models", str(models), "--data", str(faces_folder), "--limit", "2", "--metrics", "psnr",
+                 "--out", str(out)]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    for part in ("### fsr8, over seeds", "### bfr, over seeds", "| full | 2 |", "| gpen:add-0 |"):
+        assert part in text
+    assert json.loads((out / "recipe.json").read_text())["settings"]["size"] == 32  # the networks', read off the files
+    gpen.save(gpen.GPEN(replace(config, size=64)), models / "large.safetensors")
+    assert main([*arguments[:-1], str(tmp_path / "other")]) == 2
+    assert "several sizes" in capsys.readouterr().err
+    assert main(["run", "ablation", "--out", str(out)]) == 2 and "--models" in capsys.readouterr().err
+    assert main(["run", "ablation", "--models", str(tmp_path), "--out", str(out)]) == 2
+    assert "holds no weights" in capsys.readouterr().err
+
+
+@given(st.text())
+def test_latex_has_no_character_left_that_it_would_stumble_over(text):
+    escaped = escape(text)
+    commands = r"-\{\}(?=-)|\\(textbackslash\{\}|textasciitilde\{\}|textasciicircum\{\}|texttt\{|[{}&%$#_])|\$[^$]*\$"
+    plain = re.sub(commands, "", escaped)
+    assert not set(plain) & set("&%$#_~^\\{") and plain.count("}") == escaped.count(r"\texttt{")
+
+
+def test_a_document_is_the_same_in_both_languages():
+    blocks = [Heading(1, "A_B"), Paragraph("Run `x_y`, -3 %."), Bullets(["one"]), Table(["name", "a|b"], [["m", "1"]])]
+    assert markdown(blocks) == "## A_B\n\nRun `x_y`, -3 %.\n\n- one\n\n| name | a\\|b |\n| --- | ---: |\n| m | 1 |\n"
+    text = latex(blocks)
+    assert r"\section*{A\_B}" in text and r"\texttt{x\_y}, $-$3 \%." in text and "m & 1 \\\\\n\\bottomrule" in text
+
+
+def test_the_reports_of_a_missing_run_are_refused(tmp_path):
+    with pytest.raises(GPENError, match="holds no finished run"):
+        report([Path(tmp_path, "none")], "json")
