@@ -1,8 +1,9 @@
 # make demo: the page on http://127.0.0.1:7860      make test: every test      make lint: the style
+# make notebooks: run them all; NBMAKE=--overwrite keeps the new outputs
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint notebooks clean
 
 demo: .venv/demo
 	$(BIN)/python app.py
@@ -13,6 +14,9 @@ test: .venv/test browser
 
 lint: .venv/test
 	$(BIN)/python -m ruff check .
+
+notebooks: .venv/test
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 $(NBMAKE) notebooks
 
 # Each stamp is newer than the requirements it stands for.
 .venv/demo: requirements.txt

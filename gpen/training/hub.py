@@ -84,7 +84,7 @@ def _source(data: str | Path) -> Source | None:
     match = _NAME.fullmatch(text)
     if not match:
         raise GPENError(f"{text} is no dataset's name: write hf:OWNER/NAME, hf:OWNER/NAME:SPLIT or hf:OWNER/NAME:SPLIT:COLUMN.")
-    most = match["most"] and int(match["most"])
+    most = int(match["most"]) if match["most"] else None
     if most == 0:
         raise GPENError(f"{text} asks for no image at all: write a number from 1 into the brackets.")
     return Source(match["dataset"], match["split"] or "train", match["column"], most)

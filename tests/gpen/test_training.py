@@ -191,7 +191,7 @@ def test_losses_are_the_ones_of_the_papers():
 
 def test_the_run_is_the_same_in_another_process(faces, tmp_path):
     code = (
-        "import sys; sys.path[:0] = ['tests', 'tests/gpen']; from test_training import TINY; "
+        "import sys; from tests.gpen.test_training import TINY; "
         "from gpen.training.finetune import finetune; finetune(sys.argv[1], sys.argv[2], TINY)"
     )
     for name in ("a", "b"):

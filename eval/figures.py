@@ -1,0 +1,320 @@
+"""Figures of a RUN folder, from per_image.csv, lq/ and restored/; matplotlib only.
+
+    python -m eval.figures RUN [--out DIR]     every figure that the run holds the data for, as PNG
+
+    grid         faces, a row an image and a column a method, with a zoom under each   (needs run --keep)
+    strength     a metric against how strong the degradation is
+    trade_off    distortion against perception, a point a method     (Y. Blau, T. Michaeli, CVPR 2018)
+
+Each function returns a matplotlib Figure, made without pyplot: a server may call them, and a notebook shows what they return.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from eval.cells import heading, labels
+from eval.datasets import read_image
+from eval.metrics import METRICS
+from eval.statistics import bootstrap_interval
+from eval.summary import TRUTH
+from gpen.errors import GPENError
+
+if TYPE_CHECKING:
+    import pandas
+
+ZOOM = (0.26, 0.36, 0.25)  # left, top, side, as shares of the face: the eye that lies left, in FFHQ's alignment
+TILE = 1.35  # inches, of one face
+BINS = 6  # of a parameter that is drawn anew for every image
+COLOURS = ("#4063d8", "#d1495b", "#2a9d62", "#b07aa1", "#e08a1e", "#17899b", "#8c6d46", "#6b7280", "#c23a94", "#7f9a1e")
+PERCEPTION = ("lpips_alex", "lpips_vgg", "lpips_squeeze", "squeezenet", "niqe_fitted")
+Estimate = tuple[float, float | None, float | None]  # mean, low, high
+LABELS = {"scale": "downsampling s", "blur_sigma": "blur σ, px", "noise_sigma": "noise σ, of 255", "jpeg_quality": "JPEG quality"}
+
+
+def rows(run: str | Path, tasks: Iterable[str] | None = None, methods: Iterable[str] | None = None) -> "pandas.DataFrame":
+    """per_image.csv as a table, of those tasks and methods, in that order; None takes all.
+
+    Raises GPENError where RUN holds none, or lacks one of those asked for.
+    """
+    import pandas
+
+    path = Path(run, "per_image.csv")
+    try:
+        table = pandas.read_csv(path, dtype={"image": str, "task": str, "method": str})
+    except OSError as error:
+        raise GPENError(f"{run} holds no run; make one with python -m eval run") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise GPENError(f"{path} is damaged; run the command again") from error
+    for column, wanted in (("task", tasks), ("method", methods)):
+        if wanted is None:
+            continue
+        wanted = list(wanted)
+        if lacking := [name for name in wanted if name not in set(table[column])]:
+            raise GPENError(f"{run} holds no {column} {lacking[0]!r}; choose from {', '.join(table[column].unique())}")
+        table = table[table[column].isin(wanted)].sort_values(column, key=lambda names: names.map(wanted.index), kind="stable")
+    return table
+
+
+def pictures(images: dict[str, np.ndarray], columns: int = 0, tile: float = TILE) -> Figure:
+    """Images uint8 [h, w, 3] or [h, w], each `tile` inches wide under its title; `columns` a row, 0 for all in one."""
+    columns = min(columns or len(images), len(images))
+    count = -(-len(images) // columns)
+    height = tile * max(image.shape[0] / image.shape[1] for image in images.values())
+    figure = Figure(figsize=(columns * tile, count * (height + 0.22)), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(count, columns, squeeze=False)).ravel()
+    for axis in axes:
+        axis.axis("off")
+    for axis, (title, image) in zip(axes, images.items(), strict=False):
+        axis.imshow(image, cmap="gray" if image.ndim == 2 else None, interpolation="nearest", vmin=0, vmax=255)
+        axis.set_title(title, fontsize=8, pad=3)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    return figure
+
+
+def grid(
+    run: str | Path,
+    task: str,
+    methods: Sequence[str] | None = None,
+    images: Sequence[str] | int = 4,  # their names, or how many: evenly spaced over the names
+    zoom: tuple[float, float, float] = ZOOM,
+    metric: str = "psnr",  # written on each zoom
+) -> Figure:
+    """Faces of a task, with the same zoom under each. Raises GPENError where the run kept no pictures or lacks a name."""
+    table = rows(run, [task], methods)
+    methods = list(table["method"].unique())
+    if methods[-1] != TRUTH and TRUTH in methods:
+        methods = [name for name in methods if name != TRUTH] + [TRUTH]
+    names = _some(sorted(table["image"].unique()), images)
+    short, values = labels(methods), table.set_index(["image", "method"])[metric].to_dict() if metric in table else {}
+    width, height = TILE * len(methods), (2 * TILE + 0.1) * len(names) + 0.25
+    figure = Figure(figsize=(width, height))
+    pairs = figure.add_gridspec(len(names), 1, left=0.003, right=0.997, bottom=0.01 / height, top=1 - 0.25 / height, hspace=0.035)
+    for row, name in enumerate(names):
+        axes = pairs[row].subgridspec(2, len(methods), wspace=0.03, hspace=0.03).subplots(squeeze=False)
+        for column, method in enumerate(methods):
+            _face(axes[:, column], _kept(run, task, method, name), zoom)
+            if not row:
+                axes[0, column].set_title(short[method], fontsize=8, pad=4)
+            if np.isfinite(value := values.get((name, method), np.nan)):
+                text = f"{value:.2f} dB" if metric.startswith("psnr") else f"{value:.3f}"
+                axes[1, column].text(0.03, 0.03, text, transform=axes[1, column].transAxes, fontsize=7, color="white",
+                                     bbox={"facecolor": "black", "alpha": 0.55, "pad": 1.5, "linewidth": 0})
+    return figure
+
+
+def strength(
+    run: str | Path,
+    metric: str = "psnr",
+    parameter: str = "scale",  # of the degradation: a key of LABELS
+    tasks: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    baseline: str | None = None,
+) -> Figure:
+    """Means of a metric with their 95% bootstrap intervals, over the images of those tasks that share a strength.
+
+    A parameter with many values (drawn for each image) is put into BINS bins of equally many images: there the faces themselves
+    differ from bin to bin, and the paired difference to a baseline shows more. Raises GPENError where no degradation has the
+    parameter.
+    """
+    table = _measured(rows(run, tasks, methods), metric, run)
+    if baseline:
+        table = _differences(table, metric, baseline)
+    table = table.assign(x=_parameters(run, table, parameter)).dropna(subset=["x"])
+    if table.empty:
+        raise GPENError(f"no degradation in {run} has a {parameter}; choose another parameter or task")
+    table["x"] = _binned(table["x"])
+    figure = lines(table, metric, LABELS.get(parameter, parameter), _colours(run))
+    if baseline:
+        (axis,) = figure.axes
+        axis.axhline(0, color="#6b7280", linewidth=0.8)
+        axis.set_ylabel(f"{axis.get_ylabel()}\ndifference to {baseline}", fontsize=9)
+    return figure
+
+
+def lines(table: "pandas.DataFrame", metric: str, xlabel: str, colours: dict[str, str] | None = None) -> Figure:
+    """A line a method through the means of `metric` at each x, in a band of their 95% intervals; columns x, method, metric."""
+    colours, short = colours or _palette(table["method"].unique()), labels(table["method"])
+    figure = Figure(figsize=(5.4, 3.2), layout="constrained")
+    axis = figure.subplots()
+    for method, own in table.groupby("method", sort=False):
+        groups = [(x, group[metric].to_numpy()) for x, group in own.groupby("x")]
+        x, y = np.array([x for x, _ in groups]), np.array([values.mean() for _, values in groups])
+        low, high = np.array([bootstrap_interval(values) for _, values in groups]).T
+        axis.fill_between(x, low, high, color=colours[method], alpha=0.13, linewidth=0)
+        axis.plot(x, y, "o-", color=colours[method], markersize=3.5, linewidth=1.3, label=short[method])
+    if table["x"].min() >= 1 and table["x"].max() / table["x"].min() >= 8 and "JPEG" not in xlabel:
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_xlabel(xlabel, fontsize=9)
+    _finish(axis, axis.set_ylabel, metric)
+    _legend(axis)
+    return figure
+
+
+def trade_off(
+    run: str | Path,
+    task: str,
+    distortion: str = "psnr",
+    perception: str | None = None,  # None: the first of PERCEPTION that was measured
+    methods: Sequence[str] | None = None,
+) -> Figure:
+    """The mean of each method with 95% intervals on both axes. Blau and Michaeli show that beyond a bound no method improves on
+    one axis without a loss on the other.
+    """
+    table = rows(run, [task], methods)
+    if perception is None:
+        perception = next((name for name in PERCEPTION if name in table), PERCEPTION[0])
+    table = _measured(_measured(table, distortion, run), perception, run)
+    points = {method: tuple((values.mean(), *bootstrap_interval(values)) for values in own[[distortion, perception]].to_numpy().T)
+              for method, own in table.groupby("method", sort=False)}
+    return scatter(points, distortion, perception, _colours(run))
+
+
+def scatter(points: dict[str, tuple[Estimate, Estimate]], x: str, y: str, colours: dict[str, str] | None = None) -> Figure:
+    """A point a method: its estimates of the metrics x and y, with their intervals."""
+    figure = Figure(figsize=(5.4, 3.4), layout="constrained")
+    axis = figure.subplots()
+    colours, short = colours or _palette(points), labels(points)
+    for method, (across, up) in points.items():
+        for (low, high), draw, at in ((across[1:], axis.hlines, up[0]), (up[1:], axis.vlines, across[0])):
+            if low is not None:
+                draw(at, low, high, color=colours[method], linewidth=0.9, alpha=0.4)
+        axis.plot(across[0], up[0], "o", color=colours[method], markersize=6, label=short[method])
+    _finish(axis, axis.set_xlabel, x)
+    _finish(axis, axis.set_ylabel, y)
+    _legend(axis)
+    return figure
+
+
+def write_all(run: str | Path, out: str | Path | None = None) -> list[Path]:
+    """Every figure of a run as PNG in `out` (RUN/figures); returns the files. Raises GPENError where there is no run."""
+    run, out = Path(run), Path(out or Path(run, "figures"))
+    table = rows(run)
+    figures = {}
+    for task in table["task"].unique():
+        if _kept(run, task, "bilinear", table["image"].iloc[0]).is_file():
+            figures[f"grid-{task}"] = grid(run, task)
+        if set(PERCEPTION) & set(table.columns) and "psnr" in table:
+            figures[f"trade-off-{task}"] = trade_off(run, task)
+    fsr = [task for task in table["task"].unique() if task.startswith("fsr")]
+    for metric in (name for name in ("psnr", "ssim", "lpips_alex", "squeezenet", "identity") if name in table):
+        if len(fsr) > 1:
+            figures[f"strength-fsr-{metric}"] = strength(run, metric, tasks=fsr)
+        for task in (task for task in table["task"].unique() if task.startswith("bfr")):
+            figures[f"strength-{task}-{metric}"] = strength(run, metric, tasks=[task], baseline="bilinear")
+    out.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(out / f"{name}.png", dpi=160)
+    return [out / f"{name}.png" for name in figures]
+
+
+def _measured(table: "pandas.DataFrame", metric: str, run: str | Path) -> "pandas.DataFrame":
+    """The rows with a finite value of the metric, without the ground truth's."""
+    if metric not in table or metric not in METRICS:
+        known = [name for name in table.columns if name in METRICS]
+        raise GPENError(f"{run} holds no {metric} per image; choose from {', '.join(known)}")
+    return table[np.isfinite(table[metric]) & (table["method"] != TRUTH)]
+
+
+def _differences(table: "pandas.DataFrame", metric: str, baseline: str) -> "pandas.DataFrame":
+    """The rows of the other methods, the metric as its difference to the baseline's on the same image."""
+    own = table[table["method"] == baseline].set_index(["task", "image"])[metric]
+    if own.empty:
+        raise GPENError(f"the run holds no {baseline} to take differences to; choose from {', '.join(table['method'].unique())}")
+    table = table[table["method"] != baseline]
+    base = own.reindex([*zip(table["task"], table["image"], strict=True)]).to_numpy()
+    return table.assign(**{metric: table[metric] - base}).dropna(subset=[metric])
+
+
+def _parameters(run: str | Path, table: "pandas.DataFrame", parameter: str) -> list[float]:
+    """The parameter of each row's degradation; NaN where that step is off."""
+    values = {}
+    for task in table["task"].unique():
+        images = json.loads(Path(run, "lq", task, "params.json").read_text())["images"]
+        values |= {(task, name): (image["degradation"] or {}).get(parameter) for name, image in images.items()}
+    found = [values.get(key) for key in zip(table["task"], table["image"], strict=True)]
+    return [np.nan if value is None else float(value) for value in found]
+
+
+def _binned(x: "pandas.Series") -> "pandas.Series":
+    """Values as they are where few images differ; else the median of each one's bin."""
+    import pandas
+
+    if x.nunique() <= 2 * BINS:
+        return x
+    return x.groupby(pandas.qcut(x, BINS, duplicates="drop"), observed=True).transform("median")
+
+
+def _some(names: list[str], images: Sequence[str] | int) -> list[str]:
+    if not isinstance(images, int):
+        if lacking := [name for name in images if name not in names]:
+            raise GPENError(f"the run holds no image {lacking[0]!r}; choose from {', '.join(names[:5])} ...")
+        return list(images)
+    return [names[k] for k in np.unique(np.linspace(0, len(names) - 1, min(images, len(names))).round().astype(int))]
+
+
+def _kept(run: str | Path, task: str, method: str, name: str) -> Path:
+    return Path(run, "restored", task, quote(method, safe=""), f"{name}.png")
+
+
+def _face(axes: np.ndarray, path: Path, zoom: tuple[float, float, float]) -> None:
+    """The face at `path` in the first of two axes, its zoom in the second."""
+    if not path.is_file():
+        raise GPENError(f"{path} is missing; keep the restored images with python -m eval run --keep")
+    image = read_image(path)  # [size, size, 3]
+    size = len(image)
+    left, top, side = (round(share * size) for share in zoom)
+    axes[0].imshow(image, interpolation="nearest")
+    axes[0].add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor="white", linewidth=0.8))
+    axes[1].imshow(image[top : top + side, left : left + side], interpolation="nearest")
+    for axis in axes:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+
+
+def _legend(axis: Axes) -> None:
+    axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _finish(axis: Axes, name, metric: str) -> None:
+    name(heading(metric), fontsize=9)
+    axis.grid(alpha=0.25, linewidth=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=8)
+
+
+def _colours(run: str | Path) -> dict[str, str]:
+    """A colour a method, the same in every figure of the run."""
+    return _palette(rows(run)["method"].unique())
+
+
+def _palette(methods: Iterable[str]) -> dict[str, str]:
+    return {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(name for name in methods if name != TRUTH)}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0; 2 for a user's mistake, with one sentence on standard error."""
+    parser = argparse.ArgumentParser("python -m eval.figures", description="Draw a run's figures.")
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("--out", metavar="DIR", help="RUN/figures without it")
+    options = parser.parse_args(arguments)
+    try:
+        print(*write_all(options.run, options.out), sep="\n")
+    except (GPENError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

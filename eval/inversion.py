@@ -1,0 +1,164 @@
+"""Restoration by search in a GAN prior: which latent code makes a face that, shrunk, is the low-quality image?
+
+    pulse      one code a block, on the sphere, and the coarse noise     S. Menon et al., CVPR 2020
+    mganprior  several codes, their features composed at one level       J. Gu, Y. Shen, B. Zhou, CVPR 2020
+
+Both know only that an image was shrunk: blur, noise and JPEG are then part of what they reproduce. Both go by the squared error
+of pixels alone, as PULSE does; mGANprior's perceptual term would need VGG's weights. A search starts from the same seed for every
+image, whatever the batch.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gpen.blocks import FROM_W
+from gpen.network import Generator, sides
+from gpen.ops import pixel_norm
+from gpen.restore import to_image, to_tensor
+
+Noise = list[list[Tensor | None]]  # of each block, for each of its layers
+
+
+@dataclass(frozen=True)
+class PulseSettings:
+    """The figures of PULSE's released search."""
+
+    steps: int = 100
+    rate: float = 0.4  # of Adam, falling to 0 along a cosine
+    geodesic: float = 0.05 / 100  # weight of how far a face's codes lie apart, beside the squared error
+    noise_side: int = 16  # px, up to which the noise is searched too; above it is drawn and stays
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class MultiCodeSettings:
+    """mGANprior's search, shorter: with time to spare it takes 20 codes and 3,000 steps."""
+
+    codes: int = 10
+    side: int = 16  # px, of the block after which the codes' features are composed
+    steps: int = 200
+    rate: float = 0.05  # of Adam, falling to 0 along a cosine
+    seed: int = 0
+
+
+def pulse(prior: Generator, images: list[np.ndarray], settings: PulseSettings | None = None) -> list[np.ndarray]:
+    """Low-quality images uint8 RGB [h, w, 3], each of its own size -> faces of the prior, uint8 RGB [size, size, 3]."""
+    settings = settings or PulseSettings()
+    n, blocks, random = len(images), len(prior.blocks), torch.Generator().manual_seed(settings.seed)
+    z = _leaf(torch.randn(1, blocks, prior.config.style_dim, generator=random), n, prior)  # [n, blocks, d]
+    drawn = _noise(prior, random)
+    coarse = 0 if drawn[0][0] is None else len(sides(settings.noise_side))  # blocks
+    searched = [[_leaf(x, n, prior) for x in layers] for layers in drawn[:coarse]]
+
+    def make() -> tuple[Tensor, Tensor]:
+        w = prior.mapping(z.flatten(0, 1)).unflatten(0, (n, blocks))  # [n, blocks, d]; it puts z on the sphere first
+        noise = [[_on_sphere(x) for x in layers] for layers in searched] + drawn[coarse:]
+        return prior(w, noise), settings.geodesic * _spread(z)
+
+    return _search(make, [z, *(x for layers in searched for x in layers)], images, settings.steps, settings.rate)
+
+
+def mganprior(prior: Generator, images: list[np.ndarray], settings: MultiCodeSettings | None = None) -> list[np.ndarray]:
+    """Low-quality images uint8 RGB [h, w, 3], each of its own size -> faces of the prior, uint8 RGB [size, size, 3].
+
+    The features that the N codes of an image give at a level are weighted by channel and summed (equation 3); the colours so far,
+    which StyleGAN2 adds up beside the features, count as three more channels. The blocks above go by the mean of the codes' w.
+    """
+    settings = settings or MultiCodeSettings()
+    n, codes, random = len(images), settings.codes, torch.Generator().manual_seed(settings.seed)
+    side = min(settings.side, prior.config.size // 2)
+    split = sides(prior.config.size).index(side) + 1  # blocks before the composition
+    z = _leaf(torch.randn(1, codes, prior.config.style_dim, generator=random), n, prior)  # [n, N, d]
+    noise = _noise(prior, random)
+
+    def below() -> tuple[Tensor, list[Tensor]]:
+        w = prior.mapping(z.flatten(0, 1))  # [n N, d]
+        parts = _run(prior.blocks[:split], _start(prior, w), None, w, noise[:split])
+        parts = [part.unflatten(0, (n, codes)) for part in parts if part is not None]  # [n, N, c, side, side] each
+        return w.unflatten(0, (n, codes)).mean(1), parts
+
+    with torch.no_grad():
+        _, parts = below()
+    shares = [_leaf(part.new_full((1, codes, part.shape[2], 1, 1), 1 / codes), n, prior) for part in parts]
+
+    def make() -> tuple[Tensor, Tensor]:
+        w, parts = below()
+        composed = [(share * part).sum(1) for share, part in zip(shares, parts, strict=True)]  # [n, c, side, side]
+        x, image = composed if len(composed) == 2 else (composed[0], None)
+        return _run(prior.blocks[split:], x, image, w, noise[split:])[1], w.new_zeros(n)
+
+    return _search(make, [z, *shares], images, settings.steps, settings.rate)
+
+
+def _search(
+    make: Callable[[], tuple[Tensor, Tensor]],  # -> faces [n, 3, size, size], penalties [n]
+    free: list[Tensor],  # what is searched, [n, ...] each
+    images: list[np.ndarray],
+    steps: int,
+    rate: float,
+) -> list[np.ndarray]:
+    """The best face met for each image, by squared error after shrinking; Adam on all images side by side."""
+    optimizer = torch.optim.Adam(free, lr=rate)
+    targets = [to_tensor(image)[None].to(free[0].device) for image in images]
+    best = [(math.inf, None)] * len(images)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
+        faces, penalties = make()
+        errors = torch.stack([_error(face[None], target) for face, target in zip(faces, targets, strict=True)])  # [n]
+        best = [(error, face) if error < old[0] else old
+                for error, face, old in zip(errors.tolist(), faces.detach(), best, strict=True)]
+        optimizer.zero_grad()
+        (errors + penalties).sum().backward()
+        optimizer.step()
+    return [to_image(face) for _, face in best]
+
+
+def _error(face: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of a face [1, 3, s, s], shrunk, to the low-quality image [1, 3, h, w]; at the smaller of their sizes."""
+    h, w = (min(side, face.shape[-1]) for side in target.shape[-2:])
+    return F.mse_loss(_shrunk(face, h, w), _shrunk(target, h, w))
+
+
+def _shrunk(x: Tensor, h: int, w: int) -> Tensor:
+    return F.interpolate(x, (h, w), mode="bicubic", antialias=True, align_corners=False)
+
+
+def _spread(codes: Tensor) -> Tensor:
+    """PULSE's GEOCROSS, [n, blocks, d] -> [n]: the mean squared angle between a face's codes, so that they stay one face's."""
+    a, b = codes[:, :, None], codes[:, None]
+    angle = 2 * torch.atan2((a - b).norm(dim=-1) + 1e-8, (a + b).norm(dim=-1))  # [n, blocks, blocks]
+    return angle.square().mean((1, 2)) * codes.shape[-1] / 8
+
+
+def _leaf(x: Tensor, n: int, prior: Generator) -> nn.Parameter:
+    """What is searched: x [1, ...] for each of n images."""
+    return nn.Parameter(x.to(prior.mapping[0].weight.device).repeat(n, *[1] * (x.ndim - 1)))
+
+
+def _on_sphere(noise: Tensor) -> Tensor:
+    """Noise [n, c, s, s] brought back to the sphere near which normal noise lies, each image by itself."""
+    return noise * torch.rsqrt(noise.square().mean((1, 2, 3), keepdim=True) + 1e-8)
+
+
+def _noise(prior: Generator, random: torch.Generator) -> Noise:
+    return [prior.noise(side, random=random) for side in sides(prior.config.size)]
+
+
+def _start(prior: Generator, w: Tensor) -> Tensor:
+    """The features that the first block takes, [n, c, 4, 4], from w [n, d]."""
+    if prior.config.block in FROM_W:
+        return pixel_norm(prior.start(w).unflatten(1, (-1, 4, 4)))
+    return prior.constant.expand(len(w), -1, -1, -1)
+
+
+def _run(blocks: nn.ModuleList, x: Tensor, image: Tensor | None, w: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None]:
+    """Features and colours through some of a prior's blocks, w [n, d]."""
+    for block, layers in zip(blocks, noise, strict=True):
+        x, image = block(x, image, w, layers)
+    return x, image

@@ -1,0 +1,50 @@
+"""One parameter of the degradation from weak to strong, all else fixed: what a run draws at random, one face shows in order."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eval.frozen import Sample
+from eval.methods import load_method
+from eval.metrics import compare
+from gpen.degradation import Degradation
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def restored(
+    face: np.ndarray,  # uint8 RGB [size, size, 3]
+    degradation: Degradation,
+    methods: Iterable[str],
+) -> dict[str, np.ndarray]:
+    """What each method makes of one degraded face, uint8 RGB [size, size, 3]. Raises GPENError for an unknown method."""
+    sample = Sample("face", degradation(face), degradation.target(face), degradation)
+    return {name: load_method(name).restore([sample], len(face))[0] for name in methods}
+
+
+def sweep(
+    faces: Sequence[np.ndarray],  # uint8 RGB [size, size, 3] each
+    parameter: str,  # a field of Degradation
+    values: Sequence[float],
+    methods: Sequence[str] = ("bilinear", "gpen"),
+    metrics: Sequence[str] = ("psnr",),
+    base: Degradation | None = None,  # what is fixed; None: nothing else is degraded
+) -> "pandas.DataFrame":
+    """A row for each value ("x"), method and face, with the metrics that can be computed here: `figures.lines` draws it.
+
+    Raises GPENError for an unknown method or metric, or a value out of range.
+    """
+    import pandas
+
+    loaded, rows = {name: load_method(name) for name in methods}, []
+    for value in values:
+        degradation = replace(base or Degradation(), **{parameter: value})
+        samples = [Sample(f"{k}", degradation(face), degradation.target(face), degradation) for k, face in enumerate(faces)]
+        for name, method in loaded.items():
+            for sample, image in zip(samples, method.restore(samples, len(faces[0])), strict=True):
+                measured = compare(image, sample.truth, metrics)
+                rows.append({"x": value, "method": name} | {k: v for k, v in measured.items() if not isinstance(v, str)})
+    return pandas.DataFrame(rows)

@@ -1,0 +1,137 @@
+"""A small U-Net, the plain network that a prior is measured against: L1 alone, or L1 with an adversarial loss.
+
+    python -m eval.unet --data DIR --out RUN [--adversarial]    writes RUN/unet.safetensors, which the method unet:PATH reads
+
+The form is that of O. Ronneberger, P. Fischer, T. Brox, MICCAI 2015, with the input added to the result. Data, degradations,
+losses, discriminator and loop are those of GPEN's stage 2, so that the network alone differs.
+"""
+
+import argparse
+import copy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gpen.errors import GPENError
+from gpen.network import GPENConfig
+from gpen.restore import to_image, to_tensor
+from gpen.training.config import FinetuneConfig
+from gpen.training.data import FacePairs
+from gpen.training.finetune import Finetune
+from gpen.training.loop import train
+from gpen.training.parallel import Group
+
+WIDTHS = (24, 48, 96, 168)  # channels at full size, a half, a quarter, an eighth: one million parameters
+ADVERSARIAL = 0.01  # weight of L_A beside L1
+
+
+class UNet(nn.Module):
+    """y = net(x), images [n, 3, size, size] in [-1, 1]; any sides that are multiples of 8 will do."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size  # px, of the faces it was trained on
+        self.down = nn.ModuleList(_convolutions(a, b) for a, b in zip((3, *WIDTHS), WIDTHS, strict=False))
+        self.up = nn.ModuleList(_convolutions(a + b, a) for a, b in zip(WIDTHS[-2::-1], WIDTHS[:0:-1], strict=True))
+        self.last = nn.Conv2d(WIDTHS[0], 3, 1)
+        nn.init.zeros_(self.last.weight)  # it starts as the identity
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips, y = [], x
+        for k, level in enumerate(self.down):
+            y = level(F.avg_pool2d(y, 2) if k else y)  # [n, WIDTHS[k], h / 2^k, w / 2^k]
+            skips.append(y)
+        for level, skip in zip(self.up, skips[-2::-1], strict=True):
+            y = F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=False)
+            y = level(torch.cat([skip, y], 1))
+        return x + self.last(y)
+
+
+def _convolutions(inputs: int, outputs: int) -> nn.Sequential:
+    layers = [nn.Conv2d(inputs, outputs, 3, padding=1), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(outputs, outputs, 3, padding=1), nn.LeakyReLU(0.2))
+
+
+@torch.inference_mode()
+def restore(net: UNet, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """uint8 RGB [net.size, net.size, 3] each -> the same, restored."""
+    x = torch.stack([to_tensor(image) for image in images]).to(net.last.weight.device)
+    return [to_image(y) for y in net(x)]
+
+
+def save(net: UNet, path: Path) -> Path:
+    """Write `net` to a .safetensors file; returns its path."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    save_file(state, path, {"format": "gpen-unet", "size": str(net.size)})
+    return path
+
+
+def load(path: Path, device: str = "cpu") -> UNet:
+    """The U-Net in a file that `save` wrote. Raises GPENError for anything else."""
+    try:
+        with safe_open(path, "pt") as file:
+            net = UNet(int(file.metadata()["size"]))
+            net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
+        raise GPENError(f"{path} is no U-Net of this project; make one with python -m eval.unet --data DIR --out RUN") from error
+    return net.to(device).eval().requires_grad_(False)
+
+
+class UNetTraining(Finetune):
+    """Stage 2's steps and losses, with a U-Net in GPEN's place."""
+
+    def __init__(self, config: FinetuneConfig, group: Group):
+        super().__init__(config, group)  # the discriminator, and a narrow GPEN that makes way
+        self.net = self._place(UNet(config.network.size))
+        self.average = copy.deepcopy(self.net).requires_grad_(False)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.lr_decoder, betas=(config.beta1, 0.99))
+        self.rates = [config.lr_decoder]
+
+    def export(self, folder: Path) -> Path:
+        """Write FOLDER/unet.safetensors (the averaged network)."""
+        return save(self.average, folder / "unet.safetensors")
+
+
+def settings(size: int, images: int, adversarial: bool, seed: int = 0) -> FinetuneConfig:
+    """Stage 2's settings for a U-Net at `size` px. The network's width here is the discriminator's alone."""
+    return FinetuneConfig(
+        network=GPENConfig(size=size, narrow=0.125, channel_multiplier=1), images=images, seed=seed,
+        adversarial=ADVERSARIAL if adversarial else 0.0, feature=0.0, lr_decoder=1e-3, lr_discriminator=5e-4,
+        beta1=0.0 if adversarial else 0.9, clip=1.0, warmup=400, decay=0.3, ema=1000,
+    )  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0; 2 for a user's mistake, with one sentence on standard error; 130 if interrupted."""
+    parser = argparse.ArgumentParser("python -m eval.unet", description="Train the U-Net that GPEN is compared with.")
+    parser.add_argument("--data", required=True, metavar="DIR", help="a folder of aligned faces")
+    parser.add_argument("--out", required=True, metavar="RUN", help="its checkpoint, log, grids and unet.safetensors go here")
+    parser.add_argument("--adversarial", action="store_true", help="L1 with an adversarial loss; without it L1 alone")
+    parser.add_argument("--size", type=int, default=256, help="px, of the faces, a power of two (256)")
+    parser.add_argument("--images", type=int, default=40_000, help="to show (40000)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument("--device", help="cpu or cuda; without it a GPU where there is one")
+    options = parser.parse_args(arguments)
+    try:
+        config = settings(options.size, options.images, options.adversarial, options.seed)
+        training = UNetTraining(config, Group(options.device))
+        print(train(training, FacePairs(options.data, config), options.out, options.resume))
+    except (GPENError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The results tab: archived runs as tables to sort, plots and commands; one sentence where there are none."""
+
+import json
+
+import gradio as gr
+import pytest
+
+from demo import results
+
+COMMAND = "python -m eval run fsr --data samples"
+
+
+def entry(task, method, metric, mean):
+    return {"task": task, "method": method, "metric": metric, "mean": mean, "low": mean - 1, "high": mean + 1, "n": 7}
+
+
+def archived(folder, name, time, tasks):
+    summary = [entry(task, method, metric, mean) for task in tasks
+               for method, mean in (("bilinear", 20.0), ("gpen", 22.0)) for metric in ("psnr", "niqe_fitted")]
+    recipe = {"command": f"{COMMAND} --out runs/{name}", "time": time, "settings": {"size": 256, "seed": 0}}
+    (folder / f"{name}.json").write_text(json.dumps({"title": name, "recipe": recipe, "summary": summary}))
+
+
+def build(folder):
+    """The tab's components by elem_id, and its events' functions."""
+    with gr.Blocks() as page:
+        results.tab(folder)
+    components = {block.elem_id: block for block in page.blocks.values() if getattr(block, "elem_id", None)}
+    return components, [function.fn for function in page.fns.values()]
+
+
+@pytest.fixture
+def runs(tmp_path):
+    archived(tmp_path, "old", "2026-01-01", ["bfr"])
+    archived(tmp_path, "new", "2026-02-02T10:00:00", ["fsr4", "fsr8"])
+    return tmp_path
+
+
+def test_without_results_it_says_how_to_make_them(tmp_path):
+    components, _ = build(tmp_path)
+    assert list(components) == ["no-results"] and "python -m eval.archive" in components["no-results"].value
+
+
+def test_a_broken_file_is_named_and_stops_nothing(tmp_path):
+    (tmp_path / "broken.json").write_text("{")
+    assert "broken.json is no archived run" in build(tmp_path)[0]["no-results"].value
+
+
+def test_the_latest_run_is_shown_with_its_command(runs):
+    components, _ = build(runs)
+    assert components["results-run"].value == "new" and components["results-task"].value == "fsr4"
+    assert components["results-command"].value == f"{COMMAND} --out runs/new"
+    table = components["results-table"].value
+    assert table["headers"] == ["method", "PSNR (RGB) ↑", "NIQE (fitted on faces) ↓"]
+    assert table["data"][1][:2] == ["gpen", 22.0]
+    assert "7 images, 256 px, seed 0, 2026-02-02" in components["results-about"].value
+
+
+def test_another_run_brings_its_tasks_table_and_command(runs):
+    choose_run = build(runs)[1][0]
+    tasks, metrics, table, about, _, trade_off, command = choose_run("old")
+    assert tasks["choices"] == ["bfr"] and metrics["value"] == "psnr"
+    assert list(table["method"]) == ["bilinear (the input)", "gpen"] and "2026-01-01" in about
+    assert command.endswith("runs/old") and trade_off["visible"]
+
+
+def test_the_drawn_metric_can_be_chosen(runs):
+    show = build(runs)[1][2]
+    bars = show("new", "fsr8", "niqe_fitted")[2]
+    assert bars.axes[0].get_xlabel().startswith("NIQE (fitted on faces) ↓") and "fsr8, n = 7" in bars.axes[0].get_xlabel()
