@@ -1,9 +1,9 @@
 # make demo: the page on http://127.0.0.1:7860      make test: every test      make lint: the style
-# make notebooks: run them all; NBMAKE=--overwrite keeps the new outputs
+# make notebooks: run them all; NBMAKE=--overwrite keeps the new outputs      make bench: how fast it is
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint notebooks clean
+.PHONY: demo test lint notebooks bench clean
 
 demo: .venv/demo
 	$(BIN)/python app.py
@@ -17,6 +17,13 @@ lint: .venv/test
 
 notebooks: .venv/test
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 $(NBMAKE) notebooks
+
+# Engines against the textbook form and the machine, the page, the cost of more; fails where a figure is far from its target.
+# About fifteen minutes. On a machine that is never idle: BENCH=--cpu-time
+bench: .venv/test
+	$(BIN)/python -m bench.speed $(BENCH)
+	$(BIN)/python -m bench.scale $(BENCH)
+	$(BIN)/python -m bench.page
 
 # Each stamp is newer than the requirements it stands for.
 .venv/demo: requirements.txt

@@ -1,7 +1,9 @@
 """The Space's entry: builds the tabs and serves them. `python app.py`, then http://127.0.0.1:7860.
 
-Environment: GPEN_MODEL names another model (a name or a file), GRADIO_SERVER_NAME and GRADIO_SERVER_PORT
-another address.
+Environment: GPEN_MODEL names another model (a name or a file), GPEN_ENGINE another engine (gpen.engines.ENGINES),
+GRADIO_SERVER_NAME and GRADIO_SERVER_PORT another address; GPEN_STUDY another study for the rate tab, GPEN_VOTES or
+DATABASE_URL where its answers are kept, GPEN_VOTES_REPO (OWNER/NAME) a private dataset on the Hub that mirrors them;
+GPEN_OWNER_TOKEN opens its owner's page.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ os.environ.setdefault(
     "GRADIO_ANALYTICS_ENABLED", "False"
 )  # read by gradio's import: it asks no server anything
 
+# a grammar that jsonschema builds where jupyter installed it: more than a second, for formats that no schema here has
+sys.modules.setdefault("rfc3987_syntax", None)
+
 import gradio as gr  # noqa: E402
 
 import gpen  # noqa: E402
-from demo import api, images, playground, theme  # noqa: E402
+from demo import api, hardware, images, photo, playground, rate, results, tasks, theme  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
 MAX_WAITING = 64  # requests in the queue; the next one is told to come back
@@ -26,15 +31,27 @@ CACHE_LOOK, CACHE_AGE = 120, 900  # seconds: how often, and how old a file in th
 MAX_SESSIONS = 500  # in memory at once, about 2 MB each; the one unused for longest goes first
 
 
-def build(restorer: gpen.Restorer | None = None) -> gr.Blocks:
-    """The page with all its tabs. `restorer` defaults to one with GPEN_MODEL or the default model."""
-    restorer = restorer or gpen.Restorer(gpen.load(os.environ.get("GPEN_MODEL")))
+def build(restorer: gpen.Restorer | None = None, survey: rate.Survey | None = None) -> gr.Blocks:
+    """The page with all its tabs. `restorer` defaults to one with GPEN_MODEL or the default model.
+
+    `survey` is the rate tab's, None where there is no study; the server must have rate.routes(survey) too.
+    """
+    restorer = restorer or hardware.restorer(gpen.load(os.environ.get("GPEN_MODEL")))
     with gr.Blocks(title="GPEN", analytics_enabled=False, delete_cache=(CACHE_LOOK, CACHE_AGE)) as page:
         gr.HTML(theme.HEADER, elem_id="header")
         with gr.Tab("Playground", id="playground"):
             playground.tab(restorer)
+        with gr.Tab("Photo", id="photo"):
+            photo.tab(restorer)
+        with gr.Tab("More tasks", id="tasks"):
+            tasks.tab(restorer)
+        with gr.Tab("Rate", id="rate"):
+            rate.tab(survey)
+        with gr.Tab("Results", id="results"):
+            results.tab()
         gr.HTML(theme.ABOUT, elem_id="about")
         api.endpoints(restorer)
+        api.guard(page)
 
         def forget(request: gr.Request) -> None:
             """A visitor's pictures leave with the visitor; gradio would keep them for an hour and longer."""
@@ -46,7 +63,9 @@ def build(restorer: gpen.Restorer | None = None) -> gr.Blocks:
 
 def main() -> None:
     try:
-        page = build()
+        survey = rate.open_survey()
+        rate.mirrored(survey)  # a thread of its own from here on
+        page = build(survey=survey)
     except gpen.GPENError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -63,6 +82,7 @@ def main() -> None:
         state_session_capacity=MAX_SESSIONS,
         footer_links=["api", "settings"],
         run_history=False,
+        app_kwargs={"routes": rate.routes(survey)},
         ssr_mode=False,
     )
 

@@ -1,4 +1,4 @@
-"""The page's functions for programs: /degrade, /sample, /restore and /score, for gradio_client, HTTP and MCP.
+"""The page's functions for programs: /degrade, /sample, /restore, /photo and /score, for gradio_client, HTTP and MCP.
 
 They hold no state: files in, PNG files and JSON out. The page's own events are private; what a visitor does
 by hand a program does with these.
@@ -7,13 +7,20 @@ by hand a program does with these.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 
 import gradio as gr
 
-from demo import experiment, images
+from demo import experiment, images, photo
 from demo.playground import NETWORK, picture_input, told
 from eval import metrics
 from gpen.degradation import BLUR_KINDS, PRESETS
+
+NO_FILE = "There is no such file here: please upload it first."
+WRONG_KIND = (
+    "One of the values is of the wrong kind, missing or one too many: files are uploaded first, numbers are plain numbers; "
+    "the API page lists what each function takes."
+)
 
 
 def endpoints(restorer) -> None:
@@ -96,6 +103,29 @@ def endpoints(restorer) -> None:
         return _png(restorer.face(images.square(images.decode(image))).image, "restored")
 
     @told
+    def restore_photo(image: str, faces: str = "all", strength: float = 1, upscale: float = 1) -> tuple[str, dict]:
+        """Find the faces of a whole photo, restore them with GPEN and put them back.
+
+        The network invents plausible detail: the result is no evidence of what a person looks like. A photo without
+        a face comes back as it is; give a single aligned face to /restore.
+
+        Args:
+            image: a photo, at most 25 MB and 40 megapixels.
+            faces: "all", "largest", or numbers such as "1, 3": faces are numbered from 1, the largest first.
+            strength: how much of the restoration is blended in; 0 is the photo itself, 1 the network's result.
+            upscale: how many times larger the whole photo becomes, 1 to 16, by bicubic interpolation.
+
+        Returns:
+            The photo as a PNG file; and as JSON how many faces were found, and number, box, landmarks and score of
+            each that was restored, in pixels of the given photo.
+        """
+        experiment.check_numbers(strength=strength, upscale=upscale)
+        found = photo.find_faces(restorer, image)
+        chosen = photo.pick(found, faces or "")
+        _, after = photo.restored(restorer, found, chosen, strength, upscale)
+        return _png(after, "restored"), {"found": len(found.faces), "faces": photo.report(found, chosen)}
+
+    @told
     def score(image: str, original: str) -> dict:
         """Measure how near a picture is to the original: PSNR and SSIM (higher is better), LPIPS (lower is).
 
@@ -120,7 +150,41 @@ def endpoints(restorer) -> None:
         trigger.click(degrade, [pictures[0], *numbers], [picture, values], api_name="degrade")
         trigger.click(sample, [preset, numbers[-1]], values, api_name="sample")
         trigger.click(restore, pictures[0], picture, api_name="restore", **NETWORK)
+        which = gr.Textbox("all", label="faces")
+        blend = [gr.Number(1, label="strength"), gr.Number(1, label="upscale")]
+        trigger.click(restore_photo, [pictures[0], which, *blend], [picture, values], api_name="photo", **NETWORK)
         trigger.click(score, pictures, values, api_name="score")
+
+
+def guard(page: gr.Blocks) -> None:
+    """For all events of the page, private ones too: a program may name no file but those that were uploaded here.
+
+    Gradio itself looks only at the paths of what calls itself a file, and answers what it cannot take by null. An address
+    on the net that calls itself a file is left to gradio, which fetches nothing from private networks.
+    """
+    inner = page.preprocess_data
+
+    async def preprocess(block, inputs, *rest, **named):
+        folder = gr.utils.get_upload_folder()
+        if not all(path.startswith(("http://", "https://")) or images.uploaded(path, folder) for path in _paths(inputs)):
+            raise gr.Error(NO_FILE, print_exception=False)
+        try:
+            return await inner(block, inputs, *rest, **named)
+        except gr.Error:
+            raise
+        except Exception:  # pydantic's, gradio's own and whatever a component's code runs into; their texts name files
+            raise gr.Error(WRONG_KIND, print_exception=False) from None
+
+    page.preprocess_data = preprocess
+
+
+def _paths(value) -> Iterator[str]:
+    """Every path in what a program sent, however deep."""
+    if isinstance(value, dict) and isinstance(value.get("path"), str):
+        yield value["path"]
+    if isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _paths(part)
 
 
 def _input(name: str, value) -> gr.components.Component:

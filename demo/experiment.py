@@ -21,6 +21,7 @@ METRICS = ("psnr", "ssim", "lpips_alex")
 METHODS = ("Bilinear", "GPEN")
 MIN_SCALE = 0.5  # below it a small upload would grow into an image of gigabytes
 MAX_JSON_BYTES = 64 * 1024
+LARGEST_NUMBER = 2**53  # seeds end there
 EXTRAS = ("grey_target", "colour_shift", "shift", "haze")  # what some presets draw and no slider shows
 _DECIMALS = 2  # of numbers drawn for the sliders
 
@@ -59,6 +60,13 @@ def check(degradation: Degradation) -> None:
         raise GPENError(
             f"On this page s is at least {MIN_SCALE}, not {degradation.scale:.3g}: take a larger scale."
         )
+
+
+def check_numbers(**values) -> None:
+    """Refuse what is no number that anything here could mean: programs send words, lists, NaN and 1e308."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST_NUMBER:
+            raise GPENError(f"{name} must be a plain number, not {repr(value)[:40]}.")
 
 
 def from_numbers(

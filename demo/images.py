@@ -12,6 +12,7 @@ import hashlib
 import os
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -19,12 +20,14 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gpen.errors import GPENError
+from gpen.faces import Face, align, aligned_face
 from gpen.restore import square
 
 MAX_BYTES = 25 * 2**20  # of a file
 MAX_PIXELS = 40_000_000  # of a picture, before decoding: 120 MB as RGB
 MIN_SIDE = 16  # px; less holds no face
 MAX_ASPECT = 8  # longer to shorter side
+ALIGNED = 0.05  # of the square's side: landmarks nearer than this to the template's are aligned
 Image.init()
 FORMATS = [
     name for name in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF") if name in Image.OPEN
@@ -71,6 +74,26 @@ def read_face(path: str | os.PathLike | None, size: int) -> np.ndarray:
     return square(decode(path), size)
 
 
+def find_face(path: str | os.PathLike | None, size: int, detector: Callable[[np.ndarray], list[Face]]) -> tuple[np.ndarray, bool]:
+    """The largest face of a visitor's file, aligned, uint8 RGB [size, size, 3], and whether one was found.
+
+    Without one it is the central square. A picture that is an aligned face already is not turned and resampled again.
+    """
+    image = decode(path)
+    if not (faces := detector(image)):
+        return square(image, size), False
+    if is_aligned(image, faces[0]):
+        return square(image, size), True
+    return align(image, faces[0].landmarks, size)[0], True
+
+
+def is_aligned(image: np.ndarray, face: Face) -> bool:
+    """Whether the face's landmarks lie where an aligned face has them in the image's central square."""
+    expected = aligned_face(image)
+    side = expected.box[2] - expected.box[0]
+    return float(np.linalg.norm(face.landmarks - expected.landmarks, axis=1).mean()) < ALIGNED * side
+
+
 def png(image: np.ndarray) -> bytes:
     """uint8 RGB [h, w, 3] as PNG, packed lightly: it is made anew at every move of a slider."""
     _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
@@ -101,6 +124,18 @@ def save(data: bytes, folder: str | os.PathLike, name: str) -> str:
         file.write(data)
     os.replace(file.name, path)  # another visitor never reads half a file
     return str(path)
+
+
+def uploaded(path: str | None, folder: str | os.PathLike) -> str:
+    """`path` where it lies in `folder`, links followed, else "", which is answered as a file that is not there.
+
+    Gradio looks at the paths of what calls itself a file; a program can send a path without that word.
+    """
+    try:
+        real = os.path.realpath(path or "")
+    except (ValueError, OSError):  # a zero byte, a name that is too long
+        return ""
+    return real if Path(real).is_relative_to(os.path.realpath(folder)) else ""
 
 
 def _check_bytes(path: str | os.PathLike | None) -> None:

@@ -7,33 +7,50 @@ from __future__ import annotations
 
 import shutil
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 import app
-from demo import theme
+from demo import rate, theme
 from gpen.checkpoints import ASSETS
 
 VIEW = {"width": 1400, "height": 800}
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]  # fmt: skip
+SETTLE = 2500  # ms: pictures fade in
+PATIENCE = 90_000  # ms
 
 
 def main() -> None:
-    page = app.build()
+    survey = rate.open_survey()
+    page = app.build(survey=survey)
     _, url, _ = page.launch(
-        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False,
-        theme=theme.THEME, css_paths=theme.CSS, head=theme.HEAD,
+        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False, theme=theme.THEME,
+        css_paths=theme.CSS, head=theme.HEAD, app_kwargs={"routes": rate.routes(survey)},
     )  # fmt: skip
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         view = browser.new_page(viewport=VIEW)
+        view.set_default_timeout(PATIENCE)
         view.goto(url)
         view.wait_for_selector("#before-after img")
-        view.wait_for_timeout(2000)  # the sliders' pictures fade in
-        view.screenshot(path=ASSETS / "playground.png")
+        _take(view, "playground")
+        view.get_by_role("tab", name="Photo").click()
+        view.locator("#photo-sample").click()
+        view.locator("#photo-restore").click()
+        view.wait_for_selector("#photo-slider img")
+        _take(view, "photo")
+        view.get_by_role("tab", name="Rate").click()
+        _take(view, "rate")
+        view.get_by_role("tab", name="Results").click()
+        _take(view, "results")
         browser.close()
     page.close()
+
+
+def _take(view: Page, name: str) -> None:
+    view.wait_for_timeout(SETTLE)
+    view.screenshot(path=ASSETS / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import secrets
 import gradio as gr
 import numpy as np
 
-from demo import controls, experiment, figures, images, samples
+from demo import controls, experiment, figures, images, samples, share
 from gpen.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 
@@ -26,6 +26,7 @@ _SENTENCE = (
     "<p>Degrade a face by the formula, let the network restore it, "
     "and see how much better that is than plain enlarging.</p>"
 )
+_NO_FACE = "No face was found: this is the centre of your picture. A face that fills it, upright, can be used as it is."
 
 
 def tab(restorer) -> None:
@@ -56,7 +57,8 @@ def tab(restorer) -> None:
             boxes = [
                 gr.HTML(value, elem_id=name) for value, name in zip(first_views[2:6], names, strict=True)
             ]
-            downloads, load = _files(first_views[6:])
+            downloads, load, link = _files(first_views[6:])
+            address = gr.Textbox(visible=False)
 
     views = [*sliders, *boxes, *downloads]
     settings = [*knobs.values(), keep_extras, extras]  # what a draw or a file sets
@@ -79,15 +81,28 @@ def tab(restorer) -> None:
         degradation = experiment.from_json(data)
         return controls.write(degradation) + restored(image, degradation)
 
+    @told
+    def open_link(image, text):
+        degradation = share.degradation(text)
+        if degradation is None:
+            return [gr.skip() for _ in settings + views]
+        return controls.write(degradation) + restored(image, degradation)
+
+    @told
+    def to_link(drawn, keep, *values):
+        return share.query(controls.read(drawn if keep else {}, *values))
+
     def choose(path, old, *rest):
         unchanged = [None, old, *[gr.skip()] * len(views)]
         if path is None:  # the visitor cleared the box: the face stays
             return unchanged
         try:
-            image = images.read_face(path, size)
+            image, found = images.find_face(path, size, restorer.detector)
         except GPENError as error:
             gr.Warning(html.escape(str(error)), duration=20)
             return unchanged
+        if not found:
+            gr.Info(_NO_FACE, duration=8)
         return [path, image, *live(image, *rest)]
 
     def choose_sample(event: gr.SelectData, *rest):
@@ -106,6 +121,11 @@ def tab(restorer) -> None:
     preset.input(draw, [face, preset, knobs["seed"]], settings + views, **slow)
     dice.click(roll, [face, preset], settings + views, trigger_mode="always_last", **slow)
     load.upload(load_parameters, [face, load], settings + views, **slow)
+    copied = link.click(to_link, inputs[1:], address, queue=False, show_progress="hidden", **private)
+    copied.then(None, address, js=share.COPY, **private)
+    gr.context.Context.root_block.load(
+        open_link, [face, address], settings + views, js="(face, _) => [face, location.search]", **slow
+    )
     upload.input(choose, [upload, *inputs], [upload, face, *views], **slow)
     gallery.select(choose_sample, inputs[1:], [upload, face, *views], **slow)
 
@@ -131,8 +151,9 @@ def picture_input(**settings) -> gr.Image:
     a gr.update, which makes a new one.
     """
     component = gr.Image(type="filepath", image_mode=None, **settings)
-    # a payload without a path holds data in place of a file: "" is answered as a file that is not there
-    component.preprocess = lambda payload: None if payload is None else payload.path or ""
+    # a payload without a path holds data in place of a file
+    folder = gr.utils.get_upload_folder()
+    component.preprocess = lambda payload: None if payload is None else images.uploaded(payload.path, folder)
     return component
 
 
@@ -160,7 +181,7 @@ def _face_controls(faces: dict[str, np.ndarray]) -> tuple[gr.Image, gr.Gallery]:
     return upload, gallery
 
 
-def _files(values: list) -> tuple[list[gr.DownloadButton], gr.UploadButton]:
+def _files(values: list) -> tuple[list[gr.DownloadButton], gr.UploadButton, gr.Button]:
     settings = {"size": "sm", "min_width": 150}
     names = {"degraded": "↓ Degraded PNG", "restored": "↓ Restored PNG", "parameters": "↓ Parameters JSON"}
     with gr.Row(elem_id="files"):
@@ -171,7 +192,8 @@ def _files(values: list) -> tuple[list[gr.DownloadButton], gr.UploadButton]:
         load = gr.UploadButton(
             "↑ Load parameters", file_types=[".json"], type="binary", elem_id="load", **settings
         )
-    return downloads, load
+        link = gr.Button("⧉ Copy link", elem_id="copy-link", **settings)
+    return downloads, load, link
 
 
 def _views(result: experiment.Experiment) -> list:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gradio as gr
 
-CSS = Path(__file__).with_name("style.css")
+CSS = [Path(__file__).with_name(name) for name in ("style.css", "rate.css")]
 HEAD = '<meta name="color-scheme" content="light dark">'
 THEME = gr.themes.Default(
     primary_hue=gr.themes.colors.indigo,
@@ -22,8 +22,12 @@ THEME = gr.themes.Default(
 
 HEADER = "<h1>GPEN</h1><p>Blind face restoration with a GAN prior</p>"
 ABOUT = (
-    "<p>The network <b>invents</b> plausible detail: a restored face is no evidence of what a person looked "
-    "like. Do not use it to identify anyone. A picture you upload stays in memory while your page is open, "
-    "and in temporary files for a quarter of an hour; nobody else sees it, and it is never stored nor "
-    "learnt from.</p>"
+    "<p><b>What this is.</b> GPEN (Yang et al., CVPR 2021) is a neural network that turns a blurred, small or noisy face "
+    "into a sharp one. It <b>invents</b> plausible detail from the faces it was trained on: a restored face is a guess, "
+    "and no evidence of what a person looked like.</p>"
+    "<p><b>What it must not be used for.</b> Identifying people, recognising faces, police or court work, checking documents, "
+    "or passing a result off as a real photograph. It is less good, and less fair, for faces unlike those of its training.</p>"
+    "<p><b>What becomes of your photos.</b> A picture you upload stays in memory while this page is open, and in temporary "
+    "files for a quarter of an hour; it is never stored, shown to anyone else nor learnt from. A link that you copy "
+    "holds the settings and no picture. Of a rating, the answer and a random code are kept, and you can delete them.</p>"
 )

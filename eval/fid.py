@@ -3,8 +3,8 @@
     FID   M. Heusel et al., NeurIPS 2017, eq. 6          pytorch-fid's own network, moments and distance
     KID   M. Binkowski et al., ICLR 2018, section 4      the same features, unbiased MMD^2 of a cubic kernel
 
-FID is that of `python -m pytorch_fid` on the same PNG files to the last digit, on one machine with one number of threads. (On a CPU
-an image's features do not depend on the batch; on a GPU they may: give its --batch-size the run's --batch.)
+FID is that of `python -m pytorch_fid` on the same PNG files to the last digit, on one machine with one number of threads.
+On CPUs an image's features do not depend on the batch; on a GPU they may: give its --batch-size the run's --batch.
 """
 
 import functools

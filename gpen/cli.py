@@ -17,6 +17,7 @@ from .degradation import PRESETS, Degradation
 from .engines import ENGINES, EXPORTS, export
 from .errors import GPENError
 from .faces import load_detector
+from .network import UnitRange
 from .restore import Restorer
 from .training.tasks import MAKERS
 from .version import __version__
@@ -98,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("--engine", choices=tuple(EXPORTS), required=True, help="what is to run the file")
     write.add_argument("--out", type=Path, required=True, metavar="FILE", help="; ".join(f"{k}: {v}" for k, v in EXPORTS.items()))
     write.add_argument("--model", help="a name or a file; without it the default model")
+    write.add_argument("--task", choices=tuple(tasks.TASKS), default="restore", help="whose model it is")
     write.add_argument("--opset", type=int, help="of ONNX, 15 to 21; without it 17")
     write.add_argument("--seed", type=int, default=0, help="of the free noise of a model that enlarges")
     write.set_defaults(run=_export)
@@ -191,7 +193,9 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    print(export(checkpoints.load(arguments.model), arguments.out, arguments.engine, arguments.opset, arguments.seed))
+    net = checkpoints.load(tasks.find_model(arguments.task, arguments.model))
+    net = UnitRange(net) if arguments.task == "seg2face" else net  # every file's images are in [-1, 1]
+    print(export(net, arguments.out, arguments.engine, arguments.opset, arguments.seed))
 
 
 def _info(arguments: argparse.Namespace) -> None:

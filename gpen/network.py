@@ -159,6 +159,17 @@ class GPEN(nn.Module):
         return self.generator(self.generator.mapping(z), noise)
 
 
+class UnitRange(nn.Module):
+    """A network whose images are in [0, 1] (GPEN-Seg2face-512) made to look like all others, whose are in [-1, 1]."""
+
+    def __init__(self, net: GPEN):
+        super().__init__()
+        self.net, self.config, self.size, self.in_size = net, net.config, net.size, net.in_size
+
+    def forward(self, x: Tensor) -> Tensor:  # [n, 3, in_size, in_size] -> [n, 3, size, size]
+        return self.net((x + 1) / 2) * 2 - 1
+
+
 class DiscriminatorBlock(nn.Module):
     """StyleGAN2's residual block: two convolutions, the second halving, beside a halving 1x1 skip."""
 

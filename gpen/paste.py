@@ -54,11 +54,22 @@ class RestoredFace:
 
 
 def compose(base: np.ndarray, faces: Iterable[RestoredFace], strength: float, upscale: float = 1.0) -> np.ndarray:
-    """`base`, a photo enlarged `upscale` times, with the faces in it; of two that overlap the larger, the nearer one, covers."""
+    """`base`, a photo enlarged `upscale` times, with the faces in it; of two that overlap the larger, the nearer one, covers.
+
+    Raises GPENError for a strength that is not from 0 to 1.
+    """
+    check_strength(strength)
     canvas = base.copy()
     for face in sorted(faces, key=area):
         paste(canvas, base, face, strength, upscale)
     return canvas
+
+
+def check_strength(strength: float) -> float:
+    """`strength` itself. Raises GPENError unless it is from 0 to 1."""
+    if not 0 <= strength <= 1:
+        raise GPENError(f"strength is a number from 0 to 1; got {strength}.")
+    return strength
 
 
 def area(face) -> float:
@@ -169,9 +180,10 @@ def load_background(path: str | os.PathLike) -> Background:
     if not Path(path).is_file():
         raise GPENError(f"There is no file {path}: name the background model's file.")
     try:
-        model = ModelLoader(device="cpu").load_from_file(path)
+        model = ModelLoader(device="cuda" if torch.cuda.is_available() else "cpu").load_from_file(path)
     except Exception as error:  # spandrel and torch raise many kinds
-        raise GPENError(f"{Path(path).name} is no model that spandrel reads: {str(error).splitlines()[0][:100]}") from None
+        reason = str(error)[:100] or type(error).__name__
+        raise GPENError(f"{Path(path).name} is no super-resolution model that spandrel reads ({reason}).") from None
     if not isinstance(model, ImageModelDescriptor) or model.input_channels != 3 or model.output_channels != 3:
         raise GPENError(f"{Path(path).name} does not turn one colour picture into another: take a super-resolution model.")
     return lambda image: _tiled(model.eval(), image)
@@ -186,8 +198,8 @@ def _tiled(model, image: np.ndarray) -> np.ndarray:
         for x in range(0, w, TILE):
             top, left = max(y - OVERLAP, 0), max(x - OVERLAP, 0)
             tile = image[top : y + TILE + OVERLAP, left : x + TILE + OVERLAP].astype(np.float32) / 255
-            out = model(torch.from_numpy(tile.transpose(2, 0, 1))[None])[0]  # [3, h', w'] in [0, 1]
-            out = (out.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+            out = model(torch.from_numpy(tile.transpose(2, 0, 1))[None].to(model.device))[0]  # [3, h', w'] in [0, 1]
+            out = (out.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
             place = result[y * scale : (y + TILE) * scale, x * scale : (x + TILE) * scale]
             place[:] = out[(y - top) * scale :, (x - left) * scale :][: place.shape[0], : place.shape[1]]
     return result

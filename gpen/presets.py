@@ -89,7 +89,7 @@ class Preset:
         return drawn | self._draw_extras(rng) | {"seed": seed}
 
     def _draw_extras(self, rng: np.random.Generator) -> dict:
-        extras = {}
+        extras: dict[str, object] = {}
         if self.colour_shift is not None:
             probability, largest = self.colour_shift
             happens, shift = rng.uniform() < probability, rng.uniform(-largest, largest, size=3)

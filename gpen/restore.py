@@ -19,7 +19,7 @@ from .engines import load_engine
 from .errors import GPENError
 from .faces import Detector, Face, align, check, load_detector
 from .network import GPEN
-from .paste import Background, Parser, RestoredFace, area, enlarge, face_mask, match_colour, paste
+from .paste import Background, Parser, RestoredFace, area, check_strength, enlarge, face_mask, match_colour, paste
 
 BATCH = 8  # faces that go through the network at once: memory does not grow with their number
 
@@ -129,10 +129,7 @@ class Restorer:
         return vary(self, image, n, seed, reference).images
 
     def _checked(self, strength: float | None) -> float:
-        strength = self.strength if strength is None else strength
-        if not 0 <= strength <= 1:
-            raise GPENError(f"strength is a number from 0 to 1; got {strength}.")
-        return strength
+        return check_strength(self.strength if strength is None else strength)
 
     @torch.inference_mode()
     def _run(self, x: Tensor) -> Tensor:

@@ -159,7 +159,7 @@ class Store:
         def job(connection: sa.Connection) -> int:
             self._insert(connection, raters, [_rater_row(study, rater, "")])
             self._rater(connection, study, rater, lock=True)
-            count = connection.scalar(sa.select(sa.func.count()).select_from(answers).where(*own, _LIVE))
+            count = connection.scalars(sa.select(sa.func.count()).select_from(answers).where(*own, _LIVE)).one()
             connection.execute(answers.delete().where(*own))
             connection.execute(undos.delete().where(undos.c.study == study, undos.c.rater == rater))
             change = raters.update().where(raters.c.study == study, raters.c.rater == rater)
@@ -182,7 +182,7 @@ class Store:
         """A rater's answers that stand."""
         query = sa.select(sa.func.count()).select_from(answers)
         with self._transaction() as connection:
-            return connection.scalar(query.where(answers.c.study == study, answers.c.rater == rater, _LIVE))
+            return connection.scalars(query.where(answers.c.study == study, answers.c.rater == rater, _LIVE)).one()
 
     def counts(self, study: str) -> Counter[str]:
         """Answers that stand, by trial."""

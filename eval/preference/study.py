@@ -147,7 +147,7 @@ class Study:
         for number, item in enumerate(self.training):
             if self.protocol == "rating":
                 answer = {"scores": list(GOLD_RATINGS), "why": "This picture is blurred: a low score is right."}
-                order = (WORSE,)
+                order: tuple[str, ...] = (WORSE,)
             else:
                 order = (BETTER, WORSE) if number % 2 else (WORSE, BETTER)
                 answer = {"better": order.index(BETTER), "why": "The other picture is blurred: this one is better."}

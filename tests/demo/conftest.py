@@ -1,7 +1,8 @@
-"""A small network with random weights, a page that serves it, and files that visitors should not upload."""
+"""A small network with random weights, a study, a page that serves both, Chromium, and files that visitors should not upload."""
 
 import io
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,16 +12,23 @@ import urllib.request
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import gpen
+from eval.preference.build import StudySettings, build, from_folders
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 128  # of the network's images
+METHODS = ("sharpest-method", "middling-method", "blurry-method")  # of the study
 START_SECONDS = 90
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +49,42 @@ def restorer(model_file) -> gpen.Restorer:
     return gpen.Restorer(gpen.load(model_file))
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; tests that need it are skipped where there is none, but for CI."""
+    path = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
+    )
+    if path is None:
+        reason = "no Chromium was found: install it (apt-get install chromium) to run the browser tests"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
 @pytest.fixture(scope="session")
-def server(model_file, tmp_path_factory):
-    """The address of `python app.py`, as a user starts it, with the random network."""
+def study(tmp_path_factory) -> Path:
+    """A pairwise study of four items and three methods; a session has five trials, with a pause after three."""
+    folder = tmp_path_factory.mktemp("study")
+    generator = np.random.default_rng(0)
+    for item in range(4):
+        face = cv2.resize(generator.integers(0, 256, (6, 6, 3), dtype=np.uint8), (48, 48), interpolation=cv2.INTER_CUBIC)
+        for method, sigma in (("truth", 0), ("input", 6), ("sharpest-method", 0.5), ("middling-method", 2), ("blurry-method", 4)):
+            (folder / method).mkdir(exist_ok=True)
+            image = cv2.GaussianBlur(face, (0, 0), sigma) if sigma else face
+            cv2.imwrite(str(folder / method / f"{item}.png"), image)
+    sources = from_folders({name: folder / name for name in METHODS}, folder / "input", folder / "truth")
+    settings = StudySettings(title="Which is <i>better</i>?", session=5, pause=3, gold_every=5, training=1)
+    return build(sources, folder / "built", settings).folder
+
+
+@pytest.fixture(scope="session")
+def server(model_file, study, tmp_path_factory):
+    """The address of `python app.py`, as a user starts it, with the random network and the study."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -51,6 +92,7 @@ def server(model_file, tmp_path_factory):
     environment = os.environ | {
         "GPEN_MODEL": str(model_file), "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(folder / "cache"), "TORCH_HOME": str(folder / "torch"),
+        "GPEN_STUDY": str(study), "GPEN_VOTES": str(folder / "votes.sqlite"),
     }  # fmt: skip
     environment.pop("SPACE_ID", None)
     log = folder / "log.txt"

@@ -1,9 +1,7 @@
 """The page in a browser: what a visitor does by hand. Skipped without Chromium, except in CI."""
 
 import json
-import os
 import re
-import shutil
 import time
 
 import cv2
@@ -12,28 +10,8 @@ import pytest
 
 import app
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 PATIENCE = 20_000  # ms
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
-    )
-    if path is None:
-        reason = "no Chromium was found: install it (apt-get install chromium) to run the browser tests"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

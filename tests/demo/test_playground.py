@@ -107,7 +107,7 @@ def test_no_file_of_the_server_can_be_named(server, client, files, path):
 
 def test_every_public_function_is_described_and_the_events_are_private(client):
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(endpoints) == {"/degrade", "/sample", "/restore", "/score"}
+    assert set(endpoints) == {"/degrade", "/sample", "/restore", "/score", "/photo", "/variations"}
     assert not client.view_api(return_format="dict")["unnamed_endpoints"]
     for endpoint in endpoints.values():
         assert len(endpoint["description"]) > 60

@@ -1,11 +1,11 @@
 """The network is the published one: on the published layout with fixed weights it gives the published outputs."""
 
-import golden
 import numpy as np
 import pytest
 import torch
 
 import gpen
+from tests.gpen import golden
 
 pytestmark = pytest.mark.skipif(not golden.FOLDER.is_dir(), reason=f"no golden vectors at {golden.FOLDER}")
 

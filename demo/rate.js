@@ -1,0 +1,337 @@
+// The rate tab in the browser: consent, practice, trials, pause, thanks. demo/rate.py serves what it asks for.
+//
+// The next trials are fetched and their pictures decoded while the rater looks at this one, and an answer is on its way
+// while the next trial is already there: nobody waits for the server. What the rater said is safe in the outbox.
+
+const BLINK = 250; // ms: nobody judges faster; the second click of a double click is no answer to the next trial
+const AHEAD = 4; // trials kept ready, pictures and all: enough for a short loss of the connection
+const UNDOABLE = 20; // answers that can be taken back, also after a reload
+
+function rate(root) {
+  const base = `${window.gradio_config?.root ?? ""}/study`;
+  const server = connection(base, showTrouble);
+  let about, store, box; // the study, the browser's memory of it, the answers to send
+  let code = null; // the rater, while the page lives; "delete" makes it null and so stops what is under way
+  let progress = { done: 0, total: 0 };
+  let ready = []; // trials to come, as prepareTrial makes them
+  let current = null; // the trial on the screen
+  let answered = new Set(); // ids of trials answered since the page was opened
+  let undone = -BLINK; // when the last answer was taken back, ms
+  let exhausted = false; // the server has no more trials
+  let filling = null; // the promise of fetching more
+  const settings = { showInput: false }; // stays as the rater last had it
+  let [trouble, refusal] = [null, null];
+  let keys = {}; // key: what it does on this screen
+
+  const notice = h("p", { class: "notice", role: "status" });
+  const bar = h("div", { class: "progress" });
+  const stage = h("section", { class: "stage", tabindex: "-1", "aria-live": "polite" });
+  const foot = h("footer");
+  const question = h("dialog");
+  const title = root.querySelector("h2");
+  root.replaceChildren(title, bar, notice, stage, foot, question);
+  document.addEventListener("keydown", pressed, true);
+  begin();
+
+  async function begin() {
+    screen("waiting", [h("p", { class: "quiet" }, "Loading the study…")]);
+    about = await server.ask("about");
+    store = memory(`gpen.rate.${about.study}.`);
+    box = outbox(store);
+    const known = store.get("code");
+    const state = known && (await server.ask("resume", { code: known }).catch(() => null));
+    if (!state?.consented) return consentScreen(Boolean(known));
+    enter(known, state.progress);
+  }
+
+  function enter(newCode, newProgress) {
+    code = newCode;
+    progress = newProgress;
+    send();
+    if (store.get("practised")) advance();
+    else practice();
+    refill();
+  }
+
+  // ---- what the server is asked -----------------------------------------------------------------------------------
+
+  function send() {
+    const mine = code;
+    const done = (result) => {
+      progress = result.progress;
+      refusal = null;
+      drawFrame();
+    };
+    const refused = (sentence, entry) => {
+      answered.delete(entry.body.trial);
+      showRefusal(sentence);
+    };
+    return box.flush(server.ask, done, refused, () => code !== null && code === mine).then(drawFrame);
+  }
+
+  /** Fetch trials until AHEAD of them are ready, their pictures on the way. */
+  function refill() {
+    filling ??= fill().catch((error) => closed(error.message)).finally(() => (filling = null));
+    return filling;
+  }
+
+  async function fill() {
+    const mine = code;
+    while (code === mine && !exhausted && ready.length < AHEAD) {
+      const unsent = box.pending().flatMap(({ name, body }) => (name === "answer" ? [body.trial] : []));
+      const held = () => [current, ...ready].filter((item) => item && !item.isPractice).map((item) => item.trial.trial);
+      const ask = { code, n: AHEAD - ready.length, holding: [...new Set([...held(), ...unsent])] };
+      const trials = await server.ask("next", ask, () => code === mine);
+      if (code !== mine) return;
+      const fresh = trials.filter(({ trial }) => !held().includes(trial) && !answered.has(trial));
+      exhausted = trials.length === 0;
+      ready.push(...fresh.map(prepare));
+      if (trials.length && !fresh.length) await sleep(500); // answered a moment ago: the server will know
+    }
+  }
+
+  function prepare(trial) {
+    const mine = code;
+    return prepareTrial(trial, base, server, () => code === mine);
+  }
+
+  // ---- trials -----------------------------------------------------------------------------------------------------
+
+  async function advance() {
+    current = null;
+    if (!ready.length && !exhausted) screen("waiting", [h("p", { class: "quiet" }, "Loading the next pictures…")]);
+    while (!ready.length && !exhausted && code) await refill();
+    if (current || !code) return; // an undo was quicker, or the answers were deleted
+    if (!ready.length) return thanks();
+    show(ready.shift(), choose);
+    refill();
+  }
+
+  async function show(item, chosen, heading) {
+    current = item;
+    item.since = null;
+    if (!item.isLoaded) screen("waiting", [h("p", { class: "quiet" }, "Loading the pictures…")]);
+    await item.loaded;
+    if (current !== item) return;
+    const timed = (choice) => {
+      const now = performance.now();
+      if (current === item && item.since !== null && now - item.since >= BLINK)
+        chosen(choice, Math.round(item.spent + now - item.since));
+    };
+    const view = trialView(item, timed, canUndo() ? undo : null, settings);
+    screen(item.trial.protocol, [heading, ...view.nodes], view.act);
+    await painted();
+    if (current === item) item.since = performance.now();
+  }
+
+  const history = () => JSON.parse(store.get("history") ?? "[]");
+  const canUndo = () => !current?.isPractice && history().length > 0;
+
+  function choose(choice, ms) {
+    const { trial } = current;
+    const id = uniqueId();
+    current = null;
+    box.add("answer", { code, id, trial: trial.trial, choice, ms });
+    store.set("history", JSON.stringify([...history(), { id, trial }].slice(-UNDOABLE)));
+    answered.add(trial.trial);
+    send();
+    drawFrame();
+    const { done, total } = count();
+    if (about.pause && done % about.pause === 0 && done < total) rest(`${done} of ${total} done: time for a short pause.`);
+    else advance();
+  }
+
+  function undo() {
+    const past = history();
+    const last = past.pop();
+    if (!last || performance.now() - undone < BLINK) return;
+    undone = performance.now();
+    store.set("history", JSON.stringify(past));
+    box.add("undo", { code, id: last.id });
+    send();
+    drawFrame();
+    putBack();
+    answered.delete(last.trial.trial);
+    exhausted = false;
+    show(prepare(last.trial), choose);
+  }
+
+  /** The trial on the screen waits its turn again; the time it was looked at counts. */
+  function putBack() {
+    if (!current) return;
+    if (current.since !== null) current.spent += performance.now() - current.since;
+    ready.unshift(current);
+    current = null;
+  }
+
+  /** How many are done, those that wait to be sent included. */
+  function count() {
+    const net = box.pending().reduce((sum, { name }) => sum + (name === "answer" ? 1 : -1), 0);
+    return { done: Math.max(0, Math.min(progress.total, progress.done + net)), total: progress.total };
+  }
+
+  // ---- the other screens ------------------------------------------------------------------------------------------
+
+  function consentScreen(again) {
+    const agree = button("I agree, start", null, () => {
+      agree.disabled = true;
+      const consent = async (mine) => {
+        const { progress } = await server.ask("consent", { code: mine });
+        store.set("code", mine);
+        enter(mine, progress);
+      };
+      consent(store.get("code") ?? uniqueId())
+        .catch(() => (store.clear(), consent(uniqueId()))) // that rater's answers were deleted: this is a new one
+        .catch((error) => closed(error.message));
+    }, { class: "primary" });
+    screen("consent", [
+      h("p", { class: "text" }, about.instructions),
+      h("p", { class: "quiet" }, `${about.session} ${about.session === 1 ? "judgement" : "judgements"}, after a short practice. `,
+        "You can stop and come back at any time in this browser, take answers back, and delete them all."),
+      h("h3", {}, again ? "Please read this again: it has changed, or your answers were deleted" : "Before you start"),
+      h("div", { class: "text sheet" }, about.consent, h("small", {}, `Version ${about.version}`)),
+      store.lasts ? null : h("p", { class: "quiet" }, "This browser keeps nothing for this page: please finish in one go."),
+      h("div", { class: "row" }, agree, button("No, thank you", null, declined)),
+    ]);
+  }
+
+  function declined() {
+    const back = button("I have changed my mind", null, () => consentScreen(false));
+    screen("centred", [h("p", {}, "All right. Nothing was stored."), back]);
+  }
+
+  async function practice() {
+    const mine = code;
+    const rounds = await server.ask("training", {}, () => code === mine).catch(() => []);
+    if (code !== mine) return;
+    const items = rounds.map((round) => Object.assign(prepare(round), { isPractice: true }));
+    const next = (i) => {
+      if (i === items.length) {
+        store.set("practised", "1");
+        current = null;
+        if (!i) return advance();
+        return screen("centred", [h("p", {}, "That was the practice. From now on your answers count."),
+          button("Start", null, advance, { class: "primary" })]);
+      }
+      const heading = h("p", { class: "practice" }, `Practice ${i + 1} of ${items.length}, not recorded`);
+      show(items[i], (choice) => explain(items[i], choice, () => next(i + 1)), heading);
+    };
+    next(0);
+  }
+
+  function explain(item, choice, go) {
+    item.since = null;
+    const onward = button("Go on", null, go, { class: "primary" });
+    stage.querySelector(".controls").replaceChildren(verdict(item, choice), onward);
+    stage.querySelector(".tools").remove();
+    onward.focus({ preventScroll: true });
+    keys = {};
+  }
+
+  function rest(sentence) {
+    putBack();
+    const back = canUndo();
+    const onward = button("Go on", null, advance, { class: "primary" });
+    screen("centred", [h("p", {}, sentence), h("p", { class: "quiet" }, "Look away from the screen for a moment."),
+      h("div", { class: "row" }, onward, back && button("Undo the last", "Z", undo))], back ? { z: undo } : {});
+  }
+
+  async function thanks() {
+    const mine = code;
+    screen("centred", [h("p", { class: "quiet" }, "Sending your last answers…")]);
+    await send();
+    const own = code === mine && (await server.ask("agreement", { code }, () => code === mine).catch(() => null));
+    if (!own || code !== mine || current) return;
+    const back = history().length > 0;
+    screen("centred thanks", [h("h3", {}, "Thank you!"), agreement(own),
+      h("p", { class: "quiet" }, "That is all for you. Your answers are stored; you can close the page."),
+      back && button("Undo the last", "Z", undo)], back ? { z: undo } : {});
+  }
+
+  function closed(sentence) {
+    screen("centred", [h("p", {}, sentence), button("Start again", null, () => (forget(), consentScreen(false)))]);
+  }
+
+  function forget() {
+    code = current = null;
+    store.clear();
+    [ready, answered, exhausted, filling] = [[], new Set(), false, null];
+    progress = { done: 0, total: 0 };
+  }
+
+  function dialog(text, ...buttons) {
+    question.replaceChildren(h("p", { class: "text" }, text), h("div", { class: "row" }, buttons));
+    question.showModal();
+  }
+
+  async function deleteAll() {
+    const mine = code;
+    question.close();
+    code = current = null; // nothing more is sent, whatever is under way
+    screen("centred", [h("p", { class: "quiet" }, "Deleting…")]);
+    const { deleted } = await server.ask("delete", { code: mine }).catch(() => ({ deleted: 0 }));
+    forget();
+    const what = deleted === 1 ? "Your 1 answer is" : `Your ${deleted} answers are`;
+    screen("centred", [h("p", {}, `${what} deleted, and this browser has forgotten your code.`),
+      button("Start again", null, () => consentScreen(false))]);
+  }
+
+  // ---- the frame --------------------------------------------------------------------------------------------------
+
+  function screen(name, children, act = {}) {
+    stage.className = `stage ${name}`;
+    title.hidden = name in PROTOCOLS; // the pictures have the room
+    stage.replaceChildren(...children.filter(Boolean));
+    keys = act;
+    drawFrame();
+    const first = name.startsWith("centred") ? stage.querySelector("button.primary") : null;
+    if (!["consent", "waiting"].includes(name)) (first ?? stage).focus({ preventScroll: true });
+  }
+
+  function drawFrame() {
+    const { done, total } = code ? count() : { done: 0, total: 0 };
+    bar.hidden = !total;
+    bar.replaceChildren(h("progress", { max: total || 1, value: done }), h("span", {}, `${done} of ${total}`));
+    const isTrial = current && !current.isPractice;
+    const close = (text) => button(text, null, () => question.close());
+    drawNotice();
+    foot.replaceChildren(...[
+      isTrial && button("Pause", null, () => rest("The page waits.")),
+      code && button("Instructions", null, () => dialog(about.instructions, close("Close"))),
+      code && button("Delete my answers", null, () =>
+        dialog("Delete all your answers for good?", button("Delete them", null, deleteAll, { class: "danger" }),
+          close("Keep them"))),
+      about?.owner && button("For the study's owner", null, () => owner(root, base)),
+    ].filter(Boolean));
+  }
+
+  /** What is wrong with the connection or the store, as one sentence, or null when nothing is. */
+  function showTrouble(sentence) {
+    trouble = sentence;
+    if (sentence) refusal = null;
+    drawNotice();
+  }
+
+  function showRefusal(sentence) {
+    refusal = sentence;
+    drawNotice();
+  }
+
+  function drawNotice() {
+    const unsent = box?.pending().filter(({ name }) => name === "answer").length ?? 0;
+    const kept = unsent === 1 ? "1 answer is" : `${unsent} answers are`;
+    const hope = unsent ? `${kept} kept in this browser and will be sent again.` : "Trying again.";
+    notice.textContent = trouble ? `${trouble} ${hope}` : refusal;
+  }
+
+  function pressed(event) {
+    const elsewhere = root.offsetParent === null || question.open || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
+    const native = event.key === "Enter" && event.target.tagName === "BUTTON";
+    if (elsewhere || native || event.ctrlKey || event.metaKey || event.altKey) return;
+    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!act) return;
+    event.preventDefault();
+    event.stopPropagation(); // the tabs above move by the arrows too
+    if (!event.repeat) act();
+  }
+}

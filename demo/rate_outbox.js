@@ -1,0 +1,127 @@
+// Nothing that a rater answers is lost: every answer is put down in the browser first, sent in order, and sent again
+// until the server has it. An answer carries its own id, so that sending it twice is one answer.
+
+/** The server's word that a request will never succeed; any other error is worth another try. */
+class Refused extends Error {}
+
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** Random text that nobody else will make: 22 characters of A-Za-z0-9_-, 128 bits. (crypto.randomUUID needs HTTPS.) */
+function uniqueId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").slice(0, 22);
+}
+
+/** Text by key under `prefix`, in localStorage; in the page alone where the browser refuses (blocked or full). */
+function memory(prefix) {
+  const here = new Map();
+  const stored = (use) => {
+    try {
+      return use(window.localStorage);
+    } catch {
+      return undefined;
+    }
+  };
+  const write = (key, value) => stored((storage) => (storage.setItem(prefix + key, value), true)) ?? false;
+  const self = {
+    get: (key) => here.get(key) ?? stored((storage) => storage.getItem(prefix + key)) ?? null,
+    set(key, value) {
+      if (write(key, value)) here.delete(key);
+      else here.set(key, value);
+    },
+    remove(key) {
+      here.delete(key);
+      stored((storage) => storage.removeItem(prefix + key));
+    },
+    /** The keys that start so, sorted. */
+    keys(start = "") {
+      const all = stored((storage) => Object.keys(storage)) ?? [];
+      const mine = all.filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length));
+      return [...new Set([...mine, ...here.keys()])].filter((key) => key.startsWith(start)).sort();
+    },
+    clear: () => self.keys().forEach(self.remove),
+    lasts: write("?", ""), // whether it outlives the page
+  };
+  self.remove("?");
+  return self;
+}
+
+/** Calls of the server at `base`; `tell` gets what is wrong right now as one sentence, or null. */
+function connection(base, tell) {
+  const troubles = new Map(); // what was tried: why it fails
+  const trouble = (name, sentence) => {
+    if (sentence) troubles.set(name, sentence);
+    else troubles.delete(name);
+    tell(troubles.values().next().value ?? null);
+  };
+  const waiting = new Set();
+  window.addEventListener("online", () => waiting.forEach((wake) => wake()));
+  async function pause(ms) {
+    let wake;
+    const woken = new Promise((done) => waiting.add((wake = done)));
+    await Promise.race([woken, sleep(ms)]);
+    waiting.delete(wake);
+  }
+
+  async function call(name, body = {}) {
+    const headers = { "Content-Type": "application/json" };
+    const options = { method: "POST", headers, body: JSON.stringify(body), signal: AbortSignal.timeout(20_000) };
+    const response = await fetch(`${base}/${name}`, options).catch(() => {
+      throw new Error("The server cannot be reached.");
+    });
+    const result = await response.json().catch(() => null);
+    if (response.ok && result !== null) return result;
+    if (result?.error && response.status < 500) throw new Refused(result.error);
+    throw new Error(result?.error ?? `The server does not answer as it should (status ${response.status}).`);
+  }
+
+  /** Repeat `attempt` until it succeeds, is refused, or is no longer `wanted` (then undefined). */
+  async function insist(name, attempt, wanted = () => true) {
+    for (let wait = 500; wanted(); wait = Math.min(2 * wait, 15_000)) {
+      try {
+        const result = await attempt();
+        trouble(name, null);
+        return result;
+      } catch (error) {
+        trouble(name, error instanceof Refused ? null : error.message);
+        if (error instanceof Refused) throw error;
+      }
+      await pause(wait);
+    }
+    trouble(name, null);
+  }
+
+  return { call, insist, ask: (name, body, wanted) => insist(name, () => call(name, body), wanted) };
+}
+
+/** What waits to be sent, oldest first; each entry has its own key, so that two tabs of a browser share it safely. */
+function outbox(store) {
+  const keys = () => store.keys("op:");
+  const pending = () => keys().map((key) => JSON.parse(store.get(key) ?? "null")).filter(Boolean);
+  let last = Number(keys().at(-1)?.slice(3, 19) ?? 0);
+  let sending = null; // the promise of the loop below
+  return {
+    pending,
+    add(name, body) {
+      last = Math.max(Date.now(), last + 1); // in order, whatever the clock does
+      store.set(`op:${String(last).padStart(16, "0")}${uniqueId()}`, JSON.stringify({ name, body }));
+    },
+    /** Send everything; resolves when all is sent or no longer wanted. `ask(name, body)` sends one. */
+    flush(ask, done, refused, wanted) {
+      sending ??= (async () => {
+        for (let key; wanted() && (key = keys()[0]); ) {
+          const entry = JSON.parse(store.get(key) ?? "null");
+          try {
+            const result = entry && (await ask(entry.name, entry.body, wanted));
+            store.remove(key);
+            if (result) done(result);
+          } catch (error) {
+            store.remove(key);
+            refused(error.message, entry);
+          }
+        }
+      })().finally(() => (sending = null));
+      return sending;
+    },
+  };
+}

@@ -1,0 +1,87 @@
+// DOM nodes made of text only, and pictures side by side whose zoom and pan are one. Plain JavaScript; demo/rate.py
+// puts this file before rate.js.
+
+/** A DOM node: h("button", {class: "x", onclick: f}, "text", node, null). Text stays text, whatever is in it. */
+function h(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (typeof value === "boolean") node.toggleAttribute(name, value);
+    else if (value != null) node.setAttribute(name, value);
+  }
+  node.append(...children.flat().filter((child) => child != null && child !== false));
+  return node;
+}
+
+/** Resolves when what was put into the page before is on the screen. */
+const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+
+const LARGEST_ZOOM = 12;
+
+/** Pictures that zoom and move as one. `figures`: [{image, label, className}]; `aspect`: width / height. */
+function lockedPanes(figures, aspect) {
+  const view = { zoom: 1, x: 0, y: 0 }; // x, y: where the picture's corner is, in widths and heights of a pane
+  const fingers = new Map(); // pointer: where it is
+  const panes = figures.map(({ image, label, className }) =>
+    h("figure", { class: className }, h("div", { class: "pane", style: `aspect-ratio: ${aspect}` }, image),
+      label && h("figcaption", {}, label)));
+  const element = h("div", { class: "panes", style: `--n: ${figures.length}` }, panes);
+
+  function place() {
+    view.zoom = Math.min(LARGEST_ZOOM, Math.max(1, view.zoom));
+    for (const axis of ["x", "y"]) view[axis] = Math.min(0, Math.max(1 - view.zoom, view[axis]));
+    for (const [name, value] of Object.entries(view)) element.style.setProperty(`--${name}`, value);
+    element.classList.toggle("zoomed", view.zoom > 1);
+  }
+
+  /** Zoom by a factor so that the point (x, y) of the pane stays where it is. */
+  function zoom(factor, x = 0.5, y = 0.5) {
+    const old = view.zoom;
+    view.zoom = Math.min(LARGEST_ZOOM, Math.max(1, old * factor));
+    view.x = x - ((x - view.x) * view.zoom) / old;
+    view.y = y - ((y - view.y) * view.zoom) / old;
+    place();
+  }
+
+  function at(event) {
+    const box = event.target.closest(".pane").getBoundingClientRect();
+    return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
+  }
+
+  /** Where the fingers' middle is, and how far they are from it. */
+  function grip() {
+    const points = [...fingers.values()];
+    const x = points.reduce((sum, point) => sum + point.x, 0) / points.length;
+    const y = points.reduce((sum, point) => sum + point.y, 0) / points.length;
+    return { x, y, reach: Math.hypot(points[0].x - x, points[0].y - y) };
+  }
+
+  const on = (name, act, options) =>
+    element.addEventListener(name, (event) => event.target.closest(".pane") && act(event), options);
+  on("wheel", (event) => {
+    event.preventDefault();
+    const { x, y } = at(event);
+    zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), x, y);
+  }, { passive: false });
+  on("dblclick", (event) => {
+    const { x, y } = at(event);
+    zoom(view.zoom > 1 ? 0 : 3, x, y);
+  });
+  on("pointerdown", (event) => {
+    event.preventDefault(); // no dragging of the picture, no selection
+    event.target.setPointerCapture(event.pointerId);
+    fingers.set(event.pointerId, at(event));
+  });
+  on("pointermove", (event) => {
+    if (!fingers.has(event.pointerId)) return;
+    const before = grip();
+    fingers.set(event.pointerId, at(event));
+    const now = grip();
+    view.x += now.x - before.x;
+    view.y += now.y - before.y;
+    zoom(before.reach > 0 ? now.reach / before.reach : 1, now.x, now.y);
+  });
+  for (const name of ["pointerup", "pointercancel"]) on(name, (event) => fingers.delete(event.pointerId));
+  place();
+  return { element, panes, zoom, whole: () => zoom(0) };
+}

@@ -1,0 +1,157 @@
+"""What goes up as a Space, what stays here, and what is said where it cannot; the hardware that a Space lends."""
+
+import subprocess
+import sys
+import types
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+
+from demo import deploy, hardware, rate
+from gpen.errors import GPENError
+
+
+class Hub:
+    """Stands for huggingface_hub.HfApi and writes down what it is asked."""
+
+    def __init__(self, token):
+        self.asked = {"token": token, "variables": {}, "secrets": {}}
+        Hub.last = self
+
+    def create_repo(self, name, **settings):
+        self.asked["space"] = name, settings
+        return f"https://huggingface.co/spaces/{name}"
+
+    def add_space_variable(self, space, name, value):
+        self.asked["variables"][name] = value
+
+    def add_space_secret(self, space, name, value):
+        self.asked["secrets"][name] = value
+
+    def upload_folder(self, **settings):
+        self.asked["files"] = settings
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    for name in ("GPEN_OWNER_TOKEN", "DATABASE_URL", "GPEN_RATINGS_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    return Hub
+
+
+def test_the_app_has_all_its_files_and_no_others():
+    names = deploy.files()
+    assert {"app.py", "README.md", "requirements.txt", "packages.txt", "demo/rate.js", "gpen/training/config.py"} <= set(names)
+    assert any(name.endswith(".safetensors") for name in names) and "assets/study/study.json" in names
+    assert not any(name.startswith(("tests/", "runs/", "notebooks/", "bench/", ".")) or "__pycache__" in name for name in names)
+    tracked = subprocess.run(["git", "ls-files"], cwd=deploy.ROOT, capture_output=True, text=True).stdout.split()
+    needed = {name for name in tracked if name.split("/")[0] in deploy.FOLDERS and (deploy.ROOT / name).is_file()}
+    assert needed <= set(names)
+
+
+def test_hidden_files_and_links_stay_here(tmp_path):
+    for name in ("gpen/a.py", "gpen/.env", "gpen/__pycache__/a.pyc", "demo/.secrets/key.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "gpen" / "link.py").symlink_to("/etc/passwd")
+    assert deploy.files(tmp_path) == [*deploy.FILES, "gpen/a.py"]
+
+
+def test_a_space_gets_its_files_its_dataset_and_its_secrets(hub, monkeypatch):
+    monkeypatch.setenv("GPEN_OWNER_TOKEN", "owner's")
+    monkeypatch.setenv("GPEN_RATINGS_TOKEN", "hf_dataset_only")
+    assert deploy.deploy("me/faces", "me/ratings") == "https://huggingface.co/spaces/me/faces"
+    asked = hub.last.asked
+    assert asked["space"][1]["repo_type"] == "space" and asked["space"][1]["exist_ok"]
+    assert asked["variables"] == {"GPEN_VOTES_REPO": "me/ratings"}
+    assert asked["secrets"] == {"GPEN_OWNER_TOKEN": "owner's", "HF_TOKEN": "hf_dataset_only"}
+    assert asked["files"]["allow_patterns"] == deploy.files()
+    deploy.deploy("me/faces")
+    assert hub.last.asked["variables"] == {} and hub.last.asked["secrets"] == {"GPEN_OWNER_TOKEN": "owner's"}
+
+
+def test_a_dry_run_lists_files_and_names_and_no_secret(hub, monkeypatch, capsys):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://secret-word@host/db")
+    monkeypatch.setattr(deploy, "deploy", lambda *_: pytest.fail("a dry run goes nowhere"))
+    deploy.main(["--space", "me/faces", "--ratings", "me/ratings", "--dry-run"])
+    printed = capsys.readouterr().out
+    assert "app.py\n" in printed and "GPEN_VOTES_REPO" in printed and "DATABASE_URL" in printed
+    assert "secret-word" not in printed and "hf_mine" not in printed
+
+
+def failing(error):
+    def create_repo(self, *arguments, **named):
+        raise error
+
+    return create_repo
+
+
+@pytest.mark.parametrize("case", ["no token", "no network", "bad name"])
+def test_what_a_user_gets_wrong_is_one_sentence(hub, monkeypatch, capsys, case):
+    if case == "no token":
+        monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
+    monkeypatch.setattr(Hub, "create_repo", failing(ConnectionError("no route")))
+    with pytest.raises(SystemExit) as caught:
+        deploy.main(["--space", "faces" if case == "bad name" else "me/faces"])
+    message = capsys.readouterr().err
+    assert caught.value.code == 2 and message.startswith("error: ") and message.count("\n") == 1
+    assert {"no token": "hf auth login", "no network": "connection", "bad name": "OWNER/NAME"}[case] in message
+
+
+def test_votes_are_mirrored_where_a_dataset_is_named(monkeypatch):
+    asked = []
+    monkeypatch.setattr("eval.preference.mirror.mirror", lambda survey, repo, folder: asked.append((survey, repo)))
+    monkeypatch.delenv("GPEN_VOTES_REPO", raising=False)
+    rate.mirrored("survey")
+    monkeypatch.setenv("GPEN_VOTES_REPO", "me/ratings")
+    rate.mirrored(None)
+    assert not asked
+    rate.mirrored("survey")
+    assert asked == [("survey", "me/ratings")]
+
+
+def test_an_unreachable_dataset_is_one_sentence(monkeypatch):
+    def unreachable(*_):
+        raise GPENError("the dataset me/ratings cannot be reached")
+
+    monkeypatch.setenv("GPEN_VOTES_REPO", "me/ratings")
+    monkeypatch.setattr("eval.preference.mirror.mirror", unreachable)
+    monkeypatch.setattr(rate, "open_survey", lambda: "survey")
+    import app
+
+    with pytest.raises(SystemExit) as caught:
+        app.main()
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(("installed", "gpu"), [(False, False), (False, True), (True, False)])
+def test_without_zerogpu_nothing_changes(restorer, monkeypatch, installed, gpu):
+    monkeypatch.setitem(sys.modules, "spaces", types.SimpleNamespace(GPU=None) if installed else None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert hardware.gpu(len) is len
+    made = hardware.restorer(restorer.net)
+    assert "_run" not in vars(made) and next(made.net.parameters()).device.type == "cpu"
+
+
+def test_with_zerogpu_the_network_is_on_cuda_and_each_run_has_a_gpu_lent(restorer, photo, monkeypatch):
+    lent, moved = [], []
+
+    def lend(function):
+        def wrapper(*arguments):
+            assert all(x.device.type == "cpu" for x in arguments)
+            lent.append(function)
+            return function(*arguments)
+
+        return wrapper
+
+    monkeypatch.setitem(sys.modules, "spaces", types.SimpleNamespace(GPU=lend))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.nn.Module, "to", lambda net, device: moved.append(device) or net)
+    made = hardware.restorer(restorer.net)
+    assert moved == ["cuda"] and not lent
+    face = np.ascontiguousarray(photo[:128, :128])
+    assert (made.face(face).image == restorer.face(face).image).all() and len(lent) == 1

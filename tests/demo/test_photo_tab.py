@@ -1,0 +1,195 @@
+"""The photo tab: its functions, its endpoint as programs call it, and what a visitor does by hand."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from demo import images, photo
+from gpen.errors import GPENError
+from gpen.faces import aligned_face, load_detector
+
+PATIENCE = 30_000  # ms
+
+
+@pytest.fixture(scope="module")
+def astronaut(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photos") / "astronaut.png"
+    Image.fromarray(skimage.data.astronaut()).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def couple(tmp_path_factory):
+    """A photo of two, the larger one on the right."""
+    head = skimage.data.astronaut()[18:196, 136:314]
+    picture = np.full((260, 420, 3), 120, np.uint8)
+    picture[60:180, 20:140] = cv2.resize(head, (120, 120), interpolation=cv2.INTER_AREA)
+    picture[40:218, 200:378] = head
+    path = tmp_path_factory.mktemp("photos") / "couple.png"
+    Image.fromarray(picture).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def client(server, tmp_path_factory):
+    return Client(server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+
+
+def read(path) -> np.ndarray:
+    return np.array(Image.open(path).convert("RGB"))
+
+
+def test_the_endpoint_restores_the_faces_and_says_where_they_are(client, couple):
+    path, report = client.predict(handle_file(couple), api_name="/photo")
+    before, after = read(couple), read(path)
+    assert report["found"] == 2 and [face["number"] for face in report["faces"]] == [1, 2]
+    assert report["faces"][0]["box"][0] > 200 > report["faces"][1]["box"][2]
+    assert np.shape(report["faces"][0]["landmarks"]) == (5, 2) and report["faces"][1]["score"] > 0.9
+    changed = (before != after).any(axis=2)
+    assert changed[:, :160].any() and changed[:, 200:].any() and not changed[:20].any() and not changed[:, 400:].any()
+
+
+def test_faces_strength_and_size_can_be_chosen(client, couple):
+    before = read(couple)
+    path, report = client.predict(handle_file(couple), "2", 1, 1, api_name="/photo")
+    assert [face["number"] for face in report["faces"]] == [2] and np.array_equal(read(path)[:, 200:], before[:, 200:])
+    path, report = client.predict(handle_file(couple), "all", 0, 1, api_name="/photo")
+    assert report["found"] == 2 and np.array_equal(read(path), before)
+    path, _ = client.predict(handle_file(couple), "largest", 0.5, 2, api_name="/photo")
+    assert read(path).shape == (520, 840, 3)
+
+
+def test_a_photo_without_a_face_comes_back_bit_for_bit(client, files, photo):
+    path, report = client.predict(handle_file(files["plain.png"]), api_name="/photo")
+    assert report == {"found": 0, "faces": []} and np.array_equal(read(path), photo)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [(("3", 1, 1), "has 2 faces"), (("big", 1, 1), "numbers such as"), (("all", 2, 1), "strength"), (("all", 1, 0), "upscale")],
+)
+def test_what_is_out_of_range_is_answered_by_a_sentence(client, couple, values, words):
+    with pytest.raises(AppError, match=words):
+        client.predict(handle_file(couple), *values, api_name="/photo")
+
+
+def test_an_enlargement_beyond_the_bounds_is_refused_before_anything_is_decoded(restorer):
+    large = photo.Photo("not read", (6000, 4000), [])
+    with pytest.raises(GPENError, match="384 megapixels"):
+        photo.restored(restorer, large, [], 1.0, 4)
+
+
+def test_another_strength_needs_no_network_and_only_the_last_photos_are_kept(restorer, astronaut, monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    face = aligned_face(np.empty((512, 512, 3), np.uint8))
+    visits = [photo.Photo(str(astronaut), (512, 512), [face]) for _ in range(photo.REMEMBERED + 1)]
+    calls = []
+    monkeypatch.setattr(restorer, "_run", lambda x, run=restorer._run: calls.append(len(x)) or run(x))
+    before, half = photo.restored(restorer, visits[0], [0], 0.5, 1)
+    _, full = photo.restored(restorer, visits[0], [0], 1.0, 1)
+    assert calls == [1] and not np.array_equal(half, full) and np.array_equal(before, read(astronaut))
+    for visit in visits[1:]:
+        visit.keep({0: visits[0].restored.get(0)})
+    assert visits[0].restored == {} and visits[1].restored
+
+
+def test_the_sample_photo_has_a_face(restorer, monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    assert len(photo.find_faces(restorer, photo.sample_photo()).faces) == 1
+
+
+def test_the_playground_takes_the_largest_face_aligned_or_the_centre(couple, files, tmp_path):
+    detect = load_detector()
+    face, found = images.find_face(couple, 128, detect)
+    (again,) = detect(face)
+    assert found and images.is_aligned(face, again)
+    Image.fromarray(face).save(tmp_path / "aligned.png")
+    kept, found = images.find_face(tmp_path / "aligned.png", 128, detect)
+    assert found and np.array_equal(kept, face)  # what is aligned is not resampled again
+    centre, found = images.find_face(files["plain.png"], 128, detect)
+    assert not found and np.array_equal(centre, images.read_face(files["plain.png"], 128))
+
+
+@pytest.fixture
+def open_tab(browser, server):
+    contexts = []
+
+    def opened(width: int, height: int = 900):
+        context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(server)
+        page.click("button[role=tab]:has-text('Photo')")
+        page.wait_for_selector("#photo-upload")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def wait_for_another(page, old: str) -> str:
+    last = "[...document.querySelectorAll('#photo-slider img')].at(-1)?.src"
+    page.wait_for_function(f"old => {last} && {last} !== old", arg=old)
+    return page.evaluate(last)
+
+
+def test_drop_choose_restore_compare_and_download(open_tab, couple):
+    page = open_tab(1400)
+    page.set_input_files("#photo-upload input[type=file]", couple)
+    page.wait_for_selector("#found .face")
+    assert page.locator("#found .face").count() == 2
+    page.click("#found .face >> nth=1")
+    page.wait_for_selector("#photo-restore:has-text('one face')")
+    assert page.locator("#found .face >> nth=1").get_attribute("aria-pressed") == "false"
+    page.click("#photo-restore")
+    first = wait_for_another(page, "")
+    assert re.search(r"\.png$", first)
+    page.wait_for_selector("#photo-faces .thumbnail-item")
+    assert page.locator("#photo-faces .thumbnail-item").count() == 1
+    with page.expect_download() as download:
+        page.click("#photo-download")
+    after, before = read(download.value.path()), read(couple)
+    assert np.array_equal(after[:, :190], before[:, :190]) and not np.array_equal(after, before)
+    page.locator("#photo-strength input[type=range]").evaluate(
+        "slider => { slider.value = 0.4; slider.dispatchEvent(new Event('input', {bubbles: true})) }"
+    )
+    wait_for_another(page, first)
+    page.click("#photo-another")
+    page.wait_for_selector("#photo-upload")
+
+
+def test_without_a_face_the_aligned_way_is_offered(open_tab, files):
+    page = open_tab(1400)
+    page.set_input_files("#photo-upload input[type=file]", files["plain.png"])
+    page.wait_for_selector("#found >> text=No face was found")
+    page.click("#photo-aligned")
+    wait_for_another(page, "")
+    assert page.locator("[data-testid=toast-body]").count() == 0
+
+
+def test_what_is_no_photo_is_said_and_another_can_be_dropped(open_tab, files, couple):
+    page = open_tab(1400)
+    page.set_input_files("#photo-upload input[type=file]", files["text.png"])
+    page.wait_for_selector("[data-testid=toast-body] >> text=not a picture")
+    page.set_input_files("#photo-upload input[type=file]", couple)
+    page.wait_for_selector("#found .face")
+
+
+def test_on_a_telephone_everything_fits(open_tab, couple):
+    page = open_tab(390, 844)
+    page.set_input_files("#photo-upload input[type=file]", couple)
+    page.wait_for_selector("#found .face")
+    page.click("#found [data-pick=largest]")
+    page.click("#photo-restore")
+    wait_for_another(page, "")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    tops = [page.locator(f"#{name}").bounding_box()["y"] for name in ("stage", "photo-controls", "photo-faces")]
+    assert tops == sorted(tops)

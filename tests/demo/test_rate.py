@@ -1,0 +1,267 @@
+"""The rate tab's routes: what a rater's page may ask, what it may not, and the owner's page."""
+
+import json
+import math
+import sqlite3
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from demo import leaderboard, rate
+from eval.preference.exports import FORMATS
+from eval.preference.store import Store
+from eval.preference.study import Study
+from eval.preference.survey import Survey, new_code
+from gpen.errors import GPENError
+from tests.demo.conftest import METHODS
+
+ADDRESS = "203.0.113.77"
+OWNER = {"X-Owner-Token": "the owner's token, with ümlaut".encode()}
+
+
+@pytest.fixture
+def votes(tmp_path) -> Path:
+    return tmp_path / "votes.sqlite"
+
+
+@pytest.fixture
+def survey(study, votes) -> Survey:
+    return Survey(Study.open(study), Store.open(f"sqlite:///{votes}", timeout=0.2))
+
+
+@pytest.fixture
+def client(survey):
+    with TestClient(Starlette(routes=rate.routes(survey)), client=(ADDRESS, 4711)) as client:
+        yield client
+
+
+@pytest.fixture
+def rater(client) -> str:
+    code = new_code()
+    assert client.post("/study/consent", json={"code": code}).status_code == 200
+    return code
+
+
+def answer(client, code: str, trial: str, **changes):
+    body = {"code": code, "id": "answer-0000", "trial": trial, "choice": "left", "ms": 1200}
+    return client.post("/study/answer", json=body | changes)
+
+
+def answer_all(client, code: str, choice: str = "left") -> int:
+    """Take the session to its end; how many answers it took."""
+    number = 0
+    while trials := client.post("/study/next", json={"code": code, "n": 4}).json():
+        for trial in trials:
+            assert answer(client, code, trial["trial"], id=f"session-{number}", choice=choice).status_code == 200
+            number += 1
+    return number
+
+
+def test_a_session_from_consent_to_thanks(client):
+    about = client.post("/study/about").json()
+    assert about["protocol"] == "pairwise" and about["consent"] and about["version"] and about["session"] == 5
+    code = new_code()
+    assert client.post("/study/resume", json={"code": code}).json() == {"consented": False}
+    assert client.post("/study/next", json={"code": code}).status_code == 400
+    assert client.post("/study/consent", json={"code": code}).json()["progress"]["done"] == 0
+    (practice,) = client.post("/study/training").json()
+    assert practice["better"] in (0, 1) and practice["why"]
+    first, second = client.post("/study/next", json={"code": code, "n": 2}).json()
+    (third,) = client.post("/study/next", json={"code": code, "n": 1, "holding": [first["trial"], second["trial"]]}).json()
+    assert len({first["trial"], second["trial"], third["trial"]}) == 3
+    assert answer(client, code, first["trial"]).json()["progress"]["done"] == 1
+    undone = client.post("/study/undo", json={"code": code, "id": "answer-0000"}).json()
+    assert undone["progress"]["done"] == 0
+    assert answer_all(client, code) == 5
+    resumed = client.post("/study/resume", json={"code": code}).json()
+    assert resumed["consented"] and resumed["progress"]["finished"]
+    assert client.post("/study/agreement", json={"code": code}).json()["answers"] == 5
+    assert client.post("/study/delete", json={"code": code}).json() == {"deleted": 5}
+    assert client.post("/study/consent", json={"code": code}).status_code == 400
+
+
+def test_a_page_is_told_nothing_of_methods_gold_trials_and_repeats(client, rater):
+    texts = [client.post(f"/study/{call}").text for call in ("about", "training")]
+    texts.append(client.post("/study/next", json={"code": rater, "n": 8}).text)
+    for text in texts:
+        assert not any(word in text for word in (*METHODS, "gold:", "repeat", "sharpest"))
+
+
+def test_the_same_answer_sent_again_is_one_answer(client, survey, rater):
+    (trial,) = client.post("/study/next", json={"code": rater, "n": 1}).json()
+    for changes in ({}, {}, {"id": "another-tab", "choice": "right"}):
+        assert answer(client, rater, trial["trial"], **changes).json()["progress"]["done"] == 1
+    (stored,) = survey.store.answers(survey.study.name)
+    assert stored.choice == "left" and stored.ms == 1200
+
+
+@pytest.mark.parametrize("call, body", [
+    ("next", b""), ("next", b"{"), ("next", b"[]"), ("next", b"\xff"), ("next", b'{"code": 5}'), ("next", b'{"code": "short"}'),
+    ("next", {"n": 0}), ("next", {"n": 10**9}), ("next", {"holding": ["no such trial"]}), ("next", {"holding": "x"}),
+    ("consent", {"code": "../../etc/passwd"}), ("consent", {"name": "Ada"}),
+    ("answer", {"choice": "middle"}), ("answer", {"choice": 1}), ("answer", {"choice": True}), ("answer", {"choice": [0, 1]}),
+    ("answer", {"choice": None}), ("answer", {"ms": -1}), ("answer", {"ms": 1.5}), ("answer", {"ms": "1"}),
+    ("answer", {"ms": 10**30}), ("answer", {"id": "x"}),
+    ("answer", {"id": "'; drop table answers; --"}), ("answer", {"id": "y" * 65}),
+    ("answer", {"trial": "0" * 16}), ("answer", {"trial": ["a"]}), ("undo", {"id": None}), ("undo", {}),
+])  # fmt: skip
+def test_bad_input_is_answered_by_one_sentence_and_stores_nothing(client, survey, rater, call, body):
+    if isinstance(body, dict):
+        (trial,) = client.post("/study/next", json={"code": rater, "n": 1}).json()
+        fitting = {"id": "answer-0000", "trial": trial["trial"], "choice": "left", "ms": 900} if call == "answer" else {}
+        body = json.dumps({"code": rater} | fitting | body).encode()
+    response = client.post(f"/study/{call}", content=body)
+    assert response.status_code == 400
+    sentence = response.json()["error"]
+    assert not sentence[0].islower() and sentence.endswith((".", "!", "?")) and "\n" not in sentence
+    assert not survey.store.answers(survey.study.name)
+
+
+def test_what_is_no_call_and_what_is_too_large_is_refused(client):
+    assert client.post("/study/everything").status_code == 404
+    assert client.get("/study/next").status_code in (404, 405)
+    assert client.post("/study/next", content=b" " * 20_000).status_code == 413
+
+
+def test_a_locked_store_is_told_and_the_same_answer_is_taken_later(client, survey, rater, votes):
+    (trial,) = client.post("/study/next", json={"code": rater, "n": 1}).json()
+    other = sqlite3.connect(votes, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    refused = answer(client, rater, trial["trial"])
+    assert refused.status_code == 503 and refused.json()["error"][0].isupper()
+    other.execute("ROLLBACK")
+    other.close()
+    assert answer(client, rater, trial["trial"]).status_code == 200
+    assert len(survey.store.answers(survey.study.name)) == 1
+
+
+def test_only_the_study_s_pictures_are_served(client, survey, rater, study):
+    (trial,) = client.post("/study/next", json={"code": rater, "n": 1}).json()
+    picture = client.get(f"/study/{trial['images'][0]}")
+    assert picture.content.startswith(b"\x89PNG") and "immutable" in picture.headers["cache-control"]
+    (study / "images" / "stray.png").write_bytes(b"not of the study")
+    try:
+        for name in ("stray.png", "study.json", "../study.json", "..%2Fstudy.json", "%2e%2e%2fstudy.json", "%00", "..%5cx"):
+            assert client.get(f"/study/images/{name}").status_code in (404, 405), name
+    finally:
+        (study / "images" / "stray.png").unlink()
+
+
+def test_neither_code_nor_address_is_stored(client, survey, rater, votes):
+    answer_all(client, rater)
+    survey.store.close()
+    for file in votes.parent.glob("votes.sqlite*"):
+        data = file.read_bytes()
+        assert rater.encode() not in data and ADDRESS.encode() not in data
+
+
+def test_the_environment_names_the_study_and_its_store(study, tmp_path, monkeypatch):
+    monkeypatch.setenv("GPEN_STUDY", str(study))
+    monkeypatch.setenv("GPEN_VOTES", str(tmp_path / "mine.sqlite"))
+    assert rate.open_survey().study.protocol == "pairwise" and (tmp_path / "mine.sqlite").exists()
+    monkeypatch.setenv("GPEN_STUDY", str(tmp_path))
+    with pytest.raises(GPENError, match="no study"):
+        rate.open_survey()
+    monkeypatch.delenv("GPEN_STUDY")
+    monkeypatch.setattr(rate, "SAMPLE", tmp_path / "none")
+    assert rate.open_survey() is None and rate.routes(None) == []
+
+
+def test_without_a_study_the_tab_says_how_to_build_one():
+    with gr.Blocks() as page:
+        rate.tab(None)
+    assert "python -m eval study build" in json.dumps(page.config) and "GPEN_STUDY" in json.dumps(page.config)
+
+
+@pytest.mark.parametrize("call", ["report", "export/jsonl", "import/jsonl"])
+def test_the_owner_s_page_is_closed_without_a_token_and_to_a_wrong_one(client, monkeypatch, call):
+    monkeypatch.setattr(leaderboard, "WRONG_TOKEN_SECONDS", 0)
+    monkeypatch.delenv(leaderboard.TOKEN, raising=False)
+    for headers in ({}, {"X-Owner-Token": ""}, OWNER):
+        assert client.post(f"/study/owner/{call}", headers=headers).status_code == 403
+    assert client.post("/study/about").json()["owner"] is False
+    monkeypatch.setenv(leaderboard.TOKEN, OWNER["X-Owner-Token"].decode())
+    for headers in ({}, {"X-Owner-Token": ""}, {"X-Owner-Token": "guess"}, {"X-Owner-Token": "gu\u00e9ss".encode()}):
+        assert client.post(f"/study/owner/{call}", headers=headers).status_code == 401
+    assert client.post("/study/about").json()["owner"] is True
+
+
+@pytest.fixture
+def owner(client, monkeypatch):
+    monkeypatch.setenv(leaderboard.TOKEN, OWNER["X-Owner-Token"].decode())
+    return lambda call, **given: client.post(f"/study/owner/{call}", headers=OWNER, **given)
+
+
+def test_the_report_shows_methods_and_raters_once_there_are_answers(owner, client, survey):
+    assert "no answers yet" in owner("report").json()["html"]
+    codes = [new_code() for _ in range(3)]
+    for code in codes:
+        client.post("/study/consent", json={"code": code})
+        answer_all(client, code)
+    report = leaderboard.report(survey)
+    assert "<dt>15</dt><dd>answers</dd>" in report and "<dt>3</dt><dd>raters</dd>" in report
+    assert all(survey.rater(code)[:8] in report and code not in report for code in codes)
+    assert owner("report").json()["html"] == report
+
+
+def test_the_methods_with_comparisons_stand_in_the_report_as_text(survey, monkeypatch):
+    row = {"strength": 0.5, "low": 0.1, "high": 0.9, "wins": 7, "n": 10, "ties": 1, "win_rate": 0.75}
+    unsaid = {"strength": None, "low": None, "high": None, "wins": 0, "n": 1, "ties": 1, "win_rate": 0.5}
+    pair = {"a": "<b>evil</b>", "b": "plain", "wins_a": 3, "wins_b": 1, "ties": 0, "n": 4, "difference": 0.5, "low": None,
+            "high": None, "p": None, "p_holm": None, "parted": False, "answers_needed": None}  # fmt: skip
+    scores = {
+        "study": "s", "protocol": "rating", "votes": 9, "raters": 2, "alpha": None, "dropped_raters": [], "rule": "a & b",
+        "methods": {"<b>evil</b>": row, "plain": unsaid, "opinion": {"mos": 3.5, "mos_low": 3, "mos_high": 4, "dmos": None}},
+        "pairs": [pair], "levels": {"mild": {"plain": unsaid}}, "metrics": {}, "warnings": ["<script>"],
+    }  # fmt: skip
+    counts = survey.counts() | {"answers": 9}
+    monkeypatch.setattr(survey, "leaderboard", lambda: scores)
+    monkeypatch.setattr(survey, "counts", lambda: counts)
+    report = leaderboard.report(survey)
+    assert "<b>evil</b>" not in report and "&lt;b&gt;evil&lt;/b&gt;" in report and "<script>" not in report
+    assert "3.50" in report and "0.10 to 0.90" in report and "75%" in report and "None" not in report
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_is_exported_and_taken_in_again(owner, client, rater, study, tmp_path, monkeypatch, form):
+    answer_all(client, rater, "tie")
+    exported = owner(f"export/{form}")
+    assert exported.status_code == 200 and "attachment" in exported.headers["content-disposition"] and exported.text.strip()
+    empty = Survey(Study.open(study), Store.open(f"sqlite:///{tmp_path / 'other.sqlite'}"))
+    with TestClient(Starlette(routes=rate.routes(empty))) as other:
+        address = f"/study/owner/import/{form}"
+        sent = [other.post(address, headers=OWNER, content=exported.content).json()["new"] for _ in range(2)]
+    assert sent[0] > 0 and sent[1] == 0
+    assert empty.counts()["answers"] == sent[0]
+
+
+def test_an_import_that_cannot_be_read_says_where_and_adds_nothing(owner, survey):
+    files = {"jsonl": b'{"study": 1}\n', "csv": b"a,b\n1,2\n", "xml": b"<x/>", "choix": b"[]", "sureal": b"\xff\xfe"}
+    for form, content in files.items():
+        response = owner(f"import/{form}", content=content)
+        assert response.status_code == 400 and response.json()["error"], form
+    assert owner("export/xml").status_code == 400
+    assert survey.counts()["answers"] == 0
+
+
+@given(low=st.floats(-50, 50), width=st.floats(1e-3, 100))
+def test_an_axis_has_a_few_round_ticks_between_its_ends(low, width):
+    ticks = leaderboard._ticks(low, low + width)
+    assert 3 <= len(ticks) <= 9 and ticks == sorted(set(ticks))
+    slack = 1e-6 * max(1, abs(low) + width)
+    assert low - slack <= ticks[0] and ticks[-1] <= low + width + slack
+    step = ticks[1] - ticks[0]
+    mantissa = step / 10 ** math.floor(math.log10(step) + 1e-9)
+    assert min(abs(mantissa - k) for k in (1, 2, 5, 10)) < 1e-3
+
+
+def test_the_page_as_a_user_starts_it_serves_the_study(server):
+    import urllib.request
+
+    with urllib.request.urlopen(urllib.request.Request(f"{server}study/about", method="POST")) as response:
+        assert json.load(response)["title"] == "Which is <i>better</i>?"

@@ -1,0 +1,264 @@
+"""The rate tab in a browser: what a rater does by hand, with a bad connection and a store that refuses."""
+
+import gradio as gr
+import pytest
+
+from demo import leaderboard, rate, theme
+from eval.preference.build import StudySettings, build, from_folders
+from eval.preference.store import Store, StoreError
+from eval.preference.study import Study
+from eval.preference.survey import Survey
+from tests.demo.conftest import METHODS
+
+PATIENCE = 20_000  # ms
+REMEMBERS = "Object.keys(localStorage).some(key => key.startsWith('gpen.rate'))"  # whether the browser keeps anything
+TRIES, WAIT = 200, 60  # a key is pressed until the page, which ignores what nobody could have seen, takes it
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory):
+    """Serves a study's tab; the address, and the survey behind it."""
+    pages = []
+
+    def served(folder) -> tuple[str, Survey]:
+        votes = tmp_path_factory.mktemp("votes") / "votes.sqlite"
+        survey = Survey(Study.open(folder), Store.open(f"sqlite:///{votes}"))
+        with gr.Blocks(analytics_enabled=False) as page, gr.Tab("Rate"):
+            rate.tab(survey)
+        pages.append(page)
+        _, url, _ = page.launch(
+            prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False, theme=theme.THEME,
+            css_paths=theme.CSS, head=theme.HEAD, app_kwargs={"routes": rate.routes(survey)},
+        )  # fmt: skip
+        return url, survey
+
+    yield served
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def pairwise(serve, study):
+    return serve(study)
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens an address in a browser of its own, so that nobody's code is found there."""
+    contexts = []
+
+    def visited(url: str, **settings):
+        context = browser.new_context(**({"viewport": {"width": 1400, "height": 900}} | settings))
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(url)
+        return page
+
+    yield visited
+    for context in contexts:
+        context.close()
+
+
+def press(page, key: str, until: str) -> None:
+    """Press the key until the selector `until` is there."""
+    for _ in range(TRIES):
+        page.keyboard.press(key)
+        if page.locator(until).count():
+            return
+        page.wait_for_timeout(WAIT)
+    raise AssertionError(f"{key} did not lead to {until}; the page says: {page.inner_text('.rate')}")
+
+
+def done(number: int, total: int = 5) -> str:
+    return f".progress span:text-is('{number} of {total}')"
+
+
+def begin(page, key: str = "ArrowLeft") -> None:
+    """Agree, and take the practice."""
+    page.click("text=I agree")
+    page.wait_for_selector(".practice")
+    press(page, key, ".why")
+    page.keyboard.press("Enter")
+    page.click("text=Start")
+    page.wait_for_selector(".candidate img")
+
+
+def pictures(page) -> list[str]:
+    return page.eval_on_selector_all(".candidate img", "images => images.map(image => image.src)")
+
+
+def wait_for_answers(page, survey: Survey, count: int, rater: str | None = None) -> list:
+    for _ in range(TRIES):
+        stored = [a for a in survey.store.answers(survey.study.name) if rater in (None, a.rater)]
+        if len(stored) == count:
+            return stored
+        page.wait_for_timeout(WAIT)
+    raise AssertionError(f"{len(stored)} answers are stored, not {count}")
+
+
+def rater_of(page, survey: Survey) -> str:
+    codes = page.evaluate("Object.entries(localStorage).filter(([key]) => key.endsWith('.code')).map(([, code]) => code)")
+    assert len(codes) == 1
+    return survey.rater(codes[0])
+
+
+def test_a_whole_session_by_keyboard(visit, pairwise):
+    url, survey = pairwise
+    page = visit(url)
+    assert page.inner_text(".rate h2") == "Which is <i>better</i>?"
+    assert not page.evaluate(REMEMBERS)  # before the consent
+    begin(page)
+    rater = rater_of(page, survey)
+    assert not any(method in page.content() for method in METHODS)
+
+    first = pictures(page)
+    press(page, "ArrowLeft", done(1))
+    (answer,) = wait_for_answers(page, survey, 1, rater)
+    assert answer.choice == "left" and answer.ms >= 250
+    press(page, "z", done(0))
+    page.wait_for_function("old => document.querySelector('.candidate img')?.src === old", arg=first[0])
+    assert pictures(page) == first
+    press(page, "ArrowRight", done(1))
+    page.keyboard.press("i")
+    assert page.is_visible(".input img")
+
+    page.wait_for_selector(".candidate img")
+    page.context.set_offline(True)
+    press(page, "t", done(2))  # the next trial is there already
+    page.wait_for_selector(".notice:has-text('kept in this browser')")
+    press(page, "b", done(3))
+    page.wait_for_selector("text=short pause")
+    page.context.set_offline(False)
+    wait_for_answers(page, survey, 3, rater)
+    page.wait_for_function("document.querySelector('.notice').textContent === ''")
+
+    page.route("**/study/answer", lambda route: route.abort())
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".candidate img")
+    press(page, "ArrowLeft", done(4))
+    page.reload()
+    page.wait_for_selector(done(4))  # no consent, no practice, and the unsent answer is not forgotten
+    assert len(wait_for_answers(page, survey, 3, rater)) == 3
+    page.unroute("**/study/answer")
+    wait_for_answers(page, survey, 4, rater)
+    press(page, "ArrowRight", done(5))
+    page.wait_for_selector(".thanks")
+    assert "5\nanswers given" in page.inner_text(".thanks")
+    stored = wait_for_answers(page, survey, 5, rater)
+    assert [answer.choice for answer in stored] == ["right", "tie", "both_bad", "left", "right"]
+    assert len({answer.trial for answer in stored}) == 5 and all(answer.ms >= 250 for answer in stored)
+
+
+def test_a_double_click_and_a_lost_reply_are_one_answer_and_a_full_disk_loses_none(visit, pairwise, monkeypatch):
+    url, survey = pairwise
+    page = visit(url)
+    begin(page)
+    rater = rater_of(page, survey)
+    page.wait_for_timeout(400)
+    page.dblclick("button.left")
+    page.wait_for_selector(done(1))
+    wait_for_answers(page, survey, 1, rater)
+
+    replies = []
+
+    def lose_the_first_reply(route):
+        reply = route.fetch()
+        replies.append(reply.status)
+        route.abort() if len(replies) == 1 else route.fulfill(response=reply)
+
+    page.route("**/study/answer", lose_the_first_reply)
+    press(page, "t", done(2))
+    page.wait_for_function("document.querySelector('.notice').textContent !== ''")
+    page.wait_for_function("document.querySelector('.notice').textContent === ''")
+    assert replies == [200, 200] and len(wait_for_answers(page, survey, 2, rater)) == 2
+    page.unroute("**/study/answer")
+
+    def refuse(answer):
+        raise StoreError("the disk is full; the answer is not stored yet")
+
+    with monkeypatch.context() as full:
+        full.setattr(survey.store, "add", refuse)
+        press(page, "b", done(3))
+        page.wait_for_selector(".notice:has-text('The disk is full')")
+    assert [answer.choice for answer in wait_for_answers(page, survey, 3, rater)] == ["left", "tie", "both_bad"]
+
+
+def test_who_declines_leaves_nothing_and_who_deletes_is_forgotten(visit, pairwise):
+    url, survey = pairwise
+    page = visit(url)
+    page.click("text=No, thank you")
+    page.wait_for_selector("text=Nothing was stored")
+    assert not page.evaluate(REMEMBERS)
+    page.click("text=I have changed my mind")
+    begin(page)
+    rater = rater_of(page, survey)
+    press(page, "ArrowLeft", done(1))
+    wait_for_answers(page, survey, 1, rater)
+    page.click("text=Delete my answers")
+    page.keyboard.press("ArrowLeft")  # no answer while the question stands
+    page.click("text=Delete them")
+    page.wait_for_selector("text=Your 1 answer is deleted")
+    assert not wait_for_answers(page, survey, 0, rater)
+    assert not page.evaluate(REMEMBERS)
+    page.click("text=Start again")
+    page.wait_for_selector("text=I agree")
+
+
+def test_on_a_telephone_everything_fits_and_both_pictures_zoom_as_one(visit, pairwise):
+    page = visit(pairwise[0], viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    begin(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    lowest = max(box["y"] + box["height"] for box in map(lambda b: b.bounding_box(), page.locator(".controls button").all()))
+    assert lowest <= 844  # an answer needs no scrolling
+    page.click(".tools >> text=Input")
+    page.hover(".candidate .pane >> nth=0", position={"x": 20, "y": 30})
+    page.mouse.wheel(0, -500)
+    zoom = "images => images.map(image => getComputedStyle(image).transform)"
+    page.wait_for_function("getComputedStyle(document.querySelector('.candidate img')).transform !== 'matrix(1, 0, 0, 1, 0, 0)'")
+    zoomed = page.eval_on_selector_all(".pane img", zoom)
+    assert len(zoomed) == 3 and len(set(zoomed)) == 1
+    page.mouse.down()
+    page.mouse.move(5, 5, steps=3)
+    page.mouse.up()
+    moved = page.eval_on_selector_all(".candidate img", zoom)
+    assert moved[0] != zoomed[0] and moved[0] == moved[1]
+    page.click("text=Whole")
+    assert set(page.eval_on_selector_all(".candidate img", zoom)) == {"matrix(1, 0, 0, 1, 0, 0)"}
+
+
+@pytest.mark.parametrize("protocol, keys, choice", [("rating", ["4"], 4), ("ranking", ["b", "a", "Enter"], None)])
+def test_the_other_protocols(visit, serve, study, tmp_path, protocol, keys, choice):
+    sources = from_folders({name: study.parent / name for name in METHODS}, study.parent / "input")
+    settings = StudySettings(protocol=protocol, session=2, gold_every=0, training=0, repeats=0)
+    url, survey = serve(build(sources, tmp_path / protocol, settings).folder)
+    page = visit(url)
+    page.click("text=I agree")
+    page.wait_for_selector(".candidate img")
+    page.wait_for_timeout(300)
+    for key in keys[:-1]:
+        page.keyboard.press(key)
+    press(page, keys[-1], done(1, 2))
+    (answer,) = wait_for_answers(page, survey, 1)
+    assert answer.choice == (choice or [answer.shown[1], answer.shown[0], answer.shown[2]])
+
+
+def test_the_owner_reads_and_saves_the_results(visit, pairwise, monkeypatch):
+    url, survey = pairwise
+    monkeypatch.setenv(leaderboard.TOKEN, "geheim-ü")
+    page = visit(url)
+    page.click("text=For the study's owner")
+    page.fill("input[type=password]", "wrong")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".notice:has-text('not the owner')")
+    page.fill("input[type=password]", "geheim-ü")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dl >> text=answers")
+    with page.expect_download() as waiting:
+        page.click("text=↓ jsonl")
+    exported = waiting.value.path().read_bytes()
+    assert waiting.value.suggested_filename == "votes-jsonl.jsonl" and exported == "".join(survey.export("jsonl")).encode()
+    page.set_input_files("input[type=file]", {"name": "votes.jsonl", "mimeType": "text/plain", "buffer": exported})
+    page.wait_for_selector(".notice:has-text('0 new answers')")
+    page.click("text=Back to rating")
+    page.wait_for_selector("text=I agree")

@@ -1,0 +1,56 @@
+"""A link holds the playground's settings, every one of them, and nothing of the picture."""
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from demo import share
+from gpen.degradation import PRESETS, Degradation
+from gpen.errors import GPENError
+
+
+@given(st.sampled_from(sorted(PRESETS)), st.integers(0, 10_000))
+def test_a_link_gives_the_settings_it_was_made_of(preset, seed):
+    drawn = Degradation.sample(preset, seed=seed, size=256)
+    if drawn.scale is not None and drawn.scale < 0.5:
+        with pytest.raises(GPENError):
+            share.degradation(share.query(drawn))
+    else:
+        assert share.degradation(share.query(drawn)) == drawn
+    assert len(share.query(drawn)) < share.LONGEST
+
+
+def test_a_link_is_readable_and_holds_only_what_is_on():
+    assert share.query(Degradation(blur_sigma=4.0, scale=8.0)) == "?blur_sigma=4.0&scale=8.0"
+    assert share.degradation(share.query(Degradation())) == Degradation()
+
+
+@pytest.mark.parametrize("text", ["", "?", "?__theme=dark&view=api", "?image=/etc/passwd", "?=&&&=x"])
+def test_a_query_without_settings_is_none(text):
+    assert share.degradation(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["?scale=0.01", "?blur_sigma=NaN", "?blur_sigma=<b>", "?seed=-1", "?seed=[[[[", "?jpeg_quality=1e9", "?grey=[1]",
+             "?colour_shift=" + "[" * 1900, "?noise_sigma={}", "?blur_kind=5", "?shift=%22%22"],
+)  # fmt: skip
+def test_a_bad_value_is_one_sentence(text):
+    with pytest.raises(GPENError) as caught:
+        share.degradation(text)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_a_link_opens_on_its_settings_and_is_copied(browser, server):
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    try:
+        page = context.new_page()
+        page.goto(f"{server}?scale=6.0&noise_sigma=3.0&__theme=light")
+        page.wait_for_function("document.querySelector('#scale input[type=number]')?.value == '6'", timeout=30_000)
+        assert "↓6" in page.inner_text("#formula")
+        page.click("#copy-link button, button#copy-link")
+        page.wait_for_function("!location.search.includes('theme')", timeout=20_000)
+        link = page.evaluate("navigator.clipboard.readText()")
+        assert link == page.url and share.degradation(httpx.URL(link).query.decode()).scale == 6.0
+    finally:
+        context.close()

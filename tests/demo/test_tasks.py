@@ -1,0 +1,120 @@
+"""The tasks tab: its answers through the page's endpoint, its drawings, and what it says where a task has no model."""
+
+import cv2
+import gradio as gr
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+import gpen
+from demo import images
+from demo import tasks as tab
+from gpen import tasks
+
+
+@pytest.fixture(scope="module")
+def client(server, tmp_path_factory):
+    return Client(server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch, model_file):
+    """A folder of models, GPEN_MODELS, that holds a colouriser alone; nothing is downloaded."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "GPEN-Colorization-1024.safetensors").write_bytes(model_file.read_bytes())
+    monkeypatch.setenv("GPEN_MODELS", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("GPEN_DOWNLOAD_URL", "")
+    return folder
+
+
+def save(folder, name: str, image: np.ndarray) -> str:
+    """uint8 RGB or RGBA as PNG; returns its path."""
+    code = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    cv2.imwrite(str(folder / name), cv2.cvtColor(image, code))
+    return str(folder / name)
+
+
+def test_variations_are_those_of_the_package(client, files, photo, restorer, size):
+    paths, figures = client.predict(handle_file(files["plain.png"]), 2, 3, None, api_name="/variations")
+    expected = restorer.variations(images.square(photo, size), 2, seed=3)
+    for path, image in zip(paths, expected, strict=True):
+        assert np.abs(cv2.imread(path)[..., ::-1].astype(int) - image).max() <= 2  # threads may round differently
+    assert len(figures["fits"]) == 2 and min(figures["fits"]) >= figures["own_fit"] - 1 and figures["diversity"] > 0
+
+
+def test_variations_have_defaults_and_take_a_reference(client, files):
+    paths, plain = client.predict(image=handle_file(files["plain.png"]), api_name="/variations")
+    assert len(paths) == 4
+    _, styled = client.predict(
+        image=handle_file(files["plain.png"]), reference=handle_file(files["turned.jpg"]), api_name="/variations"
+    )
+    assert styled["diversity"] != plain["diversity"]
+
+
+@pytest.mark.parametrize(("values", "words"), [({"n": 9}, "1 to 8 answers"), ({"n": 1.5}, "1 to 8"), ({"seed": -1}, "seed")])
+def test_a_wrong_number_is_answered_by_a_sentence(client, files, values, words):
+    with pytest.raises(AppError, match=words):
+        client.predict(image=handle_file(files["plain.png"]), api_name="/variations", **values)
+
+
+def test_a_task_without_its_model_says_how_to_get_it(restorer, models):
+    with gr.Blocks() as page:
+        tab.tab(restorer)
+    about = {block.elem_id: block.value for block in page.blocks.values() if isinstance(block, gr.HTML)}
+    assert about["about-colorize"] == f"<p>{tab.DOES['colorize']}</p>"
+    assert "GPEN-Inpainting-1024.pth" in about["about-inpaint"] and "--task inpaint" in about["about-inpaint"]
+    assert "GPEN-Seg2face-512.pth" in about["about-seg2face"] and "train" not in about["about-seg2face"]
+    ids = {getattr(block, "elem_id", None) for block in page.blocks.values()}
+    assert "colorize-result" in ids and not {"inpaint-result", "seg2face-result"} & ids
+
+
+def test_every_task_that_has_its_model_shows_before_and_after(restorer, photo):
+    face = images.square(photo)
+    before, after = tab.run("colorize", restorer, face)
+    assert np.array_equal(before, tasks.grey(face)) and np.array_equal(after, tasks.run(restorer, "colorize", face))
+    mask = np.zeros(face.shape[:2], bool)
+    mask[20:50, 30:60] = True
+    before, after = tab.run("inpaint", restorer, face, mask)
+    assert (before[mask] == 255).all() and np.array_equal(after[~mask], face[~mask])
+    assert not np.array_equal(after[mask], face[mask])
+    labels = np.random.default_rng(0).integers(0, 19, (40, 40), dtype=np.uint8)
+    before, after = tab.run("seg2face", restorer, tasks.to_palette(labels))
+    assert before.shape == after.shape == (restorer.net.size, restorer.net.size, 3)
+    assert set(np.unique(tasks.to_labels(before))) == set(np.unique(labels))
+
+
+def test_a_drawing_is_the_picture_and_what_is_painted(tmp_path, photo):
+    layer = np.zeros((*photo.shape[:2], 4), np.uint8)
+    layer[60:90, 40:80] = (255, 0, 170, 255)
+    layer[100, 100] = (255, 0, 170, 40)  # the brush's soft border
+    paths = [save(tmp_path, "picture.png", photo), save(tmp_path, "layer.png", layer)]
+    face, mask = tab.read_drawing(paths)
+    assert np.array_equal(face, images.square(photo)) and mask.dtype == bool
+    assert np.array_equal(mask, images.square((layer[..., 3:] > 0).repeat(3, 2).astype(np.uint8))[..., 0] > 0)
+    blank = save(tmp_path, "blank.png", np.zeros_like(layer))
+    for given, words in ((None, "choose one"), (paths[:1], "Nothing is painted"), ([paths[0], blank], "Nothing is painted")):
+        with pytest.raises(gpen.GPENError, match=words):
+            tab.read_drawing(given)
+
+
+def test_a_large_drawing_is_brought_to_a_bounded_size(tmp_path):
+    side = tab.LARGEST + 100
+    layer = np.zeros((side, side, 4), np.uint8)
+    layer[10, 10:500] = (255, 0, 170, 255)
+    face, mask = tab.read_drawing(
+        [save(tmp_path, "large.png", np.full((side, side, 3), 90, np.uint8)), save(tmp_path, "layer.png", layer)]
+    )
+    assert face.shape == (tab.LARGEST, tab.LARGEST, 3) and mask.shape == face.shape[:2] and mask.any()
+    assert tab.read(str(tmp_path / "large.png")).shape == face.shape
+
+
+def test_the_editor_hands_over_files_that_were_not_opened(tmp_path):
+    with gr.Blocks():
+        editor = tab._editor()
+    picture, layer = (gr.FileData(path=str(tmp_path / name)) for name in ("bomb.png", "layer.png"))
+    payload = editor.data_model(background=picture, layers=[layer])
+    assert editor.preprocess(payload) == [picture.path, layer.path]
+    assert editor.preprocess(None) is None and editor.preprocess(editor.data_model()) is None
