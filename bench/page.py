@@ -1,0 +1,141 @@
+"""How quick the page is: starts the real app, moves its slider as a browser does, alone and with nine others.
+
+    python -m bench.page
+
+    start     seconds from `python app.py` to the page served whole
+    alone     seconds from a slider's move to the new picture fetched, one visitor
+    together  the same, ten visitors at once, each of whom moves again as soon as the picture is there
+
+Written: bench/results/page.json. The exit code is 1 where a figure is more than twice its target: a wide margin.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results"
+SLIDER, START, STEP = "blur-sigma", 1.0, 0.05  # what is moved, from where, and by how much: each picture is a new one
+VISITORS, MOVES, WARM = 10, 30, 3
+TARGETS = {"start": 10.0, "alone": 0.3, "together": 5.0}  # s; the last is for the one who waits longest
+PATIENCE = 300  # s, before the app or a picture is given up
+
+
+class App:
+    """`python app.py` on a free port, with nothing written but into a folder that goes."""
+
+    def __enter__(self) -> App:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.folder = tempfile.TemporaryDirectory()
+        own = {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": self.folder.name, "GPEN_VOTES": f"{self.folder.name}/votes.db"}
+        self.address = f"http://127.0.0.1:{port}"
+        begin = time.perf_counter()
+        self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | own, stdout=subprocess.DEVNULL)
+        while not self._served():
+            if self.process.poll() is not None or time.perf_counter() - begin > PATIENCE:
+                raise SystemExit("error: the app did not start: run python app.py to see why.")
+            time.sleep(0.02)
+        self.start = time.perf_counter() - begin
+        return self
+
+    def _served(self) -> bool:
+        try:
+            return httpx.get(self.address, timeout=PATIENCE).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def __exit__(self, *_) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+        self.folder.cleanup()
+
+
+class Visitor:
+    """One session at the page, which knows the event of the slider and the values of all that goes with it."""
+
+    def __init__(self, address: str):
+        self.http = httpx.Client(base_url=f"{address}/gradio_api", timeout=PATIENCE)
+        self.session = secrets.token_hex(8)
+        config = httpx.get(f"{address}/config", timeout=PATIENCE).json()
+        parts = {part["id"]: part for part in config["components"]}
+        slider = next(key for key, part in parts.items() if part["props"].get("elem_id") == SLIDER)
+        self.event = next(one for one in config["dependencies"] if [slider, "input"] in [list(t) for t in one["targets"]])
+        self.values = [parts[key]["props"].get("value") for key in self.event["inputs"]]
+        self.place, self.slider = self.event["inputs"].index(slider), slider
+
+    def move(self, value: float) -> float:
+        """Seconds until the restored picture is here."""
+        begin = time.perf_counter()
+        self.values[self.place] = value
+        request = {"data": self.values, "event_data": None, "fn_index": self.event["id"], "trigger_id": self.slider}
+        self.http.post("/queue/join", json=request | {"session_hash": self.session}).raise_for_status()
+        picture = self._answer()[0][1]  # of the first of the page's two sliders, degraded and restored, the latter
+        content = self.http.get(f"/file={picture['path']}").raise_for_status().content
+        if not content.startswith(b"\x89PNG"):
+            raise SystemExit("error: the page gave no picture.")
+        return time.perf_counter() - begin
+
+    def _answer(self) -> list:
+        with self.http.stream("GET", "/queue/data", params={"session_hash": self.session}) as stream:
+            for line in stream.iter_lines():
+                message = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
+                if message.get("msg") == "process_completed":
+                    if not message["success"]:
+                        raise SystemExit(f"error: the page answered {message['output']}.")
+                    return message["output"]["data"]
+        raise SystemExit("error: the page closed the line without an answer.")
+
+
+def together(address: str, visitors: int, moves: int) -> list[list[float]]:
+    """The waits of each visitor; no two ask for the same picture."""
+    everyone = [Visitor(address) for _ in range(visitors)]
+
+    def visit(k: int) -> list[float]:
+        return [everyone[k].move(START + STEP * (1 + k * moves + i)) for i in range(moves)]
+
+    with ThreadPoolExecutor(visitors) as pool:
+        return list(pool.map(visit, range(visitors)))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="bench.page", description=__doc__.splitlines()[0])
+    parser.add_argument("--moves", type=int, default=MOVES, help="of the slider, by the one who is alone")
+    arguments = parser.parse_args(argv)
+    with App() as app:
+        one = Visitor(app.address)
+        alone = [one.move(START + STEP * k) for k in range(arguments.moves + WARM)][WARM:]
+        waits = together(app.address, VISITORS, 5)
+    means = [float(np.mean(each)) for each in waits]
+    figures = {
+        "start": app.start, "alone": float(np.median(alone)), "alone_p90": float(np.quantile(alone, 0.9)),
+        "together": float(np.max(waits)), "together_median": float(np.median(waits)), "fairness": max(means) / min(means),
+    }  # fmt: skip
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "page.json").write_text(json.dumps(figures, indent=1) + "\n")
+    print("| from | seconds | target |\n| --- | ---: | ---: |")
+    print(f"| `python app.py` to the first page | {figures['start']:.1f} | {TARGETS['start']:.0f} |")
+    print(f"| slider to picture, alone, median | {figures['alone']:.3f} | {TARGETS['alone']} |")
+    print(f"| the longest wait of {VISITORS} visitors | {figures['together']:.2f} | {TARGETS['together']:.0f} |")
+    missed = [name for name, target in TARGETS.items() if figures[name] > 2 * target]
+    if missed:
+        print(f"error: more than twice the target: {', '.join(missed)}.", file=sys.stderr)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

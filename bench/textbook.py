@@ -1,0 +1,99 @@
+"""GPEN as StyleGAN2 is written down in its paper: what `make bench` compares the project's engines with.
+
+Every image has convolution weights of its own (Karras et al., CVPR 2020, equations 1-3, before any rearrangement), so that a
+batch is a grouped convolution. A layer that doubles is a transposed convolution, then the FIR; the FIR is a dense 4x4 kernel over
+each plane, after zeros are put between the samples where it doubles. Noise, bias and activation are passes of their own. GPEN's
+published PyTorch code without its CUDA extensions computes in this form; it stands here for that code, which cannot be shipped.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gpen.network import GPEN, sides
+from gpen.ops import EqualConv2d, EqualLinear, ModulatedConv2d, ToRGB, binomial
+
+SQRT2 = math.sqrt(2)
+
+
+def resample(x: Tensor, kernel: Tensor, up: int = 1, pad: tuple[int, int] = (0, 0)) -> Tensor:
+    """Zeros between the samples (up = 2), zeros around, a dense 2-D convolution of each plane. x [n, c, h, w]."""
+    n, c, h, w = x.shape
+    x = x.reshape(n * c, 1, h, 1, w, 1)
+    x = F.pad(x, (0, up - 1, 0, 0, 0, up - 1)).reshape(n * c, 1, h * up, w * up)
+    x = F.conv2d(F.pad(x, (*pad, *pad)), kernel[None, None])
+    return x.reshape(n, c, *x.shape[2:])
+
+
+def linear(layer: EqualLinear, x: Tensor) -> Tensor:
+    x = F.linear(x, layer.weight * layer.scale, layer.bias * layer.lr_mul)
+    return F.leaky_relu(x, 0.2) * SQRT2 if layer.activate else x
+
+
+def activate(x: Tensor, bias: Tensor) -> Tensor:
+    return F.leaky_relu(x + bias[:, None, None], 0.2) * SQRT2
+
+
+def encoder_level(layer: EqualConv2d, x: Tensor) -> Tensor:
+    weight = layer.weight * layer.scale
+    if layer.down:
+        x = F.conv2d(resample(x, binomial(x.dtype), pad=(2, 2)), weight, stride=2)
+    else:
+        x = F.conv2d(x, weight, padding=layer.kernel // 2)
+    return activate(x, layer.bias)
+
+
+def modulated(conv: ModulatedConv2d, x: Tensor, w: Tensor) -> Tensor:
+    """x [n, c, h, w] -> [n, outputs, h, w], doubled with `up`: one group of the convolution an image."""
+    n, c, height, width = x.shape
+    style = linear(conv.style, w)  # [n, c]
+    weight = conv.scale * conv.weight * style[:, None, :, None, None]  # [n, outputs, c, 3, 3]
+    weight = weight * torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) + 1e-8)
+    x = x.reshape(1, n * c, height, width)
+    if conv.up:
+        x = F.conv_transpose2d(x, weight.transpose(1, 2).reshape(n * c, -1, 3, 3), stride=2, groups=n)
+        return resample(x.reshape(n, -1, *x.shape[2:]), binomial(x.dtype) * 4, pad=(1, 1))
+    x = F.conv2d(x, weight.flatten(0, 1), padding=1, groups=n)
+    return x.reshape(n, -1, height, width)
+
+
+def layer(layer, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
+    x = modulated(layer.conv, x, w)
+    noise = (layer.noise_scale * noise).expand(len(x), -1, -1, -1)
+    return activate(torch.cat([x, noise], 1) if layer.mode == "concat" else x + noise, layer.bias)
+
+
+def colours(to_rgb: ToRGB, x: Tensor, w: Tensor, below: Tensor | None) -> Tensor:
+    n, c, height, width = x.shape
+    style = linear(to_rgb.style, w)  # [n, c]
+    weight = to_rgb.scale * to_rgb.weight * style[:, None]  # [n, 3, c]
+    image = F.conv2d(x.reshape(1, n * c, height, width), weight.reshape(n * 3, c, 1, 1), groups=n)
+    image = image.reshape(n, 3, height, width) + to_rgb.bias[:, None, None]
+    return image if below is None else image + resample(below, binomial(x.dtype) * 4, up=2, pad=(2, 1))
+
+
+@torch.inference_mode()
+def forward(net: GPEN, x: Tensor, seed: int = 0) -> Tensor:
+    """What net(x, seed) gives, for networks of StyleGAN2 blocks: x [n, 3, in_size, in_size] -> [n, 3, size, size]."""
+    features = []
+    for level in net.encoder.levels:
+        x = encoder_level(level, x)
+        features.insert(0, x)
+    noise = [[feature] * 2 for feature in features]
+    random = torch.Generator().manual_seed(seed)
+    noise += [net.generator.noise(side, random=random) for side in sides(net.size)[len(features):]]
+    w = linear(net.encoder.to_z, x.flatten(1))  # [n, d]
+    w = w * torch.rsqrt(w.square().mean(1, keepdim=True) + 1e-8)
+    for one in net.generator.mapping:
+        w = linear(one, w)
+    x, image = net.generator.constant.expand(len(w), -1, -1, -1), None
+    for block, own in zip(net.generator.blocks, noise, strict=True):
+        if block.up is not None:
+            x = layer(block.up, x, w, own[0])
+        x = layer(block.conv, x, w, own[-1])
+        image = colours(block.to_rgb, x, w, image)
+    return image
