@@ -143,7 +143,8 @@ def main() -> None:
     figures = run(restorer, faces, arguments.photos)
     print(table(figures))
     RESULTS.mkdir(exist_ok=True)
-    settings = {"photos": arguments.photos, "faces": str(arguments.faces), "degradation": DEGRADATION.to_dict()}
+    source = arguments.faces.name if arguments.faces else "astronaut"
+    settings = {"photos": arguments.photos, "faces": source, "degradation": DEGRADATION.to_dict()}
     (RESULTS / "paste.json").write_text(json.dumps({"settings": settings, "figures": figures}, indent=2) + "\n")
 
 

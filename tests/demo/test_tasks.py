@@ -1,5 +1,8 @@
 """The tasks tab: its answers through the page's endpoint, its drawings, and what it says where a task has no model."""
 
+import os
+from pathlib import Path
+
 import cv2
 import gradio as gr
 import numpy as np
@@ -114,7 +117,10 @@ def test_a_large_drawing_is_brought_to_a_bounded_size(tmp_path):
 def test_the_editor_hands_over_files_that_were_not_opened(tmp_path):
     with gr.Blocks():
         editor = tab._editor()
-    picture, layer = (gr.FileData(path=str(tmp_path / name)) for name in ("bomb.png", "layer.png"))
-    payload = editor.data_model(background=picture, layers=[layer])
-    assert editor.preprocess(payload) == [picture.path, layer.path]
+    folder = Path(gr.utils.get_upload_folder())
+    paths = (folder / "bomb.png", folder / "layer.png", tmp_path / "other.png")
+    picture, layer, other = (gr.FileData(path=str(path)) for path in paths)
+    payload = editor.data_model(background=picture, layers=[layer, other])
+    inside = [os.path.realpath(picture.path), os.path.realpath(layer.path)]
+    assert editor.preprocess(payload) == [*inside, ""]  # what was not uploaded is no file
     assert editor.preprocess(None) is None and editor.preprocess(editor.data_model()) is None
