@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 
 from eval.cache import VectorCache
+from gpen.faces import FFHQ_POINTS_512
 
 # Left eye, right eye, nose, left and right mouth corner, in pixels
-FFHQ_POINTS_512 = np.array(  # of an FFHQ-aligned face at 512 px
-    [(192.98, 239.95), (318.90, 240.19), (256.63, 314.02), (201.26, 371.41), (313.09, 371.15)])
 ARCFACE_POINTS = np.array(  # of an ArcFace crop
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)])
 ARCFACE_SIZE = 112
