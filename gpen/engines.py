@@ -143,6 +143,7 @@ def _onnxruntime(net: GPEN | Path) -> Engine:
     runtime = _package("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # else its idle threads slow everything else
     providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in runtime.get_available_providers()]
     try:
         session = runtime.InferenceSession(str(net) if isinstance(net, Path) else _serialized(_onnx(net)), options, providers)
