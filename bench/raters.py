@@ -1,4 +1,4 @@
-"""Two hundred raters at once: python -m bench.raters [--raters 200] [--answers 20] [--study assets/study]
+"""Two hundred raters at once: python -m bench.raters [--raters 200] [--answers 15] [--study assets/study] [--write]
 
 Every rater is a thread that agrees, asks for trials and answers them, and does what browsers do: sends an answer twice, sends it
 again under another id as a second tab would, takes one back. Then the store is compared with what was acknowledged: nothing
@@ -7,6 +7,7 @@ Both run on SQLite, and on PostgreSQL where it is installed or DATABASE_URL name
 """
 
 import argparse
+import json
 import os
 import random
 import subprocess
@@ -29,6 +30,7 @@ from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
 
 ROOT = Path(__file__).resolve().parents[1]
+WRONG = ("lost", "doubled", "foreign")  # what has to be 0
 PATIENCE = 100  # times an answer is sent again while the store is busy
 
 
@@ -169,31 +171,52 @@ def main() -> int:
     parser.add_argument("--raters", type=int, default=200)
     parser.add_argument("--answers", type=int, default=15, help="of each rater")
     parser.add_argument("--study", type=Path, default=ROOT / "assets" / "study")
+    parser.add_argument("--write", action="store_true", help="the rows go to bench/results/raters.json")
     parser.add_argument("--worker", metavar="URL", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         _work(options.worker, options.study, options.raters)
         return 0
-    print("| store | raters | answers | lost | doubled | of others | answers/s | answer, median / 99% | next, median / 99% |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    failed = False
+    rows = []
     with databases() as urls:
         for name, url in urls.items():
-            with closing(Store.open(url)) as store:
-                survey = Survey(Study.open(options.study), store)
-                seen = load(survey, options.raters, options.answers)
-                figures = compare(survey, seen.acknowledged, seen.taken_back)
-            spread = [f"{np.median(times) * 1000:.0f} / {np.quantile(times, 0.99) * 1000:.0f} ms"
-                      for times in (seen.answer_seconds, seen.next_seconds)]
-            cells = [name, options.raters, len(seen.acknowledged), *figures.values(),
-                     f"{len(seen.acknowledged) / seen.seconds:.0f}", *spread]
-            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
-            failed |= any(figures.values())
-            figures, count = crash(options.study, url, options.raters, after=options.raters * 2)
-            cells = [f"{name}, kill -9", options.raters, count, figures["lost"], figures["doubled"], "", "", "", ""]
-            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
-            failed |= any(figures.values())
-    return int(failed)
+            rows += [loaded(name, url, options), killed(name, url, options)]
+    print(table(rows))
+    if options.write:
+        (ROOT / "bench" / "results" / "raters.json").write_text(json.dumps(rows, indent=1) + "\n")
+    return int(any(row[figure] for row in rows for figure in WRONG))
+
+
+def loaded(name: str, url: str, options: argparse.Namespace) -> dict:
+    """All raters at once on that database: its row."""
+    with closing(Store.open(url)) as store:
+        survey = Survey(Study.open(options.study), store)
+        seen = load(survey, options.raters, options.answers)
+        figures = compare(survey, seen.acknowledged, seen.taken_back)
+    row = {"store": name, "raters": options.raters, "answers": len(seen.acknowledged)} | figures
+    row["rate"] = len(seen.acknowledged) / seen.seconds
+    for what, times in (("answer", seen.answer_seconds), ("next", seen.next_seconds)):
+        row |= {f"{what}_median": float(np.median(times)), f"{what}_p99": float(np.quantile(times, 0.99))}
+    return row
+
+
+def killed(name: str, url: str, options: argparse.Namespace) -> dict:
+    """A process killed under that load: its row."""
+    figures, count = crash(options.study, url, options.raters, after=options.raters * 2)
+    return {"store": f"{name}, kill -9", "raters": options.raters, "answers": count} | figures
+
+
+def table(rows: list[dict]) -> str:
+    """Markdown."""
+    lines = ["| store | raters | answers | lost | doubled | of others | answers/s | answer, median / 99% | next, median / 99% |",
+             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    for row in rows:
+        cells = [row["store"], row["raters"], row["answers"], *(row[figure] for figure in WRONG)]
+        cells.append(f"{row['rate']:.0f}" if "rate" in row else "")
+        for what in ("answer", "next"):
+            cells.append(f"{row[f'{what}_median'] * 1000:.0f} / {row[f'{what}_p99'] * 1000:.0f} ms" if "rate" in row else "")
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
