@@ -53,7 +53,7 @@ def draw_degradation(name: str, rng: np.random.Generator, size: int) -> Degradat
 class Faces(Dataset):
     """Item i: a face [3, size, size] in [-1, 1], drawn from a folder or a Hugging Face dataset; half of them are flipped."""
 
-    def __init__(self, folder: str | Path, config: PriorConfig):
+    def __init__(self, folder: str | Path, config: PriorConfig | FinetuneConfig):
         self.files, self.size, self.seed = list_images(local_folder(folder)), config.network.size, config.seed
 
     def __getitem__(self, i: int) -> Tensor:
@@ -74,7 +74,7 @@ class FacePairs(Faces):
         self.presets = list(config.degradations)
         self.shares = np.array(list(config.degradations.values())) / sum(config.degradations.values())
 
-    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # a pair in a face's place
         rng = np.random.default_rng([_STREAM, self.seed, i])
         image = self.draw(rng)
         if self.task in MAKERS:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 from .. import checkpoints
 from ..errors import GPENError
-from ..network import GPEN, Discriminator
+from ..network import GPEN, Discriminator, Generator
 from .config import FinetuneConfig
 from .data import FacePairs
 from .identity import IdentityLoss
@@ -20,6 +22,8 @@ from .loop import follow, train
 from .losses import content, feature_matching, generator_logistic
 from .parallel import Group
 from .start import IDENTITY, start_as_identity
+
+Net = TypeVar("Net", GPEN, Generator, Discriminator)
 
 
 class Finetune:
@@ -36,12 +40,13 @@ class Finetune:
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         judge = _start(Discriminator(config.discriminator), config.init_discriminator, checkpoints.load_discriminator)
         self.judge = Judge(self._place(judge), config.lr_discriminator, config.beta1, config.r1, config.r1_every)
-        self.identity = IdentityLoss(config.identity_model, group.device) if config.identity else None
+        self.identity = IdentityLoss(cast(str, config.identity_model), group.device) if config.identity else None
         self.optimizer = torch.optim.Adam(self._groups(), betas=(config.beta1, 0.99))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
 
-    def _place(self, net: nn.Module) -> nn.Module:
-        return net.to(device=self.group.device, memory_format=torch.channels_last).train()
+    def _place(self, net: Net) -> Net:
+        net.to(device=self.group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        return net.train()
 
     def _groups(self) -> list[dict]:
         config, generator = self.config, self.net.generator
@@ -121,7 +126,7 @@ class Finetune:
         return checkpoints.save(self.average, folder / "gpen.safetensors", shown=str(self.shown), task=self.config.task)
 
 
-def _start(net: nn.Module, init: str | None, load) -> nn.Module:
+def _start(net: Net, init: str | None, load: Callable[..., Net]) -> Net:
     """`net` itself, or the network in the file `init`, which must have the same settings."""
     if not init:
         return net

@@ -27,7 +27,7 @@ class Recogniser(nn.Module):
 
     def __init__(self, path: str | Path):
         super().__init__()
-        self.stem, *rest, self.last = _read(Path(path))
+        (self.stem, *rest), self.last = _read(Path(path))
         self.rest = nn.ModuleList(rest)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -47,7 +47,8 @@ class IdentityLoss:
     """How far the recogniser holds restored faces from the true ones: |a - b| / |b| of their embeddings, averaged."""
 
     def __init__(self, path: str | Path, device: torch.device):
-        self.recogniser = Recogniser(path).to(device=device, memory_format=torch.channels_last)
+        self.recogniser = Recogniser(path)
+        self.recogniser.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     def __call__(self, restored: Tensor, target: Tensor) -> Tensor:
         """[n, 3, s, s] in [-1, 1] each -> a scalar."""
@@ -68,10 +69,11 @@ def chips(images: Tensor) -> Tensor:
 def _add(a: Tensor, b: Tensor) -> Tensor:
     """The sum of [n, c, h, w] of different sizes: as in dlib, what one lacks counts as 0."""
     c, h, w = (max(x, y) for x, y in zip(a.shape[1:], b.shape[1:], strict=True))
-    return sum(F.pad(x, (0, w - x.shape[3], 0, h - x.shape[2], 0, c - x.shape[1])) for x in (a, b))
+    wide, other = (F.pad(x, (0, w - x.shape[3], 0, h - x.shape[2], 0, c - x.shape[1])) for x in (a, b))
+    return wide + other
 
 
-def _read(path: Path) -> list[nn.Module | nn.Parameter]:
+def _read(path: Path) -> tuple[list[nn.Conv2d], nn.Parameter]:
     """The convolutions in order, each with its affine layer folded in, then the last linear map [128, 256]."""
     if not path.is_file():
         raise GPENError(f"There is no file {path} (identity_model): pip download face_recognition_models, or set identity = 0.")
@@ -81,7 +83,7 @@ def _read(path: Path) -> list[nn.Module | nn.Parameter]:
     if kinds != [b"con_4", b"affine_"] * 29 + [b"fc_2"]:
         raise GPENError(f"{path} is not dlib_face_recognition_resnet_model_v1.dat: fetch it again.")
     modules = [_folded(con, affine) for (_, con), (_, affine) in zip(layers[:-1:2], layers[1:-1:2], strict=True)]
-    return [*modules, _linear(layers[-1][1])]
+    return modules, _linear(layers[-1][1])
 
 
 def _folded(con: _Reader, affine: _Reader) -> nn.Conv2d:
@@ -91,7 +93,7 @@ def _folded(con: _Reader, affine: _Reader) -> nn.Conv2d:
     weight, bias = values[:-filters].reshape(filters, -1, height, width), values[-filters:]
     layer = nn.Conv2d(weight.shape[1], filters, height, stride, padding)
     layer.weight.data = torch.from_numpy(weight * gamma[:, None, None, None])
-    layer.bias.data = torch.from_numpy(bias * gamma + beta)
+    layer.bias = nn.Parameter(torch.from_numpy(bias * gamma + beta))
     return layer.requires_grad_(False)
 
 

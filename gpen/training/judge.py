@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ class Judge:
 
     def scores(self, images: Tensor, random: torch.Generator | None = None) -> Tensor:
         """[n, 3, size, size] -> [n, 1]."""
-        return self.net(self.augment(images, random) if self.augment else images)
+        return self.net(self.augment(images, cast(torch.Generator, random)) if self.augment else images)
 
     def step(
         self,
@@ -33,7 +35,7 @@ class Judge:
         autocast: torch.autocast,
         group: Group,
         random: torch.Generator | None = None,
-    ) -> dict[str, float]:
+    ) -> dict[str, Tensor]:
         """Learn from [n, 3, size, size] of each; returns the losses."""
         self.net.requires_grad_(True)
         self.optimizer.param_groups[0]["lr"] = self.lr * rate
@@ -56,7 +58,7 @@ class Judge:
 
     def _regularize(self, real: Tensor, random: torch.Generator | None) -> Tensor:
         """R1 in float32, for it is a gradient's gradient, and by the image that the discriminator sees."""
-        seen = self.augment(real, random) if self.augment else real
+        seen = self.augment(real, cast(torch.Generator, random)) if self.augment else real
         seen = seen.detach().clone().requires_grad_(True)
         penalty = r1_penalty(self.net(seen), seen)
         (penalty * (self.r1 / 2 * self.r1_every)).backward()

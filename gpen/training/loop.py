@@ -28,16 +28,18 @@ PREVIEW = range(2**40, 2**40 + 6)  # numbers of items that no step uses
 class Trainer(Protocol):
     """What a stage is: networks, optimizers, and one step."""
 
-    config: RunConfig
-    net: nn.Module
     group: Group
     shown: int  # images so far, over all processes
 
-    def step(self, batch) -> dict[str, Tensor]: ...  # the losses of this process's share of a batch
-    def preview(self, batch) -> list[Tensor]: ...  # rows of images [n, 3, size, size]
+    @property
+    def config(self) -> RunConfig: ...
+    @property
+    def net(self) -> nn.Module: ...
+    def step(self, batch, /) -> dict[str, Tensor]: ...  # the losses of this process's share of a batch
+    def preview(self, batch, /) -> list[Tensor]: ...  # rows of images [n, 3, size, size]
     def state(self) -> dict: ...
-    def load_state(self, state: dict) -> None: ...
-    def export(self, folder: Path) -> Path: ...  # write the averaged network; returns its file
+    def load_state(self, state: dict, /) -> None: ...
+    def export(self, folder: Path, /) -> Path: ...  # write the averaged network; returns its file
 
 
 def train(trainer: Trainer, dataset: Dataset, out: str | Path, resume: bool = False) -> Path:
@@ -113,5 +115,5 @@ def follow(mean: nn.Module, net: nn.Module, batch: int, shown: int, half_life: i
     keep = 0.5 ** (batch / min(half_life, max(1, (shown + batch) / 2)))
     for average, value in zip(mean.parameters(), net.parameters(), strict=True):
         average.lerp_(value, 1 - keep)
-    for average, value in zip(mean.buffers(), net.buffers(), strict=True):
-        average.copy_(value)
+    for kept, buffer in zip(mean.buffers(), net.buffers(), strict=True):
+        kept.copy_(buffer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ class Prior:
     def __init__(self, config: PriorConfig, group: Group):
         torch.manual_seed(config.seed)
         self.config, self.group, self.shown = config, group, 0
-        place = {"device": group.device, "memory_format": torch.channels_last}
+        place: dict[str, Any] = {"device": group.device, "memory_format": torch.channels_last}
         self.net = Generator(config.network).to(**place)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         augment = Augment(config.augment_target, config.augment_images) if config.augment_target else None

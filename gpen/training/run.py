@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import GPENError
 from ..restore import to_image
+from .curves import draw, read_log
 
 
 class Run:
@@ -68,11 +69,8 @@ class Run:
                 file.write(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in record.items()}) + "\n")
 
     def read_log(self) -> list[dict]:
-        """The lines of log.jsonl; one that a kill tore is left out."""
-        if not self.lines.exists():
-            return []
-        lines = self.lines.read_text().splitlines()
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        """The lines of log.jsonl so far."""
+        return read_log(self.lines) if self.lines.exists() else []
 
     def grid(self, name: str, rows: list[Tensor]) -> None:
         """Write grids/NAME.png: one row of images for each tensor [n, 3, h, w] in [-1, 1], all of one size."""
@@ -81,19 +79,7 @@ class Run:
             cv2.imwrite(str(self.folder / "grids" / f"{name}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
     def plot(self) -> None:
-        """Draw curves.png from the log: one panel a loss, against the images shown."""
+        """Draw curves.png from the log."""
         records = self.read_log()
-        if not self.writes or len(records) < 2:
-            return
-        from matplotlib.figure import Figure  # late: nothing else in gpen needs matplotlib
-
-        names = [name for name in dict.fromkeys(key for record in records for key in record) if name not in ("shown", "rate")]
-        figure = Figure(figsize=(3.2 * len(names), 2.6), layout="constrained")
-        for axis, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
-            points = [(record["shown"], record[name]) for record in records if name in record]
-            axis.plot(*zip(*points, strict=True), linewidth=1)
-            axis.set_title(name, fontsize=9)
-            axis.set_xlabel("images shown", fontsize=8)
-            axis.tick_params(labelsize=7)
-            axis.grid(alpha=0.3)
-        figure.savefig(self.folder / "curves.png", dpi=110)
+        if self.writes and len(records) > 1:
+            draw(records, self.folder / "curves.png")

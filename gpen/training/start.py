@@ -12,11 +12,13 @@ A network so trained can be drawn back towards its input afterwards, within its 
 from __future__ import annotations
 
 import argparse
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from .. import checkpoints
+from ..blocks import StyleGAN2Block
 from ..errors import GPENError
 from ..network import GPEN
 from ..ops import GAIN
@@ -30,7 +32,8 @@ COLOURS = 3
 @torch.no_grad()
 def start_as_identity(net: GPEN) -> GPEN:
     """Set `net` so that net(x) = x for x in [-1, 1]; the rest stays random. Raises GPENError where the settings rule that out."""
-    config, last = net.config, net.generator.blocks[-1]
+    config, blocks = net.config, cast("list[StyleGAN2Block]", net.generator.blocks)
+    last = blocks[-1]
     fits = config.noise_mode == "concat" and config.block == "stylegan2" and config.in_size == config.size
     if not fits or config.channels(config.size) < COLOURS:
         raise GPENError('init = "identity" needs StyleGAN2 blocks, concatenated features, an input as large as the output.')
@@ -39,7 +42,7 @@ def start_as_identity(net: GPEN) -> GPEN:
     stem.weight[:COLOURS] = torch.eye(COLOURS)[:, :, None, None] / stem.scale
     stem.bias[:COLOURS] = 1.0  # x + 1 is not negative, and passes the leaky ReLU, which multiplies by GAIN, as it is
     last.conv.noise_scale.fill_(1.0)
-    for block in net.generator.blocks:
+    for block in blocks:
         block.to_rgb.weight.zero_()
     last.to_rgb.weight[:, mine] = torch.eye(COLOURS) / (last.to_rgb.scale * GAIN**2)
     last.to_rgb.style.weight[mine] = 0.0
@@ -55,7 +58,8 @@ def lean_on_input(net: GPEN, share: float, examples: Tensor) -> GPEN:
     every face; `examples` [n, 3, size, size], inputs of the kind the network is for, tell the mean style. `share` 0 changes
     nothing. Raises GPENError where the channels no longer hold the input.
     """
-    config, stem, last = net.config, net.encoder.levels[0], net.generator.blocks[-1]
+    blocks = cast("list[StyleGAN2Block]", net.generator.blocks)
+    config, stem, last = net.config, net.encoder.levels[0], blocks[-1]
     first = config.channels(config.size)
     mine = slice(first, first + COLOURS)
     gain = GAIN**2 * last.conv.noise_scale
@@ -65,7 +69,7 @@ def lean_on_input(net: GPEN, share: float, examples: Tensor) -> GPEN:
         raise GPENError("This network no longer holds its input in its first three channels: it did not start as the identity.")
     style = last.to_rgb.style(net.generator.mapping(net.encoder(examples)[0]))[:, mine].mean(0)  # [3]
     inverse = torch.linalg.inv(mix)
-    for block in net.generator.blocks:
+    for block in blocks:
         block.to_rgb.weight *= 1 - share
         block.to_rgb.bias *= 1 - share
     last.to_rgb.weight[:, mine] += share * inverse / (last.to_rgb.scale * style)

@@ -17,13 +17,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import copyfile
+from typing import Any
 
 from ..network import GPENConfig
 from .config import FinetuneConfig, PriorConfig
 from .finetune import finetune
 from .prior import train_prior
 
-_STAGE = {"batch": 8, "ema": 400, "precision": "bfloat16", "workers": 0, "save_every": 2500, "grid_every": 2500}
+_STAGE: dict[str, Any] = {"batch": 8, "ema": 400, "precision": "bfloat16", "workers": 0, "save_every": 2500, "grid_every": 2500}
 
 
 @dataclass(frozen=True)

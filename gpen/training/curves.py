@@ -1,0 +1,75 @@
+"""The curves of a run, or of several legs one after the other: one panel a loss, against the images shown.
+
+    python -m gpen.training.curves runs/leg1 runs/leg2 --log assets/training.jsonl --out assets/training.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import GPENError
+
+ASIDE = ("shown", "rate", "leg")  # what a record has beside its losses
+
+
+def read_log(path: str | Path) -> list[dict]:
+    """The records of a log.jsonl; a line that a kill tore is left out. Raises GPENError where there is none."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        raise GPENError(f"There is no log {path}: name the folder of a run.") from None
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def joined(legs: list[list[dict]]) -> list[dict]:
+    """The legs' records as one run's: `shown` goes on from leg to leg, and `leg` says which it was, from 1."""
+    records, before = [], 0
+    for number, leg in enumerate(legs, 1):
+        records += [{"leg": number} | record | {"shown": record["shown"] + before} for record in leg]
+        before = records[-1]["shown"] if records else 0
+    return records
+
+
+def draw(records: list[dict], path: Path) -> None:
+    """Write the picture; a dotted line stands where a leg begins."""
+    from matplotlib.figure import Figure  # late: nothing else in gpen needs matplotlib
+
+    names = [name for name in dict.fromkeys(key for record in records for key in record) if name not in ASIDE]
+    starts = [a["shown"] for a, b in zip(records, records[1:], strict=False) if a.get("leg") != b.get("leg")]
+    figure = Figure(figsize=(3.2 * len(names), 2.6), layout="constrained")
+    for axis, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
+        points = [(record["shown"], record[name]) for record in records if name in record]
+        axis.plot(*zip(*points, strict=True), linewidth=1)
+        for start in starts:
+            axis.axvline(start, color="0.6", linewidth=0.8, linestyle=":")
+        axis.set_title(name, fontsize=9)
+        axis.set_xlabel("images shown", fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """The command above."""
+    parser = argparse.ArgumentParser("python -m gpen.training.curves", description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs, or their logs, in order")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="write the joined log there")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the picture, .png")
+    options = parser.parse_args()
+    try:
+        records = joined([read_log(run / "log.jsonl" if run.is_dir() else run) for run in options.runs])
+        if not records:
+            raise GPENError("The logs are empty: there is nothing to draw yet.")
+    except GPENError as error:
+        parser.error(str(error))
+    if options.log:
+        options.log.write_text("".join(json.dumps(record) + "\n" for record in records))
+    draw(records, options.out)
+
+
+if __name__ == "__main__":
+    main()
