@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from .engines import ENGINES, EXPORTS, export
 from .errors import GPENError
 from .faces import load_detector
 from .network import UnitRange
-from .restore import Restorer
+from .restore import Restorer, square
 from .training.tasks import MAKERS
 from .version import __version__
 
@@ -94,6 +95,15 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true")
     train.add_argument("--device", help="cpu or cuda; without it a GPU where there is one")
     train.set_defaults(run=_train)
+
+    sample = commands.add_parser("sample", help="let a prior draw faces of people who do not exist")
+    sample.add_argument("prior", help="its file, as train prior leaves it, or a whole GPEN's")
+    sample.add_argument("--count", type=int, default=8)
+    sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("--truncation", type=float, default=1.0, help="1: all kinds of faces; nearer to 0: fewer, better ones")
+    sample.add_argument("--size", type=int, metavar="PX", help="enlarge them to this; without it the prior's own")
+    sample.add_argument("--out", type=Path, required=True, metavar="DIR")
+    sample.set_defaults(run=_sample)
 
     write = commands.add_parser("export", help="write a model as a file for other engines and programs")
     write.add_argument("--engine", choices=tuple(EXPORTS), required=True, help="what is to run the file")
@@ -184,7 +194,7 @@ def _train(arguments: argparse.Namespace) -> None:
         print(train_variants(arguments.data, arguments.out, device=arguments.device))
         return
     stage, kind = (train_prior, PriorConfig) if arguments.stage == "prior" else (finetune, FinetuneConfig)
-    config = read_config(arguments.config, kind) if arguments.config else kind()
+    config: Any = read_config(arguments.config, kind) if arguments.config else kind()
     if arguments.task:
         if arguments.stage == "prior":
             raise GPENError("A prior is of no task: leave out --task, and give it to finetune.")
@@ -192,9 +202,21 @@ def _train(arguments: argparse.Namespace) -> None:
     print(stage(arguments.data, arguments.out, config, arguments.resume, arguments.device))
 
 
+def _sample(arguments: argparse.Namespace) -> None:
+    from .samples import samples  # late: the other commands do without
+
+    if arguments.count < 1 or not 16 <= (arguments.size or 16) <= 4096:
+        raise GPENError(f"--count is at least 1 and --size 16 to 4096; got {arguments.count} and {arguments.size}.")
+    prior = checkpoints.load_prior(arguments.prior)
+    faces = samples(prior, arguments.count, arguments.seed, arguments.truncation)
+    for k, face in enumerate(faces, 1):
+        _write(arguments.out / f"face-{k:02d}.png", square(face, arguments.size))
+    print(arguments.out)
+
+
 def _export(arguments: argparse.Namespace) -> None:
-    net = checkpoints.load(tasks.find_model(arguments.task, arguments.model))
-    net = UnitRange(net) if arguments.task == "seg2face" else net  # every file's images are in [-1, 1]
+    loaded = checkpoints.load(tasks.find_model(arguments.task, arguments.model))
+    net = UnitRange(loaded) if arguments.task == "seg2face" else loaded  # every file's images are in [-1, 1]
     print(export(net, arguments.out, arguments.engine, arguments.opset, arguments.seed))
 
 
