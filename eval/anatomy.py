@@ -2,22 +2,19 @@
 
     parts = take_apart(net, face)                    the encoder's z and features, the mapping network's w
     put_together(net, blend(parts, other, [4, 8]))   the face with another's features at 4 and 8 px
+    put_together(net, blend(parts, other, ["z"]))    the face with the w that another's z gives
     put_together(net, blend(parts, None, ["w"]))     the face with w = 0
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-import gpen
-from eval.methods import shipped_prior
-from gpen.checkpoints import DEFAULT_MODEL
 from gpen.errors import GPENError
-from gpen.network import GPEN, Generator, sides
+from gpen.network import GPEN, Generator, MappingNetwork, sides
 from gpen.restore import resize, to_image, to_tensor
 
 
@@ -28,11 +25,13 @@ class Parts:
     z: Tensor  # [1, d], from the encoder's deepest feature
     w: Tensor  # [1, d], from z
     features: dict[int, Tensor]  # side -> [1, c, side, side], in the place of the noise
+    mapping: MappingNetwork  # w = mapping(z)
 
     @property
     def strengths(self) -> dict[int | str, float]:
-        """Root mean square of w and of each feature."""
-        return {name: part.square().mean().sqrt().item() for name, part in {"w": self.w, **self.features}.items()}
+        """Root mean square of z, of w and of each feature."""
+        parts: list[tuple[int | str, Tensor]] = [("z", self.z), ("w", self.w), *self.features.items()]
+        return {name: part.square().mean().sqrt().item() for name, part in parts}
 
 
 @torch.inference_mode()
@@ -42,37 +41,40 @@ def take_apart(
 ) -> Parts:
     """The parts of a face."""
     z, features = net.encoder(to_tensor(resize(image, net.in_size))[None])
-    return Parts(z, net.generator.mapping(z), dict(zip(sides(net.in_size), features, strict=True)))
+    by_side = dict(zip(sides(net.in_size), features, strict=True))
+    return Parts(z, net.generator.mapping(z), by_side, net.generator.mapping)
 
 
 @torch.inference_mode()
 def put_together(net: GPEN, parts: Parts, seed: int = 0) -> np.ndarray:
     """The face that the generator makes of them, uint8 RGB [size, size, 3]; seed: of the noise above the input's size."""
-    noise = [[feature] * (1 if side == 4 else 2) for side, feature in parts.features.items()]
+    noise: list[list[Tensor | None]] = [[feature] * (1 if side == 4 else 2) for side, feature in parts.features.items()]
     random = torch.Generator().manual_seed(seed)
     noise += [net.generator.noise(side, random=random) for side in sides(net.size)[len(noise):]]
     return to_image(net.generator(parts.w, noise)[0])
 
 
+@torch.inference_mode()
 def blend(parts: Parts, other: Parts | None, what: Sequence[int | str], share: float = 1.0) -> Parts:
-    """`share` of the other face's (None: of nothing) w and features, where `what` names them: "w", or sides in px.
+    """`share` of the other face's (None: of nothing) z, w and features, where `what` names them: "z", "w", or sides in px.
 
-    Raises GPENError for a name that no part has.
+    With "z", and without "w", w follows: it is made of the new z. Raises GPENError for a name that no part has.
     """
-    if unknown := [name for name in what if name != "w" and name not in parts.features]:
-        raise GPENError(f"there is no part {unknown[0]!r}; choose from w, {', '.join(map(str, parts.features))}")
+    if unknown := [name for name in what if name not in ("z", "w") and name not in parts.features]:
+        raise GPENError(f"there is no part {unknown[0]!r}; choose from z, w, {', '.join(map(str, parts.features))}")
 
     def mix(own: Tensor, others: Tensor | None) -> Tensor:
         return own * (1 - share) if others is None else torch.lerp(own, others, share)
 
-    features = {side: mix(own, other and other.features[side]) if side in what else own for side, own in parts.features.items()}
-    return replace(parts, w=mix(parts.w, other and other.w) if "w" in what else parts.w, features=features)
-
-
-def load_prior(path: str | Path | None = None) -> Generator:
-    """The GAN prior in a file; None: the shipped one, or where none is shipped the default model's generator, which its
-    fine-tuning has taken away from a GAN's. Raises GPENError as `gpen.load_prior` does."""
-    return gpen.load_prior(path or shipped_prior() or DEFAULT_MODEL)
+    z, w = parts.z, parts.w
+    if "z" in what:
+        z = mix(z, None if other is None else other.z)
+        w = parts.mapping(z)
+    if "w" in what:
+        w = mix(parts.w, None if other is None else other.w)
+    others = {} if other is None else other.features
+    features = {side: mix(own, others.get(side)) if side in what else own for side, own in parts.features.items()}
+    return replace(parts, z=z, w=w, features=features)
 
 
 @torch.inference_mode()

@@ -89,8 +89,8 @@ def run(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = Fa
     _check(settings)
     group, out = Group(settings.device), Path(settings.out)
     device = "cpu" if group.device.type == "cpu" else str(group.device)  # accelerate's cpu:0 is no place to load weights to
+    weights = {name: load_method(name, device).weights for name in settings.methods}  # a wrong name is told before a long fetch
     faces = Faces.open(settings.data, settings.size, settings.limit)
-    weights = {name: load_method(name, device).weights for name in settings.methods}
     metrics = dict.fromkeys([*settings.metrics, *_measured_metrics(out)])
     functions, missing = load_metrics(metrics, replace(metric_settings, device=device))
     scoring = {task: Scoring.of(functions, task) for task in settings.tasks}
@@ -186,8 +186,8 @@ class Job:
             if "file" in lacks:
                 write_atomically(self._kept(name), png(image))
         for network, vectors in features.items():
-            new = [i for i, lacks in enumerate(lacking) if network in lacks]
-            self.home.store.add(network, self.task, self.name, [names[i] for i in new], vectors[new])
+            missing = [i for i, lacks in enumerate(lacking) if network in lacks]
+            self.home.store.add(network, self.task, self.name, [names[i] for i in missing], vectors[missing])
         rows = self.held.rows.get(self.task, self.name)
         new = {name: _row(values, i, rows.get(name, {})) for i, name in enumerate(names) if lacking[i]}
         self.home.rows.append(self.task, self.name, new)  # last: a row says that all else of its image is stored

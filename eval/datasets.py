@@ -1,7 +1,7 @@
 """Aligned faces, decoded one image at a time: a folder of them, a dataset of the Hugging Face Hub, or the sample faces.
 
     DIR                     images in any format, in folders below it too
-    celeba-hq, ffhq, hf:OWNER/NAME[:SPLIT[:COLUMN]]     fetched once, see gpen.training.hub
+    celeba-hq, ffhq, hf:OWNER/NAME[:SPLIT[:COLUMN]]     fetched once, no more images than are asked for; see gpen.training.hub
     samples                 offline: assets/samples/*.png, drawn by the project's own prior, and scikit-image's astronaut (NASA)
 """
 
@@ -44,7 +44,7 @@ class Faces:
             raise GPENError(f"--limit {limit} leaves no image; choose 1 or more")
         if str(source) == SAMPLES and not Path(source).exists():
             return cls._samples(size, limit)
-        folder = _local(source)
+        folder = _local(source, limit)
         if not folder.is_dir():
             raise GPENError(f"--data {folder} is not a folder; name one that holds images of faces")
         files = _named(folder)
@@ -107,13 +107,21 @@ def _read_with_pillow(path: Path) -> np.ndarray:
         raise GPENError(f"{path} cannot be read as an image; remove it or replace it") from error
 
 
-def _local(source: str | Path) -> Path:
-    """The folder of a dataset of the Hub, fetched where it is not there yet; a folder is itself."""
+def _local(source: str | Path, limit: int | None) -> Path:
+    """The folder of a dataset of the Hub, fetched where it is not there yet; a folder is itself.
+
+    With a limit so many images are streamed and no more, unless the whole of it lies in the cache.
+    """
     if Path(source).exists():
         return Path(source)
-    from gpen.training.hub import local_folder
+    from gpen.download import cache_folder
+    from gpen.training import hub
 
-    return local_folder(source)
+    found = hub._source(source)
+    if found is None or limit is None or (cache_folder() / "datasets" / found.folder).is_dir():
+        return hub.local_folder(source)
+    slice_ = f"{found.split}[:{min(limit, found.most or limit)}]"
+    return hub.local_folder(":".join(["hf", found.dataset, slice_, *filter(None, [found.column])]))
 
 
 def _named(folder: Path) -> dict[str, Path]:

@@ -1,12 +1,10 @@
-"""Figures of a RUN folder, from per_image.csv, lq/ and restored/; matplotlib only.
+"""Figures of a RUN folder, from per_image.csv, lq/ and restored/, drawn by eval/drawing.py.
 
     python -m eval.figures RUN [--out DIR]     every figure that the run holds the data for, as PNG
 
     grid         faces, a row an image and a column a method, with a zoom under each   (needs run --keep)
     strength     a metric against how strong the degradation is
     trade_off    distortion against perception, a point a method     (Y. Blau, T. Michaeli, CVPR 2018)
-
-Each function returns a matplotlib Figure, made without pyplot: a server may call them, and a notebook shows what they return.
 """
 
 import argparse
@@ -14,16 +12,16 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from eval.cells import heading, labels
+from eval.cells import labels
 from eval.datasets import read_image
+from eval.drawing import TILE, lines, palette, scatter
 from eval.metrics import METRICS
 from eval.statistics import bootstrap_interval
 from eval.summary import TRUTH
@@ -33,11 +31,8 @@ if TYPE_CHECKING:
     import pandas
 
 ZOOM = (0.26, 0.36, 0.25)  # left, top, side, as shares of the face: the eye that lies left, in FFHQ's alignment
-TILE = 1.35  # inches, of one face
 BINS = 6  # of a parameter that is drawn anew for every image
-COLOURS = ("#4063d8", "#d1495b", "#2a9d62", "#b07aa1", "#e08a1e", "#17899b", "#8c6d46", "#6b7280", "#c23a94", "#7f9a1e")
 PERCEPTION = ("lpips_alex", "lpips_vgg", "lpips_squeeze", "squeezenet", "niqe_fitted")
-Estimate = tuple[float, float | None, float | None]  # mean, low, high
 LABELS = {"scale": "downsampling s", "blur_sigma": "blur σ, px", "noise_sigma": "noise σ, of 255", "jpeg_quality": "JPEG quality"}
 
 
@@ -63,22 +58,6 @@ def rows(run: str | Path, tasks: Iterable[str] | None = None, methods: Iterable[
             raise GPENError(f"{run} holds no {column} {lacking[0]!r}; choose from {', '.join(table[column].unique())}")
         table = table[table[column].isin(wanted)].sort_values(column, key=lambda names: names.map(wanted.index), kind="stable")
     return table
-
-
-def pictures(images: dict[str, np.ndarray], columns: int = 0, tile: float = TILE) -> Figure:
-    """Images uint8 [h, w, 3] or [h, w], each `tile` inches wide under its title; `columns` a row, 0 for all in one."""
-    columns = min(columns or len(images), len(images))
-    count = -(-len(images) // columns)
-    height = tile * max(image.shape[0] / image.shape[1] for image in images.values())
-    figure = Figure(figsize=(columns * tile, count * (height + 0.22)), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(count, columns, squeeze=False)).ravel()
-    for axis in axes:
-        axis.axis("off")
-    for axis, (title, image) in zip(axes, images.items(), strict=False):
-        axis.imshow(image, cmap="gray" if image.ndim == 2 else None, interpolation="nearest", vmin=0, vmax=255)
-        axis.set_title(title, fontsize=8, pad=3)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    return figure
 
 
 def grid(
@@ -141,26 +120,6 @@ def strength(
     return figure
 
 
-def lines(table: "pandas.DataFrame", metric: str, xlabel: str, colours: dict[str, str] | None = None) -> Figure:
-    """A line a method through the means of `metric` at each x, in a band of their 95% intervals; columns x, method, metric."""
-    colours, short = colours or _palette(table["method"].unique()), labels(table["method"])
-    figure = Figure(figsize=(5.4, 3.2), layout="constrained")
-    axis = figure.subplots()
-    for method, own in table.groupby("method", sort=False):
-        groups = [(x, group[metric].to_numpy()) for x, group in own.groupby("x")]
-        x, y = np.array([x for x, _ in groups]), np.array([values.mean() for _, values in groups])
-        low, high = np.array([bootstrap_interval(values) for _, values in groups]).T
-        axis.fill_between(x, low, high, color=colours[method], alpha=0.13, linewidth=0)
-        axis.plot(x, y, "o-", color=colours[method], markersize=3.5, linewidth=1.3, label=short[method])
-    if table["x"].min() >= 1 and table["x"].max() / table["x"].min() >= 8 and "JPEG" not in xlabel:
-        axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.set_xlabel(xlabel, fontsize=9)
-    _finish(axis, axis.set_ylabel, metric)
-    _legend(axis)
-    return figure
-
-
 def trade_off(
     run: str | Path,
     task: str,
@@ -177,23 +136,7 @@ def trade_off(
     table = _measured(_measured(table, distortion, run), perception, run)
     points = {method: tuple((values.mean(), *bootstrap_interval(values)) for values in own[[distortion, perception]].to_numpy().T)
               for method, own in table.groupby("method", sort=False)}
-    return scatter(points, distortion, perception, _colours(run))
-
-
-def scatter(points: dict[str, tuple[Estimate, Estimate]], x: str, y: str, colours: dict[str, str] | None = None) -> Figure:
-    """A point a method: its estimates of the metrics x and y, with their intervals."""
-    figure = Figure(figsize=(5.4, 3.4), layout="constrained")
-    axis = figure.subplots()
-    colours, short = colours or _palette(points), labels(points)
-    for method, (across, up) in points.items():
-        for (low, high), draw, at in ((across[1:], axis.hlines, up[0]), (up[1:], axis.vlines, across[0])):
-            if low is not None:
-                draw(at, low, high, color=colours[method], linewidth=0.9, alpha=0.4)
-        axis.plot(across[0], up[0], "o", color=colours[method], markersize=6, label=short[method])
-    _finish(axis, axis.set_xlabel, x)
-    _finish(axis, axis.set_ylabel, y)
-    _legend(axis)
-    return figure
+    return scatter(cast(dict, points), distortion, perception, _colours(run))
 
 
 def write_all(run: str | Path, out: str | Path | None = None) -> list[Path]:
@@ -238,7 +181,7 @@ def _differences(table: "pandas.DataFrame", metric: str, baseline: str) -> "pand
 
 def _parameters(run: str | Path, table: "pandas.DataFrame", parameter: str) -> list[float]:
     """The parameter of each row's degradation; NaN where that step is off."""
-    values = {}
+    values: dict[tuple[str, str], float | None] = {}
     for task in table["task"].unique():
         images = json.loads(Path(run, "lq", task, "params.json").read_text())["images"]
         values |= {(task, name): (image["degradation"] or {}).get(parameter) for name, image in images.items()}
@@ -282,24 +225,9 @@ def _face(axes: np.ndarray, path: Path, zoom: tuple[float, float, float]) -> Non
         axis.spines[:].set_visible(False)
 
 
-def _legend(axis: Axes) -> None:
-    axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-
-
-def _finish(axis: Axes, name, metric: str) -> None:
-    name(heading(metric), fontsize=9)
-    axis.grid(alpha=0.25, linewidth=0.6)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.tick_params(labelsize=8)
-
-
 def _colours(run: str | Path) -> dict[str, str]:
     """A colour a method, the same in every figure of the run."""
-    return _palette(rows(run)["method"].unique())
-
-
-def _palette(methods: Iterable[str]) -> dict[str, str]:
-    return {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(name for name in methods if name != TRUTH)}
+    return palette(rows(run)["method"].unique())
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,6 +3,10 @@
     pulse      one code a block, on the sphere, and the coarse noise     S. Menon et al., CVPR 2020
     mganprior  several codes, their features composed at one level       J. Gu, Y. Shen, B. Zhou, CVPR 2020
 
+The prior is a file that the user names (pulse:FILE) or assets/prior-SIZE.safetensors, as python -m gpen train prior writes it.
+It may be smaller than the truth: a low-quality image larger than its faces is shrunk to their size before the two are compared,
+and the answer is enlarged bicubically (eval/methods.py).
+
 Both know only that an image was shrunk: blur, noise and JPEG are then part of what they reproduce. Both go by the squared error
 of pixels alone, as PULSE does; mGANprior's perceptual term would need VGG's weights. A search starts from the same seed for every
 image, whatever the batch.
@@ -11,6 +15,7 @@ image, whatever the batch.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -54,7 +59,7 @@ def pulse(prior: Generator, images: list[np.ndarray], settings: PulseSettings | 
     z = _leaf(torch.randn(1, blocks, prior.config.style_dim, generator=random), n, prior)  # [n, blocks, d]
     drawn = _noise(prior, random)
     coarse = 0 if drawn[0][0] is None else len(sides(settings.noise_side))  # blocks
-    searched = [[_leaf(x, n, prior) for x in layers] for layers in drawn[:coarse]]
+    searched = [[_leaf(cast(Tensor, x), n, prior) for x in layers] for layers in drawn[:coarse]]
 
     def make() -> tuple[Tensor, Tensor]:
         w = prior.mapping(z.flatten(0, 1)).unflatten(0, (n, blocks))  # [n, blocks, d]; it puts z on the sphere first
@@ -79,8 +84,8 @@ def mganprior(prior: Generator, images: list[np.ndarray], settings: MultiCodeSet
 
     def below() -> tuple[Tensor, list[Tensor]]:
         w = prior.mapping(z.flatten(0, 1))  # [n N, d]
-        parts = _run(prior.blocks[:split], _start(prior, w), None, w, noise[:split])
-        parts = [part.unflatten(0, (n, codes)) for part in parts if part is not None]  # [n, N, c, side, side] each
+        made = _run(prior.blocks[:split], _start(prior, w), None, w, noise[:split])
+        parts = [part.unflatten(0, (n, codes)) for part in made if part is not None]  # [n, N, c, side, side] each
         return w.unflatten(0, (n, codes)).mean(1), parts
 
     with torch.no_grad():
@@ -91,7 +96,7 @@ def mganprior(prior: Generator, images: list[np.ndarray], settings: MultiCodeSet
         w, parts = below()
         composed = [(share * part).sum(1) for share, part in zip(shares, parts, strict=True)]  # [n, c, side, side]
         x, image = composed if len(composed) == 2 else (composed[0], None)
-        return _run(prior.blocks[split:], x, image, w, noise[split:])[1], w.new_zeros(n)
+        return cast(Tensor, _run(prior.blocks[split:], x, image, w, noise[split:])[1]), w.new_zeros(n)
 
     return _search(make, [z, *shares], images, settings.steps, settings.rate)
 
@@ -106,7 +111,7 @@ def _search(
     """The best face met for each image, by squared error after shrinking; Adam on all images side by side."""
     optimizer = torch.optim.Adam(free, lr=rate)
     targets = [to_tensor(image)[None].to(free[0].device) for image in images]
-    best = [(math.inf, None)] * len(images)
+    best: list[tuple[float, Tensor | None]] = [(math.inf, None)] * len(images)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
         faces, penalties = make()
@@ -116,7 +121,7 @@ def _search(
         optimizer.zero_grad()
         (errors + penalties).sum().backward()
         optimizer.step()
-    return [to_image(face) for _, face in best]
+    return [to_image(cast(Tensor, face)) for _, face in best]
 
 
 def _error(face: Tensor, target: Tensor) -> Tensor:
@@ -138,7 +143,7 @@ def _spread(codes: Tensor) -> Tensor:
 
 def _leaf(x: Tensor, n: int, prior: Generator) -> nn.Parameter:
     """What is searched: x [1, ...] for each of n images."""
-    return nn.Parameter(x.to(prior.mapping[0].weight.device).repeat(n, *[1] * (x.ndim - 1)))
+    return nn.Parameter(x.to(next(prior.mapping.parameters()).device).repeat(n, *[1] * (x.ndim - 1)))
 
 
 def _on_sphere(noise: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ the file that its loader imports: eval/classical.py, unet.py, inversion.py, exte
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -73,7 +74,10 @@ def _gpen(argument: str, device: str) -> Method:
 def _unet(argument: str, device: str) -> Method:
     from eval.unet import load, restore
 
-    path = Path(argument)
+    path = Path(argument) if argument else shipped("unet")
+    if path is None:
+        raise GPENError(f"unet needs a trained network and {ASSETS} holds none; name one, unet:RUN/unet.safetensors,"
+                        " made with python -m eval.unet --data DIR --out RUN")
     net = load(path, device)
     return Method(lambda samples, size: fitted(restore(net, inputs(samples, net.size)), size), path)
 
@@ -84,7 +88,7 @@ def _inversion(function: str) -> Loader:
     def load(argument: str, device: str) -> Method:
         from eval import inversion
 
-        path = find(argument) if argument else shipped_prior()
+        path = find(argument) if argument else shipped("prior")
         if path is None:
             raise GPENError(f"{function} searches in a GAN prior and {ASSETS} holds none; name one, {function}:prior.safetensors,"
                             " made with python -m gpen train prior")
@@ -94,9 +98,9 @@ def _inversion(function: str) -> Loader:
     return load
 
 
-def shipped_prior() -> Path | None:
-    """The largest of assets/prior-SIZE.safetensors, if there is one."""
-    found = sorted(ASSETS.glob("prior-*.safetensors"), key=lambda path: (len(path.name), path.name))
+def shipped(kind: str) -> Path | None:
+    """The largest of assets/KIND-SIZE.safetensors, KIND being prior or unet, if there is one."""
+    found = sorted(ASSETS.glob(f"{kind}-*.safetensors"), key=lambda path: (len(path.name), path.name))
     return found[-1] if found else None
 
 
@@ -116,7 +120,7 @@ def _folder(argument: str, device: str) -> Method:
 
 
 def _ground_truth(argument: str, device: str) -> Method:
-    return Method(lambda samples, size: [sample.truth for sample in samples])
+    return Method(lambda samples, size: [cast(np.ndarray, sample.truth) for sample in samples])
 
 
 METHODS: dict[str, Loader] = {
@@ -138,7 +142,7 @@ METHODS: dict[str, Loader] = {
     "ground-truth": _ground_truth,
 }
 WITH_ARGUMENT = {  # what may follow the colon, and whether it must
-    "unet": ("PATH", True),
+    "unet": ("PATH", False),
     "pulse": ("PRIOR", False),
     "mganprior": ("PRIOR", False),
     "gpen": ("PATH", False),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def sweep(
     metrics: Sequence[str] = ("psnr",),
     base: Degradation | None = None,  # what is fixed; None: nothing else is degraded
 ) -> "pandas.DataFrame":
-    """A row for each value ("x"), method and face, with the metrics that can be computed here: `figures.lines` draws it.
+    """A row for each value ("x"), method and face, with the metrics that can be computed here: `drawing.lines` draws it.
 
     Raises GPENError for an unknown method or metric, or a value out of range.
     """
@@ -41,10 +41,11 @@ def sweep(
 
     loaded, rows = {name: load_method(name) for name in methods}, []
     for value in values:
-        degradation = replace(base or Degradation(), **{parameter: value})
+        changed: dict[str, Any] = {parameter: value}
+        degradation = replace(base or Degradation(), **changed)
         samples = [Sample(f"{k}", degradation(face), degradation.target(face), degradation) for k, face in enumerate(faces)]
         for name, method in loaded.items():
             for sample, image in zip(samples, method.restore(samples, len(faces[0])), strict=True):
-                measured = compare(image, sample.truth, metrics)
+                measured = compare(image, cast(np.ndarray, sample.truth), metrics)
                 rows.append({"x": value, "method": name} | {k: v for k, v in measured.items() if not isinstance(v, str)})
     return pandas.DataFrame(rows)

@@ -2,6 +2,8 @@
 
     python -m eval.unet --data DIR --out RUN [--adversarial]    writes RUN/unet.safetensors, which the method unet:PATH reads
 
+The method unet without a path takes assets/unet-SIZE.safetensors, if there is one.
+
 The form is that of O. Ronneberger, P. Fischer, T. Brox, MICCAI 2015, with the input added to the result. Data, degradations,
 losses, discriminator and loop are those of GPEN's stage 2, so that the network alone differs.
 """
@@ -11,6 +13,7 @@ import copy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -42,7 +45,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(_convolutions(a + b, a) for a, b in zip(WIDTHS[-2::-1], WIDTHS[:0:-1], strict=True))
         self.last = nn.Conv2d(WIDTHS[0], 3, 1)
         nn.init.zeros_(self.last.weight)  # it starts as the identity
-        nn.init.zeros_(self.last.bias)
+        nn.init.zeros_(cast(Tensor, self.last.bias))
 
     def forward(self, x: Tensor) -> Tensor:
         skips, y = [], x
@@ -68,8 +71,8 @@ def restore(net: UNet, images: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def save(net: UNet, path: Path) -> Path:
-    """Write `net` to a .safetensors file; returns its path."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    """Write `net` to a .safetensors file, in float16, which 8-bit results do not tell from float32; returns its path."""
+    state = {name: tensor.detach().cpu().half().contiguous() for name, tensor in net.state_dict().items()}
     save_file(state, path, {"format": "gpen-unet", "size": str(net.size)})
     return path
 
@@ -88,6 +91,9 @@ def load(path: Path, device: str = "cpu") -> UNet:
 class UNetTraining(Finetune):
     """Stage 2's steps and losses, with a U-Net in GPEN's place."""
 
+    net: Any  # a UNet
+    average: Any
+
     def __init__(self, config: FinetuneConfig, group: Group):
         super().__init__(config, group)  # the discriminator, and a narrow GPEN that makes way
         self.net = self._place(UNet(config.network.size))
@@ -100,12 +106,12 @@ class UNetTraining(Finetune):
         return save(self.average, folder / "unet.safetensors")
 
 
-def settings(size: int, images: int, adversarial: bool, seed: int = 0) -> FinetuneConfig:
+def settings(size: int, images: int, adversarial: bool, seed: int = 0, precision: str = "float32") -> FinetuneConfig:
     """Stage 2's settings for a U-Net at `size` px. The network's width here is the discriminator's alone."""
     return FinetuneConfig(
-        network=GPENConfig(size=size, narrow=0.125, channel_multiplier=1), images=images, seed=seed,
+        network=GPENConfig(size=size, narrow=0.125, channel_multiplier=1), images=images, seed=seed, precision=precision,
         adversarial=ADVERSARIAL if adversarial else 0.0, feature=0.0, lr_decoder=1e-3, lr_discriminator=5e-4,
-        beta1=0.0 if adversarial else 0.9, clip=1.0, warmup=400, decay=0.3, ema=1000,
+        beta1=0.0 if adversarial else 0.9, clip=1.0, warmup=400, decay=0.3, ema=1000, save_every=1000,
     )  # fmt: skip
 
 
@@ -118,11 +124,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=256, help="px, of the faces, a power of two (256)")
     parser.add_argument("--images", type=int, default=40_000, help="to show (40000)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", default="float32", help="float32, or bfloat16, which is faster on most machines (float32)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--device", help="cpu or cuda; without it a GPU where there is one")
     options = parser.parse_args(arguments)
     try:
-        config = settings(options.size, options.images, options.adversarial, options.seed)
+        config = settings(options.size, options.images, options.adversarial, options.seed, options.precision)
         training = UNetTraining(config, Group(options.device))
         print(train(training, FacePairs(options.data, config), options.out, options.resume))
     except (GPENError, ValueError, OSError) as error:

@@ -9,7 +9,7 @@ import torch
 import gpen
 from eval import archive
 from eval.anatomy import blend, put_together, samples, take_apart
-from eval.figures import lines
+from eval.drawing import lines
 from eval.sweep import restored, sweep
 from gpen.degradation import Degradation
 
@@ -35,12 +35,12 @@ def faces():
 def test_what_is_put_together_untouched_is_the_restored_face(net, faces):
     parts = take_apart(net, faces[0])
     np.testing.assert_array_equal(put_together(net, parts), gpen.Restorer(net).face(faces[0]).image)
-    assert list(parts.strengths) == ["w", *parts.features]
+    assert list(parts.strengths) == ["z", "w", *parts.features]
 
 
 def test_every_part_of_another_makes_the_other_face(net, faces):
     a, b = (take_apart(net, face) for face in faces)
-    everything = ["w", *a.features]
+    everything = ["z", "w", *a.features]
     np.testing.assert_array_equal(put_together(net, blend(a, b, everything)), put_together(net, b))
     np.testing.assert_array_equal(put_together(net, blend(a, b, everything, share=0)), put_together(net, a))
     assert all(value == 0 for value in blend(a, None, everything).strengths.values())
@@ -52,8 +52,16 @@ def test_one_part_changes_the_face_and_leaves_the_others(net, faces):
         mixed = blend(a, b, [what])
         assert (put_together(net, mixed) != put_together(net, a)).any()
         assert [name for name in a.strengths if mixed.strengths[name] != a.strengths[name]] == [what]
-    with pytest.raises(gpen.GPENError, match="no part 'z'; choose from w, 4"):
-        blend(a, b, ["z"])
+    with pytest.raises(gpen.GPENError, match="no part 'y'; choose from z, w, 4"):
+        blend(a, b, ["y"])
+
+
+def test_w_follows_z(net, faces):
+    a, b = (take_apart(net, face) for face in faces)
+    np.testing.assert_array_equal(put_together(net, blend(a, b, ["z"])), put_together(net, blend(a, b, ["w"])))
+    halfway = blend(a, b, ["z"], share=0.5)
+    torch.testing.assert_close(halfway.w, net.generator.mapping((a.z + b.z) / 2))
+    assert not torch.allclose(halfway.w, blend(a, b, ["w"], share=0.5).w)  # the mapping network is not linear
 
 
 def test_samples_of_a_prior_follow_their_seeds(net):

@@ -142,3 +142,51 @@ def test_where_the_degradation_is_grey_the_truth_is_grey(faces_folder, tmp_path)
     seed = next(s for s in range(100) if degradation_for("bfr", "face0", 64, s).grey)
     truth = freeze("bfr", faces, tmp_path, seed).sample("face0").truth
     assert (truth == truth[..., :1]).all() and not (faces.load("face0") == truth).all()
+
+
+# --- datasets of the Hub, as local files that are read by name like those, without any network
+
+
+@pytest.fixture
+def dataset(tmp_path, monkeypatch):
+    """hf:FOLDER of 12 faces in three files, the last of which is broken: whoever reads on to the end fails."""
+    datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    images = [np.full((40, 40, 3), 10 * k, np.uint8) for k in range(12)]
+    png = [{"bytes": cv2.imencode(".png", image)[1].tobytes(), "path": None} for image in images]
+    for k in range(3):
+        table = datasets.Dataset.from_dict({"image": png[4 * k : 4 * k + 4]}).cast_column("image", datasets.Image())
+        table.to_parquet(folder / f"train-{k}.parquet")
+    (folder / "train-2.parquet").write_bytes(b"a server that must not be asked")
+    return f"hf:{folder}"
+
+
+def test_a_limit_streams_no_more_images_of_a_dataset(dataset):
+    faces = Faces.open(dataset, 40, limit=2)
+    assert faces.names == ["00000000", "00000001"] and [faces.load(name).max() for name in faces.names] == [0, 10]
+    assert Faces.open(f"{dataset}:train[:1]:image", 40, limit=2).names == ["00000000"]
+    with pytest.raises(GPENError, match="cannot be read"):
+        Faces.open(dataset, 40)
+
+
+def test_a_dataset_that_was_fetched_whole_is_not_asked_again(dataset, tmp_path):
+    source = tmp_path / "dataset"
+    (source / "train-2.parquet").write_bytes((source / "train-0.parquet").read_bytes())
+    whole = Faces.open(dataset, 40)
+    for file in source.iterdir():
+        file.unlink()
+    assert len(whole.names) == 12
+    assert list(Faces.open(dataset, 40, limit=3).files.values()) == list(whole.files.values())[:3]
+
+
+def test_a_run_over_a_dataset_by_name_takes_its_first_images(dataset, tmp_path, monkeypatch):
+    from eval.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GPEN_DATASET_CELEBA_HQ", dataset)
+    command = ["run", "fsr", "--data", "celeba-hq", "--limit", "2", "--methods", "nearest", "--metrics", "psnr", "--size", "40"]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 0
+    assert sorted(path.name for path in (tmp_path / "run" / "lq" / "fsr8").glob("*.png")) == ["00000000.png", "00000001.png"]

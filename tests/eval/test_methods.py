@@ -1,6 +1,7 @@
 """Methods: by name, with and without a file behind them; what each is given and what it must not see."""
 
 import csv
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from skimage.data import astronaut
 
 import gpen
-from eval import classical, unet
+from eval import classical, inversion, unet
 from eval.__main__ import main
 from eval.external import FaceNetwork
 from eval.frozen import Sample
@@ -132,6 +133,23 @@ def test_training_a_unet_leaves_a_method(face, faces_folder, tmp_path, capsys, a
     assert (tmp_path / "run" / "log.jsonl").read_text().count("adversarial") == len(adversarial)
 
 
+def test_the_shipped_unet_is_found_or_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("eval.methods.ASSETS", tmp_path)
+    with pytest.raises(gpen.GPENError, match="python -m eval.unet"):
+        load_method("unet")
+    path = unet.save(unet.UNet(32), tmp_path / "unet-32.safetensors")
+    assert load_method("unet").weights == path
+
+
+def test_a_unets_file_in_half_precision_gives_its_results(face, tmp_path):
+    torch.manual_seed(0)
+    net = unet.UNet(SIZE)
+    torch.nn.init.normal_(net.last.weight, std=0.5)
+    (result,) = unet.restore(net, [face])
+    (stored,) = unet.restore(unet.load(unet.save(net, tmp_path / "unet.safetensors")), [face])
+    assert cv2.absdiff(result, face).max() > 20 and cv2.absdiff(result, stored).max() <= 1
+
+
 def test_mistakes_at_training_end_in_a_sentence(tmp_path, capsys):
     assert unet.main(["--data", str(tmp_path / "none"), "--out", str(tmp_path / "run")]) == 2
     assert unet.main(["--data", str(tmp_path), "--out", str(tmp_path / "run"), "--size", "100"]) == 2
@@ -189,6 +207,22 @@ def test_the_shipped_prior_is_found_or_asked_for(prior, face, tmp_path, monkeypa
     for size in (128, 32):
         (tmp_path / f"prior-{size}.safetensors").write_bytes(prior[1].read_bytes())
     assert load_method("mganprior").weights == tmp_path / "prior-128.safetensors"
+
+
+@pytest.mark.parametrize(("function", "how"), [
+    ("pulse", PulseSettings(steps=40)), ("mganprior", MultiCodeSettings(steps=60, codes=4)),
+])  # fmt: skip
+def test_a_prior_smaller_than_the_face_is_compared_at_its_size_and_enlarged(prior, face, function, how, monkeypatch):
+    """A low-quality image of the face's full 64 px, a prior of 32."""
+    monkeypatch.setattr(f"eval.inversion.{type(how).__name__}", lambda: how)
+    found, _ = low_quality(prior[0], 16)
+    large = cv2.resize(found, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    answer = restored(f"{function}:{prior[1]}", sample(large))  # full size
+    (small,) = getattr(inversion, function)(prior[0], [large], how)
+    np.testing.assert_array_equal(answer, cv2.resize(small, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC))
+    (worse,) = getattr(inversion, function)(prior[0], [large], replace(how, steps=1))
+    errors = [np.square(image.astype(float) - found).mean() for image in (small, worse)]
+    assert errors[0] < errors[1] / 2
 
 
 # --- from elsewhere
@@ -261,8 +295,8 @@ def test_a_result_that_is_missing_or_of_another_size_is_named(results, face, nam
 
 
 @pytest.mark.parametrize(("name", "words"), [
-    ("lancsoz", "choose from input, nearest"), ("bilinear:x", "choose from"), ("unet", "write unet:PATH"),
-    ("spandrel", "write spandrel:PATH"), ("folder", "write folder:DIR"), ("unet:/no/file", "no U-Net of this project"),
+    ("lancsoz", "choose from input, nearest"), ("bilinear:x", "choose from"), ("unet:/no/file", "no U-Net of this project"),
+    ("spandrel", "write spandrel:PATH"), ("folder", "write folder:DIR"),
     ("spandrel:/no/file", "names no file"), ("folder:/no/folder", "is not a folder"), ("pulse:/no/file.pth", "no file"),
 ])  # fmt: skip
 def test_a_name_that_is_none_says_what_to_write(name, words):
