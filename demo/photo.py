@@ -20,12 +20,12 @@ import gradio as gr
 import numpy as np
 import skimage.data
 
-from demo import images
+from demo import experiment, images
 from demo.playground import NETWORK, picture_input, told
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
 from gpen.faces import Face, aligned_face, shrink
-from gpen.paste import RestoredFace, compose, enlarge
+from gpen.paste import RestoredFace, check_strength, compose, enlarge
 
 SCRIPT = Path(__file__).with_suffix(".js").read_text()
 SHOWN = 2400  # px: the longer side of what the page shows; the download is whole
@@ -120,13 +120,14 @@ def tab(restorer) -> None:
     def open_sample() -> list:
         return open_photo(sample_photo())
 
-    def as_aligned(old: Photo, *rest, progress=gr.Progress()):  # noqa: B008 - gradio finds it among the defaults
-        width, height = old.size
-        new = Photo(old.path, old.size, [aligned_face(np.empty((height, width, 3), np.uint8))])
+    def as_aligned(old: Photo | None, *rest, progress=gr.Progress()):  # noqa: B008 - gradio finds it among the defaults
+        new = old and Photo(old.path, old.size, [aligned_face(np.empty((*old.size[::-1], 3), np.uint8))])
         return [new, [0], *run(new, [0], *rest, progress)]
 
     @told
-    def run(old: Photo, indices: list[int], how_much: float, times: int, progress=gr.Progress()) -> list:  # noqa: B008
+    def run(old: Photo | None, indices: list[int], how_much: float, times: int, progress=gr.Progress()) -> list:  # noqa: B008
+        if old is None:
+            raise GPENError("There is no photo: drop one first.")
         start = time.perf_counter()
         shown = render(restorer, old, indices, how_much, times, lambda done, total: progress((done, total), unit="faces"))
         old.shown = indices
@@ -198,6 +199,8 @@ def restored(
     restorer, photo: Photo, indices: list[int], strength: float, upscale: float, progress: Progress = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The photo before and after, of one size, uint8 RGB; the network sees only the faces that it has not seen yet."""
+    experiment.check_numbers(strength=strength, upscale=upscale)
+    check_strength(strength)
     width, height = photo.size
     if width * height * upscale**2 > images.MAX_PIXELS:
         raise GPENError(
@@ -205,10 +208,10 @@ def restored(
             f"please choose less than {images.MAX_PIXELS // 10**6}."
         )
     image = images.decode(photo.path)
+    before = enlarge(image, upscale)
     if new := [i for i in indices if i not in photo.restored]:
         result = restorer.photo(image, only=new, faces=photo.faces, progress=progress)
         photo.keep(dict(zip(new, result.faces, strict=True)))
-    before = enlarge(image, upscale)
     return before, compose(before, [photo.restored[i] for i in indices], strength, upscale)
 
 

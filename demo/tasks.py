@@ -1,12 +1,15 @@
 """The tasks tab: several answers for one face, and colours, holes and segmentation maps where their models are here.
 
 The first needs nothing but the page's own network (gpen/variations.py). Each of the others has a network of its own
-(gpen/tasks.py), loaded at its first use; where its file is not, its place in the tab says in a sentence how to get it.
+(gpen/tasks.py), loaded at its first use; where its file is not, its place in the tab and its function for programs
+(/colorize, /inpaint, /seg2face) say in a sentence how to get it.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import gradio as gr
@@ -34,6 +37,7 @@ PRIVATE = {"api_visibility": "private"}
 
 def tab(restorer) -> None:
     """Build the tab inside the current gr.Blocks. `restorer` is a gpen.Restorer."""
+    device = next(restorer.net.parameters()).device
     with gr.Tabs():
         with gr.Tab("Several answers", id="answers"):
             _answers_panel(restorer)
@@ -42,13 +46,15 @@ def tab(restorer) -> None:
                 here = tasks.local_model(task)
                 gr.HTML(f"<p>{DOES[task] if here else missing(task)}</p>", elem_id=f"about-{task}")
                 if here:
-                    _task_panel(task, next(restorer.net.parameters()).device)
+                    _task_panel(task, device)
+    with gr.Column(visible=False):
+        _endpoints(device)
 
 
 def missing(task: str) -> str:
-    """What the page says, as HTML, in the place of a task that has no model here."""
+    """What the page says in the place of a task that has no model here."""
     names = tasks.TASKS[task].models
-    own = f", or train your own with <code>python -m gpen train finetune --task {task}</code> and name it {names[-1]}.safetensors"
+    own = f", or train your own with `python -m gpen train finetune --task {task}` and name it {names[-1]}.safetensors"
     return (
         f"This needs a network of its own, which is not here: put {names[0]}.pth, which GPEN's authors publish without stating a "
         f"licence, into a folder that GPEN_MODELS names{own if len(names) > 1 else ''}, and start the page again."
@@ -74,10 +80,14 @@ def run(task: str, network, image: np.ndarray, mask: np.ndarray | None = None) -
     return (tasks.grey(image) if mask is None else tasks.hide(image, mask)), result
 
 
-def read(path: str | None) -> np.ndarray:
-    """A visitor's file as a square, uint8 RGB [h, h, 3], of at most LARGEST pixels a side."""
+def read(path: str | None, task: str) -> np.ndarray:
+    """A visitor's file as a square, uint8 RGB [h, h, 3], of at most LARGEST pixels a side; labels are not averaged."""
     image = images.square(images.decode(path))
-    return image if len(image) <= LARGEST else images.square(image, LARGEST)
+    if len(image) <= LARGEST:
+        return image
+    if task == "seg2face":
+        return cv2.resize(image, (LARGEST, LARGEST), interpolation=cv2.INTER_NEAREST)
+    return images.square(image, LARGEST)
 
 
 def read_drawing(paths: list[str] | None) -> tuple[np.ndarray, np.ndarray]:
@@ -91,10 +101,30 @@ def read_drawing(paths: list[str] | None) -> tuple[np.ndarray, np.ndarray]:
             painted |= (layer < 250).any(2)
     if not painted.any():
         raise GPENError("Nothing is painted over: paint over what is to be filled in, then try again.")
-    picture, painted = images.square(picture), images.square(painted)
+    return _squares(picture, painted)
+
+
+def read_masked(path: str | None, mask: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """As `read_drawing`, from a picture's file and that of a mask of its size, white where it is to be filled in."""
+    picture = images.decode(path)
+    if mask is None:
+        raise GPENError("There is no mask: give a picture of the same size, white where it is to be filled in and else black.")
+    white = tasks.luma(images.decode(mask)) > 127
+    if white.shape != picture.shape[:2]:
+        sizes = [f"{shape[1]} x {shape[0]}" for shape in (white.shape, picture.shape)]
+        raise GPENError(f"The mask has {sizes[0]} pixels and the picture {sizes[1]}: make the mask of the picture's size.")
+    picture, white = _squares(picture, white.astype(np.uint8))
+    if not white.any():
+        raise GPENError("The mask is black in the picture's central square: make white what is to be filled in.")
+    return picture, white
+
+
+def _squares(picture: np.ndarray, marked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The central squares of a picture and of the pixels that are marked in it, uint8 [h, w], not 0; see `read_drawing`."""
+    picture, marked = images.square(picture), images.square(marked)
     if len(picture) > LARGEST:
-        picture, painted = (images.square(x, LARGEST) for x in (picture, painted * np.uint8(255)))
-    return picture, painted > 0
+        picture, marked = (images.square(x, LARGEST) for x in (picture, (marked > 0) * np.uint8(255)))
+    return picture, marked > 0
 
 
 def _answers_panel(restorer) -> None:
@@ -172,8 +202,8 @@ def _task_panel(task: str, device) -> None:
 
     @told
     def do(given):
-        network = _network(task, str(device))
-        image, mask = read_drawing(given) if task == "inpaint" else (read(given), None)
+        network = _network(task, device)
+        image, mask = read_drawing(given) if task == "inpaint" else (read(given, task), None)
         before, after = (_save(x, task) for x in run(task, network, image, mask))
         return (before, after), after
 
@@ -181,9 +211,67 @@ def _task_panel(task: str, device) -> None:
     event(do, source, [slider, download], show_progress_on=slider, **NETWORK, **PRIVATE)
 
 
+def _endpoints(device) -> None:
+    """The tasks for programs; they are there without their models too, and say how to get them."""
+
+    @told
+    def colorize(image: str) -> str:
+        """Give a grey face colours. They are invented; the picture's light and shade stay as they are.
+
+        Args:
+            image: a picture of one aligned face, grey or not; its central square is taken, of at most 2048 pixels a side.
+
+        Returns:
+            The coloured face as a PNG file, of the size of that square.
+        """
+        return _done("colorize", device, lambda: (read(image, "colorize"), None))
+
+    @told
+    def inpaint(image: str, mask: str) -> str:
+        """Fill in what a mask covers in a picture of a face. What fills it is invented; all else stays bit for bit.
+
+        Args:
+            image: a picture of one aligned face; its central square is taken, of at most 2048 pixels a side.
+            mask: a picture of the same width and height, white where to fill in and black elsewhere.
+
+        Returns:
+            The filled picture as a PNG file, of the size of that square.
+        """
+        return _done("inpaint", device, lambda: read_masked(image, mask))
+
+    @told
+    def seg2face(image: str) -> str:
+        """Make a face from a segmentation map of the 19 classes of CelebAMask-HQ. The person does not exist.
+
+        Args:
+            image: the map, lossless: in the palette's colours, or grey with the labels 0 to 18; its central square is taken.
+
+        Returns:
+            The face as a PNG file, at the network's size.
+        """
+        return _done("seg2face", device, lambda: (read(image, "seg2face"), None))
+
+    picture, mask = picture_input(label="image"), picture_input(label="mask")
+    result, trigger = gr.Image(format="png"), gr.Button()
+    for function, inputs in ((colorize, picture), (inpaint, [picture, mask]), (seg2face, picture)):
+        trigger.click(function, inputs, result, api_name=function.__name__, **NETWORK)
+
+
+def _done(task: str, device, given: Callable[[], tuple[np.ndarray, np.ndarray | None]]) -> str:
+    """The file of what the task's network makes of the picture and the mask; they are read where there is a network."""
+    network = _network(task, device)
+    return _save(run(task, network, *given())[1], task)
+
+
+def _network(task: str, device) -> gpen.Restorer:
+    if not (here := tasks.local_model(task)):
+        raise GPENError(missing(task))
+    return _loaded(here, device)
+
+
 @functools.lru_cache(maxsize=len(NAMES))
-def _network(task: str, device: str) -> gpen.Restorer:
-    return hardware.restorer(gpen.load(tasks.find_model(task), device=device))
+def _loaded(file: Path, device) -> gpen.Restorer:
+    return hardware.restorer(gpen.load(file, device=device))
 
 
 def _editor() -> gr.ImageEditor:

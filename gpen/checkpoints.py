@@ -13,11 +13,13 @@ import pickle
 import sys
 import zipfile
 from pathlib import Path
+from typing import TypeVar, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from . import download
 from .errors import GPENError
@@ -34,6 +36,7 @@ DOWNLOADABLE = (
 PUBLISHED_MODELS = (*DOWNLOADABLE, "GPEN-BFR-1024", "GPEN-BFR-2048")  # no address is known of the last two
 State = dict[str, Tensor]
 Network = GPEN | Generator | Discriminator
+Kind = TypeVar("Kind", GPEN, Generator, Discriminator)
 
 
 def published_names(discriminator: bool = False) -> dict[str, str]:
@@ -142,6 +145,7 @@ def read_config(state: State) -> GPENConfig:
 
 def _read_file(path: Path) -> tuple[dict, dict[str, str]]:
     """What a .safetensors or a .pth holds, and the former's metadata; told apart by content, not by name."""
+    start = None
     try:
         with path.open("rb") as file:
             start = file.read(16)
@@ -153,8 +157,10 @@ def _read_file(path: Path) -> tuple[dict, dict[str, str]]:
         raise ValueError("its first bytes are neither's")
     except FileNotFoundError:
         raise GPENError(f"There is no file {path}: check the path.") from None
+    except IsADirectoryError:
+        raise GPENError(f"{path} is a folder: name the model's file in it.") from None
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = "it may be cut off; fetch it again" if start else "it is empty"
+        reason = "it is empty" if start == b"" else "it may be cut off; fetch it again"
         raise GPENError(f"{path.name} cannot be read as .safetensors or .pth: {reason} ({_first_line(error)}).") from None
     except pickle.UnpicklingError:
         raise GPENError(
@@ -166,43 +172,70 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:120].rstrip(". ")
 
 
-def _read_state(path: Path, key: str, discriminator: bool) -> tuple[State, dict[str, str]]:
-    """The tensors in the own layout. `key`: where a training run's file keeps the network."""
-    content, metadata = _read_file(path)
+def _own_layout(content: dict, discriminator: bool, name: str) -> State:
+    """The network's tensors by their own names, out of what a file of that `name` holds in either layout."""
+    key = "d" if discriminator else "g_ema"  # where a training run's file keeps the network
     if isinstance(content, dict) and isinstance(content.get(key), dict):
         content = content[key]
     if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()) or not content:
-        raise GPENError(f"{path.name} holds no network: expected a dict of tensors, or one under {key!r}.")
+        raise GPENError(f"{name} holds no network: expected a dict of tensors, or one under {key!r}.")
     if bool({"convs.0.0.weight", "stem.weight"} & content.keys()) != discriminator:
         wanted = "discriminator" if discriminator else "restoration network"
-        raise GPENError(f"{path.name} holds no {wanted}: it is not a GPEN file, or the other one of the pair.")
+        raise GPENError(f"{name} holds no {wanted}: it is not a GPEN file, or the other one of the pair.")
     if {"convs.0.0.weight", "generator.input.input", "ecd0.0.0.weight"} & content.keys():
         content = _from_published(content, published_names(discriminator))
-    return content, metadata
+    return content
 
 
-def _build(kind: type[Network], path: Path, state: State, metadata: dict[str, str], dtype: torch.dtype) -> Network:
-    """A network of that kind with the tensors of a file; a Generator takes its part of a whole GPEN."""
+class _Unset(TorchFunctionMode):
+    """No memory and no random numbers for weights that a file replaces, whatever sizes it claims to have.
+
+    The device "meta" does it too, but imports a compiler first: 2 s.
+    """
+
+    def __torch_function__(self, function, types, arguments=(), named=None):
+        return torch.zeros(()).expand(*arguments) if function is torch.randn else function(*arguments, **(named or {}))
+
+
+def from_tensors(
+    content: dict,
+    kind: type[Network] = GPEN,
+    dtype: torch.dtype = torch.float32,
+    name: str = "This file",
+    metadata: dict[str, str] | None = None,
+) -> Network:
+    """A network out of the tensors that a file holds, for programs that have read it themselves; on their device.
+
+    content: a state dict in the published or the own layout, or a training run's dict with one under g_ema or d; a Generator
+    takes its part of a whole GPEN. metadata: a .safetensors file's. name: what a GPENError calls the file.
+    Raises GPENError, with one sentence, for anything but one whole network.
+    """
+    state = _own_layout(content, kind is Discriminator, name)
+    metadata = metadata or {}
     try:
         config = GPENConfig(**json.loads(metadata["config"])) if "config" in metadata else read_config(state)
-        with torch.device("meta"):  # no memory and no random numbers for weights that the file replaces
+        with _Unset():
             net = kind(config)
-    except (KeyError, TypeError, IndexError, ZeroDivisionError, ValueError) as error:
-        raise GPENError(f"{path.name} is not a GPEN {kind.__name__.lower()} file ({_first_line(error)}).") from None
+    except (KeyError, TypeError, IndexError, ZeroDivisionError, ValueError, RuntimeError) as error:  # the last: of no memory
+        raise GPENError(f"{name} is not a GPEN {kind.__name__.lower()} file ({_first_line(error)}).") from None
     if kind is Generator:
-        state = {name.removeprefix("generator."): t for name, t in state.items() if name.startswith("generator.")}
-    for name, tensor in net.state_dict().items():
-        if name not in state or state[name].shape != tensor.shape:
-            found = f"has shape {list(state[name].shape)}" if name in state else "is missing"
-            raise GPENError(
-                f"{path.name} is not a whole GPEN file: {name} {found}, expected {list(tensor.shape)}; fetch it again."
-            )
+        state = {k.removeprefix("generator."): t for k, t in state.items() if k.startswith("generator.")}
+    for k, tensor in net.state_dict().items():
+        if k not in state or state[k].shape != tensor.shape:
+            found = f"has shape {list(state[k].shape)}" if k in state else "is missing"
+            raise GPENError(f"{name} is not a whole GPEN file: {k} {found}, expected {list(tensor.shape)}; fetch it again.")
     if extra := state.keys() - net.state_dict().keys():
-        raise GPENError(f"{path.name} is not a GPEN file: it also holds {min(extra)!r}.")
-    if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
-        raise GPENError(f"{path.name} holds values that are not finite numbers, in {broken[0]}; fetch it again.")
-    net.load_state_dict({name: tensor.to(dtype) for name, tensor in state.items()}, assign=True)
-    return net.to(memory_format=torch.channels_last).requires_grad_(False).eval()
+        raise GPENError(f"{name} is not a GPEN file: it also holds {min(extra)!r}.")
+    if broken := [k for k, tensor in state.items() if not tensor.isfinite().all()]:
+        raise GPENError(f"{name} holds values that are not finite numbers, in {broken[0]}; fetch it again.")
+    net.load_state_dict({k: tensor.to(dtype) for k, tensor in state.items()}, assign=True)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    return net.requires_grad_(False).eval()
+
+
+def local_model(name: str) -> Path | None:
+    """The file of the model of that name in GPEN_MODELS, the cache or assets/; None where there is none."""
+    return download.local_file(f"{name}.safetensors", f"{name}.pth", also=[ASSETS])
 
 
 def find(model: str | os.PathLike | None = None) -> Path:
@@ -213,12 +246,10 @@ def find(model: str | os.PathLike | None = None) -> Path:
     if model is None:
         model = DEFAULT_MODEL
     path = Path(model).expanduser()
-    if path.exists() or path.suffix or path.parent != Path("."):
+    if path.is_file() or path.suffix or path.parent != Path("."):
         return path
-    for folder in [*download.folders(), ASSETS]:
-        for suffix in (".safetensors", ".pth"):
-            if (folder / f"{path.name}{suffix}").exists():
-                return folder / f"{path.name}{suffix}"
+    if here := local_model(path.name):
+        return here
     if path.name in PUBLISHED_MODELS:
         return _download(path.name)
     raise GPENError(f"No model is called {path.name!r}: give a file, or one of {', '.join(sorted(PUBLISHED_MODELS))}.")
@@ -231,12 +262,14 @@ def _download(name: str) -> Path:
     if name not in DOWNLOADABLE or not base:
         reason = "GPEN_DOWNLOAD_URL forbids downloads" if name in DOWNLOADABLE else "no address of it is known"
         raise GPENError(
-            f"{name} is not here, and {reason}: put {target.name} into {target.parent}, or name its folder in GPEN_MODELS."
+            f"{name} is not here, and {reason}: put {target.name} into {target.parent}, "
+            "or name the folder that has it in the environment variable GPEN_MODELS."
         )
     print(f"{name}: fetched from GPEN's authors, who state no licence; ask them before any use that needs one.", file=sys.stderr)
 
     def check(file: Path) -> None:
-        net = _read_network(Discriminator if name.endswith("-D") else GPEN, file, torch.float32)
+        content, metadata = _read_file(file)
+        net = from_tensors(content, Discriminator if name.endswith("-D") else GPEN, name=file.name, metadata=metadata)
         if str(net.config.size) not in name:
             raise GPENError(f"it is a network of {net.config.size} px")
 
@@ -268,14 +301,13 @@ def load_prior(
     return _load(Generator, path, device, dtype)
 
 
-def _load(kind: type[Network], model: str | os.PathLike | None, device: str | torch.device, dtype: torch.dtype) -> Network:
+def _load(kind: type[Kind], model: str | os.PathLike | None, device: str | torch.device, dtype: torch.dtype) -> Kind:
     return _read_network(kind, find(model), dtype).to(device)
 
 
-def _read_network(kind: type[Network], path: Path, dtype: torch.dtype) -> Network:
-    key = "d" if kind is Discriminator else "g_ema"
-    state, metadata = _read_state(path, key, discriminator=kind is Discriminator)
-    return _build(kind, path, state, metadata, dtype)
+def _read_network(kind: type[Kind], path: Path, dtype: torch.dtype) -> Kind:
+    content, metadata = _read_file(path)
+    return cast(Kind, from_tensors(content, kind, dtype, path.name, metadata))
 
 
 def save(net: Network, path: str | os.PathLike, dtype: torch.dtype | None = None, **notes: str) -> Path:

@@ -13,7 +13,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -44,6 +44,12 @@ def folders() -> list[Path]:
     return [*named, cache_folder()]
 
 
+def local_file(*names: str, also: Sequence[Path] = ()) -> Path | None:
+    """The first file of one of these names in the first of `folders()`, then of `also`, that has one; None where none has."""
+    places = (folder / name for folder in (*folders(), *also) for name in names)
+    return next((place for place in places if os.path.isfile(place)), None)
+
+
 def source(default: str) -> str | None:
     """The address to download from: `default`, or the mirror in GPEN_DOWNLOAD_URL; None where that is set to nothing."""
     return os.environ.get("GPEN_DOWNLOAD_URL", default).rstrip("/") or None
@@ -51,9 +57,8 @@ def source(default: str) -> str | None:
 
 def yunet_file() -> Path:
     """The file of OpenCV's face detector YuNet (MIT licence), downloaded (230 kB) unless a folder has it. Raises GPENError."""
-    for folder in folders():
-        if (folder / YUNET_FILE).is_file():
-            return folder / YUNET_FILE
+    if here := local_file(YUNET_FILE):
+        return here
     target = cache_folder() / YUNET_FILE
     if not (base := source(YUNET_URL)):
         raise GPENError(f"Downloads are off (GPEN_DOWNLOAD_URL is empty): fetch {YUNET_URL}/{YUNET_FILE} by hand as {target}.")
@@ -85,7 +90,7 @@ def fetch(
     except GPENError:
         raise
     except (_Refused, OSError, http.client.HTTPException, ValueError) as error:
-        raise GPENError(f"{url} cannot be downloaded ({_reason(error)}): get it by hand and save it as {path}.") from None
+        raise GPENError(f"{url} cannot be downloaded ({_reason(error)}): get it by hand and {_way_out(path)}.") from None
     return path
 
 
@@ -100,13 +105,14 @@ def _fetch(url: str, path: Path, sha256: str | None, check: Callable | None, pro
         wrong = _wrong(partial, sha256, check)
     if wrong:
         partial.unlink()
-        raise GPENError(f"{url} gave a wrong file, which was deleted ({wrong}): get the right one and save it as {path}.")
+        raise GPENError(f"{url} gave a wrong file, which was deleted ({wrong}): get the right one and {_way_out(path)}.")
     partial.replace(path)
 
 
 def _transfer(url: str, partial: Path, progress: bool, timeout: float) -> None:
     """Attempts until the partial file is complete; a cut connection is resumed, and only attempts without a byte count."""
     fruitless = 0
+    failure: Exception
     with tqdm(desc=partial.stem, unit="B", unit_scale=True, unit_divisor=1024, disable=None if progress else True) as bar:
         while True:
             before = partial.stat().st_size if partial.exists() else 0
@@ -168,6 +174,10 @@ def _wrong(partial: Path, sha256: str | None, check: Callable[[Path], object] | 
     return ""
 
 
+def _way_out(path: Path) -> str:
+    return f"save it as {path}, or name the folder that has it in the environment variable GPEN_MODELS"
+
+
 def _reason(error: Exception) -> str:
     cause = getattr(error, "reason", error)
-    return str(cause).rstrip(".") or type(cause).__name__
+    return getattr(cause, "strerror", None) or str(cause).rstrip(".") or type(cause).__name__

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -54,31 +55,41 @@ class Detector:
     least: float
     sure: float
     sides: tuple[int, ...] = (LONGEST,)  # px of the longer side; the network sees the photo at each
+    look_again: Callable[[np.ndarray, np.ndarray], list[float]] | None = None  # picture, a face's points -> its further scores
 
-    def __call__(self, image: np.ndarray, turned: bool = True) -> list[Face]:
+    def __call__(self, image: np.ndarray, turned: bool | None = True) -> list[Face]:
         """Every face in a photo, uint8 RGB [h, w, 3]; none is an empty list. Raises GPENError for another kind of array.
 
-        turned: look for faces turned by 90, 180 and 270 degrees too, where fewer than half of those found upright are sure.
+        turned: look for faces turned by 90, 180 and 270 degrees too; None: only where fewer than half of those found upright are
+        sure, which leaves out one that lies beside one that stands, for a third of the time: for films.
         """
         check(image)
         found = self._search(image)
-        if turned and 2 * found[:, SURE].sum() <= len(found):
+        if turned or turned is None and 2 * found[:, SURE].sum() <= len(found):
             found = self._with_turned(image, found)
         found = found[np.argsort(-_area(found), kind="stable")]
         return [Face(tuple(row[:4].tolist()), row[4:SCORE].reshape(5, 2).astype(np.float32), float(row[SCORE])) for row in found]
 
-    def _search(self, image: np.ndarray) -> np.ndarray:
-        """The upright faces, a row each: the box's 4 numbers, the landmarks' 10, the score, whether it is sure; [n, 16]."""
+    def _search(self, image: np.ndarray, sure_ones: bool = False) -> np.ndarray:
+        """The upright faces, a row each: the box's 4 numbers, the landmarks' 10, the score, whether it is sure; [n, 16].
+
+        sure_ones: only those are wanted; so what is nearly sure is looked at again, and else what is doubtful.
+        """
         longest, found = max(image.shape[:2]), []
         for side in sorted({min(side, longest) for side in self.sides}):
             picture = shrink(image, side)
             scale = np.array(picture.shape[1::-1]) / image.shape[1::-1]  # [2]
             margin = max(side // 12, 16)  # a face that the frame cuts is placed better with something around it
-            points, scores = self.network(cv2.copyMakeBorder(picture, *[margin] * 4, cv2.BORDER_REPLICATE))
+            framed = cv2.copyMakeBorder(picture, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+            points, scores = self.network(framed)
+            doubtful = (CLEAR <= scores) & (scores < self.sure) if sure_ones else scores < CLEAR
+            for i in np.flatnonzero(doubtful) if self.look_again else ():
+                scores[i] = np.mean([scores[i], *cast(Callable, self.look_again)(framed, points[i])])
             points = (points.astype(np.float64).reshape(-1, 7, 2) - margin + 0.5) / scale - 0.5  # [n, 7, 2]
             pairs = zip(points, scores, strict=True)
             found += [self._row(p, s) for p, s in pairs if s >= self.least and _is_face(p, image.shape)]
-        return _distinct(np.array(found).reshape(-1, 16))
+        rows = np.array(found).reshape(-1, 16)
+        return _distinct(rows[rows[:, SURE] > 0] if sure_ones else rows)
 
     def _row(self, points: np.ndarray, score: float) -> np.ndarray:
         (a, _), _ = _similarity(points[2:], FFHQ_POINTS_512)
@@ -90,10 +101,10 @@ class Detector:
         """`upright` and the sure faces of the other orientations; if those are more, the whole photo is taken as turned."""
         small, found = shrink(image, TURNED_LONGEST), {0: upright}
         for turns in (1, 2, 3):
-            rows = self._search(np.ascontiguousarray(np.rot90(small, turns)))
-            found[turns] = _turned_back(rows[rows[:, SURE] > 0], turns, small.shape, image.shape)
+            rows = self._search(np.ascontiguousarray(np.rot90(small, turns)), sure_ones=True)
+            found[turns] = _turned_back(rows, turns, small.shape, image.shape)
         sure = {turns: rows[:, SURE].sum() for turns, rows in found.items()}
-        if main := max(sure, key=sure.get):
+        if main := max(sure, key=lambda turns: sure[turns]):
             rows = self._search(np.ascontiguousarray(np.rot90(image, main)))
             found[main] = _turned_back(rows, main, image.shape, image.shape)
             found[0] = upright[upright[:, SURE] > 0]
@@ -133,16 +144,13 @@ def _mtcnn() -> Detector:
         points = np.concatenate([boxes.reshape(-1, 2, 2), landmarks], axis=1).astype(np.float64)  # [n, 7, 2]
         return points, scores.astype(np.float64)
 
-    def find_and_look_again(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        points, scores = find(image)
-        for i in np.flatnonzero(scores < CLEAR):
-            scores[i] = np.mean([scores[i], *(_look_again(find, image, points[i], side) for side in LOOKS)])
-        return points, scores
+    def look_again(image: np.ndarray, points: np.ndarray) -> list[float]:
+        return [_look(find, image, points, side) for side in LOOKS]
 
-    return Detector(find_and_look_again, least=0.8, sure=0.999)
+    return Detector(find, least=0.8, sure=0.999, look_again=look_again)
 
 
-def _look_again(network: Network, image: np.ndarray, points: np.ndarray, side: int) -> float:
+def _look(network: Network, image: np.ndarray, points: np.ndarray, side: int) -> float:
     """The score of the face at points [7, 2] when its box has `side` px, with as much again around it; 0 if it is not seen."""
     middle, scale = points[:2].mean(axis=0), side / (points[1] - points[0]).max()
     matrix = np.concatenate([scale * np.eye(2), (1.5 * side - scale * middle)[:, None]], axis=1)  # [2, 3]
@@ -164,9 +172,9 @@ def _yunet(path: Path | None = None) -> Detector:
     def find(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         network.setInputSize(image.shape[1::-1])
         _, rows = network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))  # [n, 15]: x, y, width, height, landmarks, score
-        rows = np.empty((0, 15)) if rows is None else rows.astype(np.float64)
-        rows[:, 2:4] += rows[:, :2]
-        return rows[:, :14].reshape(-1, 7, 2), rows[:, 14]
+        faces = np.empty((0, 15)) if rows is None else rows.astype(np.float64)
+        faces[:, 2:4] += faces[:, :2]
+        return faces[:, :14].reshape(-1, 7, 2), faces[:, 14]
 
     return Detector(find, least=0.8, sure=0.9, sides=(LONGEST, 1024, 512, 256))
 

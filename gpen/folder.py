@@ -7,6 +7,7 @@ the rest goes on. Threads read, search and write while the network runs: any num
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from tqdm import tqdm
@@ -130,6 +132,18 @@ def restore_files(
             yield row
 
 
+def make_folder(out: Path) -> None:
+    """Make the folder `out` where it is not. Raises GPENError where it cannot be made or nothing can be written in it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if os.access(out, os.W_OK):
+            return
+        reason: str | None = "it is read-only"
+    except OSError as error:
+        reason = error.strerror
+    raise GPENError(f"Nothing can be written to --out {out} ({reason}): name another folder.")
+
+
 def write_report(path: Path, header: dict, rows: Sequence[dict]) -> None:
     """JSON: the entries of `header`, which has one at least, then files, a row each.
 
@@ -186,26 +200,27 @@ class _Run:
         """A photo that came out as it was is copied, byte for byte. Returns the row."""
         if work.image is not None:
             with work.part("write"):
-                before = work.photo.image
+                photo = cast(Photo, work.photo)
+                before = photo.image
                 same = before.shape == work.image.shape and np.array_equal(before, work.image)
-                write_whole(work.target, work.photo.data if same else self._encoded(work.photo, work.image))
+                write_whole(work.target, photo.data if same else self._encoded(photo, work.image))
         return work.row
 
     def _is_face(self, work: Work) -> bool:
         """Whether it can go through the network with others: a square that is one face."""
         aligned = self.settings.aligned and self.settings.task == "restore" and not work.is_video
-        return aligned and work.photo.pixels.shape[0] == work.photo.pixels.shape[1]
+        return aligned and work.photo is not None and work.photo.pixels.shape[0] == work.photo.pixels.shape[1]
 
     def _faces(self, works: list[Work]) -> None:
         start = time.perf_counter()
-        images = self.restorer.faces([work.photo.image for work in works], self.settings.strength)
+        images = self.restorer.faces([cast(Photo, work.photo).image for work in works], self.settings.strength)
         seconds = round((time.perf_counter() - start) / len(works), 4)
         for work, image in zip(works, images, strict=True):
             work.image = image
             work.row["seconds"]["restore"] = seconds
 
     def _photo(self, work: Work) -> None:
-        settings, image = self.settings, work.photo.image
+        settings, image = self.settings, cast(Photo, work.photo).image
         if settings.aligned:  # another task, or no square, which the restorer refuses
             mask = _read_mask(settings.mask, work.source.stem) if settings.mask else None
             work.image = tasks.run(self.restorer, settings.task, image, mask)

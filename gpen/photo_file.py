@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -112,13 +113,14 @@ def _read(picture: Image.Image, data: bytes) -> Photo:
     kind = "JPEG" if picture.format == "MPO" else picture.format  # a camera's JPEG with further pictures behind the first
     if kind not in ENCODERS:
         raise GPENError(f"is a {kind} file, and none is written: give a JPEG, PNG, WebP, TIFF or BMP file.")
-    if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
-        raise GPENError(f"holds {picture.n_frames} pictures: give each as a file of its own.")
+    if (count := getattr(picture, "n_frames", 1)) > 1 and picture.format != "MPO":
+        raise GPENError(f"holds {count} pictures: give each as a file of its own.")
     if picture.mode in ("I", "F"):
         raise GPENError("has 32 bits a channel: save it with 8 or 16.")
-    deep = (kind == "PNG" and data[24] == 16) or (kind == "TIFF" and max(picture.tag_v2.get(258, (1,))) == 16)
+    tiff = cast(TiffImagePlugin.TiffImageFile, picture)  # where the kind says so
+    deep = (kind == "PNG" and data[24] == 16) or (kind == "TIFF" and max(tiff.tag_v2.get(258, (1,))) == 16)
     orientation = picture.getexif().get(0x0112, 1)
-    tags = _tiff_tags(picture) if kind == "TIFF" else None
+    tags = _tiff_tags(tiff) if kind == "TIFF" else None
     picture.load()  # in full, so that what is cut off shows here
     upright = ImageOps.exif_transpose(picture)
     notes = {name: upright.info.get(name) for name in ("exif", "icc_profile", "xmp", "dpi", "comment")}
@@ -141,7 +143,7 @@ def _pixels(upright: Image.Image) -> np.ndarray:
 
 def _deep_pixels(data: bytes, orientation: int) -> np.ndarray:
     """uint16 [h, w, c]; OpenCV turns a TIFF upright by itself, a PNG not."""
-    pixels = _from_bgr(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+    pixels = _from_bgr(cast(np.ndarray, cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)))
     turns, mirror = TURNS[orientation]
     pixels = np.rot90(pixels, turns)
     return np.ascontiguousarray(pixels[:, ::-1] if mirror else pixels)

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
 
-from . import checkpoints, download
+from . import checkpoints
 from .errors import GPENError
 from .network import UnitRange
 from .restore import Restorer, resize
@@ -34,7 +35,7 @@ _COLOURS = np.array(list(PALETTE.values()), np.uint8)  # [19, 3]
 _NEAR = 25  # half the least distance of two colours: what is nearer to one is that one, whatever JPEG did to it
 _STRAY = 0.05  # share of the pixels that may be of no class's colour; resizing makes such at the borders
 
-Run = Callable[[Restorer, np.ndarray, np.ndarray | None], np.ndarray]
+Run = Callable[..., np.ndarray]  # of a Restorer, an image and a mask, which is None but for inpaint
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,7 @@ def local_model(task: str) -> Path | None:
     names = _task(task).models
     if not names:
         return checkpoints.find()
-    places = [(folder, name) for name in names for folder in (*download.folders(), checkpoints.ASSETS)]
-    files = (folder / f"{name}{suffix}" for folder, name in places for suffix in (".safetensors", ".pth"))
-    return next(filter(Path.is_file, files), None)
+    return next(filter(None, map(checkpoints.local_model, names)), None)
 
 
 def find_model(task: str, model: str | Path | None = None) -> Path:
@@ -170,7 +169,7 @@ def _seg2face(restorer: Restorer, image: np.ndarray, mask: None) -> np.ndarray:
     _check(to_palette(labels))
     side = restorer.net.in_size
     labels = cv2.resize(labels, (side, side), interpolation=cv2.INTER_NEAREST)  # between two labels there is none
-    return Restorer(UnitRange(restorer.net)).face(to_palette(labels)).image
+    return Restorer(cast(Any, UnitRange(restorer.net))).face(to_palette(labels)).image
 
 
 def _check(image: np.ndarray) -> None:

@@ -89,7 +89,8 @@ class Tracker:
     def _match(self, faces: Sequence[Face]) -> list[tuple[Track, Face]]:
         """Pairs of track and face, the best overlap first, each in one pair at most."""
         scored = [(_overlap(t.seen.box, f.box), t, f) for t in self.tracks for f in faces]
-        pairs, taken = [], set()
+        pairs: list[tuple[Track, Face]] = []
+        taken: set[int] = set()
         for overlap, track, face in sorted(scored, key=lambda s: -s[0]):
             if overlap > self.settings.overlap and not {id(track), id(face)} & taken:
                 pairs.append((track, face))
@@ -110,7 +111,7 @@ class Tracker:
             width = np.sqrt(_area(face.box))
             speed = (points - track.points) / width / seconds
             track.speed += _weight(self.smoothing.speed_cutoff, seconds) * (speed - track.speed)
-            pace = np.linalg.norm(track.speed.mean(axis=0))
+            pace = float(np.linalg.norm(track.speed.mean(axis=0)))
             weight = _weight(self.smoothing.min_cutoff + self.smoothing.beta * pace, seconds)
             track.points = track.points + weight * (points - track.points)
         track.seen, track.look, track.lost = face, _look(image, face.box), 0

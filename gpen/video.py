@@ -5,11 +5,13 @@ The film is encoded again, in 8 bits: H.264, or VP9 in .webm. Frames in which no
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -70,7 +72,7 @@ def restore_video(
 def _restore_frames(film, restore, make_detector, only, jobs, smoothing, progress) -> dict:
     """The loop of `restore_video`; its arguments."""
     tracker, before, after = Tracker(film.rate, smoothing), Flicker(), Flicker()
-    detect, chosen, frames = one_a_thread(make_detector), None, 0
+    detect, chosen, frames = one_a_thread(lambda: functools.partial(make_detector(), turned=None)), None, 0
     with ThreadPoolExecutor(jobs) as pool, _bar(film.length, film.name, progress) as bar:
         for frame, image, faces in ahead(pool, lambda item: (*item, detect(item[1])), film, 2 * jobs):
             tracks = tracker(image, faces)
@@ -126,7 +128,7 @@ class _Film:
             except av.error.InvalidDataError:
                 self.damaged += 1
                 continue
-            for frame in frames:
+            for frame in cast("list[av.VideoFrame]", frames):
                 yield frame, np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90 % 4))
 
     def write(self, frame: av.VideoFrame, image: np.ndarray, result: np.ndarray) -> None:
@@ -139,8 +141,8 @@ class _Film:
             new = av.VideoFrame.from_ndarray(result, format="rgb24")
             new.colorspace, new.color_range = frame.colorspace, frame.color_range
         new = new.reformat(format=self.output.pix_fmt, dst_colorspace=frame.colorspace)
-        timed = frame.pts is not None and self.reader.format.name != "avi"  # an AVI has no times, only an order
-        self.last = max(self.last + 1, frame.pts) if timed else self.last + 1
+        time = None if self.reader.format.name == "avi" else frame.pts  # an AVI has no times, only an order
+        self.last = self.last + 1 if time is None else max(self.last + 1, time)
         new.pts, new.time_base, new.pict_type = self.last, self.input.time_base, 0  # the coder chooses its own key frames
         self._mux(self.output.encode(new))
 
@@ -151,11 +153,12 @@ class _Film:
         codec, options = VP9 if self.writer.format.name == "webm" else H264
         if self.writer.format.name == "avi":
             options = options | {"bf": "0"}  # frames in the order of showing
-        stream = self.writer.add_stream(codec, rate=self.input.average_rate or 25, options=options)
+        stream = cast("av.VideoStream", self.writer.add_stream(codec, rate=self.input.average_rate or 25, options=options))
         stream.width, stream.height = w, h
         stream.pix_fmt = "yuv420p" if h % 2 == w % 2 == 0 else "yuv444p"  # the former halves the chroma's sides
         coder = stream.codec_context
-        coder.time_base, coder.colorspace, coder.color_range = self.input.time_base, frame.colorspace, frame.color_range
+        coder.time_base = cast(Fraction, self.input.time_base)
+        coder.colorspace, coder.color_range = frame.colorspace, frame.color_range
         coder.color_primaries, coder.color_trc = frame.color_primaries, frame.color_trc
         return stream
 

@@ -11,7 +11,7 @@ A file does not say which task it was trained for: nothing in its tensors differ
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -61,10 +61,7 @@ class GPENArch(Architecture[GPEN]):
 
     def load(self, state_dict: StateDict) -> ImageModelDescriptor[GPEN] | MaskedImageModelDescriptor[GPEN]:
         """Every setting comes off the tensors. Raises GPENError where they are not those of one whole GPEN."""
-        state = state_dict.get("g_ema", state_dict)
-        if _PUBLISHED <= state.keys():
-            state = checkpoints._from_published(state, checkpoints.published_names())
-        net = checkpoints._build(GPEN, Path("This file"), state, {}, torch.float32)
+        net = cast(GPEN, checkpoints.from_tensors(state_dict))
         common = {
             "model": net, "state_dict": net.state_dict(), "architecture": self, "tags": [f"{net.size}px", self.task],
             "supports_half": False, "supports_bfloat16": True, "input_channels": 3, "output_channels": 3,

@@ -3,6 +3,7 @@
 import re
 
 import cv2
+import gradio as gr
 import numpy as np
 import pytest
 import skimage.data
@@ -13,8 +14,7 @@ from PIL import Image
 from demo import images, photo
 from gpen.errors import GPENError
 from gpen.faces import aligned_face, load_detector
-
-PATIENCE = 30_000  # ms
+from tests.demo.conftest import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,9 @@ def couple(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(server, tmp_path_factory):
-    return Client(server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+    return Client(
+        server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": PATIENCE}
+    )
 
 
 def read(path) -> np.ndarray:
@@ -85,6 +87,32 @@ def test_an_enlargement_beyond_the_bounds_is_refused_before_anything_is_decoded(
         photo.restored(restorer, large, [], 1.0, 4)
 
 
+WRONG = [float("nan"), float("inf"), 1e308, -1, 10**400, "1", None, True, [1]]
+
+
+@pytest.mark.parametrize("value", WRONG)
+@pytest.mark.parametrize("name", ["strength", "upscale"])
+def test_the_tab_s_own_events_refuse_wrong_numbers_before_the_network_runs(restorer, astronaut, monkeypatch, name, value):
+    monkeypatch.setattr(restorer, "_run", None)
+    with gr.Blocks() as page:
+        photo.tab(restorer)
+    events = {function.name: function.fn for function in page.fns.values()}
+    visit = photo.Photo(str(astronaut), (512, 512), [aligned_face(np.empty((512, 512, 3), np.uint8))], shown=[0])
+    numbers = {"strength": 1.0, "upscale": 1} | {name: value}
+    for event, arguments in (("run", [[0]]), ("again", []), ("as_aligned", [])):
+        with pytest.raises(gr.Error, match=f"{name}|megapixels"):
+            events[event](visit, *arguments, *numbers.values())
+
+
+def test_without_a_photo_the_events_say_so(restorer):
+    with gr.Blocks() as page:
+        photo.tab(restorer)
+    events = {function.name: function.fn for function in page.fns.values()}
+    for event, arguments in (("run", [[0]]), ("as_aligned", [])):
+        with pytest.raises(gr.Error, match="no photo"):
+            events[event](None, *arguments, 1.0, 1)
+
+
 def test_another_strength_needs_no_network_and_only_the_last_photos_are_kept(restorer, astronaut, monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     face = aligned_face(np.empty((512, 512, 3), np.uint8))
@@ -117,22 +145,14 @@ def test_the_playground_takes_the_largest_face_aligned_or_the_centre(couple, fil
 
 
 @pytest.fixture
-def open_tab(browser, server):
-    contexts = []
-
+def open_tab(open_app):
     def opened(width: int, height: int = 900):
-        context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.goto(server)
+        page = open_app(viewport={"width": width, "height": height})
         page.click("button[role=tab]:has-text('Photo')")
         page.wait_for_selector("#photo-upload")
         return page
 
-    yield opened
-    for context in contexts:
-        context.close()
+    return opened
 
 
 def wait_for_another(page, old: str) -> str:

@@ -9,16 +9,20 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 
 import gpen
 from demo import images
 from demo import tasks as tab
 from gpen import tasks
+from tests.demo.conftest import PATIENCE
 
 
 @pytest.fixture(scope="module")
 def client(server, tmp_path_factory):
-    return Client(server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+    return Client(
+        server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": PATIENCE}
+    )
 
 
 @pytest.fixture
@@ -74,6 +78,92 @@ def test_a_task_without_its_model_says_how_to_get_it(restorer, models):
     assert "colorize-result" in ids and not {"inpaint-result", "seg2face-result"} & ids
 
 
+@pytest.fixture(scope="module")
+def tab_client(restorer, tmp_path_factory):
+    """A page of this tab alone; it looks for the tasks' models, where GPEN_MODELS says, at each call."""
+    with gr.Blocks() as page:
+        tab.tab(restorer)
+    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True)
+    yield Client(
+        address, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": PATIENCE}
+    )
+    page.close()
+
+
+@pytest.fixture
+def all_models(models, model_file):
+    for name in ("GPEN-Inpainting-1024", "GPEN-Seg2face-512"):
+        (models / f"{name}.safetensors").write_bytes(model_file.read_bytes())
+
+
+def lossless(path: str) -> np.ndarray:
+    return cv2.imread(path)[..., ::-1]
+
+
+def test_programs_do_the_tasks(tab_client, all_models, restorer, photo, tmp_path):
+    face = images.square(photo)
+    picture = handle_file(save(tmp_path, "picture.png", photo))
+    coloured = lossless(tab_client.predict(picture, api_name="/colorize"))
+    assert np.abs(coloured.astype(int) - tasks.run(restorer, "colorize", face)).max() <= 2  # threads may round differently
+    mask = np.zeros_like(photo)
+    mask[60:90, 40:80] = 255
+    filled = lossless(tab_client.predict(picture, handle_file(save(tmp_path, "mask.png", mask)), api_name="/inpaint"))
+    hole = images.square(mask)[..., 0] > 0
+    assert np.array_equal(filled[~hole], face[~hole]) and not np.array_equal(filled[hole], face[hole])
+    assert np.abs(filled.astype(int) - tasks.run(restorer, "inpaint", face, hole)).max() <= 2
+    labels = np.repeat(np.random.default_rng(0).integers(0, 19, (8, 8), dtype=np.uint8), 5, 0).repeat(5, 1)
+    expected = tasks.run(restorer, "seg2face", labels)
+    for map_ in (tasks.to_palette(labels), labels[..., None].repeat(3, 2)):
+        made = lossless(tab_client.predict(handle_file(save(tmp_path, "map.png", map_)), api_name="/seg2face"))
+        assert np.abs(made.astype(int) - expected).max() <= 2
+
+
+def test_the_tasks_are_described_for_programs(tab_client):
+    described = tab_client.view_api(print_info=False, return_format="dict")["named_endpoints"]
+    for name, inputs in (("/colorize", ["image"]), ("/inpaint", ["image", "mask"]), ("/seg2face", ["image"])):
+        assert [parameter["parameter_name"] for parameter in described[name]["parameters"]] == inputs
+        assert described[name]["description"]
+
+
+@pytest.mark.parametrize("task", tab.NAMES)
+def test_programs_are_told_how_to_get_a_model(tab_client, models, files, task):
+    (models / "GPEN-Colorization-1024.safetensors").unlink()
+    given = [handle_file(files["plain.png"])] * (2 if task == "inpaint" else 1)
+    names = tasks.TASKS[task].models
+    if tasks.local_model(task):  # one that comes with the project
+        pytest.skip(f"{names[-1]} is in assets/")
+    with pytest.raises(AppError, match=f"{names[0]}.pth.*GPEN_MODELS") as caught:
+        tab_client.predict(*given, api_name=f"/{task}")
+    assert "\n" not in str(caught.value) and "<" not in str(caught.value)
+
+
+def test_what_programs_give_wrong_is_told(tab_client, all_models, files, photo, tmp_path):
+    picture, fractions = handle_file(files["plain.png"]), tmp_path / "fractions.tiff"
+    Image.fromarray(np.full((40, 40), np.nan, np.float32)).save(fractions)
+    black = handle_file(save(tmp_path, "black.png", np.zeros_like(photo)))
+    small = handle_file(save(tmp_path, "small.png", np.full((40, 40, 3), 255, np.uint8)))
+    cases = [
+        ("/colorize", [handle_file(files["text.png"])], "not a picture"),
+        ("/colorize", [handle_file(fractions)], "holds fractions"),
+        ("/colorize", [None], "no picture"),
+        ("/inpaint", [picture, None], "no mask"),
+        ("/inpaint", [None, picture], "no picture"),
+        ("/inpaint", [picture, small], "40 x 40 pixels and the picture 150 x 180"),
+        ("/inpaint", [picture, black], "mask is black"),
+        ("/seg2face", [picture], "no segmentation map"),
+    ]
+    for name, given, words in cases:
+        with pytest.raises(AppError, match=words):
+            tab_client.predict(*given, api_name=name)
+
+
+def test_a_large_map_keeps_its_labels(tmp_path):
+    labels = np.zeros((tab.LARGEST + 152, tab.LARGEST + 152, 1), np.uint8)
+    labels[::2] = 18
+    large = tab.read(save(tmp_path, "map.png", labels.repeat(3, 2)), "seg2face")
+    assert len(large) == tab.LARGEST and set(np.unique(large)) == {0, 18}
+
+
 def test_every_task_that_has_its_model_shows_before_and_after(restorer, photo):
     face = images.square(photo)
     before, after = tab.run("colorize", restorer, face)
@@ -111,7 +201,11 @@ def test_a_large_drawing_is_brought_to_a_bounded_size(tmp_path):
         [save(tmp_path, "large.png", np.full((side, side, 3), 90, np.uint8)), save(tmp_path, "layer.png", layer)]
     )
     assert face.shape == (tab.LARGEST, tab.LARGEST, 3) and mask.shape == face.shape[:2] and mask.any()
-    assert tab.read(str(tmp_path / "large.png")).shape == face.shape
+    assert tab.read(str(tmp_path / "large.png"), "colorize").shape == face.shape
+    mask = np.zeros((side, side, 3), np.uint8)
+    mask[side // 2, side // 2 :] = 255
+    masked, hole = tab.read_masked(str(tmp_path / "large.png"), save(tmp_path, "mask.png", mask))
+    assert masked.shape == face.shape and hole.shape == face.shape[:2] and hole.any() and not hole[: tab.LARGEST // 3].any()
 
 
 def test_the_editor_hands_over_files_that_were_not_opened(tmp_path):

@@ -78,6 +78,13 @@ def test_a_broken_file_is_named_the_rest_goes_on_and_the_exit_code_is_1(face, mo
     assert printed.out.strip() == "1 failed, 1 restored"
 
 
+def test_a_folder_in_which_nothing_can_be_written_is_said_before_anything_is_done(face, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # as of a read-only disk; root may write wherever it is not one
+    with pytest.raises(SystemExit) as stop:
+        main(["restore", str(face), "--aligned", "--model", "absent.pth", "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2 and "it is read-only" in capsys.readouterr().err
+
+
 def test_info_names_the_settings(model, capsys):
     main(["info", str(model)])
     printed = capsys.readouterr().out
@@ -100,6 +107,7 @@ def test_it_runs_as_a_module():
         ("restore face.png --model absent.pth --out out", "no file absent.pth"),
         ("restore face.png --model net.safetensors --strength 2 --out out", "strength"),
         ("restore face.png --aligned --model net.safetensors --out .", "already"),
+        ("restore face.png --aligned --model net.safetensors --out face.png/out", "Nothing can be written to --out face.png/out"),
         ("restore absent.png --model net.safetensors --out out", "no file or folder absent.png"),
         ("restore face.png --model net.safetensors --detector absent.onnx --out out", "absent.onnx"),
         ("restore face.png --model net.safetensors --detector eyes --out out", "no detector 'eyes'"),

@@ -132,7 +132,8 @@ def test_what_fails_is_one_sentence_with_the_way_out_and_no_file(server, tmp_pat
     with pytest.raises(gpen.GPENError, match=words) as caught:
         download.fetch(f"{server.url}/{name}", tmp_path / "a.bin", SHA256)
     sentence = str(caught.value)
-    assert f"{server.url}/{name}" in sentence and f"save it as {tmp_path / 'a.bin'}." in sentence and "\n" not in sentence
+    assert f"{server.url}/{name}" in sentence and f"save it as {tmp_path / 'a.bin'}, or" in sentence
+    assert sentence.endswith("in the environment variable GPEN_MODELS.") and "\n" not in sentence
     assert not (tmp_path / "a.bin").exists() and len(server.requests) == requests
 
 
@@ -147,6 +148,38 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(server, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(gpen.GPENError, match="cannot be downloaded"):
         download.fetch(f"{server.url}/file.bin", tmp_path / "file" / "a.bin")
+
+
+def test_a_full_disk_is_one_sentence(server, tmp_path):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("/dev/full, a disk that is always full, is Linux's")
+    (tmp_path / "a.bin.partial").symlink_to("/dev/full")
+    with pytest.raises(gpen.GPENError, match="cannot be downloaded .No space left on device.: .*GPEN_MODELS"):
+        download.fetch(f"{server.url}/file.bin", tmp_path / "a.bin", SHA256)
+    assert not (tmp_path / "a.bin").exists() and len(server.requests) == 1, "another attempt would find no more room"
+
+
+def test_a_cache_that_is_read_only_is_one_sentence_and_no_hindrance_to_what_is_there(server, small, tmp_path, monkeypatch):
+    if not os.path.isdir("/proc/self"):
+        pytest.skip("/proc, in which even root makes no folder, is Linux's")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/self")
+    server.files["/GPEN-BFR-256.pth"] = published(GPEN(small))
+    with pytest.raises(gpen.GPENError, match="cannot be downloaded .*/proc/self/gpen/GPEN-BFR-256.pth, or .*GPEN_MODELS"):
+        gpen.load("GPEN-BFR-256")
+    (tmp_path / "GPEN-BFR-256.pth").write_bytes(server.files["/GPEN-BFR-256.pth"])
+    monkeypatch.setenv("GPEN_MODELS", str(tmp_path))
+    assert gpen.load("GPEN-BFR-256").size == 256 and not server.requests
+
+
+def test_a_folder_is_no_model_and_hides_none_of_its_name(small, tmp_path, monkeypatch):
+    with pytest.raises(gpen.GPENError, match="is a folder"):
+        gpen.load(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "GPEN-BFR-256").mkdir()
+    monkeypatch.setenv("GPEN_MODELS", str(tmp_path / "models"))
+    (tmp_path / "models").mkdir()
+    file = gpen.save(GPEN(small), tmp_path / "models" / "GPEN-BFR-256.safetensors")
+    assert checkpoints.find("GPEN-BFR-256") == file
 
 
 def published(net) -> bytes:
@@ -198,7 +231,7 @@ def test_every_published_name_that_cannot_be_had_says_what_to_do(server, name, t
     assert bool(server.requests) == (name in checkpoints.DOWNLOADABLE)
     server.requests.clear()
     monkeypatch.setenv("GPEN_DOWNLOAD_URL", "")
-    with pytest.raises(gpen.GPENError, match="name its folder in GPEN_MODELS"):
+    with pytest.raises(gpen.GPENError, match="in the environment variable GPEN_MODELS"):
         checkpoints.find(name)
     assert not server.requests
 

@@ -57,6 +57,19 @@ def test_a_photo_on_its_side_or_its_head(detect, astronaut, turns):
     assert detect(np.ascontiguousarray(np.rot90(astronaut, turns)), turned=False) == [] or turns == 2
 
 
+@pytest.mark.parametrize(("turns", "side"), [(1, 256), (3, 128), (2, 64), (1, 40)])
+def test_one_who_lies_beside_one_who_stands(detect, astronaut, turns, side):
+    photo, person = np.full((300, 600, 3), 120, np.uint8), astronaut[:256, 96:352]
+    photo[20:276, 20:276] = person
+    lying = cv2.resize(np.ascontiguousarray(np.rot90(person, turns)), (side, side), interpolation=cv2.INTER_AREA)
+    photo[20 : 20 + side, 310 : 310 + side] = lying
+    upright, other = sorted(detect(photo), key=lambda face: face.box[0])
+    assert np.abs(upright.landmarks - ASTRONAUT - (20 - 96, 20)).max() < 5
+    places = (turned(ASTRONAUT - (96, 0), turns, person.shape) + 0.5) * side / 256 - 0.5 + (310, 20)
+    assert np.abs(other.landmarks - places).max() < max(8 * side / 256, 2)
+    assert len(detect(photo, turned=None)) == len(detect(photo, turned=False)) == 1, "for films: nothing there is doubtful"
+
+
 def test_a_face_of_20_pixels_and_one_that_fills_1024(detect, astronaut):
     photo, small = skimage.data.coffee(), cv2.resize(astronaut[HEAD], (33, 33), interpolation=cv2.INTER_AREA)
     photo[300:333, 40:73] = small
@@ -147,6 +160,7 @@ def test_a_similar_copy_of_the_template_is_aligned_exactly(scale, angle, x, y, s
     assert np.allclose(matrix[:, :2] @ matrix[:, :2].T, (size / 512 / scale) ** 2 * np.eye(2))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=10, max_size=10), st.floats(-1, 1), st.floats(-1, 1))
 def test_no_other_similarity_is_nearer(noise, a, b):
     points = FFHQ_POINTS_512 + 20 * np.reshape(noise, (5, 2))

@@ -118,6 +118,47 @@ def test_a_stopped_run_leaves_whole_files_alone(photos, tmp_path, restorer):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
+def test_what_a_killed_run_left_half_written_is_written_anew(photos, tmp_path, restorer):
+    run(photos, tmp_path / "whole", restorer)
+    (tmp_path / "out").mkdir()
+    for name in ("b.png", "a.jpg"):
+        half = contents(tmp_path / "whole")[name]
+        (tmp_path / "out" / f"{name}.partial").write_bytes(half[: len(half) // 2])
+    run(photos, tmp_path / "out", restorer, jobs=2)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_links_in_circles_and_names_of_all_scripts(tmp_path, restorer):
+    folder = tmp_path / "in"
+    (folder / "фото").mkdir(parents=True)
+    names = ["Ünïcode 写真 😀.png", "фото/новый год.png", "a b'c\"d.png"]
+    for k, name in enumerate(names):
+        Image.fromarray(picture(k)).save(folder / name)
+    (folder / "circle").symlink_to(folder)
+    (folder / "фото" / "up").symlink_to("..")
+    (folder / "itself.png").symlink_to("itself.png")
+    (folder / "nothing.png").symlink_to("absent.png")
+    rows = run(folder, tmp_path / "out", restorer, jobs=2)
+    assert sorted(contents(tmp_path / "out")) == sorted(names) and {row["status"] for row in rows} == {"restored"}
+
+
+def test_a_photo_for_print_and_one_that_lies_come_out_as_photos(tmp_path, restorer):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    photo, exif = Image.fromarray(picture(5)), Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    photo.convert("CMYK").save(folder / "print.jpg", quality=97, icc_profile=bytes(16) + b"CMYK" + bytes(108))
+    photo.transpose(Image.Transpose.ROTATE_90).save(folder / "lying.jpg", quality=97, exif=exif)
+    run(folder, tmp_path / "out", restorer)
+    made = Image.open(tmp_path / "out" / "print.jpg")
+    assert made.mode == "RGB" and "icc_profile" not in made.info, "its profile speaks of inks"
+    upright = Image.open(tmp_path / "out" / "lying.jpg")
+    assert upright.size == photo.size and upright.getexif().get(0x0112, 1) == 1 and upright.getexif()[0x010F] == "Maker"
+    for name in ("print.jpg", "lying.jpg"):
+        after = read_photo(tmp_path / "out" / name).image
+        assert np.abs(after[:6].astype(int) - picture(5)[:6]).mean() < 6, name
+
+
 def test_strength_zero_copies_every_photo(photos, tmp_path, restorer):
     run(photos, tmp_path / "out", restorer, strength=0.0)
     given = contents(photos)

@@ -7,9 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gpen
 from gpen.compat import mend_torchvision
 from gpen.errors import GPENError
-from gpen.faces import FFHQ_POINTS_512, align, similarity
+from gpen.faces import FFHQ_POINTS_512, Face, align, similarity
 from gpen.paste import RestoredFace, compose, confirmed, enlarge, face_mask, load_background, load_parser, match_colour
 
 SIZE = 64
@@ -98,6 +99,28 @@ def test_new_detail_survives_the_match_of_colours():
     lines = np.where(np.arange(SIZE) % 4 < 2, 20, -20)[None, :, None]
     result = match_colour(np.clip(crop + lines, 0, 255).astype(np.uint8), crop, face_mask(SIZE)).astype(int) - crop
     assert np.abs(result[20:44, 20:44] - lines[:, 20:44]).mean() < 3
+
+
+def test_no_eye_turns_blue_and_a_face_may_still_become_brighter_and_redder():
+    side = 256
+    crop = np.full((side, side, 3), (190, 150, 130), np.uint8)
+    eye = np.hypot(*(np.indices((side, side)) - 120)) < 6
+    crop[eye] = (60, 40, 30)
+
+    def chroma(image):
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+        return cv2.GaussianBlur(image - grey, (0, 0), 4)[120, 120]
+
+    for colour, kept in (((40, 80, 170), False), ((70, 35, 25), True)):
+        restored = crop.copy()
+        restored[eye] = colour
+        result = match_colour(restored, crop, face_mask(side))
+        shift = np.linalg.norm(chroma(result) - chroma(crop))
+        assert np.linalg.norm(chroma(restored) - chroma(crop)) > 40 or kept
+        assert shift < 24 and (not kept or np.abs(result.astype(int) - restored)[eye].max() <= 2)
+    assert cv2.cvtColor(result, cv2.COLOR_RGB2GRAY)[eye].mean() == pytest.approx(
+        cv2.cvtColor(restored, cv2.COLOR_RGB2GRAY)[eye].mean(), abs=2
+    )
 
 
 def test_a_black_and_white_photo_stays_black_and_white():
@@ -196,6 +219,30 @@ def test_a_background_model_works_in_tiles_as_on_the_whole(tmp_path):
     assert enlarge(photo[:20, :20], 3, tmp_path / "compact.pth").shape == (60, 60, 3)
 
 
+TINY = {"ESRGAN": {"num_filters": 8, "num_blocks": 1, "scale": 4}, "Compact": {"num_feat": 8, "num_conv": 1, "upscale": 4}}
+
+
+@pytest.mark.parametrize("kind", TINY)
+def test_a_photo_s_surroundings_come_from_a_background_model_and_its_faces_from_the_network(tmp_path, kind):
+    mend_torchvision()
+    architectures = pytest.importorskip(f"spandrel.architectures.{kind}", reason="spandrel is an optional package")
+    torch.manual_seed(0)
+    torch.save(getattr(architectures, kind)(**TINY[kind]).state_dict(), tmp_path / "model.pth")
+    photo = smooth(60, 80)
+    points = (FFHQ_POINTS_512 * 40 / 512 + (20, 10)).astype(np.float32)
+    face = Face((20, 10, 60, 50), points, 1.0)
+    net = gpen.GPEN(gpen.GPENConfig(size=32, narrow=0.0625, channel_multiplier=1, style_dim=16, mapping_layers=2)).eval()
+    background = load_background(tmp_path / "model.pth")
+    for upscale in (4, 2, 1):
+        result = gpen.Restorer(net).photo(photo, faces=[face], upscale=upscale, background=background).image
+        around = enlarge(photo, upscale, background)
+        changed = (result != around).any(axis=2)
+        assert result.shape == (60 * upscale, 80 * upscale, 3) and changed[30 * upscale, 40 * upscale]
+        assert not changed[:, : 19 * upscale].any() and not changed[:, 61 * upscale :].any()
+        if upscale == 4:
+            assert np.array_equal(around, background(photo)) and not np.array_equal(around, enlarge(photo, 4))
+
+
 def test_a_wrong_background_model_ends_in_a_sentence(tmp_path):
     mend_torchvision()
     pytest.importorskip("spandrel", reason="spandrel is an optional package")
@@ -203,6 +250,38 @@ def test_a_wrong_background_model_ends_in_a_sentence(tmp_path):
     for name, words in (("none.pth", "no file"), ("wrong.pth", "no super-resolution model")):
         with pytest.raises(GPENError, match=words):
             load_background(tmp_path / name)
+
+
+@pytest.mark.parametrize("side", [16, 32, None])
+def test_a_parsing_network_decides_what_of_a_face_goes_back(tmp_path, side):
+    """A random convolutional one, exported from torch as users export BiSeNet; side: of its input, None for any."""
+    pytest.importorskip("onnx", reason="onnx is an optional package")
+    torch.manual_seed(0)
+    conv = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 19, 1)).eval()
+    axes = None if side else {"input": {2: "h", 3: "w"}, "output": {2: "h", 3: "w"}}
+    x = torch.zeros(1, 3, side or 32, side or 32)
+    torch.onnx.export(
+        conv, x, str(tmp_path / "parsing.onnx"), input_names=["input"], output_names=["output"], dynamic_axes=axes, dynamo=False
+    )
+    parser = load_parser(tmp_path / "parsing.onnx")
+    photo = smooth(90, 120)
+    crop = restored(photo, 70, 20, 10).crop
+    mask = parser(crop)
+    assert mask.shape == (SIZE, SIZE) and mask.dtype == np.float32 and 0 <= mask.min() and mask.max() <= 1
+    points = (FFHQ_POINTS_512 * 70 / 512 + (20, 10)).astype(np.float32)
+    net = gpen.GPEN(gpen.GPENConfig(size=SIZE, narrow=0.0625, channel_multiplier=1, style_dim=16, mapping_layers=2)).eval()
+    found = [Face((20, 10, 90, 80), points, 1.0)]
+    (face,) = gpen.Restorer(net, parser=parser).photo(photo, faces=found).faces
+    assert np.array_equal(face.mask, mask)
+    nothing = gpen.Restorer(net, parser=lambda crop: np.zeros(crop.shape[:2], np.float32))
+    assert np.array_equal(nothing.photo(photo, faces=found).image, photo)
+
+
+def test_a_parsing_model_of_other_classes_is_said(tmp_path):
+    pytest.importorskip("onnx", reason="onnx is an optional package")
+    torch.onnx.export(torch.nn.Conv2d(3, 11, 1), torch.zeros(1, 3, 8, 8), str(tmp_path / "other.onnx"), dynamo=False)
+    with pytest.raises(GPENError, match="19 classes"):
+        load_parser(tmp_path / "other.onnx")(smooth(SIZE, SIZE))
 
 
 def test_a_parsing_model_says_what_is_face(tmp_path):
