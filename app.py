@@ -23,10 +23,10 @@ sys.modules.setdefault("rfc3987_syntax", None)
 import gradio as gr  # noqa: E402
 
 import gpen  # noqa: E402
-from demo import api, hardware, images, photo, playground, rate, results, tasks, theme  # noqa: E402
+from demo import api, hardware, images, photo, playground, rate, results, tasks, theme, visitors  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
-MAX_WAITING = 64  # requests in the queue; the next one is told to come back
+MAX_WAITING = 64  # requests in the queue, of all visitors; the next one is told to come back
 CACHE_LOOK, CACHE_AGE = 120, 900  # seconds: how often, and how old a file in the cache must be to go
 MAX_SESSIONS = 500  # in memory at once, about 2 MB each; the one unused for longest goes first
 
@@ -58,7 +58,8 @@ def build(restorer: gpen.Restorer | None = None, survey: rate.Survey | None = No
             page.state_holder.session_data.pop(request.session_hash, None)
 
         page.unload(forget)
-    return page.queue(max_size=MAX_WAITING, default_concurrency_limit=4)
+    page.queue(max_size=MAX_WAITING, default_concurrency_limit=4, api_open=False)  # nothing that computes goes past the queue
+    return visitors.bound(page)
 
 
 def main() -> None:

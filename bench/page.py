@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import secrets
 import socket
 import subprocess
@@ -34,24 +35,44 @@ TARGETS = {"start": 10.0, "alone": 0.3, "together": 5.0}  # s; the last is for t
 PATIENCE = 300  # s, before the app or a picture is given up
 
 
+class Failed(Exception):
+    """The page did not do what it was asked."""
+
+
+def free_port() -> int:
+    """A free port below those of outgoing connections: who asks again and again whether a server is there yet could else meet
+    himself, and hold the port against it."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
 class App:
     """`python app.py` on a free port, with nothing written but into a folder that goes."""
 
     def __enter__(self) -> App:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.folder = tempfile.TemporaryDirectory()
-        own = {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": self.folder.name, "GPEN_VOTES": f"{self.folder.name}/votes.db"}
-        self.address = f"http://127.0.0.1:{port}"
+        self.votes = f"{self.folder.name}/votes.db"
+        own = {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": self.folder.name, "GPEN_VOTES": self.votes}
+        self.environment, self.address = os.environ | own, f"http://127.0.0.1:{port}"
+        self.run()
+        return self
+
+    def run(self) -> None:
+        """Start it, again if it was killed; `start` is the time to the first page in seconds."""
         begin = time.perf_counter()
-        self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | own, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
         while not self._served():
             if self.process.poll() is not None or time.perf_counter() - begin > PATIENCE:
                 raise SystemExit("error: the app did not start: run python app.py to see why.")
             time.sleep(0.02)
         self.start = time.perf_counter() - begin
-        return self
 
     def _served(self) -> bool:
         try:
@@ -71,7 +92,7 @@ class Visitor:
     def __init__(self, address: str):
         self.http = httpx.Client(base_url=f"{address}/gradio_api", timeout=PATIENCE)
         self.session = secrets.token_hex(8)
-        config = httpx.get(f"{address}/config", timeout=PATIENCE).json()
+        config = httpx.get(f"{address}/config", timeout=PATIENCE).raise_for_status().json()
         parts = {part["id"]: part for part in config["components"]}
         slider = next(key for key, part in parts.items() if part["props"].get("elem_id") == SLIDER)
         self.event = next(one for one in config["dependencies"] if [slider, "input"] in [list(t) for t in one["targets"]])
@@ -87,7 +108,7 @@ class Visitor:
         picture = self._answer()[0][1]  # of the first of the page's two sliders, degraded and restored, the latter
         content = self.http.get(f"/file={picture['path']}").raise_for_status().content
         if not content.startswith(b"\x89PNG"):
-            raise SystemExit("error: the page gave no picture.")
+            raise Failed("the page gave no picture")
         return time.perf_counter() - begin
 
     def _answer(self) -> list:
@@ -96,9 +117,9 @@ class Visitor:
                 message = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
                 if message.get("msg") == "process_completed":
                     if not message["success"]:
-                        raise SystemExit(f"error: the page answered {message['output']}.")
+                        raise Failed(f"the page answered {message['output']}")
                     return message["output"]["data"]
-        raise SystemExit("error: the page closed the line without an answer.")
+        raise Failed("the page closed the line without an answer")
 
 
 def together(address: str, visitors: int, moves: int) -> list[list[float]]:
@@ -116,10 +137,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.page", description=__doc__.splitlines()[0])
     parser.add_argument("--moves", type=int, default=MOVES, help="of the slider, by the one who is alone")
     arguments = parser.parse_args(argv)
-    with App() as app:
-        one = Visitor(app.address)
-        alone = [one.move(START + STEP * k) for k in range(arguments.moves + WARM)][WARM:]
-        waits = together(app.address, VISITORS, 5)
+    try:
+        with App() as app:
+            one = Visitor(app.address)
+            alone = [one.move(START + STEP * k) for k in range(arguments.moves + WARM)][WARM:]
+            waits = together(app.address, VISITORS, 5)
+    except Failed as error:
+        raise SystemExit(f"error: {error}.") from None
     means = [float(np.mean(each)) for each in waits]
     figures = {
         "start": app.start, "alone": float(np.median(alone)), "alone_p90": float(np.quantile(alone, 0.9)),

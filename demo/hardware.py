@@ -6,6 +6,7 @@ A decorated call runs in another process, so that what goes in and comes out is 
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 
@@ -24,10 +25,16 @@ def restorer(net: gpen.GPEN) -> gpen.Restorer:
     """A Restorer of `net` with GPEN_ENGINE; where there is ZeroGPU the network is on cuda, with a GPU lent for every run."""
     if _spaces() is None:
         return gpen.Restorer(net, engine=os.environ.get("GPEN_ENGINE") or "torch")
-    made = gpen.Restorer(net.to("cuda"))
+    made = gpen.Restorer(copy.deepcopy(net).to("cuda"))
+    made.starter = gpen.Restorer(net)
     run = made._run
     made._run = gpu(lambda x: run(x).cpu())  # x [n, 3, in_size, in_size], on the CPU -> [n, 3, size, size], likewise
     return made
+
+
+def at_start(restorer: gpen.Restorer) -> gpen.Restorer:
+    """The one that may run while the app starts, when no GPU is lent yet: with ZeroGPU that of the same network on the CPU."""
+    return getattr(restorer, "starter", restorer)
 
 
 def _spaces():

@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,12 +18,14 @@ import torch
 from PIL import Image
 
 import gpen
+from bench.page import free_port
 from eval.preference.build import StudySettings, build, from_folders
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 128  # of the network's images
 METHODS = ("sharpest-method", "middling-method", "blurry-method")  # of the study
-START_SECONDS = 90
+PATIENCE = 90  # s, of whoever waits for the app or its page: a machine may be slow and busy
+WIDE = {"width": 1400, "height": 900}  # px
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -66,6 +67,47 @@ def browser():
         browser.close()
 
 
+@pytest.fixture
+def visit(browser):
+    """Opens an address as a visitor of its own does; every address that the page asks for is in `page.asked`."""
+    contexts = []
+
+    def visited(url: str, **settings):
+        context = browser.new_context(**({"viewport": WIDE, "accept_downloads": True} | settings))
+        context.set_default_timeout(1000 * PATIENCE)
+        contexts.append(context)
+        page = context.new_page()
+        page.asked = []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(url)
+        return page
+
+    yield visited
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def open_app(visit, server):
+    """Opens the app. Its pictures are there before its controls do anything: those work once it has sent its own first event."""
+
+    def opened(query: str = "", **settings):
+        page = visit(f"{server}{query}", **settings)
+        page.wait_for_selector("#before-after img")
+        wait_until(page, lambda: any("queue/join" in url for url in page.asked))
+        return page
+
+    return opened
+
+
+def wait_until(page, condition) -> None:
+    """Until `condition()` holds, while the page goes on."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"this never came: {condition.__code__.co_names}"
+        page.wait_for_timeout(50)
+
+
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Path:
     """A pairwise study of four items and three methods; a session has five trials, with a pause after three."""
@@ -85,9 +127,7 @@ def study(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def server(model_file, study, tmp_path_factory):
     """The address of `python app.py`, as a user starts it, with the random network and the study."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     folder = tmp_path_factory.mktemp("server")
     environment = os.environ | {
         "GPEN_MODEL": str(model_file), "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port),
@@ -105,14 +145,14 @@ def server(model_file, study, tmp_path_factory):
         yield f"http://127.0.0.1:{port}/"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
+    end = time.monotonic() + 2 * PATIENCE
     while time.monotonic() < end and process.poll() is None:
         try:
-            urllib.request.urlopen(url, timeout=5).close()
+            urllib.request.urlopen(url, timeout=PATIENCE).close()
             return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)

@@ -9,30 +9,10 @@ import numpy as np
 import pytest
 
 import app
+from tests.demo.conftest import PATIENCE, WIDE, wait_until
 
-PATIENCE = 20_000  # ms
-WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture
-def open_page(browser, server):
-    """Opens the page at a size; every address it asks for is in `page.asked`."""
-    contexts = []
-
-    def opened(viewport=WIDE, **settings):
-        context = browser.new_context(viewport=viewport, accept_downloads=True, **settings)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.asked = []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(server)
-        page.wait_for_selector("#before-after img")
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
+NARROW = {"width": 390, "height": 844}
+SHOWN = "[...document.querySelectorAll('#before-after img')].at(-1)?.src"
 
 
 def picture(page) -> str:
@@ -41,9 +21,11 @@ def picture(page) -> str:
 
 
 def wait_for_another_picture(page, old: str) -> None:
-    page.wait_for_function(
-        "old => [...document.querySelectorAll('#before-after img')].at(-1)?.src !== old", arg=old
-    )
+    page.wait_for_function(f"old => {SHOWN} && {SHOWN} !== old", arg=old)
+
+
+def wait_for_picture(page, address: str) -> None:
+    page.wait_for_function(f"address => {SHOWN} === address", arg=address)
 
 
 def slide(page, name: str, value: float) -> None:
@@ -64,33 +46,34 @@ def number(page, name: str) -> float:
     return float(page.locator(f"#{name} input[type=number]").input_value())
 
 
-def test_a_slider_moves_the_picture_the_formula_and_the_table(open_page):
-    page = open_page()
+def test_a_slider_moves_the_picture_the_formula_and_the_table(open_app):
+    page = open_app()
     old, formula, table = picture(page), page.inner_text("#formula"), page.inner_text("#table")
     slide(page, "scale", 8)
     wait_for_another_picture(page, old)
-    assert page.inner_text("#formula") != formula and "↓8" in page.inner_text("#formula")
-    assert page.inner_text("#table") != table
+    wait_until(page, lambda: page.inner_text("#formula") != formula and "↓8" in page.inner_text("#formula"))
+    wait_until(page, lambda: page.inner_text("#table") != table)
     page.click("#jpeg input")
     page.wait_for_function("!document.querySelector('#formula').innerText.includes('JPEG')")
-    assert page.locator("#steps figure").count() == 5
+    wait_until(page, lambda: page.locator("#steps figure").count() == 5)
     page.click("#blur-kind >> text=motion")
     page.wait_for_selector("#blur-angle", state="visible")
     page.wait_for_selector("#steps figure")
 
 
-def test_the_last_of_many_moves_is_the_one_shown(open_page):
-    page = open_page()
+def test_the_last_of_many_moves_is_the_one_shown(open_app):
+    page = open_app()
     for value in range(1, 31):
         slide(page, "noise-sigma", value)
     page.wait_for_function("document.querySelector('#formula').innerText.includes('σ=30')")
 
 
-def test_the_downloads_are_the_picture_and_the_parameters_that_load_again(open_page, size, tmp_path):
-    page = open_page()
-    old = picture(page)
+def test_the_downloads_are_the_picture_and_the_parameters_that_load_again(open_app, size, tmp_path):
+    page = open_app()
+    old, first = picture(page), download(page, "parameters")
     page.click("#dice")
     wait_for_another_picture(page, old)
+    wait_until(page, lambda: download(page, "parameters") != first)  # the page puts up its parts one after another
     for name in ("degraded", "restored"):
         data = download(page, name)
         assert data.startswith(b"\x89PNG")
@@ -98,18 +81,18 @@ def test_the_downloads_are_the_picture_and_the_parameters_that_load_again(open_p
     parameters = download(page, "parameters")
     path = tmp_path / "mine.json"
     path.write_bytes(parameters)
-    drawn, shown = picture(page), number(page, "noise-sigma")
+    drawn, shown = picture(page), json.loads(parameters)["noise_sigma"] or 0
+    wait_until(page, lambda: number(page, "noise-sigma") == shown)
     slide(page, "noise-sigma", 50 - shown)
     wait_for_another_picture(page, drawn)
     page.set_input_files("#files input[type=file]", path)
-    page.wait_for_function(
-        "old => [...document.querySelectorAll('#before-after img')].at(-1)?.src === old", arg=drawn
-    )
-    assert number(page, "noise-sigma") == shown and download(page, "parameters") == parameters
+    wait_for_picture(page, drawn)
+    wait_until(page, lambda: number(page, "noise-sigma") == shown)
+    wait_until(page, lambda: download(page, "parameters") == parameters)
 
 
-def test_a_broken_file_is_answered_by_a_sentence_and_the_page_lives_on(open_page, files):
-    page = open_page()
+def test_a_broken_file_is_answered_by_a_sentence_and_the_page_lives_on(open_app, files):
+    page = open_app()
     old = picture(page)
     for name, words in (
         ("text.png", "not a picture"),
@@ -127,8 +110,8 @@ def test_a_broken_file_is_answered_by_a_sentence_and_the_page_lives_on(open_page
     wait_for_another_picture(page, own)
 
 
-def test_parameters_of_something_else_are_answered_as_text(open_page, tmp_path):
-    page = open_page()
+def test_parameters_of_something_else_are_answered_as_text(open_app, tmp_path):
+    page = open_app()
     path = tmp_path / "evil.json"
     path.write_text(json.dumps({"<img src=x onerror='document.title=1'>": 1}))
     page.set_input_files("#files input[type=file]", path)
@@ -136,23 +119,21 @@ def test_parameters_of_something_else_are_answered_as_text(open_page, tmp_path):
     assert page.locator("[data-testid=toast-body] img[src=x]").count() == 0 and page.title() != "1"
 
 
-def test_a_sample_face_is_chosen_by_a_click(open_page, files):
-    page = open_page()
+def test_a_sample_face_is_chosen_by_a_click(open_app, files):
+    page = open_app()
     first = picture(page)
     page.set_input_files("#upload input[type=file]", files["plain.png"])
     wait_for_another_picture(page, first)
     page.click("#samples button.thumbnail-item")
-    page.wait_for_function(
-        "old => [...document.querySelectorAll('#before-after img')].at(-1)?.src === old", arg=first
-    )
+    wait_for_picture(page, first)
 
 
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["1400 px", "390 px"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_wider_than_the_screen_and_nothing_comes_from_elsewhere(
-    open_page, server, viewport, scheme
+    open_app, server, viewport, scheme
 ):
-    page = open_page(viewport, color_scheme=scheme)
+    page = open_app(viewport=viewport, color_scheme=scheme)
     page.click("#blur-kind >> text=anisotropic")
     page.wait_for_selector("#blur-angle", state="visible")
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
@@ -166,8 +147,8 @@ def test_nothing_is_wider_than_the_screen_and_nothing_comes_from_elsewhere(
     assert not foreign, foreign
 
 
-def test_on_a_telephone_the_picture_comes_before_the_controls(open_page):
-    page = open_page(NARROW)
+def test_on_a_telephone_the_picture_comes_before_the_controls(open_app):
+    page = open_app(viewport=NARROW)
     tops = [
         page.locator(f"#{name}").bounding_box()["y"]
         for name in ("before-after", "controls", "towards-original", "rest")
@@ -175,27 +156,26 @@ def test_on_a_telephone_the_picture_comes_before_the_controls(open_page):
     assert tops == sorted(tops) and tops[0] < 400
 
 
-def test_every_picture_travels_as_png(open_page):
-    page = open_page()
+def test_every_picture_travels_as_png(open_app):
+    page = open_app()
     sources = page.eval_on_selector_all("#bench img", "images => images.map(image => image.src)")
     assert len(sources) > 12
     assert all(re.match(r"data:image/png|http.*\.png$", source) for source in sources)
 
 
-def test_a_visitor_who_leaves_takes_the_pictures_along(browser, restorer, files):
+def test_a_visitor_who_leaves_takes_the_pictures_along(visit, restorer, files):
     page = app.build(restorer)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False)
     try:
-        context = browser.new_context()
-        visit = context.new_page()
-        visit.goto(url)
-        visit.wait_for_selector("#before-after img")
-        old = picture(visit)
-        visit.set_input_files("#upload input[type=file]", files["plain.png"])
-        wait_for_another_picture(visit, old)
+        shown = visit(url)
+        shown.wait_for_selector("#before-after img")
+        wait_until(shown, lambda: any("queue/join" in asked for asked in shown.asked))
+        old = picture(shown)
+        shown.set_input_files("#upload input[type=file]", files["plain.png"])
+        wait_for_another_picture(shown, old)
         assert len(page.state_holder.session_data) == 1
-        context.close()
-        end = time.monotonic() + 20
+        shown.context.close()
+        end = time.monotonic() + PATIENCE
         while page.state_holder.session_data and time.monotonic() < end:
             time.sleep(0.1)
         assert not page.state_holder.session_data
@@ -203,11 +183,10 @@ def test_a_visitor_who_leaves_takes_the_pictures_along(browser, restorer, files)
         page.close()
 
 
-def test_an_emptied_number_is_no_error(open_page):
-    page = open_page()
-    for name in ("noise-sigma input[type=number]", "seed input"):
-        old = picture(page)
+def test_an_emptied_number_is_no_error(open_app):
+    page = open_app()
+    for name, key in (("noise-sigma input[type=number]", "noise_sigma"), ("seed input", "seed")):
         page.fill(f"#{name}", "")
         page.fill(f"#{name}", "33")
-        wait_for_another_picture(page, old)
+        wait_until(page, lambda key=key: json.loads(download(page, "parameters"))[key] == 33)
     assert page.locator("[data-testid=toast-body]").count() == 0

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from demo import deploy, hardware, rate
+import app
+from demo import deploy, hardware, rate, samples
 from gpen.errors import GPENError
 
 
@@ -121,7 +122,6 @@ def test_an_unreachable_dataset_is_one_sentence(monkeypatch):
     monkeypatch.setenv("GPEN_VOTES_REPO", "me/ratings")
     monkeypatch.setattr("eval.preference.mirror.mirror", unreachable)
     monkeypatch.setattr(rate, "open_survey", lambda: "survey")
-    import app
 
     with pytest.raises(SystemExit) as caught:
         app.main()
@@ -135,9 +135,12 @@ def test_without_zerogpu_nothing_changes(restorer, monkeypatch, installed, gpu):
     assert hardware.gpu(len) is len
     made = hardware.restorer(restorer.net)
     assert "_run" not in vars(made) and next(made.net.parameters()).device.type == "cpu"
+    assert hardware.at_start(made) is made
 
 
-def test_with_zerogpu_the_network_is_on_cuda_and_each_run_has_a_gpu_lent(restorer, photo, monkeypatch):
+@pytest.fixture
+def zerogpu(monkeypatch):
+    """Stands for `spaces` on ZeroGPU: which functions had a GPU lent, and where networks were moved."""
     lent, moved = [], []
 
     def lend(function):
@@ -151,7 +154,23 @@ def test_with_zerogpu_the_network_is_on_cuda_and_each_run_has_a_gpu_lent(restore
     monkeypatch.setitem(sys.modules, "spaces", types.SimpleNamespace(GPU=lend))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.nn.Module, "to", lambda net, device: moved.append(device) or net)
+    return lent, moved
+
+
+def test_with_zerogpu_the_network_is_on_cuda_and_each_run_has_a_gpu_lent(restorer, photo, zerogpu):
+    lent, moved = zerogpu
     made = hardware.restorer(restorer.net)
     assert moved == ["cuda"] and not lent
     face = np.ascontiguousarray(photo[:128, :128])
     assert (made.face(face).image == restorer.face(face).image).all() and len(lent) == 1
+
+
+def test_with_zerogpu_the_app_starts_without_asking_for_a_gpu(restorer, zerogpu):
+    lent, moved = zerogpu
+    made = hardware.restorer(restorer.net)
+    assert hardware.at_start(made).net is restorer.net and made.net is not restorer.net
+    page = app.build(made)
+    assert moved == ["cuda"] and not lent
+    roll = next(function.fn for function in page.fns.values() if function.name == "roll")
+    roll(next(iter(samples.load(restorer.net.size).values())), "gfpgan")
+    assert len(lent) == 1

@@ -1,6 +1,7 @@
 """The page's endpoints, called by gradio_client against the running app, and what they must refuse."""
 
 import cv2
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import app
-from demo import images
+from demo import controls, experiment, images, playground
 from gpen.degradation import Degradation
+from tests.demo.conftest import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -91,27 +93,42 @@ def test_a_number_out_of_range_is_answered_by_a_sentence(client, files, values, 
 
 def call(server: str, name: str, *data) -> str:
     """What the server answers to a plain HTTP call, which gradio_client's own care for files does not soften."""
-    started = httpx.post(f"{server}gradio_api/call/{name}", json={"data": data})
+    started = httpx.post(f"{server}gradio_api/call/{name}", json={"data": data}, timeout=PATIENCE)
     if started.status_code != 200:
         return started.text
-    return httpx.get(f"{server}gradio_api/call/{name}/{started.json()['event_id']}", timeout=30).text
+    return httpx.get(f"{server}gradio_api/call/{name}/{started.json()['event_id']}", timeout=PATIENCE).text
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", str(app.ROOT / "assets" / "playground.png"), "../" * 20 + "etc/passwd"])
 def test_no_file_of_the_server_can_be_named(server, client, files, path):
     answer = call(server, "restore", {"path": path, "meta": {"_type": "gradio.FileData"}})
     assert "event: complete" not in answer and "root:" not in answer
-    uploaded = httpx.post(f"{server}gradio_api/upload", files={"files": files["plain.png"].read_bytes()}).json()[0]
+    picture = {"files": files["plain.png"].read_bytes()}
+    (uploaded,) = httpx.post(f"{server}gradio_api/upload", files=picture, timeout=PATIENCE).json()
     assert "event: complete" in call(server, "restore", {"path": uploaded, "meta": {"_type": "gradio.FileData"}})
 
 
 def test_every_public_function_is_described_and_the_events_are_private(client):
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(endpoints) == {"/degrade", "/sample", "/restore", "/score", "/photo", "/variations"}
+    tasks = {"/colorize", "/inpaint", "/seg2face"}
+    assert set(endpoints) == {"/degrade", "/sample", "/restore", "/score", "/photo", "/variations"} | tasks
     assert not client.view_api(return_format="dict")["unnamed_endpoints"]
     for endpoint in endpoints.values():
         assert len(endpoint["description"]) > 60
         assert all(parameter["parameter_name"] for parameter in endpoint["parameters"])
+
+
+def test_the_dice_pass_over_what_the_page_does_not_show(restorer, photo, size, monkeypatch):
+    scales = {seed: Degradation.sample("gfpgan", seed, size=size).scale for seed in range(100)}
+    small, large = (min(scales, key=scales.get), max(scales, key=scales.get))
+    assert scales[small] < experiment.MIN_SCALE < scales[large]
+    with gr.Blocks() as page:
+        playground.tab(restorer)
+    roll = next(function.fn for function in page.fns.values() if function.name == "roll")
+    seeds = iter([small, small, large])
+    monkeypatch.setattr(playground.secrets, "randbelow", lambda most: next(seeds))
+    updates = roll(images.square(photo, size), "gfpgan")
+    assert [update["value"] for update in updates[: len(controls.NAMES)]][-1] == large
 
 
 def test_a_missing_model_ends_in_one_sentence(monkeypatch, capsys, tmp_path):

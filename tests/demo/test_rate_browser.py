@@ -10,9 +10,8 @@ from eval.preference.study import Study
 from eval.preference.survey import Survey
 from tests.demo.conftest import METHODS
 
-PATIENCE = 20_000  # ms
 REMEMBERS = "Object.keys(localStorage).some(key => key.startsWith('gpen.rate'))"  # whether the browser keeps anything
-TRIES, WAIT = 200, 60  # a key is pressed until the page, which ignores what nobody could have seen, takes it
+TRIES, WAIT = 1000, 60  # ms between them: a key is pressed until the page, which ignores what nobody could have seen, takes it
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +39,6 @@ def serve(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pairwise(serve, study):
     return serve(study)
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens an address in a browser of its own, so that nobody's code is found there."""
-    contexts = []
-
-    def visited(url: str, **settings):
-        context = browser.new_context(**({"viewport": {"width": 1400, "height": 900}} | settings))
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.goto(url)
-        return page
-
-    yield visited
-    for context in contexts:
-        context.close()
 
 
 def press(page, key: str, until: str) -> None:

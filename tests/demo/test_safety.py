@@ -4,6 +4,7 @@ import http.server
 import itertools
 import json
 import random
+import secrets
 import threading
 import time
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 import app
 from demo import images, rate
+from tests.demo.conftest import PATIENCE
 
 SECONDS = 10  # of fuzzing the endpoints, and half as long the routes of the study
 FILE = {"_type": "gradio.FileData"}
@@ -26,7 +28,7 @@ VALUES = [
 
 @pytest.fixture(scope="module")
 def web(server):
-    with httpx.Client(base_url=server, timeout=30) as web:
+    with httpx.Client(base_url=server, timeout=PATIENCE) as web:
         yield web
 
 
@@ -53,7 +55,8 @@ def upload(web, name: str, data: bytes) -> str:
 
 def call(web, name: str, data: list) -> str:
     """The answer of an endpoint, as the server's last event or its refusal says it."""
-    body = json.dumps({"data": data})  # NaN and Infinity travel as Python writes them
+    session = secrets.token_hex(8)  # a visitor of its own: one alone may not ask so often
+    body = json.dumps({"data": data, "session_hash": session})  # NaN and Infinity travel as Python writes them
     started = web.post(f"gradio_api/call{name}", content=body, headers={"Content-Type": "application/json"})
     if started.status_code != 200:
         assert started.status_code < 500, started.text[:300]
@@ -71,17 +74,16 @@ def refused(answer: str) -> bool:
 
 
 def test_wrong_values_are_answered_by_sentences_and_the_server_lives(web, endpoints):
-    drawn, end, tried = random.Random(0), time.monotonic() + SECONDS, 0
+    drawn, end = random.Random(0), time.monotonic() + SECONDS
     places = [(name, k) for name, values in endpoints.items() for k in range(len(values))]
     cases = list(itertools.product(places, VALUES))
     drawn.shuffle(cases)
-    for (name, place), value in cases:
-        if time.monotonic() > end:
+    every = [(place, drawn.choice(VALUES)) for place in places]  # each once, however slow the machine
+    for tried, ((name, place), value) in enumerate(every + cases):
+        if tried >= len(every) and time.monotonic() > end:
             break
         answer = call(web, name, [value if k == place else good for k, good in enumerate(endpoints[name])])
         assert "event: complete" in answer or "detail" in answer or refused(answer), (name, place, value, answer[:500])
-        tried += 1
-    assert tried > 20
     assert web.get("").status_code == 200
 
 
@@ -165,7 +167,7 @@ def test_bombs_are_refused_before_they_are_opened(web, files, tmp_path):
     for path in (files["bomb.png"], files["100-megapixel.png"], files["text.png"], files["empty.png"]):
         start = time.monotonic()
         answer = call(web, "/photo", [{"path": upload(web, path.name, path.read_bytes()), "meta": FILE}, "all", 1, 1])
-        assert refused(answer) and time.monotonic() - start < 10
+        assert refused(answer) and time.monotonic() - start < PATIENCE
     assert images.decode(tmp_path / "frames.tiff").shape == (4000, 4000, 3)  # of many frames the first alone is read
 
 

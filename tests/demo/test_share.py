@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from demo import share
 from gpen.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
+from tests.demo.conftest import wait_until
 
 
 @given(st.sampled_from(sorted(PRESETS)), st.integers(0, 10_000))
@@ -41,16 +42,11 @@ def test_a_bad_value_is_one_sentence(text):
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
-def test_a_link_opens_on_its_settings_and_is_copied(browser, server):
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    try:
-        page = context.new_page()
-        page.goto(f"{server}?scale=6.0&noise_sigma=3.0&__theme=light")
-        page.wait_for_function("document.querySelector('#scale input[type=number]')?.value == '6'", timeout=30_000)
-        assert "↓6" in page.inner_text("#formula")
-        page.click("#copy-link button, button#copy-link")
-        page.wait_for_function("!location.search.includes('theme')", timeout=20_000)
-        link = page.evaluate("navigator.clipboard.readText()")
-        assert link == page.url and share.degradation(httpx.URL(link).query.decode()).scale == 6.0
-    finally:
-        context.close()
+def test_a_link_opens_on_its_settings_and_is_copied(open_app):
+    page = open_app("?scale=6.0&noise_sigma=3.0&__theme=light", permissions=["clipboard-read", "clipboard-write"])
+    page.wait_for_function("document.querySelector('#scale input[type=number]')?.value == '6'")
+    wait_until(page, lambda: "↓6" in page.inner_text("#formula"))
+    page.click("#copy-link button, button#copy-link")
+    page.wait_for_function("!location.search.includes('theme')")
+    wait_until(page, lambda: page.evaluate("navigator.clipboard.readText()") == page.url)
+    assert share.degradation(httpx.URL(page.url).query.decode()).scale == 6.0
