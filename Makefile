@@ -1,4 +1,4 @@
-# make demo: the page on http://127.0.0.1:7860      make test: every test      make lint: the style
+# make demo: the page on http://127.0.0.1:7860      make test: every test      make lint: style and types
 # make notebooks: run them all; NBMAKE=--overwrite keeps the new outputs      make bench: how fast it is
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,10 +10,12 @@ demo: .venv/demo
 
 test: .venv/test browser
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest
 
 lint: .venv/test
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
 
 notebooks: .venv/test
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 $(NBMAKE) notebooks

@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 
 from eval.cells import heading, labels, number
 from eval.comparison import Run
-from eval.figures import COLOURS, PERCEPTION, Estimate, scatter
+from eval.drawing import COLOURS, Estimate, scatter
+from eval.figures import PERCEPTION
 from eval.files import write_atomically
 from eval.metrics import METRICS
 from gpen.checkpoints import ASSETS

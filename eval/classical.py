@@ -12,6 +12,7 @@ what deconvolution alone can do, and are never compared with blind methods witho
 """
 
 import math
+from typing import cast
 
 import cv2
 import numpy as np
@@ -54,13 +55,14 @@ def oracle_wiener(sample: Sample, size: int) -> np.ndarray:
     x = _enlarged_float(sample.lq / np.float32(255), size)
     noise = max(noise_sigma(sample.lq), WIENER_NOISE) / 255 * size / len(sample.lq)
     balance = min(SMOOTHEST, noise**2 / max(cv2.Laplacian(x, cv2.CV_32F).var(), 1e-8))
-    return _deconvolved(x, sample.degradation, lambda plane, k: wiener(plane, k, balance, clip=False))
+    return _deconvolved(x, cast(Degradation, sample.degradation), lambda plane, k: wiener(plane, k, balance, clip=False))
 
 
 def oracle_richardson_lucy(sample: Sample, size: int) -> np.ndarray:
     """Enlarged (bicubic), then deconvolved with the true kernel in RL_STEPS steps: uint8 RGB [size, size, 3]."""
     x = np.clip(_enlarged_float(sample.lq / np.float32(255), size), 1e-3, 1)
-    return _deconvolved(x, sample.degradation, lambda plane, k: richardson_lucy(plane, k, RL_STEPS, filter_epsilon=1e-3))
+    degradation = cast(Degradation, sample.degradation)
+    return _deconvolved(x, degradation, lambda plane, k: richardson_lucy(plane, k, RL_STEPS, filter_epsilon=1e-3))
 
 
 def noise_sigma(

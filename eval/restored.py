@@ -12,6 +12,7 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -42,7 +43,8 @@ class Restored:
         if self.folder is None:
             return None
         found = [_read(self._path(sample, size)) for sample in samples]
-        return None if None in found else tuple(map(list, zip(*found, strict=True)))
+        whole = [one for one in found if one is not None]
+        return ([image for image, _ in whole], [seconds for _, seconds in whole]) if len(whole) == len(found) else None
 
     def put(self, samples: list[Sample], images: list[np.ndarray], seconds: float) -> None:
         """`seconds`: of each."""
@@ -53,7 +55,7 @@ class Restored:
         degradation = sample.degradation and sample.degradation.to_dict()
         made_from = json.dumps([self.maker, size, sample.lq.shape, degradation])
         key = hashlib.sha256(made_from.encode() + sample.lq.tobytes()).hexdigest()
-        return self.folder / key[:2] / f"{key}.png"
+        return cast(Path, self.folder) / key[:2] / f"{key}.png"
 
 
 def _png(image: np.ndarray, seconds: float) -> bytes:
@@ -68,10 +70,11 @@ def _png(image: np.ndarray, seconds: float) -> bytes:
 
 def _read(path: Path) -> tuple[np.ndarray, float] | None:
     from PIL import Image
+    from PIL.PngImagePlugin import PngImageFile
 
     try:
         with Image.open(path) as file:
-            return np.array(file), float(file.text["seconds"])
+            return np.array(file), float(cast(PngImageFile, file).text["seconds"])
     except (OSError, KeyError, ValueError, SyntaxError):  # absent, or damaged: made again
         return None
 

@@ -129,13 +129,14 @@ def read_rows(path: Path) -> tuple[list[str], dict[tuple[str, str, str], Row], b
     table = list(csv.reader(io.StringIO(lines.decode(errors="replace"))))
     if not table:
         return [], {}, False
-    header, rows = table[0], {}
+    header, rows = table[0], dict[tuple[str, str, str], Row]()
     if header[: len(KEY)] != KEY or header[-1] != "seconds":
         raise GPENError(f"{path} is no table of a run; choose another --out")
     for line in table[1:]:
         if len(line) == len(header):
             values = zip(header[len(KEY):], line[len(KEY):], strict=True)
-            rows[tuple(line[: len(KEY)])] = {name: float(value) for name, value in values if value}
+            task, method, image = line[: len(KEY)]
+            rows[task, method, image] = {name: float(value) for name, value in values if value}
     return header, rows, lines == data and len(rows) == len(table) - 1
 
 

@@ -8,6 +8,7 @@ were fitted on, so it is not LPIPS, and the Fréchet distance on its features is
 import importlib.util
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ class SqueezeNet:
         out = []
         for a, b in zip(_chunks(images, 2), _chunks(truths, 2), strict=True):
             n, taps = len(a), self._taps(self._input(a + b))
-            total = 0
+            total: Any = 0
             for tap, head in zip(taps, self.heads, strict=True):  # tap [2 n, c, h, w]; head [c]
                 unit = tap / (tap.norm(dim=1, keepdim=True) + 1e-10)  # the epsilon is that of LPIPS
                 difference = (unit[:n] - unit[n:]).square_()  # [n, c, h, w]
@@ -89,7 +90,8 @@ class SqueezeNet:
 def head_path() -> Path:
     """The LPIPS v0.1 heads for SqueezeNet inside the installed lpips package (found without importing it)."""
     spec = importlib.util.find_spec("lpips")
-    path = Path(spec.submodule_search_locations[0], "weights", "v0.1", "squeeze.pth") if spec else None
+    folders = spec.submodule_search_locations if spec else None
+    path = Path(folders[0], "weights", "v0.1", "squeeze.pth") if folders else None
     if path is None or not path.is_file():
         raise FileNotFoundError("the lpips package is not installed; pip install lpips")
     return path

@@ -55,4 +55,4 @@ def frechet_distance(
 def _covariance_root(features: np.ndarray) -> np.ndarray:
     """R [min(n, d), d] with R^T R = the covariance of features [n, d]."""
     centred = (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
-    return np.linalg.qr(centred, mode="r")
+    return np.asarray(np.linalg.qr(centred, mode="r"))

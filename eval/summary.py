@@ -11,7 +11,7 @@ Beside the metrics stand "seconds" an image, "images_per_second", and the peaks 
 import hashlib
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from eval.weights import MetricSettings, MissingMetric
 
 TRUTH = "ground-truth"
 UNBIASED = ("kid",)  # of the set metrics; a Fréchet distance falls as n grows
-Entry = dict[str, str | float | int | None]
+Entry = dict[str, Any]  # strings, numbers, None
 
 
 def summarise(
@@ -85,7 +85,7 @@ def _set_entry(metric: str, held: Held, task: str, method: str, settings: Metric
         reference = np.stack([truths[image] for image in own]) if own else None  # [n, d]
     else:
         try:
-            reference = METRICS[metric].reference(settings)
+            reference = cast(Callable, METRICS[metric].reference)(settings)
             note = [f"is against {settings.fid_statistics}"]
         except MissingMetric:
             own = {}
@@ -105,11 +105,11 @@ def _distance(metric: str, held: Held, features: np.ndarray, reference: Any) -> 
     """(the figure, or else why there is none); a figure is kept by what it was computed from: a root takes minutes."""
     digest = hashlib.sha256(metric.encode())
     for array in (features, *(reference if isinstance(reference, tuple) else (reference,))):
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     value = held.store.figure(digest.hexdigest())
     if value is None:
         try:
-            value = METRICS[metric].distance(features, reference)
+            value = cast(Callable, METRICS[metric].distance)(features, reference)
         except (ValueError, MissingMetric) as error:
             return None, str(error)
         held.store.keep_figure(digest.hexdigest(), value)
@@ -117,8 +117,8 @@ def _distance(metric: str, held: Held, features: np.ndarray, reference: Any) -> 
 
 
 def _with_difference(entry: Entry, base: Entry | None) -> Entry:
-    known = base is not None and base["mean"] is not None and entry["mean"] is not None
-    return entry | {"diff": entry["mean"] - base["mean"] if known else None, "diff_low": None, "diff_high": None}
+    difference = None if base is None or None in (base["mean"], entry["mean"]) else entry["mean"] - base["mean"]
+    return entry | {"diff": difference, "diff_low": None, "diff_high": None}
 
 
 def _cost_entries(own: dict[str, Row], peaks: dict[str, float]) -> list[Entry]:

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,7 +57,7 @@ def checkpoint(url: str, metric: str, verify: bool) -> Path:
     fetch = f"python -c \"import torch; torch.hub.load_state_dict_from_url('{url}', check_hash=True)\""
     if not path.is_file():
         raise MissingMetric(f"{metric} needs {path}; fetch it with: {fetch}")
-    digits = re.search(r"-([0-9a-f]{8})\.pth$", path.name)[1]
+    digits = path.stem[-8:]
     if verify and not file_hash(path).startswith(digits):
         raise MissingMetric(f"{metric}: the sha256 of {path} does not begin with {digits}; delete it and fetch it again "
                             f"with: {fetch}")

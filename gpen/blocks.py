@@ -51,6 +51,7 @@ class StyleGAN2Layer(nn.Module):
         x, demodulation = self.conv(x, w)
         if self.mode == "none":
             return scaled_leaky_relu(x, demodulation, self.bias)
+        assert noise is not None  # this mode has one
         noise = noise.to(x.dtype)
         if self.mode == "add":
             return scaled_leaky_relu(torch.addcmul(x * demodulation, noise, self.noise_scale.to(x.dtype)), 1.0, self.bias)
@@ -88,6 +89,7 @@ class NoiseInput(nn.Module):
     def forward(self, x: Tensor, noise: Tensor | None) -> Tensor:  # -> [n, 2 c | c, h, w]
         if self.mode == "none":
             return x
+        assert noise is not None  # this mode has one
         noise = (noise * self.noise_scale).to(x.dtype).expand(len(x), -1, -1, -1)
         return torch.cat([x, noise], 1) if self.mode == "concat" else x + noise
 
@@ -189,6 +191,8 @@ class ConditionalBatchNorm(nn.Module):
 class SpectralConv2d(nn.Module):
     """Convolution with its weights divided by their largest singular value (Miyato et al., ICLR 2018), one power step a pass."""
 
+    u: Tensor  # [outputs]
+
     def __init__(self, inputs: int, outputs: int, kernel: int):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel) / math.sqrt(inputs * kernel**2))
@@ -252,7 +256,7 @@ class BigGANBlock(nn.Module):
         x = x + self.skip(skip)
         if self.attention is not None:
             x = self.attention(x)
-        if self.to_rgb is None:
+        if self.to_rgb is None or self.last_norm is None:
             return x, None
         return x, torch.tanh(self.to_rgb(F.relu(self.last_norm(x))))
 

@@ -143,11 +143,12 @@ def _write(path: Path, image: np.ndarray) -> None:
 
 def _restore(arguments: argparse.Namespace) -> None:
     from .files import find_files  # late: the other commands do without
-    from .folder import Settings, restore_files, write_report
+    from .folder import Settings, make_folder, restore_files, write_report
 
     arguments.aligned |= arguments.task != "restore"  # the other tasks know no whole photos
     settings = Settings(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Settings)})
     files = find_files(arguments.paths, arguments.out, arguments.recursive)
+    make_folder(arguments.out)
     net = checkpoints.load(tasks.find_model(arguments.task, arguments.model))
     restorer = Restorer(net, engine=arguments.engine)
     make_detector = partial(load_detector, arguments.detector)

@@ -8,6 +8,7 @@ enough; call `mend_torchvision()` before the import.
 import importlib
 import sys
 import threading
+from typing import Any
 
 import torch
 
@@ -44,7 +45,7 @@ def _import_torchvision() -> bool:
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]  # the half-made modules of the failed import
     _define_operators()
-    boxes = importlib.import_module("torchvision.ops.boxes")
+    boxes: Any = importlib.import_module("torchvision.ops.boxes")
     boxes._assert_has_ops = lambda: None  # it would refuse to call the operators that are now there
     return True
 

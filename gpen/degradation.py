@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -108,8 +109,7 @@ class Degradation:
         """
         if not isinstance(preset, str) or preset not in PRESETS:
             raise GPENError(f"There is no preset {_shown(preset)}: choose one of {', '.join(PRESETS)}.")
-        seed = _number("seed", seed, 0, MAX_SEED, whole=True)
-        return cls(**PRESETS[preset].at(size).draw(seed))
+        return cls(**PRESETS[preset].at(size).draw(int(_number("seed", seed, 0, MAX_SEED, whole=True))))
 
     @classmethod
     def from_dict(cls, values: dict) -> Degradation:
@@ -165,7 +165,7 @@ class Degradation:
         if self.haze is not None:
             text = f"({self.haze:.3g} {text} + {1 - self.haze:.3g} white)"
         if self.blur_sigma is not None:
-            text = f"({text} ∗ {self._kernel_name()})"
+            text = f"({text} ∗ {self._kernel_name(self.blur_sigma)})"
         if self.scale is not None:
             text = f"{text} ↓{self.scale:.3g}"
         if self.noise_sigma is not None:
@@ -174,23 +174,23 @@ class Degradation:
             text = f"JPEG_{self.jpeg_quality}({text})"
         return f"I_d = resize({text})"
 
-    def _kernel_name(self) -> str:
-        sigma, angle = f"σ={self.blur_sigma:.3g}", f"{self.blur_angle:.3g}°"
+    def _kernel_name(self, blur_sigma: float) -> str:
+        sigma, angle = f"σ={blur_sigma:.3g}", f"{self.blur_angle:.3g}°"
         names = {
             "isotropic": f"k({sigma})",
-            "anisotropic": f"k({sigma}×{self._sigma_y():.3g}, {angle})",
+            "anisotropic": f"k({sigma}×{self._sigma_y(blur_sigma):.3g}, {angle})",
             "motion": f"line({sigma}, {angle})",
         }
         return names[self.blur_kind]
 
-    def _sigma_y(self) -> float:
-        return self.blur_sigma if self.blur_sigma_y is None else self.blur_sigma_y
+    def _sigma_y(self, sigma: float) -> float:
+        return sigma if self.blur_sigma_y is None else self.blur_sigma_y
 
     def _walk(self, image: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         """The name and image of each step that is on: float32, 0 to 255, not rounded; uint8 after JPEG."""
         _check_image(image)
         yield "original", image
-        x = np.ascontiguousarray(image, np.float32)  # [h, w, 3] or [h, w]
+        x: np.ndarray = np.ascontiguousarray(image, np.float32)  # [h, w, 3] or [h, w]
         if self.colour_shift is not None:
             added = np.array(self.colour_shift, np.float32)
             x = np.clip(x + (added if x.ndim == 3 else added @ _LUMA), 0, 255)
@@ -205,10 +205,10 @@ class Degradation:
             x = np.float32(self.haze) * x + np.float32((1 - self.haze) * 255)
             yield "hazy", x
         if self.blur_sigma is not None:
-            x = self._blurred(x)
+            x = self._blurred(x, self.blur_sigma)
             yield "blurred", x
         if self.scale is not None:
-            x = cv2.resize(x, self._low_size(x), interpolation=cv2.INTER_LINEAR)  # [h // s, w // s, 3]
+            x = cv2.resize(x, _low_size(x, self.scale), interpolation=cv2.INTER_LINEAR)  # [h // s, w // s, 3]
             yield "downsampled", x
         if self.noise_sigma is not None:
             noise = np.random.default_rng([_STREAM, self.seed]).standard_normal(x.shape, np.float32)
@@ -217,24 +217,25 @@ class Degradation:
         if self.jpeg_quality is not None:
             yield "jpeg", _jpeg(_quantised(x), self.jpeg_quality)
 
-    def _blurred(self, x: np.ndarray) -> np.ndarray:
+    def _blurred(self, x: np.ndarray, sigma: float) -> np.ndarray:
         if self.blur_kind == "isotropic":
-            profile = gaussian_profile(self.blur_sigma, self.kernel_size)
+            profile = gaussian_profile(sigma, self.kernel_size)
             if len(profile) < WIDE_KERNEL:
                 return cv2.sepFilter2D(x, -1, profile, profile)
             kernel = np.outer(profile, profile)
         elif self.blur_kind == "anisotropic":
-            kernel = gaussian_kernel(self.blur_sigma, self._sigma_y(), self.blur_angle, self.kernel_size)
+            kernel = gaussian_kernel(sigma, self._sigma_y(sigma), self.blur_angle, self.kernel_size)
         else:
-            kernel = motion_kernel(self.blur_sigma, self.blur_angle, self.kernel_size)
+            kernel = motion_kernel(sigma, self.blur_angle, self.kernel_size)
         return cv2.filter2D(x, -1, kernel)
 
-    def _low_size(self, x: np.ndarray) -> tuple[int, int]:
-        """(width, height) after downsampling, truncated as in the released code."""
-        h, w = (max(1, int(side // self.scale)) for side in x.shape[:2])
-        if self.scale < 1 and h * w > MAX_PIXELS:
-            raise GPENError(f"scale {self.scale:.3g} makes the image {w} x {h} px: take a larger scale.")
-        return w, h
+
+def _low_size(x: np.ndarray, scale: float) -> tuple[int, int]:
+    """(width, height) after downsampling, truncated as in the released code."""
+    h, w = (max(1, int(side // scale)) for side in x.shape[:2])
+    if scale < 1 and h * w > MAX_PIXELS:
+        raise GPENError(f"scale {scale:.3g} makes the image {w} x {h} px: take a larger scale.")
+    return w, h
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
@@ -259,7 +260,7 @@ def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     colour = image.ndim == 3
     stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if colour else image
     _, data = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)
+    decoded = cast(np.ndarray, cv2.imdecode(data, cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE))
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB) if colour else decoded
 
 
@@ -280,9 +281,9 @@ def _check_image(image: np.ndarray) -> None:
         raise GPENError("The image to degrade must be 8-bit RGB [h, w, 3] or grey [h, w] and not empty.")
 
 
-def _number(name: str, value: object, low: float, high: float, whole: bool) -> float | int:
+def _number(name: str, value: Any, low: float, high: float, whole: bool) -> float | int:
     # compared before it is converted: false for NaN, and safe for whole numbers that no float can hold
-    kind = Integral if whole else Real
+    kind: Any = Integral if whole else Real
     if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
         article = "a whole number" if whole else "a number"
         raise GPENError(f"{name} must be {article} from {low} to {high}, not {_shown(value)}.")

@@ -79,7 +79,8 @@ def export(net: GPEN | UnitRange, path: str | os.PathLike, engine: str = "onnx",
     return path
 
 
-_prepared = weakref.WeakKeyDictionary()  # network -> what was made of it, for the next Restorer of the same network
+# network -> what was made of it, for the next Restorer of the same network
+_prepared: weakref.WeakKeyDictionary[nn.Module, dict] = weakref.WeakKeyDictionary()
 
 
 def _package(name: str):
@@ -165,7 +166,7 @@ def _openvino(net: GPEN | Path, precision: str = "f32") -> Engine:
     if not model.has_rt_info(["gpen", "format"]) and not model.has_rt_info(["framework", "format"]):
         raise GPENError(f"{_name(net)} was not exported from GPEN: write one with python -m gpen export.")
     model.reshape([1, *list(model.input().partial_shape)[1:]])  # fixed shapes run faster, and memory stays that of one image
-    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    settings: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     settings["INFERENCE_NUM_THREADS"] = torch.get_num_threads()
     request, lock = core.compile_model(model, "CPU", settings).create_infer_request(), threading.Lock()
 
@@ -187,7 +188,7 @@ def _name(net: GPEN | Path) -> str:
     return net.name if isinstance(net, Path) else "the network"
 
 
-ENGINES: dict[str, Callable[[GPEN | Path], Engine]] = {
+ENGINES: dict[str, Callable[..., Engine]] = {  # each takes a network, those of other programs a file too
     "torch": _torch,
     "torch-bf16": _torch_bf16,
     "torch-compiled": _torch_compiled,

@@ -12,13 +12,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .blocks import StyleGAN2Layer
+from .blocks import StyleGAN2Block, StyleGAN2Layer
 from .errors import GPENError
 from .network import GPEN, UnitRange, sides
 from .ops import GAIN, SLOPE, EqualConv2d, EqualLinear, ToRGB, binomial
@@ -60,7 +60,7 @@ def build(net: GPEN | UnitRange, opset: int = OPSET, seed: int = 0) -> onnx.Mode
         writer.node("Div", writer.node("Sub", y, half), half, name=OUTPUT)
     else:
         writer.node("Identity", _network(writer, net, INPUT, seed), name=OUTPUT)
-    shapes = {INPUT: ["n", 3, net.in_size, net.in_size], OUTPUT: ["n", 3, net.size, net.size]}
+    shapes: dict[str, list[str | int | None]] = {INPUT: ["n", 3, net.in_size, net.in_size], OUTPUT: ["n", 3, net.size, net.size]}
     ends = {name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()}
     graph = onnx.helper.make_graph(writer.nodes, "gpen", [ends[INPUT]], [ends[OUTPUT]], writer.constants)
     imports = [onnx.helper.make_opsetid("", opset)]
@@ -86,8 +86,8 @@ class _Writer:
     def nodes_of(self, kind: str, *inputs, names: list[str], **attributes) -> list[str]:
         import onnx
 
-        inputs = [one if isinstance(one, str) else self.constant(one) for one in inputs]
-        self.nodes.append(onnx.helper.make_node(kind, inputs, names, **attributes))
+        known = [one if isinstance(one, str) else self.constant(one) for one in inputs]
+        self.nodes.append(onnx.helper.make_node(kind, known, names, **attributes))
         return names
 
     def node(self, kind: str, *inputs: str | Tensor | np.ndarray, name: str | None = None, **attributes) -> str:
@@ -116,7 +116,7 @@ def folded(layer: EqualLinear) -> tuple[Tensor, Tensor]:
 
 
 def _network(g: _Writer, net: GPEN, x: str, seed: int) -> str:
-    features = []
+    features: list[str] = []
     for level in net.encoder.levels:
         x = _level(g, level, x)
         features.insert(0, x)
@@ -129,23 +129,23 @@ def _network(g: _Writer, net: GPEN, x: str, seed: int) -> str:
     batch = g.node("Shape", INPUT, start=0, end=1)
     ones = g.node("Concat", batch, np.array([1, 1, 1], np.int64), axis=0)  # the shape [n, 1, 1, 1]
     random = torch.Generator().manual_seed(seed)
-    x, image = net.generator.constant, None
-    for k, (side, block) in enumerate(zip(sides(net.size), net.generator.blocks, strict=True)):
-        if k < len(features):
-            noise = [features[k]] * 2
-        else:
+    made: str | Tensor = net.generator.constant
+    image: str | None = None
+    for k, (side, block) in enumerate(zip(sides(net.size), cast("list[StyleGAN2Block]", net.generator.blocks), strict=True)):
+        noise: list[str | None] = [features[k]] * 2 if k < len(features) else []
+        if not noise:
             noise = [None if one is None else g.node("Expand", one, ones) for one in net.generator.noise(side, random=random)]
         if block.up is not None:
-            x = _layer(g, block.up, x, next(styles), noise[0])
-        x = _layer(g, block.conv, x, next(styles), noise[-1])
-        image = _colours(g, block.to_rgb, x, next(styles), image)
-    return image
+            made = _layer(g, block.up, made, next(styles), noise[0])
+        made = _layer(g, block.conv, made, next(styles), noise[-1])
+        image = _colours(g, block.to_rgb, made, next(styles), image)
+    return cast(str, image)
 
 
 def _styles(g: _Writer, net: GPEN, w: str) -> list[str]:
     """The style [n, i] of every convolution, those to colour too, in the order of their use."""
-    layers = []
-    for block in net.generator.blocks:
+    layers: list[EqualLinear] = []
+    for block in cast("list[StyleGAN2Block]", net.generator.blocks):
         layers += [one.conv.style for one in (block.up, block.conv) if one is not None] + [block.to_rgb.style]
     weight, bias = (torch.cat(parts) for parts in zip(*map(folded, layers), strict=True))
     widths = np.array([len(layer.bias) for layer in layers], np.int64)
@@ -154,7 +154,7 @@ def _styles(g: _Writer, net: GPEN, w: str) -> list[str]:
 
 
 def _level(g: _Writer, layer: EqualConv2d, x: str) -> str:
-    weight, bias = layer.weight * (layer.scale * GAIN), layer.bias * GAIN
+    weight, bias = layer.weight * (layer.scale * GAIN), cast(Tensor, layer.bias) * GAIN
     if layer.down:
         x = g.node("Conv", g.fir(x, weight.shape[1], 2, 2), weight, bias, strides=[2, 2])
     else:
@@ -171,19 +171,22 @@ def _layer(g: _Writer, layer: StyleGAN2Layer, x: str | Tensor, style: str, noise
     x = (_doubled if conv.up else _plain)(g, conv.weight * (conv.scale * GAIN), x)
     x = g.node("Mul", x, g.spread(demodulation))
     if layer.mode != "none":
-        noise = g.node("Mul", noise, layer.noise_scale * GAIN)
+        noise = g.node("Mul", cast(str, noise), layer.noise_scale * GAIN)
     if layer.mode == "add":
-        x = g.node("Add", x, noise)
+        x = g.node("Add", x, cast(str, noise))
     x = g.leaky_relu(g.node("Add", x, bias[:, None, None]))
     if layer.mode != "concat":
         return x
-    return g.node("Concat", x, g.leaky_relu(g.node("Add", noise, others[:, None, None])), axis=1)
+    return g.node("Concat", x, g.leaky_relu(g.node("Add", cast(str, noise), cast(Tensor, others)[:, None, None])), axis=1)
 
 
 def _biases(layer: StyleGAN2Layer) -> tuple[Tensor, Tensor | None]:
     """Of the convolution's channels, and of the noise's if they are apart."""
     bias = layer.bias * GAIN
-    return bias.chunk(2) if layer.mode == "concat" else (bias, None)
+    if layer.mode != "concat":
+        return bias, None
+    own, others = bias.chunk(2)
+    return own, others
 
 
 def _plain(g: _Writer, weight: Tensor, x: str) -> str:

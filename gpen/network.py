@@ -9,7 +9,9 @@ The noise, hence the feature, is concatenated to what a convolution gives (`nois
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +66,10 @@ class MappingNetwork(nn.Sequential):
     def __init__(self, dim: int, layers: int):
         super().__init__(*(EqualLinear(dim, dim, lr_mul=0.01, activate=True) for _ in range(layers)))
 
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[EqualLinear]: ...  # type: ignore[override]  # torch's own knows of modules only
+
     def forward(self, z: Tensor) -> Tensor:
         return super().forward(pixel_norm(z))
 
@@ -89,7 +95,7 @@ class Generator(nn.Module):
         layers, shape = (1 if side == 4 else 2), (n, self.config.channels(side), side, side)
         if self.config.noise_mode == "none":
             return [None] * layers
-        home = self.mapping[0].weight.device
+        home = next(self.mapping.parameters()).device
         drawn_on = random.device if random else home
         return [torch.randn(shape, generator=random, device=drawn_on).to(home) for _ in range(layers)]
 
@@ -100,10 +106,11 @@ class Generator(nn.Module):
             x = pixel_norm(self.start(ws[:, 0]).unflatten(1, (-1, 4, 4)))  # [n, c, 4, 4]
         else:
             x = self.constant.expand(len(ws), -1, -1, -1)
-        x, image = x.contiguous(memory_format=torch.channels_last), None
+        x = x.contiguous(memory_format=torch.channels_last)
+        image: Tensor | None = None  # until a block gives colours: [n, 3, s, s]
         for k, block in enumerate(self.blocks):
             x, image = block(x, image, ws[:, k], noise[k])
-        return image
+        return cast(Tensor, image)
 
 
 class Encoder(nn.Module):
@@ -112,13 +119,13 @@ class Encoder(nn.Module):
     def __init__(self, config: GPENConfig):
         super().__init__()
         c = [config.channels(side) for side in sides(config.in_size)][::-1]  # from in_size down to 4 px
-        self.levels = nn.ModuleList([EqualConv2d(3, c[0], 1)])
-        self.levels.extend(EqualConv2d(a, b, 3, down=True) for a, b in zip(c, c[1:], strict=False))
+        levels = [EqualConv2d(3, c[0], 1), *(EqualConv2d(a, b, 3, down=True) for a, b in zip(c, c[1:], strict=False))]
+        self.levels = cast("list[EqualConv2d]", nn.ModuleList(levels))
         self.to_z = EqualLinear(c[-1] * 16, config.style_dim, activate=True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """x [n, 3, in_size, in_size] -> z [n, style_dim] and the features, 4 px first: [n, channels(s), s, s]."""
-        features = []
+        features: list[Tensor] = []
         for level in self.levels:
             x = level(x)
             features.insert(0, x)

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import StyleGAN2Layer
+from .blocks import StyleGAN2Block, StyleGAN2Layer
 from .network import GPEN, sides
 from .ops import GAIN, SLOPE, EqualConv2d, EqualLinear, binomial, pixel_norm, upsample2
 
@@ -29,7 +30,7 @@ TAPS = [2, 0, 1]  # of a 3-tap kernel: the first two of these make the even samp
 PHASES = (slice(2, 3), slice(0, 2))  # odd first: a strip starts with an odd row
 
 
-def supports(net: nn.Module) -> bool:
+def supports(net: nn.Module) -> TypeGuard[GPEN]:
     """Whether `net` is of the kind rearranged here: the paper's GPEN, in float32 on a CPU."""
     if not isinstance(net, GPEN) or net.config.block != "stylegan2" or net.config.noise_mode != "concat":
         return False
@@ -87,7 +88,7 @@ class Level:
         outputs, inputs = layer.weight.shape[:2]
         self.fir = Conv(binomial(dtype).expand(inputs, 1, 4, 4), padding=2, groups=inputs) if layer.down else None
         self.conv = Conv((layer.weight * (layer.scale * GAIN)).to(dtype), stride=1 + layer.down, activate=True)
-        self.bias = layer.bias * GAIN
+        self.bias = cast(Tensor, layer.bias) * GAIN
         self.memory, self.channels = Buffer(dtype), outputs
 
     def __call__(self, x: Tensor) -> Tensor:  # [1, i, 2 + h + 2, w] -> [1, o, 2 + h' + 2, w'], halved after the first level
@@ -112,7 +113,8 @@ class Layer:
         kernel = (binomial(dtype) * 4).expand(self.channels, 1, 4, 4)
         self.fir = Conv(kernel, groups=self.channels, activate=True) if self.up else None
         few = (side // 2 if self.up else side) ** 2 <= 9 * self.channels  # activations, so that those are modulated
-        self.convs, self.weight = (self._convs(weight), None) if few else (None, weight)
+        self.convs = self._convs(weight) if few else None
+        self.weight = weight.new_empty(0) if few else weight  # for the convolutions of each style
 
     def _convs(self, weight: Tensor) -> list[Conv]:
         """The one convolution, or its four phases."""
@@ -131,7 +133,7 @@ class Layer:
         if self.convs is None:
             convs = self._convs(self.weight * style[:, None, None])
         else:
-            scaled = spare.image(*x.shape[1:], pad=0)
+            scaled = spare.image(x.shape[1], x.shape[2], x.shape[3], pad=0)
             x, convs = torch.mul(x, style.to(self.dtype)[:, None, None], out=scaled), self.convs
         scale = out.shape[3] // x.shape[3]
         for first, end in strips(x.shape[2] - 2, scale * self.channels * out.shape[3] * x.element_size()):
@@ -150,7 +152,7 @@ class Layer:
         apart = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
         for k, phase in enumerate(phases):
             apart[:, :, k // 2 :: 2, k % 2 :: 2] = phase(x)
-        return self.fir(apart, bias)
+        return cast(Conv, self.fir)(apart, bias)
 
 
 class Prepared:
@@ -166,8 +168,11 @@ class Prepared:
         self.levels = [Level(level, dtype) for level in net.encoder.levels]
         self.linear = [_linear(layer) for layer in (net.encoder.to_z, *net.generator.mapping)]
         self.start = _channels_last(F.pad(net.generator.constant, (0, 0, 1, 1)), dtype)  # [1, c, 1 + 4 + 1, 4]
-        self.layers, self.colours, styled = [], [], []
-        for side, block in zip(sides(net.size), net.generator.blocks, strict=True):
+        self.layers: list[list[Layer]] = []
+        self.colours: list[tuple[Tensor, Tensor]] = []
+        styled: list[EqualLinear] = []
+        blocks = cast("list[StyleGAN2Block]", net.generator.blocks)
+        for side, block in zip(sides(net.size), blocks, strict=True):
             pair = [layer for layer in (block.up, block.conv) if layer is not None]
             self.layers.append([Layer(layer, side, dtype) for layer in pair])
             self.colours.append(((block.to_rgb.weight * block.to_rgb.scale), block.to_rgb.bias.clone()))  # [3, c], [3]
@@ -176,7 +181,7 @@ class Prepared:
         self.widths = [len(style.bias) for style in styled]
         random = torch.Generator().manual_seed(seed)
         free = [net.generator.noise(side, random=random) for side in sides(net.size)[len(self.levels) :]]
-        self.noise = [[_channels_last(noise, dtype) for noise in pair] for pair in free]
+        self.noise = [[_channels_last(cast(Tensor, noise), dtype) for noise in pair] for pair in free]
         self.memory = [Buffer(dtype) for _ in range(3)]
         self.lock = threading.Lock()
 
@@ -189,7 +194,8 @@ class Prepared:
             return torch.cat([self._one(image) for image in x.split(1)]).to(x.dtype)
 
     def _one(self, x: Tensor) -> Tensor:  # [1, 3, in_size, in_size] -> [1, 3, size, size] float32
-        x, features = _channels_last(F.pad(x, (0, 0, 2, 2)), self.dtype), []
+        x = _channels_last(F.pad(x, (0, 0, 2, 2)), self.dtype)
+        features: list[list[Tensor]] = []
         for level in self.levels:
             x = level(x)
             features.insert(0, [x[:, :, 2:-2]] * 2)
@@ -197,7 +203,7 @@ class Prepared:
         x, image = self.start, None
         for layers, colours, noise in zip(self.layers, self.colours, features + self.noise, strict=True):
             x, image = self._block(x, image, layers, colours, styles, noise)
-        return image
+        return cast(Tensor, image)
 
     def _styles(self, deepest: Tensor) -> tuple[Tensor, ...]:
         """[1, c, 4, 4] -> the style [i] of every convolution, those to colour too, in the order of their use."""

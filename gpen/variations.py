@@ -123,7 +123,7 @@ def _answer(
         for k, side in enumerate(sides(net.size)):
             if side in (config.levels or _upper(net)):
                 ws[:, k] = ws[:, k].lerp(other, share)
-    noise = []
+    noise: list[list[Tensor | None]] = []
     for k, feature in enumerate(features):  # [1, c, side, side], 4 px first
         gain = F.interpolate(normal(feature[..., :PATCHES, :PATCHES]), feature.shape[-2:], mode="bicubic")  # [1, c, side, side]
         feature = feature * (1 + config.features * gain)

@@ -13,7 +13,7 @@ maximum likelihood is infinite there: L. R. Ford, 1957); elsewhere it does not s
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 PRIOR_SD = 10.0  # of a strength, natural log: e^10 is 22,000 wins to one
 RESAMPLES = 1000
@@ -51,7 +51,7 @@ class Spread:
 
     def reach(self, level: float = 0.95) -> float:
         """How many standard errors an interval of this level reaches to each side."""
-        return float(stats.t.ppf((1 + level) / 2, self.freedom)) if self.freedom else float("nan")
+        return float(special.stdtrit(self.freedom, (1 + level) / 2)) if self.freedom else float("nan")
 
 
 def fit(
@@ -153,7 +153,7 @@ def bounded(wins: np.ndarray, ties: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     beats = (wins + ties) > 0
     groups = _groups(beats, "strong")
     below, above = np.ones(len(wins), bool), np.ones(len(wins), bool)
-    for group in groups:
+    for group in map(np.array, groups):
         others = np.setdiff1d(np.arange(len(wins)), group)
         if len(others):
             below[group] = beats[np.ix_(group, others)].any()

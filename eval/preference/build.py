@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -92,7 +93,7 @@ def from_run(run: str | Path, tasks: tuple[str, ...] = (), methods: tuple[str, .
     return sources
 
 
-def from_folders(results: dict[str, str | Path], inputs: str | Path | None = None, truth: str | Path | None = None,
+def from_folders(results: Mapping[str, str | Path], inputs: str | Path | None = None, truth: str | Path | None = None,
                  limit: int | None = None) -> list[Source]:
     """Folders that hold an image of the same name for each item. Raises GPENError for a name that one lacks."""
     folders = {method: Faces.open(folder, MIN_SIZE).files for method, folder in results.items()}
@@ -159,7 +160,7 @@ def _levels(task: str, degradations: list[dict | None]) -> list[str]:
     """fsr8 is a level by itself, as is the wild, where no degradation is known; blind tasks are cut into thirds by blur."""
     if task.startswith("fsr") or None in degradations or len(degradations) < len(SEVERITIES):
         return [task] * len(degradations)
-    blurs = np.array([effective_blur(degradation) for degradation in degradations])  # [n]
+    blurs = np.array([effective_blur(degradation) for degradation in degradations if degradation is not None])  # [n]
     third = np.searchsorted(np.quantile(blurs, [1 / 3, 2 / 3]), blurs, side="right")
     return [f"{task} {SEVERITIES[i]}" for i in third]
 

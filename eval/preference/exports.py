@@ -17,6 +17,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 from eval.preference.votes import ASKED, Vote, checked, columns, comparisons, parse_lines, protocol_of
 from gpen.errors import GPENError
@@ -57,7 +58,8 @@ def _csv_line(values: Iterable) -> str:
 
 
 def _read_csv(text: str, name: str) -> list[Vote]:
-    votes, table = [], csv.DictReader(io.StringIO(text))
+    votes: list[Vote] = []
+    table = csv.DictReader(io.StringIO(text))
     if text.strip() and "rater" not in (table.fieldnames or ()):
         raise GPENError(f"{name} has no column rater; its first line must name the columns, as an export does")
     for row in table:
@@ -86,7 +88,8 @@ def _write_choix(votes: list[Vote]) -> Iterator[str]:
 def _read_choix(text: str, name: str) -> list[Vote]:
     try:
         content = json.loads(text)
-        methods, votes = content["methods"], []
+        methods: list[str] = content["methods"]
+        votes: list[Vote] = []
         for kind, choice in (("data", "left"), ("ties", "tie")):
             pairs = content.get(kind, [])
             whose = content.get(f"{kind}_of") or [["choix", ""]] * len(pairs)
@@ -128,7 +131,7 @@ def _read_sureal(text: str, name: str) -> list[Vote]:
     """The assignments are read as literals; nothing in the file is run. """
     try:
         assigned = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
-        values = {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
+        values = {cast(ast.Name, node.targets[0]).id: ast.literal_eval(node.value) for node in assigned}
         items = {video["content_id"]: video.get("content_name", str(video["content_id"])) for video in values["ref_videos"]}
         assets = {video["asset_id"]: (items[video["content_id"]], _method(video, items)) for video in values["dis_videos"]}
         scores = {video["asset_id"]: video["os"] for video in values["dis_videos"]}

@@ -73,7 +73,7 @@ def passed(vote: Vote, majority: dict | None = None) -> bool | None:
 
 def _majorities(votes: list[Vote]) -> dict:
     """The chosen method of each gold pair that enough raters agree about."""
-    chosen = defaultdict(dict)  # by question, then by rater: one voice each
+    chosen: dict[tuple, dict[str, str | None]] = defaultdict(dict)  # by question, then by rater: one voice each
     for vote in votes:
         if vote["gold"] and "choice" in vote:
             chosen[_question(vote)][vote["rater"]] = vote.get(vote["choice"])  # the method; None for tie and both bad
@@ -87,7 +87,8 @@ def _majorities(votes: list[Vote]) -> dict:
 
 def consistency(votes: list[Vote]) -> tuple[int, int]:
     """(repeats, consistent) of one rater: questions met again, and those answered as the first time."""
-    first, repeats, consistent = {}, 0, 0
+    first: dict[tuple, object] = {}
+    repeats, consistent = 0, 0
     for vote in votes:
         if not vote["gold"]:
             question, answer = _question(vote), preference(vote)
@@ -103,7 +104,7 @@ def others_agreement(own: list[Vote], others: list[Vote]) -> tuple[int, int]:
 
     Where others are divided evenly, each of their leading answers agrees.
     """
-    told = defaultdict(Counter)
+    told: dict[tuple, Counter] = defaultdict(Counter)
     for vote in others:
         told[_question(vote)][preference(vote)] += 1
     questions = {_question(vote): preference(vote) for vote in reversed(own) if not vote["gold"]}

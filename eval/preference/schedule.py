@@ -11,7 +11,7 @@ import threading
 import time
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from eval.preference.bradley_terry import fit, standard_errors
 from eval.preference.store import Answer, Store
@@ -61,7 +61,8 @@ class Schedule:
         return place == random.Random(f"{self._study.seed}/{rater}/{block}").randrange(self._study.gold_every)
 
     def _repeat_is_due(self, rater: str, position: int, history: list[Answer], holding: list[Trial]) -> bool:
-        asked = sum(known.kind == "repeat" for known in (*history, *holding))
+        everything: list[Answer | Trial] = [*history, *holding]
+        asked = sum(known.kind == "repeat" for known in everything)
         return asked < int(self._study.repeats * position + random.Random(f"{self._study.seed}/{rater}").random())
 
     def _gold(self, rater: str, seen: set[str]) -> Trial | None:
@@ -129,4 +130,4 @@ class Schedule:
         fitted = fit(wins, ties)
         errors = standard_errors(wins, ties, fitted)
         a, b = np.array([[names[x], names[y]] for x, y in units]).T
-        return stats.norm.sf(np.abs(fitted.strength[a] - fitted.strength[b]) / errors[a, b]) + 1e-3
+        return special.ndtr(-np.abs(fitted.strength[a] - fitted.strength[b]) / errors[a, b]) + 1e-3

@@ -17,7 +17,7 @@ import math
 import re
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from eval.preference import bradley_terry
 from eval.preference.agreement import (
@@ -99,7 +99,7 @@ class Table:
     def methods(self) -> dict[str, dict]:
         """By name, best first; by win rate where strengths cannot be had."""
         n, wins, ties = self.n.sum(axis=1), self.wins.sum(axis=1), self.ties.sum(axis=1)
-        entries = {}
+        entries: dict[str, dict] = {}
         for i, name in enumerate(self.names):
             counts = {"wins": int(wins[i]), "n": int(n[i]), "ties": int(ties[i])}
             entries[name] = self._strength(i) | counts | {"win_rate": float((wins[i] + ties[i] / 2) / n[i])}
@@ -132,14 +132,14 @@ class Table:
         return entries
 
     def _difference(self, i: int, j: int) -> dict[str, float | None]:
-        nothing = {"difference": None, "low": None, "high": None, "p": None}
+        nothing: dict[str, float | None] = {"difference": None, "low": None, "high": None, "p": None}
         if not self.connected:
             return nothing
         difference, error = float(self.fit.strength[i] - self.fit.strength[j]), float(self.spread.difference_errors()[i, j])
         if not math.isfinite(error) or error == 0:
             return nothing | {"difference": difference}
         reach = self.spread.reach() * error
-        p = float(2 * stats.t.sf(abs(difference) / error, self.spread.freedom))
+        p = float(2 * special.stdtr(self.spread.freedom, -abs(difference) / error))
         return {"difference": difference, "low": difference - reach, "high": difference + reach, "p": p}
 
     def _answers_needed(self, i: int, j: int, votes: int, tests: int) -> int | None:
@@ -149,7 +149,7 @@ class Table:
         the level is divided by the number of tests, as the correction does for the first. None beyond MOST_ANSWERS.
         """
         difference, error = abs(self.fit.strength[i] - self.fit.strength[j]), self.spread.difference_errors()[i, j]
-        reach = self.spread.reach(1 - ALPHA / tests) + stats.norm.ppf(POWER)
+        reach = self.spread.reach(1 - ALPHA / tests) + special.ndtri(POWER)
         needed = votes * ((reach * error / max(difference, 1e-12)) ** 2 - 1)
         return max(1, math.ceil(needed)) if needed < MOST_ANSWERS else None
 

@@ -8,11 +8,12 @@ see to that, not the order of events. What is taken back or deleted is out of ev
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -25,7 +26,7 @@ from gpen.errors import GPENError
 DEFAULT_FILE = Path(__file__).resolve().parents[2] / "runs" / "votes.sqlite"
 POOL = 8  # connections of a process; more wait their turn
 TIMEOUT = 10.0  # s, until a rater is told that the answer could not be stored
-_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_INSERT: dict[str, Callable] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _FULL = ("SQLITE_FULL", "53100", "53200")  # error names of SQLite, SQLSTATEs of PostgreSQL
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "55P03", "57014", "40001", "40P01")
 _READ_ONLY = ("SQLITE_READONLY", "SQLITE_PERM", "25006")
@@ -76,7 +77,7 @@ class Store:
             if parsed.get_backend_name() not in _INSERT:
                 raise GPENError(f"there is no store for {parsed.drivername}; give a sqlite:// or postgresql:// address")
             if parsed.get_backend_name() == "sqlite":
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+                Path(cast(str, parsed.database)).parent.mkdir(parents=True, exist_ok=True)
                 return cls(_sqlite(parsed, timeout), timeout)
             return cls(_postgresql(parsed, timeout), timeout)
         except sa.exc.ArgumentError as error:
@@ -146,9 +147,9 @@ class Store:
             _refuse_deleted(self._rater(connection, study, rater, lock=True))
             row = connection.execute(query).first()
             if row is not None or answer_id is not None:
-                gone = {"study": study, "rater": rater, "id": answer_id or row.id, "time": _now()}
+                gone = {"study": study, "rater": rater, "id": answer_id if row is None else answer_id or row.id, "time": _now()}
                 self._insert(connection, undos, [gone])
-            return row and Answer(**row._mapping)
+            return None if row is None else Answer(**row._mapping)
 
         return self._write(job)
 
@@ -195,7 +196,7 @@ class Store:
         columns = [sa.cast(column, sa.Text) for column in (answers.c.shown, answers.c.choice)]  # JSON itself has no equality
         query = sa.select(*columns, sa.func.count()).where(answers.c.study == study, answers.c.kind == "ordinary", _LIVE)
         with self._transaction() as connection:
-            rows = connection.execute(query.group_by(*columns)).all()
+            rows: Sequence = connection.execute(query.group_by(*columns)).all()
         return [(json.loads(shown), json.loads(choice), count) for shown, choice, count in rows]
 
     def totals(self, study: str) -> dict:

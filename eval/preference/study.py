@@ -146,7 +146,7 @@ class Study:
         rounds = []
         for number, item in enumerate(self.training):
             if self.protocol == "rating":
-                answer = {"scores": list(GOLD_RATINGS), "why": "This picture is blurred: a low score is right."}
+                answer: dict = {"scores": list(GOLD_RATINGS), "why": "This picture is blurred: a low score is right."}
                 order: tuple[str, ...] = (WORSE,)
             else:
                 order = (BETTER, WORSE) if number % 2 else (WORSE, BETTER)

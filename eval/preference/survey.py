@@ -85,7 +85,7 @@ class Survey:
     def undo(self, code: str, id: str | None = None) -> dict | None:
         """Take back the answer with this id, or the last one; its public trial."""
         answer = self.store.undo(self.study.name, self.rater(code), id)
-        return answer and self.study.public(self.study.trial(answer.trial), self.rater(code))
+        return None if answer is None else self.study.public(self.study.trial(answer.trial), self.rater(code))
 
     def progress(self, code: str) -> dict:
         done, total = self.store.count(self.study.name, self.rater(code)), self.study.session

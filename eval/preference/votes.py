@@ -52,7 +52,7 @@ def read_votes(path: str | Path) -> list[Vote]:
 
 def parse_lines(text: str, name: str) -> list[Vote]:
     """Of lines that are exact copies of each other and name their trial, one counts: the others are retries."""
-    votes = {}
+    votes: dict[str | int, Vote] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             where = f"{name}, line {number}"

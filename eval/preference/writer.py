@@ -59,7 +59,7 @@ class Writer:
 
     def _commit(self, batch: list[tuple[Callable, Future]]) -> None:
         """All in one transaction: a failure of the database is everyone's, a refusal only the job's own."""
-        done = []
+        done: list[tuple[Callable, object]] = []
         try:
             with self._engine.connect().execution_options(write=True) as connection, connection.begin():
                 for job, future in batch:

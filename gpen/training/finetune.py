@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .. import checkpoints
 from ..errors import GPENError
-from ..network import GPEN, Discriminator, Generator
+from ..network import GPEN, Discriminator
 from .config import FinetuneConfig
 from .data import FacePairs
 from .identity import IdentityLoss
@@ -23,7 +23,7 @@ from .losses import content, feature_matching, generator_logistic
 from .parallel import Group
 from .start import IDENTITY, start_as_identity
 
-Net = TypeVar("Net", GPEN, Generator, Discriminator)
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class Finetune:

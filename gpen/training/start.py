@@ -40,7 +40,8 @@ def start_as_identity(net: GPEN) -> GPEN:
     stem, first = net.encoder.levels[0], config.channels(config.size)  # the feature comes after the block's own channels
     mine = slice(first, first + COLOURS)
     stem.weight[:COLOURS] = torch.eye(COLOURS)[:, :, None, None] / stem.scale
-    stem.bias[:COLOURS] = 1.0  # x + 1 is not negative, and passes the leaky ReLU, which multiplies by GAIN, as it is
+    # x + 1 is not negative, and passes the leaky ReLU, which multiplies by GAIN, as it is
+    cast(Tensor, stem.bias)[:COLOURS] = 1.0
     last.conv.noise_scale.fill_(1.0)
     for block in blocks:
         block.to_rgb.weight.zero_()
@@ -64,16 +65,16 @@ def lean_on_input(net: GPEN, share: float, examples: Tensor) -> GPEN:
     mine = slice(first, first + COLOURS)
     gain = GAIN**2 * last.conv.noise_scale
     mix = gain * stem.weight[:COLOURS, :, 0, 0] * stem.scale  # [3, 3], from the input's colours to the concatenated channels,
-    shift = gain * stem.bias[:COLOURS] + GAIN * last.conv.bias[mine]  # which also hold this
+    shift = gain * cast(Tensor, stem.bias)[:COLOURS] + GAIN * last.conv.bias[mine]  # which also hold this
     if not torch.linalg.cond(mix) <= 2:  # a singular one has no condition number
         raise GPENError("This network no longer holds its input in its first three channels: it did not start as the identity.")
     style = last.to_rgb.style(net.generator.mapping(net.encoder(examples)[0]))[:, mine].mean(0)  # [3]
     inverse = torch.linalg.inv(mix)
     for block in blocks:
-        block.to_rgb.weight *= 1 - share
-        block.to_rgb.bias *= 1 - share
+        block.to_rgb.weight.mul_(1 - share)
+        block.to_rgb.bias.mul_(1 - share)
     last.to_rgb.weight[:, mine] += share * inverse / (last.to_rgb.scale * style)
-    last.to_rgb.bias -= share * inverse @ shift
+    last.to_rgb.bias.sub_(share * inverse @ shift)
     return net
 
 
