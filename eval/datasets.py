@@ -117,7 +117,7 @@ def _local(source: str | Path, limit: int | None) -> Path:
     from gpen.download import cache_folder
     from gpen.training import hub
 
-    found = hub._source(source)
+    found = hub.named(source)
     if found is None or limit is None or (cache_folder() / "datasets" / found.folder).is_dir():
         return hub.local_folder(source)
     slice_ = f"{found.split}[:{min(limit, found.most or limit)}]"

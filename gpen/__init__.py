@@ -1,8 +1,9 @@
 """GPEN: blind face restoration with a GAN prior (Yang et al., CVPR 2021)."""
 
-from .checkpoints import load, load_discriminator, load_prior, save, to_published
+from .checkpoints import load, load_discriminator, load_prior, save
 from .degradation import Degradation
 from .errors import GPENError
+from .layout import to_published
 from .network import GPEN, Discriminator, Generator, GPENConfig
 from .restore import Restorer
 from .version import __version__

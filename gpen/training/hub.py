@@ -53,7 +53,7 @@ def local_folder(data: str | Path, cache: str | Path | None = None) -> Path:
     the number of processes. Raises GPENError where the package datasets is not installed, the Hub is out of reach, or there is no
     such dataset, split or column.
     """
-    source = _source(data)
+    source = named(data)
     if source is None:
         return Path(data)
     from filelock import FileLock  # it comes with torch
@@ -73,7 +73,7 @@ def local_folder(data: str | Path, cache: str | Path | None = None) -> Path:
     return folder
 
 
-def _source(data: str | Path) -> Source | None:
+def named(data: str | Path) -> Source | None:
     """What a name stands for; None where it is a path."""
     text = str(data)
     if text in KNOWN and not Path(text).exists():

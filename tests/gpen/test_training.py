@@ -159,7 +159,7 @@ def test_every_configuration_of_the_repository_is_valid():
     files = sorted((Path(gpen.training.__file__).parent / "configs").glob("*.toml"))
     for path in files:
         if "prior" in path.stem:
-            assert read_config(path, PriorConfig).network.size in (256, 512, 1024)
+            assert read_config(path, PriorConfig).network.size in (64, 256, 512, 1024)
             continue
         config = read_config(path, FinetuneConfig)
         for preset in config.degradations:
