@@ -40,13 +40,19 @@ class Finetune:
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         judge = _start(Discriminator(config.discriminator), config.init_discriminator, checkpoints.load_discriminator)
         self.judge = Judge(self._place(judge), config.lr_discriminator, config.beta1, config.r1, config.r1_every)
-        self.identity = IdentityLoss(cast(str, config.identity_model), group.device) if config.identity else None
+        self.identity = self._identity()
         self.optimizer = torch.optim.Adam(self._groups(), betas=(config.beta1, 0.99))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
 
     def _place(self, net: Net) -> Net:
         net.to(device=self.group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         return net.train()
+
+    def _identity(self) -> IdentityLoss | None:
+        config = self.config
+        if not config.identity:
+            return None
+        return IdentityLoss(cast(str, config.identity_model), self.group.device, config.identity_jitter)
 
     def _groups(self) -> list[dict]:
         config, generator = self.config, self.net.generator
@@ -88,7 +94,7 @@ class Finetune:
             total = total + config.adversarial * adversarial + config.feature * feature
         if self.identity:
             with autocast:
-                distance = self.identity(restored, target)
+                distance = self.identity(restored, target, self._random())
             total, losses["identity"] = total + config.identity * distance, distance.detach()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -99,6 +105,11 @@ class Finetune:
             group["lr"] = rate * config.rate(self.shown)
         self.optimizer.step()
         return losses
+
+    def _random(self) -> torch.Generator:
+        """Of this step and process: a resumed run draws what an uninterrupted one does."""
+        step = self.shown // self.config.batch * self.group.processes + self.group.rank
+        return torch.Generator(self.group.device).manual_seed(self.config.seed * 2**32 + step)
 
     def preview(self, batch: tuple[Tensor, Tensor]) -> list[Tensor]:
         """Rows for a grid: degraded, restored, true, each [n, 3, size, size]."""

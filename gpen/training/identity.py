@@ -30,9 +30,9 @@ class Recogniser(nn.Module):
         (self.stem, *rest), self.last = _read(Path(path))
         self.rest = nn.ModuleList(rest)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """images: FFHQ-aligned faces [n, 3, s, s] in [-1, 1], of any size."""
-        x = (chips(images) + 1) * 127.5 - images.new_tensor(MEAN)[:, None, None]
+    def forward(self, images: Tensor, frames: Tensor | None = None) -> Tensor:
+        """images: FFHQ-aligned faces [n, 3, s, s] in [-1, 1], of any size; `frames` as `chips` takes them."""
+        x = (chips(images, frames) + 1) * 127.5 - images.new_tensor(MEAN)[:, None, None]
         x = F.max_pool2d(F.relu(self.stem(x / 256)), 3, 2)  # [n, 32, 35, 35]
         convolutions = iter(self.rest)
         for _, blocks, halves in STAGES:
@@ -44,26 +44,50 @@ class Recogniser(nn.Module):
 
 
 class IdentityLoss:
-    """How far the recogniser holds restored faces from the true ones: |a - b| / |b| of their embeddings, averaged."""
+    """How far the recogniser holds restored faces from the true ones: |a - b| / |b| of their embeddings, averaged.
 
-    def __init__(self, path: str | Path, device: torch.device):
-        self.recogniser = Recogniser(path)
+    With `jitter` each pair is framed and mirrored at random: asked always about the same pixels, a recogniser is fooled there,
+    and the network learns to (one eye turns blue).
+    """
+
+    def __init__(self, path: str | Path, device: torch.device, jitter: float = 0.0):
+        self.jitter, self.recogniser = jitter, Recogniser(path)
         self.recogniser.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
-    def __call__(self, restored: Tensor, target: Tensor) -> Tensor:
-        """[n, 3, s, s] in [-1, 1] each -> a scalar."""
-        a = self.recogniser(restored).float()  # [n, 128]
+    def __call__(self, restored: Tensor, target: Tensor, random: torch.Generator | None = None) -> Tensor:
+        """[n, 3, s, s] in [-1, 1] each -> a scalar; `random` is of their device."""
+        frames = jittered(len(restored), self.jitter, restored.device, random)
+        a = self.recogniser(restored, frames).float()  # [n, 128]
         with torch.no_grad():
-            b = self.recogniser(target).float()
+            b = self.recogniser(target, frames).float()
         return ((a - b).square().sum(1).add(1e-8).sqrt() / b.norm(dim=1)).mean()
 
 
-def chips(images: Tensor) -> Tensor:
-    """The inner faces of FFHQ-aligned images [n, 3, s, s], as [n, 3, 150, 150]."""
-    left, top, right, bottom = (side / 128 - 1 for side in BOX)  # in [-1, 1] over the image
-    theta = images.new_tensor([[(right - left) / 2, 0, (left + right) / 2], [0, (bottom - top) / 2, (top + bottom) / 2]])
-    grid = F.affine_grid(theta.expand(len(images), 2, 3), [len(images), 3, CHIP, CHIP], align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+def chips(images: Tensor, frames: Tensor | None = None) -> Tensor:
+    """The inner faces of FFHQ-aligned images [n, 3, s, s], as [n, 3, 150, 150].
+
+    frames [n, 4]: half width (negative: mirrored), half height, centre's x and y, of an image from -1 to 1; without them dlib's.
+    """
+    frames = jittered(len(images), 0.0, images.device) if frames is None else frames
+    width, height, x, y = frames.unbind(1)  # [n] each, in float32: bfloat16 would move the face by half a pixel
+    zero = torch.zeros_like(x)
+    theta = torch.stack([torch.stack([width, zero, x], 1), torch.stack([zero, height, y], 1)], 1)  # [n, 2, 3]
+    grid = F.affine_grid(theta, [len(images), 3, CHIP, CHIP], align_corners=False)
+    return F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def jittered(n: int, jitter: float, device: torch.device, random: torch.Generator | None = None) -> Tensor:
+    """n of dlib's frames [n, 4] as `chips` takes them, moved by up to `jitter` of their side, half as much again in size, and
+    every second one mirrored; 0 leaves them."""
+    left, top, right, bottom = (side / 128 - 1 for side in BOX)
+    frame = torch.tensor([(right - left) / 2, (bottom - top) / 2, (left + right) / 2, (top + bottom) / 2], device=device)
+    if not jitter:
+        return frame.expand(n, 4)
+    size, x, y, side = torch.rand(4, n, 1, generator=random, device=device) * 2 - 1  # [n, 1] each
+    half = frame[None, :2] * (1 + 1.5 * jitter * size)  # [n, 2]
+    centre = frame[None, 2:] + 2 * jitter * half * torch.cat([x, y], 1)
+    mirrored = torch.where(side < 0, -1.0, 1.0)
+    return torch.cat([half[:, :1] * mirrored, half[:, 1:], centre], 1)
 
 
 def _add(a: Tensor, b: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from gpen.errors import GPENError
 from gpen.training.config import FinetuneConfig
-from gpen.training.identity import STAGES, IdentityLoss, Recogniser, chips
+from gpen.training.identity import STAGES, IdentityLoss, Recogniser, chips, jittered
 
 
 def integer(value: int) -> bytes:
@@ -108,3 +108,23 @@ def test_a_missing_file_and_a_missing_setting_are_said(tmp_path):
         Recogniser(tmp_path / "none.dat")
     with pytest.raises(GPENError, match="identity_model"):
         FinetuneConfig(identity=0.1)
+
+
+def test_without_jitter_the_frame_is_dlibs_and_with_it_pairs_move_together(model):
+    torch.manual_seed(0)
+    faces = torch.rand(3, 3, 64, 64) * 2 - 1
+    still, moved = IdentityLoss(model, torch.device("cpu")), IdentityLoss(model, torch.device("cpu"), 0.1)
+    random = torch.Generator().manual_seed(1)
+    assert torch.equal(still(faces, faces.flip(3)), still(faces, faces.flip(3)))
+    assert moved(faces, faces, random) < 1e-3  # the same face, framed the same way, remains itself
+    assert not torch.equal(moved(faces, -faces, random), moved(faces, -faces, random))
+    frames = jittered(2000, 0.1, torch.device("cpu"), random)
+    plain = jittered(1, 0.0, torch.device("cpu"))[0]
+    assert 0.45 < (frames[:, 0] < 0).float().mean() < 0.55
+    assert (frames[:, 0].abs() / plain[0] - 1).abs().max() <= 0.15 + 1e-6
+    assert (frames[:, 2:] - plain[2:]).abs().max() <= 0.2 * plain[:2].max() * 1.15 + 1e-6
+
+
+def test_bfloat16_images_are_framed_as_float32_ones_are():
+    faces = torch.rand(2, 3, 256, 256).mul(2).sub(1).bfloat16()
+    assert torch.equal(chips(faces), chips(faces.float()))
