@@ -20,13 +20,14 @@ lint: .venv/test
 notebooks: .venv/test
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 $(NBMAKE) notebooks
 
-# Engines against the textbook form and the machine, the page, raters by the hundred, the cost of more; fails where a figure is far
-# from its target. About twenty minutes. On a machine that is never idle: BENCH=--cpu-time
+# Engines against the textbook form and the machine, the page, raters by the hundred, visitors by fifty, the cost of more; fails
+# where a figure is far from its target. About half an hour. On a machine that is never idle: BENCH=--cpu-time
 bench: .venv/test
 	$(BIN)/python -m bench.speed $(BENCH)
 	$(BIN)/python -m bench.scale $(BENCH)
 	$(BIN)/python -m bench.page
 	$(BIN)/python -m bench.raters --write
+	$(BIN)/python -m bench.visitors
 
 # Each stamp is newer than the requirements it stands for.
 .venv/demo: requirements.txt

@@ -40,6 +40,10 @@ def main() -> None:
         view.locator("#photo-restore").click()
         view.wait_for_selector("#photo-slider img")
         _take(view, "photo")
+        view.get_by_role("tab", name="More tasks").click()
+        view.locator("#answers-go").click()
+        view.wait_for_selector("#answers-gallery img")
+        _take(view, "tasks")
         view.get_by_role("tab", name="Rate").click()
         _take(view, "rate")
         view.get_by_role("tab", name="Results").click()
@@ -49,6 +53,7 @@ def main() -> None:
 
 
 def _take(view: Page, name: str) -> None:
+    view.evaluate("scrollTo(0, 0)")
     view.wait_for_timeout(SETTLE)
     view.screenshot(path=ASSETS / f"{name}.png")
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
-
-import numpy as np
 
 from ..errors import GPENError
 
+ACROSS = 4  # panels
 ASIDE = ("shown", "rate", "leg")  # what a record has beside its losses
 
 
@@ -40,8 +40,13 @@ def draw(records: list[dict], path: Path) -> None:
 
     names = [name for name in dict.fromkeys(key for record in records for key in record) if name not in ASIDE]
     starts = [a["shown"] for a, b in zip(records, records[1:], strict=False) if a.get("leg") != b.get("leg")]
-    figure = Figure(figsize=(3.2 * len(names), 2.6), layout="constrained")
-    for axis, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
+    columns = min(ACROSS, len(names))
+    rows = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(3.2 * columns, 2.6 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for empty in list(axes)[len(names) :]:
+        empty.set_axis_off()
+    for axis, name in zip(figure.axes, names, strict=False):
         points = [(record["shown"], record[name]) for record in records if name in record]
         axis.plot(*zip(*points, strict=True), linewidth=1)
         for start in starts:
