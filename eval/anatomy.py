@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gpen.errors import GPENError
-from gpen.network import GPEN, Generator, MappingNetwork, sides
+from gpen.network import GPEN, MappingNetwork, sides
 from gpen.restore import resize, to_image, to_tensor
 
 
@@ -75,13 +75,3 @@ def blend(parts: Parts, other: Parts | None, what: Sequence[int | str], share: f
     others = {} if other is None else other.features
     features = {side: mix(own, others.get(side)) if side in what else own for side, own in parts.features.items()}
     return replace(parts, z=z, w=w, features=features)
-
-
-@torch.inference_mode()
-def samples(prior: Generator, n: int, seed: int = 0, noise_seed: int | None = None) -> list[np.ndarray]:
-    """Faces that the prior makes of n random z, uint8 RGB [size, size, 3] each; one noise for all where it has a seed."""
-    random = torch.Generator().manual_seed(seed)
-    z = torch.randn(n, prior.config.style_dim, generator=random)  # [n, d]
-    noises = random if noise_seed is None else torch.Generator().manual_seed(noise_seed)
-    noise = [prior.noise(side, n if noise_seed is None else 1, noises) for side in sides(prior.config.size)]
-    return [to_image(x) for x in prior(prior.mapping(z), noise)]
