@@ -43,10 +43,8 @@ def draw(records: list[dict], path: Path) -> None:
     columns = min(ACROSS, len(names))
     rows = math.ceil(len(names) / columns)
     figure = Figure(figsize=(3.2 * columns, 2.6 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).flat
-    for empty in list(axes)[len(names) :]:
-        empty.set_axis_off()
-    for axis, name in zip(figure.axes, names, strict=False):
+    for place, name in enumerate(names, 1):
+        axis = figure.add_subplot(rows, columns, place)
         points = [(record["shown"], record[name]) for record in records if name in record]
         axis.plot(*zip(*points, strict=True), linewidth=1)
         for start in starts:
