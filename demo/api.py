@@ -170,12 +170,18 @@ def guard(page: gr.Blocks) -> None:
             raise gr.Error(NO_FILE, print_exception=False)
         try:
             return await inner(block, inputs, *rest, **named)
-        except gr.Error:
-            raise
+        except gr.Error as error:  # gradio's own quote what came, however long
+            raise gr.Error(_shortened(str(error.message)), print_exception=False) from None
         except Exception:  # pydantic's, gradio's own and whatever a component's code runs into; their texts name files
             raise gr.Error(WRONG_KIND, print_exception=False) from None
 
     page.preprocess_data = preprocess
+
+
+def _shortened(sentence: str) -> str:
+    """One line of at most 400 characters: its middle goes, for what was wrong stands at one end and the way out at the other."""
+    line = " ".join(sentence.split())
+    return line if len(line) <= 400 else f"{line[:100]} ... {line[-295:]}"
 
 
 def _paths(value) -> Iterator[str]:
