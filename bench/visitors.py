@@ -30,6 +30,7 @@ import numpy as np
 
 from bench.page import PATIENCE, RESULTS, ROOT, START, STEP, App, Failed, Visitor
 from bench.raters import compare
+from eval import meter
 from eval.preference.store import Store
 from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
@@ -131,8 +132,10 @@ def memory(app: App, restorations: int) -> np.ndarray:
 
 def resident(process: int) -> float:
     """MB of a process's memory that are in RAM."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmRSS"))) / 1024
+    held = meter.memory("VmRSS", process)
+    if held is None:
+        raise SystemExit("error: memory is watched through /proc, which is not here: run this on Linux.")
+    return held
 
 
 def flatness(mb: np.ndarray) -> dict[str, float]:

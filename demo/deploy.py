@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from gpen.errors import GPENError
+from gpen.errors import GPENError, exit_status
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ("app.py", "README.md", "LICENSE", "requirements.txt", "packages.txt")
@@ -70,19 +70,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--ratings", metavar="OWNER/DATASET", help="a private dataset in which the votes are kept")
     parser.add_argument("--dry-run", action="store_true", help="list what would be done, offline")
     options = parser.parse_args(arguments)
-    try:
-        for name in filter(None, (options.space, options.ratings)):
-            if not _NAME.fullmatch(name):
-                raise GPENError(f"{name!r} is no name on the Hub: write OWNER/NAME")
-        if not options.dry_run:
-            print(deploy(options.space, options.ratings))
-            return
-        print(*files(), sep="\n")
-        variables, secrets = settings(options.ratings, dict(os.environ))
-        print(f"variables: {', '.join(variables) or 'none'}; secrets: {', '.join(secrets) or 'none'}")
-    except GPENError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    if status := exit_status(lambda: _put_up(options)):
+        sys.exit(status)
+
+
+def _put_up(options: argparse.Namespace) -> None:
+    for name in filter(None, (options.space, options.ratings)):
+        if not _NAME.fullmatch(name):
+            raise GPENError(f"{name!r} is no name on the Hub: write OWNER/NAME")
+    if not options.dry_run:
+        print(deploy(options.space, options.ratings))
+        return
+    print(*files(), sep="\n")
+    variables, secrets = settings(options.ratings, dict(os.environ))
+    print(f"variables: {', '.join(variables) or 'none'}; secrets: {', '.join(secrets) or 'none'}")
 
 
 if __name__ == "__main__":

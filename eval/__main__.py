@@ -14,7 +14,7 @@ import sys
 from dataclasses import fields, replace
 
 from eval.preference import cli as preference
-from gpen.errors import GPENError
+from gpen.errors import GPENError, exit_status
 
 FAMILIES = ("fsr", "bfr", "wild", "ablation")
 
@@ -22,14 +22,10 @@ FAMILIES = ("fsr", "bfr", "wild", "ablation")
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0; 2 for a user's mistake, with one sentence on standard error; 130 if interrupted."""
     options = _parser().parse_args(arguments)
-    try:
-        return options.command(options)
-    except (GPENError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
+    status = exit_status(lambda: options.command(options))
+    if status == 130:
         print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    return status
 
 
 def _run(options: argparse.Namespace) -> int:

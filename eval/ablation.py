@@ -13,7 +13,7 @@ from eval.document import Block, Heading, Paragraph, Table
 from eval.metrics import METRICS
 from gpen.errors import GPENError
 
-TASKS = ("fsr8", "bfr")
+TASKS = ("bfr", "bfr-codeformer-2")  # blind restoration, lightly and heavily degraded
 _VARIANT = re.compile(r"gpen:(?:.*/)?(?P<name>[^/]+)-(?P<seed>\d+)\.\w+")
 
 

@@ -23,7 +23,7 @@ from eval.figures import PERCEPTION
 from eval.files import write_atomically
 from eval.metrics import METRICS
 from gpen.checkpoints import ASSETS
-from gpen.errors import GPENError
+from gpen.errors import GPENError, exit_status
 
 if TYPE_CHECKING:
     import pandas
@@ -148,12 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("file", metavar="FILE")
     options = parser.parse_args(arguments)
-    try:
-        print(write(options.run, options.file))
-    except (GPENError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: print(write(options.run, options.file)))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from eval.drawing import TILE, lines, palette, scatter
 from eval.metrics import METRICS
 from eval.statistics import bootstrap_interval
 from eval.summary import TRUTH
-from gpen.errors import GPENError
+from gpen.errors import GPENError, exit_status
 
 if TYPE_CHECKING:
     import pandas
@@ -236,12 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--out", metavar="DIR", help="RUN/figures without it")
     options = parser.parse_args(arguments)
-    try:
-        print(*write_all(options.run, options.out), sep="\n")
-    except (GPENError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: print(*write_all(options.run, options.out), sep="\n"))
 
 
 if __name__ == "__main__":

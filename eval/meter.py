@@ -36,6 +36,15 @@ def measure(function: Callable[[], Any], device: str) -> tuple[Any, Cost]:
     return result, Cost(seconds, {name: mib for name, mib in peaks.items() if mib})
 
 
+def memory(field: str, process: int | str = "self") -> float | None:
+    """MiB of a process as Linux counts them: VmRSS, what it holds in RAM, or VmHWM, the most it held; None elsewhere."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:")), None)
+
+
 def _reset_peak() -> bool:
     """Set the process's peak of resident memory to what it holds now; False where the system does not offer that."""
     try:
@@ -48,8 +57,7 @@ def _reset_peak() -> bool:
 def _peak(reset: bool) -> float | None:
     """MiB: since the reset, or else since the process began; None where the system does not say."""
     if reset:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), None)
+        return memory("VmHWM")
     try:
         import resource
     except ImportError:  # Windows

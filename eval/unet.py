@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gpen.errors import GPENError
+from gpen.errors import GPENError, exit_status
 from gpen.network import GPENConfig
 from gpen.restore import to_image, to_tensor
 from gpen.training.config import FinetuneConfig
@@ -128,16 +128,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--device", help="cpu or cuda; without it a GPU where there is one")
     options = parser.parse_args(arguments)
-    try:
-        config = settings(options.size, options.images, options.adversarial, options.seed, options.precision)
-        training = UNetTraining(config, Group(options.device))
-        print(train(training, FacePairs(options.data, config), options.out, options.resume))
-    except (GPENError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return exit_status(lambda: _train(options))
+
+
+def _train(options: argparse.Namespace) -> None:
+    config = settings(options.size, options.images, options.adversarial, options.seed, options.precision)
+    training = UNetTraining(config, Group(options.device))
+    print(train(training, FacePairs(options.data, config), options.out, options.resume))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 from . import checkpoints, tasks
 from .degradation import PRESETS, Degradation
 from .engines import ENGINES, EXPORTS, export
-from .errors import GPENError
+from .errors import GPENError, exit_status
 from .faces import load_detector
 from .network import UnitRange
 from .restore import Restorer, square
@@ -32,17 +32,8 @@ SAID = {
 def main(argv: list[str] | None = None) -> None:
     """Parse `argv` (sys.argv without it), run the command, exit with 2 after a user's error."""
     arguments = _parser().parse_args(argv)
-    try:
-        arguments.run(arguments)
-    except GPENError as error:
-        sys.exit(_fail(str(error)))
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def _fail(sentence: str) -> int:
-    print(f"error: {sentence}", file=sys.stderr)
-    return 2
+    if status := exit_status(lambda: arguments.run(arguments)):
+        sys.exit(status)
 
 
 def _parser() -> argparse.ArgumentParser:

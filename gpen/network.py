@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .blocks import BLOCKS, FROM_W
+from .errors import GPENError
 from .ops import EqualConv2d, EqualLinear, minibatch_stddev, pixel_norm
 
 NOISE_MODES = ("concat", "add", "none")
@@ -40,15 +41,15 @@ class GPENConfig:
             object.__setattr__(self, "in_size", self.size)
         for side in (self.size, self.in_size):
             if not 8 <= side <= 4096 or side & (side - 1):
-                raise ValueError(f"Sizes are powers of two from 8 to 4096 px; got {side}.")
+                raise GPENError(f"Sizes are powers of two from 8 to 4096 px; got {side}.")
         if self.in_size > self.size:
-            raise ValueError(f"The input ({self.in_size} px) cannot be larger than the output ({self.size} px).")
+            raise GPENError(f"The input ({self.in_size} px) cannot be larger than the output ({self.size} px).")
         if self.noise_mode not in NOISE_MODES:
-            raise ValueError(f"noise_mode is one of {', '.join(NOISE_MODES)}; got {self.noise_mode!r}.")
+            raise GPENError(f"noise_mode is one of {', '.join(NOISE_MODES)}; got {self.noise_mode!r}.")
         if self.block not in BLOCKS:
-            raise ValueError(f"block is one of {', '.join(BLOCKS)}; got {self.block!r}.")
+            raise GPENError(f"block is one of {', '.join(BLOCKS)}; got {self.block!r}.")
         if min(self.style_dim, self.mapping_layers, self.channels(4), self.channels(self.size)) < 1:
-            raise ValueError("style_dim, mapping_layers and every level's number of channels are at least 1.")
+            raise GPENError("style_dim, mapping_layers and every level's number of channels are at least 1.")
 
     def channels(self, side: int) -> int:
         """Channels of the features of side x side pixels: 512 up to 32 px, then halved with each doubling, both scaled."""

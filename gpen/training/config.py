@@ -84,6 +84,7 @@ class FinetuneConfig(RunConfig):
     feature: float = 0.02  # beta, of L_F
     identity: float = 0.0  # weight of an identity term; the released code has one, the paper none
     identity_jitter: float = 0.0  # by what share of its side the face shown to that network moves; above 0 mirrored too
+    identity_looks: bool = False  # whether colours and sharpness of that face are drawn at random
     identity_model: str | None = None  # the file it needs: see gpen/training/identity.py
 
     lr_encoder: float = 2e-3  # the paper's 100 : 10 : 1

@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from pathlib import Path
 
-from ..errors import GPENError
+from ..errors import GPENError, exit_status
 
 ACROSS = 4  # panels
 ASIDE = ("shown", "rate", "leg")  # what a record has beside its losses
@@ -56,23 +57,24 @@ def draw(records: list[dict], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def main() -> None:
-    """The command above."""
+def main() -> int:
+    """The command above; its exit status."""
     parser = argparse.ArgumentParser("python -m gpen.training.curves", description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, help="folders of runs, or their logs, in order")
     parser.add_argument("--log", type=Path, metavar="FILE", help="write the joined log there")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the picture, .png")
     options = parser.parse_args()
-    try:
-        records = joined([read_log(run / "log.jsonl" if run.is_dir() else run) for run in options.runs])
-        if not records:
-            raise GPENError("The logs are empty: there is nothing to draw yet.")
-    except GPENError as error:
-        parser.error(str(error))
+    return exit_status(lambda: _join_and_draw(options))
+
+
+def _join_and_draw(options: argparse.Namespace) -> None:
+    records = joined([read_log(run / "log.jsonl" if run.is_dir() else run) for run in options.runs])
+    if not records:
+        raise GPENError("The logs are empty: there is nothing to draw yet.")
     if options.log:
         options.log.write_text("".join(json.dumps(record) + "\n" for record in records))
     draw(records, options.out)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

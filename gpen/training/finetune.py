@@ -52,7 +52,7 @@ class Finetune:
         config = self.config
         if not config.identity:
             return None
-        return IdentityLoss(cast(str, config.identity_model), self.group.device, config.identity_jitter)
+        return IdentityLoss(cast(str, config.identity_model), self.group.device, config.identity_jitter, config.identity_looks)
 
     def _groups(self) -> list[dict]:
         config, generator = self.config, self.net.generator

@@ -7,6 +7,7 @@ residual network of 29 convolutions. `pip download face_recognition_models` fetc
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,10 @@ class Recogniser(nn.Module):
         (self.stem, *rest), self.last = _read(Path(path))
         self.rest = nn.ModuleList(rest)
 
-    def forward(self, images: Tensor, frames: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, frames: Tensor | None = None, look: Look | None = None) -> Tensor:
         """images: FFHQ-aligned faces [n, 3, s, s] in [-1, 1], of any size; `frames` as `chips` takes them."""
-        x = (chips(images, frames) + 1) * 127.5 - images.new_tensor(MEAN)[:, None, None]
+        x = chips(images, frames)
+        x = ((look(x) if look else x) + 1) * 127.5 - images.new_tensor(MEAN)[:, None, None]
         x = F.max_pool2d(F.relu(self.stem(x / 256)), 3, 2)  # [n, 32, 35, 35]
         convolutions = iter(self.rest)
         for _, blocks, halves in STAGES:
@@ -46,21 +48,48 @@ class Recogniser(nn.Module):
 class IdentityLoss:
     """How far the recogniser holds restored faces from the true ones: |a - b| / |b| of their embeddings, averaged.
 
-    With `jitter` each pair is framed and mirrored at random: asked always about the same pixels, a recogniser is fooled there,
-    and the network learns to (one eye turns blue).
+    Asked always about the same pixels, a recogniser is fooled, and the network learns to: one eye turns blue, and another
+    recogniser sees less of the person. So with `jitter` each pair is framed and mirrored at random, and with `looks` its colours
+    and sharpness are drawn at random too.
     """
 
-    def __init__(self, path: str | Path, device: torch.device, jitter: float = 0.0):
-        self.jitter, self.recogniser = jitter, Recogniser(path)
+    def __init__(self, path: str | Path, device: torch.device, jitter: float = 0.0, looks: bool = False):
+        self.jitter, self.looks, self.recogniser = jitter, looks, Recogniser(path)
         self.recogniser.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     def __call__(self, restored: Tensor, target: Tensor, random: torch.Generator | None = None) -> Tensor:
         """[n, 3, s, s] in [-1, 1] each -> a scalar; `random` is of their device."""
         frames = jittered(len(restored), self.jitter, restored.device, random)
-        a = self.recogniser(restored, frames).float()  # [n, 128]
+        look = Look.draw(len(restored), restored.device, random) if self.looks else None
+        a = self.recogniser(restored, frames, look).float()  # [n, 128]
         with torch.no_grad():
-            b = self.recogniser(target, frames).float()
+            b = self.recogniser(target, frames, look).float()
         return ((a - b).square().sum(1).add(1e-8).sqrt() / b.norm(dim=1)).mean()
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colours of each of n chips in [-1, 1], and the sharpness of all."""
+
+    saturation: Tensor  # [n, 1, 1, 1], from 0 (grey) to 1 (as it is)
+    contrast: Tensor  # [n, 1, 1, 1], a factor
+    brightness: Tensor  # [n, 1, 1, 1], a sum
+    side: int  # px; a chip larger than this is made so small, and large again
+
+    @classmethod
+    def draw(cls, n: int, device: torch.device, random: torch.Generator | None = None) -> Look:
+        """A fifth of the faces grey, a fifth in their own colours; every third batch sharp."""
+        saturation, contrast, brightness = torch.rand(3, n, 1, 1, 1, generator=random, device=device)
+        side = 40 + int(160 * torch.rand((), generator=random, device=device))
+        return cls((1.6 * saturation - 0.3).clamp(0, 1), 0.75 + 0.5 * contrast, 0.3 * brightness - 0.15, side)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        grey = x.mean(1, keepdim=True)
+        x = (grey + self.saturation * (x - grey)) * self.contrast + self.brightness
+        if self.side >= CHIP:
+            return x
+        small = F.interpolate(x, size=(self.side, self.side), mode="bilinear", antialias=True)
+        return F.interpolate(small, size=(CHIP, CHIP), mode="bilinear")
 
 
 def chips(images: Tensor, frames: Tensor | None = None) -> Tensor:

@@ -12,6 +12,7 @@ A network so trained can be drawn back towards its input afterwards, within its 
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import cast
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from .. import checkpoints
 from ..blocks import StyleGAN2Block
-from ..errors import GPENError
+from ..errors import GPENError, exit_status
 from ..network import GPEN
 from ..ops import GAIN
 from .config import FinetuneConfig
@@ -78,14 +79,18 @@ def lean_on_input(net: GPEN, share: float, examples: Tensor) -> GPEN:
     return net
 
 
-def main() -> None:
-    """The command above; the file is stored in float16."""
+def main() -> int:
+    """The command above, its exit status; the file is stored in float16."""
     parser = argparse.ArgumentParser("python -m gpen.training.start")
     parser.add_argument("model")
     parser.add_argument("--data", required=True, metavar="DIR", help="faces, degraded as gpen-release does, for the mean style")
     parser.add_argument("--share", type=float, required=True, help="of the input in the answer, 0 to 1")
     parser.add_argument("--out", required=True, metavar="FILE")
     options = parser.parse_args()
+    return exit_status(lambda: _store(options))
+
+
+def _store(options: argparse.Namespace) -> None:
     net = checkpoints.load(options.model)
     pairs = FacePairs(options.data, FinetuneConfig(network=net.config))
     lean_on_input(net, options.share, torch.stack([pairs[i][0] for i in range(64)]))
@@ -93,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -126,7 +126,7 @@ def test_an_ablation_runs_every_file_of_a_folder(faces_folder, tmp_path, capsys)
                  "--out", str(out)]
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    for part in ("### fsr8, over seeds", "### bfr, over seeds", "| full | 2 |", "| gpen:add-0 |"):
+    for part in ("### bfr, over seeds", "### bfr-codeformer-2, over seeds", "| full | 2 |", "| gpen:add-0 |"):
         assert part in text
     assert json.loads((out / "recipe.json").read_text())["settings"]["size"] == 32  # the networks', read off the files
     gpen.save(gpen.GPEN(replace(config, size=64)), models / "large.safetensors")

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from gpen.errors import GPENError
 from gpen.training.config import FinetuneConfig
-from gpen.training.identity import STAGES, IdentityLoss, Recogniser, chips, jittered
+from gpen.training.identity import CHIP, STAGES, IdentityLoss, Look, Recogniser, chips, jittered
 
 
 def integer(value: int) -> bytes:
@@ -128,3 +128,25 @@ def test_without_jitter_the_frame_is_dlibs_and_with_it_pairs_move_together(model
 def test_bfloat16_images_are_framed_as_float32_ones_are():
     faces = torch.rand(2, 3, 256, 256).mul(2).sub(1).bfloat16()
     assert torch.equal(chips(faces), chips(faces.float()))
+
+
+def test_a_look_is_the_same_for_both_of_a_pair_and_hides_colour_and_detail(model):
+    torch.manual_seed(0)
+    faces, random = torch.rand(3, 3, 64, 64) * 2 - 1, torch.Generator().manual_seed(1)
+    loss = IdentityLoss(model, torch.device("cpu"), 0.1, looks=True)
+    assert loss(faces, faces, random) < 1e-3
+    assert not torch.equal(loss(faces, -faces, random), loss(faces, -faces, random))
+    looks = [Look.draw(8, torch.device("cpu"), random) for _ in range(200)]
+    drawn = torch.cat([look.saturation.flatten() for look in looks])
+    assert 0.14 < (drawn == 0).float().mean() < 0.24 and 0.14 < (drawn == 1).float().mean() < 0.24
+    assert 0.2 < sum(look.side >= CHIP for look in looks) / len(looks) < 0.43
+
+
+def test_a_look_without_colour_detail_or_change():
+    x, one, none = torch.rand(2, 3, CHIP, CHIP) * 2 - 1, torch.ones(2, 1, 1, 1), torch.zeros(2, 1, 1, 1)
+    assert torch.allclose(Look(one, one, none, CHIP)(x), x, atol=1e-6)
+    grey = Look(none, one, none, CHIP)(x)
+    assert torch.allclose(grey, x.mean(1, keepdim=True).expand_as(x), atol=1e-6)
+    blurred = Look(one, one, none, 40)(x)
+    assert blurred.shape == x.shape and blurred.std() < x.std() / 2
+    assert torch.allclose(blurred.mean((2, 3)), x.mean((2, 3)), atol=0.02)
