@@ -18,7 +18,7 @@ import numpy as np
 import gpen
 from demo import experiment, hardware, images, samples
 from demo.playground import NETWORK, picture_input, told
-from gpen import tasks, variations
+from gpen import checkpoints, tasks, variations
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
 
@@ -28,7 +28,9 @@ DOES = {
     "inpaint": "Paint over what is to be filled in. Whatever you leave unpainted comes back bit for bit.",
     "seg2face": "A map of the 19 classes of CelebAMask-HQ, in its colours or as labels 0 to 18, becomes a face.",
 }
+OWN = "A small model does it that this project trained itself: expect little. {}.pth in a folder of GPEN_MODELS takes its place."
 BRUSH = "#ff00aa"  # any opaque colour but white, which the layer's clear parts become
+SAMPLE_SIDE = 256  # px
 LARGEST = 2048  # px; a larger face is shrunk, which no network here would see
 MOST = 8  # answers at once
 BLURRED = Degradation(blur_sigma=2.0, scale=8.0, noise_sigma=4.0)  # what a visitor's first answers are for
@@ -44,11 +46,16 @@ def tab(restorer) -> None:
         for task, name in NAMES.items():
             with gr.Tab(name, id=task):
                 here = tasks.local_model(task)
-                gr.HTML(f"<p>{DOES[task] if here else missing(task)}</p>", elem_id=f"about-{task}")
+                gr.HTML(f"<p>{_about(task, here) if here else missing(task)}</p>", elem_id=f"about-{task}")
                 if here:
                     _task_panel(task, device)
     with gr.Column(visible=False):
         _endpoints(device)
+
+
+def _about(task: str, model: Path) -> str:
+    own = model.parent == checkpoints.ASSETS
+    return DOES[task] + (f" {OWN.format(tasks.TASKS[task].models[0])}" if own else "")
 
 
 def missing(task: str) -> str:
@@ -190,12 +197,18 @@ def _note(found: variations.Variations) -> str:
 
 
 def _task_panel(task: str, device) -> None:
+    button = None
     with gr.Row():
         with gr.Column(min_width=300):
             if task == "inpaint":
-                source, button = _editor(), gr.Button("Fill in", variant="primary", elem_id="inpaint-go")
+                source, button = _editor(_sample()), gr.Button("Fill in", variant="primary", elem_id="inpaint-go")
             else:
-                source = picture_input(label="Your picture", sources=["upload", "clipboard"], elem_id=f"{task}-picture")
+                face = _sample(tasks.grey) if task == "colorize" else None  # a sample map there is none
+                source = picture_input(
+                    value=face, label="Your picture", sources=["upload", "clipboard"], elem_id=f"{task}-picture"
+                )
+                if face:
+                    button = gr.Button("Colourise", variant="primary", elem_id="colorize-go")
         with gr.Column(min_width=300):
             slider = gr.ImageSlider(label="Before | After", format="png", interactive=False, elem_id=f"{task}-result")
             download = gr.DownloadButton("↓ PNG", size="sm", elem_id=f"{task}-download")
@@ -207,8 +220,14 @@ def _task_panel(task: str, device) -> None:
         before, after = (_save(x, task) for x in run(task, network, image, mask))
         return (before, after), after
 
-    event = button.click if task == "inpaint" else source.upload
-    event(do, source, [slider, download], show_progress_on=slider, **NETWORK, **PRIVATE)
+    events = ([button.click] if button else []) + ([source.upload] if task != "inpaint" else [])
+    for event in events:
+        event(do, source, [slider, download], show_progress_on=slider, **NETWORK, **PRIVATE)
+
+
+def _sample(change: Callable[[np.ndarray], np.ndarray] = lambda image: image) -> str:
+    """The file of a sample face that belongs to nobody, or of what `change` makes of it."""
+    return _save(change(list(samples.load(SAMPLE_SIDE).values())[-1]), "face")
 
 
 def _endpoints(device) -> None:
@@ -274,10 +293,10 @@ def _loaded(file: Path, device) -> gpen.Restorer:
     return hardware.restorer(gpen.load(file, device=device))
 
 
-def _editor() -> gr.ImageEditor:
-    """An editor that hands over files unopened, the picture's first, for `read_drawing`; as playground.picture_input."""
+def _editor(picture: str) -> gr.ImageEditor:
+    """An editor of that file to begin with, which hands over files unopened, the picture's first, for `read_drawing`; as playground.picture_input."""
     component = gr.ImageEditor(
-        type="filepath", format="png", sources=["upload", "clipboard"], layers=False, transforms=(), label="Your picture",
+        {"background": picture, "layers": [], "composite": None}, type="filepath", format="png", sources=["upload", "clipboard"], layers=False, transforms=(), label="Your picture",
         brush=gr.Brush(colors=[BRUSH], color_mode="fixed"), elem_id="inpaint-picture", buttons=[],
     )  # fmt: skip
 

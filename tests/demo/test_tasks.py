@@ -27,13 +27,14 @@ def client(server, tmp_path_factory):
 
 @pytest.fixture
 def models(tmp_path, monkeypatch, model_file):
-    """A folder of models, GPEN_MODELS, that holds a colouriser alone; nothing is downloaded."""
+    """A folder of models, GPEN_MODELS, that holds a colouriser alone; none is in assets/, nothing is downloaded."""
     folder = tmp_path / "models"
     folder.mkdir()
     (folder / "GPEN-Colorization-1024.safetensors").write_bytes(model_file.read_bytes())
     monkeypatch.setenv("GPEN_MODELS", str(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("GPEN_DOWNLOAD_URL", "")
+    monkeypatch.setattr("gpen.checkpoints.ASSETS", tmp_path / "assets")
     return folder
 
 
@@ -76,6 +77,17 @@ def test_a_task_without_its_model_says_how_to_get_it(restorer, models):
     assert "GPEN-Seg2face-512.pth" in about["about-seg2face"] and "train" not in about["about-seg2face"]
     ids = {getattr(block, "elem_id", None) for block in page.blocks.values()}
     assert "colorize-result" in ids and not {"inpaint-result", "seg2face-result"} & ids
+
+
+def test_a_model_of_the_projects_own_is_called_one(restorer, models, model_file):
+    own = models.parent / "assets" / "gpen-inpaint.safetensors"
+    own.parent.mkdir()
+    own.write_bytes(model_file.read_bytes())
+    with gr.Blocks() as page:
+        tab.tab(restorer)
+    about = {block.elem_id: block.value for block in page.blocks.values() if isinstance(block, gr.HTML)}
+    assert about["about-inpaint"].startswith(f"<p>{tab.DOES['inpaint']}") and "trained itself" in about["about-inpaint"]
+    assert "trained itself" not in about["about-colorize"]
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +142,6 @@ def test_programs_are_told_how_to_get_a_model(tab_client, models, files, task):
     (models / "GPEN-Colorization-1024.safetensors").unlink()
     given = [handle_file(files["plain.png"])] * (2 if task == "inpaint" else 1)
     names = tasks.TASKS[task].models
-    if tasks.local_model(task):  # one that comes with the project
-        pytest.skip(f"{names[-1]} is in assets/")
     with pytest.raises(AppError, match=f"{names[0]}.pth.*GPEN_MODELS") as caught:
         tab_client.predict(*given, api_name=f"/{task}")
     assert "\n" not in str(caught.value) and "<" not in str(caught.value)
@@ -210,7 +220,7 @@ def test_a_large_drawing_is_brought_to_a_bounded_size(tmp_path):
 
 def test_the_editor_hands_over_files_that_were_not_opened(tmp_path):
     with gr.Blocks():
-        editor = tab._editor()
+        editor = tab._editor(tab._sample())
     folder = Path(gr.utils.get_upload_folder())
     paths = (folder / "bomb.png", folder / "layer.png", tmp_path / "other.png")
     picture, layer, other = (gr.FileData(path=str(path)) for path in paths)
