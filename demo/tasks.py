@@ -294,9 +294,10 @@ def _loaded(file: Path, device) -> gpen.Restorer:
 
 
 def _editor(picture: str) -> gr.ImageEditor:
-    """An editor of that file to begin with, which hands over files unopened, the picture's first, for `read_drawing`; as playground.picture_input."""
+    """An editor of that file to begin with. It hands over files unopened, the picture's first, for `read_drawing`."""
     component = gr.ImageEditor(
-        {"background": picture, "layers": [], "composite": None}, type="filepath", format="png", sources=["upload", "clipboard"], layers=False, transforms=(), label="Your picture",
+        {"background": picture, "layers": [], "composite": None}, label="Your picture",
+        type="filepath", format="png", sources=["upload", "clipboard"], layers=False, transforms=(),
         brush=gr.Brush(colors=[BRUSH], color_mode="fixed"), elem_id="inpaint-picture", buttons=[],
     )  # fmt: skip
 

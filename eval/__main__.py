@@ -1,5 +1,6 @@
 """python -m eval run fsr|bfr --data DIR --methods bilinear,gpen --out RUN    measure; resumes after a stop
 python -m eval run wild --data DIR --out RUN              faces without true images
+python -m eval run colorize|inpaint --data DIR --out RUN  the other tasks, with the models that are here
 python -m eval run ablation --models DIR --out RUN        every variant of GPEN in a folder
 python -m eval report RUN... [--format md|latex|json]     print tables, compare runs
 python -m eval study build|export|import|score ...        what people prefer (eval/preference/cli.py)
@@ -16,7 +17,8 @@ from dataclasses import fields, replace
 from eval.preference import cli as preference
 from gpen.errors import GPENError, exit_status
 
-FAMILIES = ("fsr", "bfr", "wild", "ablation")
+FAMILIES = ("fsr", "bfr", "wild", "colorize", "inpaint", "ablation")
+OTHER_TASKS = {"colorize": ("bilinear", "gpen-colorize"), "inpaint": ("bilinear", "telea", "gpen-inpaint")}  # and their methods
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,6 +38,8 @@ def _run(options: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(options).items() if value is not None}
     given["tasks"] = _tasks(options.family, options.tasks, options.preset)
     given |= _ablation(options)
+    if options.family in OTHER_TASKS:
+        given.setdefault("methods", OTHER_TASKS[options.family])
     settings = RunSettings(**{f.name: given[f.name] for f in fields(RunSettings) if f.name in given})
     named = {f.name: given[f.name] for f in fields(MetricSettings) if f.name in given}
     run(settings, replace(MetricSettings(), **named))
@@ -51,8 +55,8 @@ def _tasks(family: str, tasks: tuple[str, ...] | None, preset: str | None) -> tu
         from eval.ablation import TASKS
 
         return tasks or TASKS
-    first = {"fsr": "fsr8", "wild": "wild", "bfr": "bfr" if preset in (None, "gpen-release") else f"bfr-{preset}"}
-    tasks = tasks or (first[family],)
+    first = {"fsr": "fsr8", "bfr": "bfr" if preset in (None, "gpen-release") else f"bfr-{preset}"}
+    tasks = tasks or (first.get(family, family),)
     if strange := [task for task in tasks if not task.startswith(family)]:
         raise GPENError(f"{strange[0]} is no task of run {family}; give tasks that begin with {family}")
     return tasks
@@ -117,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_run(run: argparse.ArgumentParser) -> None:
     run.set_defaults(command=_run)
     run.add_argument("family", choices=FAMILIES, help="face super-resolution, blind face restoration, faces without true "
-                     "images, variants of GPEN")
+                     "images, colours, holes, variants of GPEN")
     run.add_argument("--data", default="samples", metavar="DIR", help="folder of aligned faces, any format; celeba-hq, ffhq or "
                      "hf:OWNER/NAME; the project's sample faces (samples)")
     run.add_argument("--out", required=True, metavar="RUN", help="folder of the run")

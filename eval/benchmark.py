@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from eval.datasets import Faces
 from eval.files import png, write_atomically
-from eval.frozen import TASKS, WILD, FrozenSet, Sample, freeze
+from eval.frozen import COLORIZE, INPAINT, TASKS, WILD, FrozenSet, Sample, freeze
 from eval.meter import measure
-from eval.methods import Method, load_method
+from eval.methods import FILLERS, Method, load_method
 from eval.metrics import DEFAULT_METRICS, METRICS, load_metrics, needs_truth, per_image
 from eval.recipe import check_recipe, make_recipe
 from eval.report import write_reports
@@ -224,8 +224,12 @@ def _check(settings: RunSettings) -> None:
     if settings.batch < 1:
         raise GPENError(f"--batch {settings.batch} is out of range; choose 1 or more")
     oracles = [name for name in settings.methods if name.startswith("oracle-")]
-    if WILD in settings.tasks and oracles:
-        raise GPENError(f"{oracles[0]} is told the degradation, and run wild has none to tell; leave it out")
+    untold = [task for task in settings.tasks if task in (WILD, COLORIZE, INPAINT)]
+    if untold and oracles:
+        raise GPENError(f"{oracles[0]} is told the degradation, and {untold[0]} has none to tell; leave it out")
+    fillers = [name for name in settings.methods if name.partition(":")[0] in FILLERS]
+    if fillers and set(settings.tasks) != {INPAINT}:
+        raise GPENError(f"{fillers[0]} fills in what a mask hides, and no task but inpaint has one; leave it out")
     try:
         torch.empty(0, device=settings.device)
     except (RuntimeError, AssertionError) as error:

@@ -8,6 +8,7 @@ what deconvolution alone can do, and are never compared with blind methods witho
     total variation   A. Chambolle, 2004                                   scikit-image
     Wiener            N. Wiener, 1949; with the Laplacian as prior         scikit-image
     Richardson-Lucy   W. Richardson, 1972; L. Lucy, 1974                   scikit-image
+    Telea             A. Telea, 2004: holes filled from their borders      OpenCV
     noise             J. Immerkaer, 1996, for the mask; D. Donoho and I. Johnstone, 1994, for the median
 """
 
@@ -26,6 +27,7 @@ NLM_STRENGTH = 0.8  # h over sigma, scikit-image's advice for its fast mode
 TV_STRENGTH = 1.0  # weight over sigma
 WIENER_NOISE = 2.0  # levels of 255, at least: borders, rounding and JPEG are errors too
 SMOOTHEST = 10.0  # balance of Wiener's filter, at most: in a picture of few pixels texture passes for noise
+TELEA_RADIUS = 3  # px, that each filled pixel is drawn from
 RL_STEPS = 10  # more sharpen further, and the noise with it
 ROUNDING = 1 / math.sqrt(12)  # levels of 255: the noise that rounding to 8 bits leaves in any picture
 MEDIAN = 0.6745  # of the absolute value of standard normal noise
@@ -44,6 +46,11 @@ def total_variation(sample: Sample, size: int) -> np.ndarray:
     """Denoised at its own size, then enlarged (bicubic): uint8 RGB [size, size, 3]."""
     weight = TV_STRENGTH * noise_sigma(sample.lq) / 255
     return _enlarged(denoise_tv_chambolle(sample.lq / np.float32(255), weight=weight, channel_axis=-1), size)
+
+
+def telea(sample: Sample, size: int) -> np.ndarray:
+    """What the mask hides, filled in from its borders inwards: uint8 RGB [size, size, 3], Sample.lq being of that size."""
+    return cv2.inpaint(sample.lq, cast(np.ndarray, sample.mask).astype(np.uint8), TELEA_RADIUS, cv2.INPAINT_TELEA)
 
 
 def oracle_wiener(sample: Sample, size: int) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 import gpen
 from eval.frozen import Sample
+from gpen import tasks
 from gpen.checkpoints import ASSETS, find
 from gpen.errors import GPENError
 
@@ -24,7 +25,8 @@ Restore = Callable[[list[Sample], int], list[np.ndarray]]
 class Method:
     """restore(samples, size) -> uint8 RGB [size, size, 3] each.
 
-    A restoration looks at Sample.lq alone; an oracle, which says so in its name, at Sample.degradation too.
+    A restoration looks at Sample.lq alone; an oracle, which says so in its name, at Sample.degradation too; what fills in, at
+    Sample.mask.
     """
 
     restore: Restore
@@ -69,6 +71,17 @@ def _gpen(argument: str, device: str) -> Method:
     path = find(argument or None)
     restorer = Restorer(gpen.load(path, device=device))
     return Method(lambda samples, size: fitted(restorer.faces(inputs(samples, size)), size), path)
+
+
+def _gpen_task(task: str) -> Loader:
+    def load(argument: str, device: str) -> Method:
+        from gpen.restore import Restorer
+
+        path = tasks.find_model(task, argument or None)
+        restorer = Restorer(gpen.load(path, device=device))
+        return Method(lambda samples, size: fitted([tasks.run(restorer, task, s.lq, s.mask) for s in samples], size), path)
+
+    return load
 
 
 def _unet(argument: str, device: str) -> Method:
@@ -137,15 +150,21 @@ METHODS: dict[str, Loader] = {
     "pulse": _inversion("pulse"),
     "mganprior": _inversion("mganprior"),
     "gpen": _gpen,
+    "gpen-colorize": _gpen_task("colorize"),
+    "gpen-inpaint": _gpen_task("inpaint"),
+    "telea": _classical("telea"),
     "spandrel": _spandrel,
     "folder": _folder,
     "ground-truth": _ground_truth,
 }
+FILLERS = ("gpen-inpaint", "telea")  # methods that need Sample.mask
 WITH_ARGUMENT = {  # what may follow the colon, and whether it must
     "unet": ("PATH", False),
     "pulse": ("PRIOR", False),
     "mganprior": ("PRIOR", False),
     "gpen": ("PATH", False),
+    "gpen-colorize": ("PATH", False),
+    "gpen-inpaint": ("PATH", False),
     "spandrel": ("PATH", True),
     "folder": ("DIR", True),
 }

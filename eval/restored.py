@@ -54,8 +54,12 @@ class Restored:
     def _path(self, sample: Sample, size: int) -> Path:
         degradation = sample.degradation and sample.degradation.to_dict()
         made_from = json.dumps([self.maker, size, sample.lq.shape, degradation])
-        key = hashlib.sha256(made_from.encode() + sample.lq.tobytes()).hexdigest()
+        key = hashlib.sha256(made_from.encode() + sample.lq.tobytes() + _bytes(sample.mask)).hexdigest()
         return cast(Path, self.folder) / key[:2] / f"{key}.png"
+
+
+def _bytes(mask: np.ndarray | None) -> bytes:
+    return b"" if mask is None else mask.tobytes()
 
 
 def _png(image: np.ndarray, seconds: float) -> bytes:

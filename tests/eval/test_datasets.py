@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from eval.datasets import Faces, read_image
-from eval.frozen import BFR_TASKS, FSR_TASKS, degradation_for, freeze
+from eval.frozen import BFR_TASKS, FSR_TASKS, degradation_for, freeze, mask_for
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
 
@@ -91,6 +91,19 @@ def test_tasks_are_what_they_say(faces_folder, tmp_path):
     bfr = degradation_for("bfr", "face0", 64, 0)
     assert bfr == Degradation.sample("gpen-release", seed=bfr.seed, size=64)
     assert 0.1 <= bfr.scale <= 1
+
+
+def test_colours_and_holes_are_hidden_and_nothing_else(faces_folder, tmp_path):
+    faces = Faces.open(faces_folder, 64, limit=2)
+    grey = freeze("colorize", faces, tmp_path / "colorize", seed=0).sample("face0")
+    assert (grey.lq == grey.lq[..., :1]).all() and np.array_equal(grey.truth, faces.load("face0")) and grey.mask is None
+    holed = freeze("inpaint", faces, tmp_path / "inpaint", seed=0).sample("face1")
+    assert holed.mask.any() and not holed.mask.all()
+    assert (holed.lq[holed.mask] == 255).all() and np.array_equal(holed.lq[~holed.mask], holed.truth[~holed.mask])
+    again = freeze("inpaint", faces, tmp_path / "inpaint", seed=0).sample("face1")  # read, not made
+    assert np.array_equal(again.mask, holed.mask) and np.array_equal(again.lq, holed.lq)
+    assert not np.array_equal(mask_for("face1", 64, 0), mask_for("face0", 64, 0))
+    assert not np.array_equal(mask_for("face1", 64, 0), mask_for("face1", 64, 1))
 
 
 def test_the_frozen_set_is_the_same_in_every_process(faces_folder, tmp_path):

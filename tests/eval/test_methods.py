@@ -15,10 +15,11 @@ import gpen
 from eval import classical, inversion, unet
 from eval.__main__ import main
 from eval.external import FaceNetwork
-from eval.frozen import Sample
+from eval.frozen import Sample, mask_for
 from eval.inversion import MultiCodeSettings, PulseSettings, mganprior, pulse
 from eval.methods import METHODS, load_method
 from eval.metrics import compare
+from gpen import tasks
 from gpen.degradation import Degradation
 from gpen.network import sides
 from gpen.restore import to_image, to_tensor
@@ -327,3 +328,40 @@ def test_names_with_a_path_run_and_are_kept_apart(prior, results, tmp_path, monk
         rows = list(csv.DictReader(file))
     assert {row["method"] for row in rows} >= {*methods, "bilinear", "ground-truth"}
     assert all(row["psnr"] == "inf" for row in rows if row["method"] == f"folder:{results}")
+
+
+# --- the other tasks
+
+@pytest.mark.parametrize("family", ["colorize", "inpaint"])
+def test_a_task_is_run_with_its_own_model_and_keeps_what_was_not_asked(family, faces_folder, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    gpen.save(gpen.GPEN(SMALL), folder / f"gpen-{family}.safetensors")
+    monkeypatch.setattr("gpen.checkpoints.ASSETS", folder)
+    monkeypatch.setenv("GPEN_MODELS", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "run"
+    data = ["--data", str(faces_folder), "--size", "64", "--limit", "2"]
+    assert main(["run", family, *data, "--metrics", "psnr", "--out", str(out), "--keep"]) == 0
+    assert f"gpen-{family}" in capsys.readouterr().out
+    given_ = cv2.imread(str(out / "lq" / family / "face0.png"))[..., ::-1]
+    result = cv2.imread(str(out / "restored" / family / f"gpen-{family}" / "face0.png"))[..., ::-1]
+    if family == "colorize":
+        assert np.abs(tasks.luma(result) - given_[..., 0]).max() <= 1
+    else:
+        mask = mask_for("face0", 64, 0)
+        assert np.array_equal(result[~mask], given_[~mask])
+
+
+def test_telea_fills_a_flat_face_without_a_trace():
+    flat = np.full((SIZE, SIZE, 3), 90, np.uint8)
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[20:30, 20:40] = True
+    filled = restored("telea", Sample("flat", tasks.hide(flat, mask), flat, None, mask))
+    assert np.abs(filled.astype(int) - flat).max() <= 3 and np.array_equal(filled[~mask], flat[~mask])
+
+
+def test_what_fills_in_and_what_is_told_need_a_task_that_has_it(faces_folder, tmp_path, capsys):
+    run = ["run", "--data", str(faces_folder), "--size", "64", "--out", str(tmp_path / "run"), "--methods"]
+    assert main([run[0], "bfr", *run[1:], "telea"]) == 2 and "no task but inpaint" in capsys.readouterr().err
+    assert main([run[0], "colorize", *run[1:], "oracle-rl"]) == 2 and "colorize has none to tell" in capsys.readouterr().err
