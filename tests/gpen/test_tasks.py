@@ -6,6 +6,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 import gpen
 from gpen import tasks
 from gpen.cli import main
+from gpen.restore import square
 from gpen.training.config import FinetuneConfig
 from gpen.training.data import FacePairs
 from gpen.training.finetune import finetune
@@ -159,6 +161,7 @@ def test_the_model_of_a_task_is_found_by_name(restorer, tmp_path, monkeypatch):
     monkeypatch.setenv("GPEN_MODELS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("GPEN_DOWNLOAD_URL", "")  # downloads off
+    monkeypatch.setattr("gpen.checkpoints.ASSETS", tmp_path / "assets")
     assert tasks.find_model("restore") == gpen.checkpoints.DEFAULT_MODEL
     assert tasks.local_model("seg2face") is None
     with pytest.raises(gpen.GPENError, match="GPEN-Inpainting-1024.*or train your own") as caught:
@@ -168,6 +171,13 @@ def test_the_model_of_a_task_is_found_by_name(restorer, tmp_path, monkeypatch):
         (tmp_path / name).touch()
         assert tasks.find_model("inpaint") == tmp_path / name
     assert tasks.find_model("inpaint", tmp_path / "mine.pth") == tmp_path / "mine.pth"
+
+
+def test_the_colouriser_that_comes_with_the_project_comes_nearer_to_the_true_colours():
+    face = square(skimage.data.astronaut()[18:196, 136:314], 256)  # nobody whom it was trained on
+    coloured = tasks.run(gpen.Restorer(gpen.load("gpen-colorize")), "colorize", tasks.grey(face))
+    off = [np.abs(image.astype(float) - face)[64:192, 64:192].mean() for image in (coloured, tasks.grey(face))]
+    assert off[0] < 0.8 * off[1]
 
 
 def test_the_command_line_does_the_tasks(restorer, tmp_path, capsys):
