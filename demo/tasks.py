@@ -28,7 +28,7 @@ DOES = {
     "inpaint": "Paint over what is to be filled in. Whatever you leave unpainted comes back bit for bit.",
     "seg2face": "A map of the 19 classes of CelebAMask-HQ, in its colours or as labels 0 to 18, becomes a face.",
 }
-OWN = "A small model does it that this project trained itself: expect little. {}.pth in a folder of GPEN_MODELS takes its place."
+OWN = "A small model that this project trained does it; {}.pth in a folder of GPEN_MODELS does it better and takes its place."
 BRUSH = "#ff00aa"  # any opaque colour but white, which the layer's clear parts become
 SAMPLE_SIDE = 256  # px
 LARGEST = 2048  # px; a larger face is shrunk, which no network here would see
@@ -226,8 +226,8 @@ def _task_panel(task: str, device) -> None:
 
 
 def _sample(change: Callable[[np.ndarray], np.ndarray] = lambda image: image) -> str:
-    """The file of a sample face that belongs to nobody, or of what `change` makes of it."""
-    return _save(change(list(samples.load(SAMPLE_SIDE).values())[-1]), "face")
+    """The file of the astronaut's face, or of what `change` makes of it."""
+    return _save(change(next(iter(samples.load(SAMPLE_SIDE).values()))), "face")
 
 
 def _endpoints(device) -> None:

@@ -86,8 +86,8 @@ def test_a_model_of_the_projects_own_is_called_one(restorer, models, model_file)
     with gr.Blocks() as page:
         tab.tab(restorer)
     about = {block.elem_id: block.value for block in page.blocks.values() if isinstance(block, gr.HTML)}
-    assert about["about-inpaint"].startswith(f"<p>{tab.DOES['inpaint']}") and "trained itself" in about["about-inpaint"]
-    assert "trained itself" not in about["about-colorize"]
+    assert about["about-inpaint"].startswith(f"<p>{tab.DOES['inpaint']}") and "this project trained" in about["about-inpaint"]
+    assert "this project trained" not in about["about-colorize"]
 
 
 @pytest.fixture(scope="module")
