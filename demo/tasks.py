@@ -28,7 +28,7 @@ DOES = {
     "inpaint": "Paint over what is to be filled in. Whatever you leave unpainted comes back bit for bit.",
     "seg2face": "A map of the 19 classes of CelebAMask-HQ, in its colours or as labels 0 to 18, becomes a face.",
 }
-OWN = "A small model that this project trained does it; {}.pth in a folder of GPEN_MODELS does it better and takes its place."
+OWN = "A small model that this project trained does it; {}.pth in a folder of GPEN_MODELS takes its place."
 BRUSH = "#ff00aa"  # any opaque colour but white, which the layer's clear parts become
 SAMPLE_SIDE = 256  # px
 LARGEST = 2048  # px; a larger face is shrunk, which no network here would see
