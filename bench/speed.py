@@ -1,6 +1,6 @@
 """How fast the engines are: against the textbook form of the network and against the machine's own rate for convolutions.
 
-    python -m bench.speed           three models, batches of 1 and 8; about ten minutes on two cores
+    python -m bench.speed           three models, batches of 1 and 8; a quarter of an hour on two cores, 16 GB of memory
     python -m bench.speed --check   a regression check, one to two minutes: batch 1, exit code 1 where a ratio is below its floor
 
 Engines and references take turns, so that what else the machine does slows them all; ratios are medians over the rounds. On a
