@@ -259,7 +259,7 @@ def plot(rows: list[dict], path: Path) -> None:
     axes.axhline(1, color="0.4", linewidth=0.8)
     axes.set_xticks(range(len(cases)), [f"{name}\nbatch {n}" for name, n in cases])
     axes.set_ylabel("times as fast as the textbook form")
-    axes.legend(ncols=4, frameon=False)
+    figure.legend(loc="outside upper center", ncols=len(engines), frameon=False, fontsize=8)
     figure.savefig(path, dpi=120)
 
 
