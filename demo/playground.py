@@ -145,7 +145,8 @@ def told(function):
         try:
             return function(*arguments, **named)
         except GPENError as error:
-            raise gr.Error(html.escape(str(error)), duration=20, print_exception=False) from None
+            # shown as HTML, between tags alone: a program, which reads it too, need not meet &#x27;
+            raise gr.Error(html.escape(str(error), quote=False), duration=20, print_exception=False) from None
 
     return wrapper
 
