@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -34,7 +33,7 @@ from torch import Tensor
 
 import gpen
 from bench import textbook
-from eval.meter import memory
+from eval.meter import peak
 from gpen.engines import load_engine
 from gpen.network import sides
 from gpen.restore import resize, square, to_tensor
@@ -169,11 +168,6 @@ def case(name: str, n: int, engines: tuple[str, ...], rounds: tuple[int, int], c
     return rows
 
 
-def megabytes() -> float:
-    """The most that this process has held; what getrusage says includes the process that started it."""
-    return memory("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def peak_memory(name: str, n: int, engine: str) -> float:
     """MB that a process of its own takes at most that loads the model and calls the engine twice."""
     command = [sys.executable, "-m", "bench.speed", "--memory", name, str(n), engine, "--threads", str(torch.get_num_threads())]
@@ -282,7 +276,7 @@ def main(argv: list[str] | None = None) -> int:
         runs, _ = runners(name, int(n), (engine,))
         for _ in range(2):
             runs[engine]()
-        print(megabytes())
+        print(peak())
         return 0
     where, rows = machine() | {"clock": "cpu" if arguments.cpu_time else "wall"}, []
     for name in arguments.models:

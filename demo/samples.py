@@ -11,9 +11,14 @@ from gpen.checkpoints import ASSETS
 _ASTRONAUT = (slice(18, 196), slice(136, 314))  # eyes and mouth near their places in the FFHQ template
 
 
+def astronaut(size: int) -> np.ndarray:
+    """A photograph, uint8 RGB [size, size, 3]."""
+    return images.square(skimage.data.astronaut()[_ASTRONAUT], size)
+
+
 def load(size: int) -> dict[str, np.ndarray]:
     """Name -> face, uint8 RGB [size, size, 3], at least one; the astronaut, a photograph, is first."""
-    faces = {"Astronaut": images.square(skimage.data.astronaut()[_ASTRONAUT], size)}
+    faces = {"Astronaut": astronaut(size)}
     for path in sorted((ASSETS / "samples").glob("*.png")):
         faces[path.stem.replace("-", " ").replace("_", " ").capitalize()] = images.read_face(path, size)
     return faces

@@ -28,6 +28,7 @@ DOES = {
     "inpaint": "Paint over what is to be filled in. Whatever you leave unpainted comes back bit for bit.",
     "seg2face": "A map of the 19 classes of CelebAMask-HQ, in its colours or as labels 0 to 18, becomes a face.",
 }
+GO = {"colorize": "Colourise", "inpaint": "Fill in"}  # on the button of a panel that begins with a picture
 OWN = "A small model that this project trained does it; {}.pth in a folder of GPEN_MODELS takes its place."
 BRUSH = "#ff00aa"  # any opaque colour but white, which the layer's clear parts become
 SAMPLE_SIDE = 256  # px
@@ -135,7 +136,7 @@ def _squares(picture: np.ndarray, marked: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _answers_panel(restorer) -> None:
-    sample = _save(BLURRED.resized(next(iter(samples.load(restorer.net.size).values()))), "face")
+    sample = _save(BLURRED.resized(samples.astronaut(restorer.net.size)), "face")
     gr.HTML("<p>One blurred face can come from many. Each of these, made as coarse again, fits it as the network's own does.</p>")
     with gr.Row():
         with gr.Column(scale=1, min_width=260):
@@ -197,18 +198,20 @@ def _note(found: variations.Variations) -> str:
 
 
 def _task_panel(task: str, device) -> None:
-    button = None
+    face = samples.astronaut(SAMPLE_SIDE)
+    triggers = []
     with gr.Row():
         with gr.Column(min_width=300):
             if task == "inpaint":
-                source, button = _editor(_sample()), gr.Button("Fill in", variant="primary", elem_id="inpaint-go")
+                source = _editor(_save(face, "face"))
             else:
-                face = _sample(tasks.grey) if task == "colorize" else None  # a sample map there is none
+                sample = _save(tasks.grey(face), "face") if task == "colorize" else None  # a sample map there is none
                 source = picture_input(
-                    value=face, label="Your picture", sources=["upload", "clipboard"], elem_id=f"{task}-picture"
+                    value=sample, label="Your picture", sources=["upload", "clipboard"], elem_id=f"{task}-picture"
                 )
-                if face:
-                    button = gr.Button("Colourise", variant="primary", elem_id="colorize-go")
+                triggers.append(source.upload)
+            if task in GO:
+                triggers.append(gr.Button(GO[task], variant="primary", elem_id=f"{task}-go").click)
         with gr.Column(min_width=300):
             slider = gr.ImageSlider(label="Before | After", format="png", interactive=False, elem_id=f"{task}-result")
             download = gr.DownloadButton("↓ PNG", size="sm", elem_id=f"{task}-download")
@@ -220,14 +223,7 @@ def _task_panel(task: str, device) -> None:
         before, after = (_save(x, task) for x in run(task, network, image, mask))
         return (before, after), after
 
-    events = ([button.click] if button else []) + ([source.upload] if task != "inpaint" else [])
-    for event in events:
-        event(do, source, [slider, download], show_progress_on=slider, **NETWORK, **PRIVATE)
-
-
-def _sample(change: Callable[[np.ndarray], np.ndarray] = lambda image: image) -> str:
-    """The file of the astronaut's face, or of what `change` makes of it."""
-    return _save(change(next(iter(samples.load(SAMPLE_SIDE).values()))), "face")
+    gr.on(triggers, do, source, [slider, download], show_progress_on=slider, **NETWORK, **PRIVATE)
 
 
 def _endpoints(device) -> None:

@@ -17,8 +17,8 @@ from dataclasses import fields, replace
 from eval.preference import cli as preference
 from gpen.errors import GPENError, exit_status
 
-FAMILIES = ("fsr", "bfr", "wild", "colorize", "inpaint", "ablation")
 OTHER_TASKS = {"colorize": ("bilinear", "gpen-colorize"), "inpaint": ("bilinear", "telea", "gpen-inpaint")}  # and their methods
+FAMILIES = ("fsr", "bfr", "wild", *OTHER_TASKS, "ablation")
 
 
 def main(arguments: list[str] | None = None) -> int:

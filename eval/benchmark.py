@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from eval.datasets import Faces
 from eval.files import png, write_atomically
-from eval.frozen import COLORIZE, INPAINT, TASKS, WILD, FrozenSet, Sample, freeze
+from eval.frozen import INPAINT, TASKS, UNDEGRADED, WILD, FrozenSet, Sample, freeze
 from eval.meter import measure
 from eval.methods import FILLERS, Method, load_method
 from eval.metrics import DEFAULT_METRICS, METRICS, load_metrics, needs_truth, per_image
@@ -224,7 +224,7 @@ def _check(settings: RunSettings) -> None:
     if settings.batch < 1:
         raise GPENError(f"--batch {settings.batch} is out of range; choose 1 or more")
     oracles = [name for name in settings.methods if name.startswith("oracle-")]
-    untold = [task for task in settings.tasks if task in (WILD, COLORIZE, INPAINT)]
+    untold = [task for task in settings.tasks if task in UNDEGRADED]
     if untold and oracles:
         raise GPENError(f"{oracles[0]} is told the degradation, and {untold[0]} has none to tell; leave it out")
     fillers = [name for name in settings.methods if name.partition(":")[0] in FILLERS]

@@ -30,7 +30,8 @@ FSR_SCALES = (4, 8, 16, 32, 64)
 FSR_TASKS = {f"fsr{scale}": scale for scale in FSR_SCALES}
 BFR_TASKS = {f"bfr-{preset}" if preset != "gpen-release" else "bfr": preset for preset in PRESETS}
 WILD, COLORIZE, INPAINT = "wild", "colorize", "inpaint"
-TASKS = (*FSR_TASKS, *BFR_TASKS, WILD, COLORIZE, INPAINT)
+UNDEGRADED = (WILD, COLORIZE, INPAINT)
+TASKS = (*FSR_TASKS, *BFR_TASKS, *UNDEGRADED)
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,9 @@ class FrozenSet:
                             "give the same --data, or another --out")
         if not path.is_file() or _hash(path.read_bytes()) != entry["sha256"]:
             raise GPENError(f"{path} is not the file that was frozen; delete {self.folder} and run again")
-        if self.task == WILD:
-            return Sample(name, read_image(path), None, None)
-        if self.task in (COLORIZE, INPAINT):
+        if self.task in UNDEGRADED:
             mask = mask_for(name, len(face), self.seed) if self.task == INPAINT else None
-            return Sample(name, read_image(path), face, None, mask)
+            return Sample(name, read_image(path), None if self.task == WILD else face, None, mask)
         degradation = Degradation.from_dict(entry["degradation"])
         return Sample(name, read_image(path), degradation.target(face), degradation)
 
@@ -77,7 +76,7 @@ class FrozenSet:
 
 def degradation_for(task: str, name: str, size: int, seed: int) -> Degradation | None:
     """The degradation of one image: a function of these four alone, whatever process asks. None but for fsr and bfr."""
-    if task in (WILD, COLORIZE, INPAINT):
+    if task in UNDEGRADED:
         return None
     image_seed = _seed(task, name, seed)
     if task in FSR_TASKS:

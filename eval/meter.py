@@ -1,5 +1,6 @@
 """What a method costs: seconds, and the most memory that it took."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ class Cost:
 def measure(function: Callable[[], Any], device: str) -> tuple[Any, Cost]:
     """(what the function returns, what it cost). A GPU is waited for before and after."""
     cuda = torch.device(device).type == "cuda"
-    reset = _reset_peak()
+    _reset_peak()
     if cuda:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -32,7 +33,7 @@ def measure(function: Callable[[], Any], device: str) -> tuple[Any, Cost]:
     if cuda:
         torch.cuda.synchronize(device)
     seconds = time.perf_counter() - start
-    peaks = {"memory_mib": _peak(reset)} | ({"cuda_mib": torch.cuda.max_memory_allocated(device) / MIB} if cuda else {})
+    peaks = {"memory_mib": peak()} | ({"cuda_mib": torch.cuda.max_memory_allocated(device) / MIB} if cuda else {})
     return result, Cost(seconds, {name: mib for name, mib in peaks.items() if mib})
 
 
@@ -45,22 +46,19 @@ def memory(field: str, process: int | str = "self") -> float | None:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:")), None)
 
 
-def _reset_peak() -> bool:
-    """Set the process's peak of resident memory to what it holds now; False where the system does not offer that."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return False
-    return True
-
-
-def _peak(reset: bool) -> float | None:
-    """MiB: since the reset, or else since the process began; None where the system does not say."""
-    if reset:
-        return memory("VmHWM")
+def peak() -> float | None:
+    """MiB, the most that the process held since the last reset, or else since it began; None where the system does not say."""
+    if held := memory("VmHWM"):
+        return held
     try:
         import resource
     except ImportError:  # Windows
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MIB if sys.platform == "darwin" else peak / 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / MIB if sys.platform == "darwin" else most / 1024
+
+
+def _reset_peak() -> None:
+    """Set the process's peak of resident memory to what it holds now, where the system offers that."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")

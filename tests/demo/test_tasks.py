@@ -220,7 +220,7 @@ def test_a_large_drawing_is_brought_to_a_bounded_size(tmp_path):
 
 def test_the_editor_hands_over_files_that_were_not_opened(tmp_path):
     with gr.Blocks():
-        editor = tab._editor(tab._sample())
+        editor = tab._editor(tab._save(np.zeros((8, 8, 3), np.uint8), "face"))
     folder = Path(gr.utils.get_upload_folder())
     paths = (folder / "bomb.png", folder / "layer.png", tmp_path / "other.png")
     picture, layer, other = (gr.FileData(path=str(path)) for path in paths)
