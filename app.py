@@ -24,6 +24,7 @@ import gradio as gr  # noqa: E402
 
 import gpen  # noqa: E402
 from demo import api, hardware, images, photo, playground, rate, results, tasks, theme, visitors  # noqa: E402
+from gpen.errors import exit_status  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
 MAX_WAITING = 64  # requests in the queue, of all visitors; the next one is told to come back
@@ -62,30 +63,46 @@ def build(restorer: gpen.Restorer | None = None, survey: rate.Survey | None = No
     return visitors.bound(page)
 
 
-def main() -> None:
+def serve() -> None:
+    """Build the page and answer until interrupted. Raises gpen.GPENError where a user can mend it."""
+    host, port = address()
+    survey = rate.open_survey()
+    rate.mirrored(survey)  # a thread of its own from here on
+    page = build(survey=survey)
     try:
-        survey = rate.open_survey()
-        rate.mirrored(survey)  # a thread of its own from here on
-        page = build(survey=survey)
-    except gpen.GPENError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    on_a_space = "SPACE_ID" in os.environ
-    page.launch(
-        server_name=os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_a_space else "127.0.0.1"),
-        server_port=int(os.environ.get("GRADIO_SERVER_PORT") or 7860),
-        theme=theme.THEME,
-        css_paths=theme.CSS,
-        head=theme.HEAD,
-        mcp_server=importlib.util.find_spec("mcp") is not None,
-        max_file_size=images.MAX_BYTES,
-        blocked_paths=[str(ROOT)],
-        state_session_capacity=MAX_SESSIONS,
-        footer_links=["api", "settings"],
-        run_history=False,
-        app_kwargs={"routes": rate.routes(survey)},
-        ssr_mode=False,
-    )
+        page.launch(
+            server_name=host,
+            server_port=port,
+            theme=theme.THEME,
+            css_paths=theme.CSS,
+            head=theme.HEAD,
+            mcp_server=importlib.util.find_spec("mcp") is not None,
+            max_file_size=images.MAX_BYTES,
+            blocked_paths=[str(ROOT)],
+            state_session_capacity=MAX_SESSIONS,
+            footer_links=["api", "settings"],
+            run_history=False,
+            app_kwargs={"routes": rate.routes(survey)},
+            ssr_mode=False,
+        )
+    except OSError as error:
+        if "empty port" not in str(error):
+            raise
+        raise gpen.GPENError(f"Port {port} is in use: stop what answers there, or set GRADIO_SERVER_PORT to another.") from None
+
+
+def address() -> tuple[str, int]:
+    """Where to listen: to this machine alone, but on a Space to every address."""
+    host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
+    port = os.environ.get("GRADIO_SERVER_PORT") or "7860"
+    if not (port.isdecimal() and 0 < int(port) < 2**16):
+        raise gpen.GPENError(f"GRADIO_SERVER_PORT is a port from 1 to 65535; got {port!r}.")
+    return host, int(port)
+
+
+def main() -> None:
+    if status := exit_status(serve):
+        sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The page's endpoints, called by gradio_client against the running app, and what they must refuse."""
 
+import socket
+
 import cv2
 import gradio as gr
 import httpx
@@ -137,3 +139,18 @@ def test_a_missing_model_ends_in_one_sentence(monkeypatch, capsys, tmp_path):
         app.main()
     message = capsys.readouterr().err
     assert caught.value.code == 2 and message.startswith("error: ") and message.count("\n") == 1
+
+
+@pytest.mark.parametrize(("port", "words"), [("busy", "is in use"), ("http", "from 1 to 65535"), ("70000", "from 1 to 65535")])
+def test_a_port_that_cannot_be_had_ends_in_one_sentence(monkeypatch, capsys, port, words):
+    with gr.Blocks() as page:
+        gr.Markdown("empty")
+    monkeypatch.setattr(app, "build", lambda survey: page)
+    monkeypatch.setattr(app.rate, "open_survey", lambda: None)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("GRADIO_SERVER_PORT", str(listener.getsockname()[1]) if port == "busy" else port)
+        with pytest.raises(SystemExit) as caught:
+            app.main()
+    message = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert words in message and message.startswith("error: ") and message.count("\n") == 1
