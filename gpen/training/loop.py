@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ..errors import GPENError
 from .config import RunConfig
 from .data import batches
+from .memory import keep_freed
 from .parallel import Group
 from .run import Run
 
@@ -46,6 +47,8 @@ def train(trainer: Trainer, dataset: Dataset, out: str | Path, resume: bool = Fa
     """Run to the end of the settings; returns the file of the averaged network. Raises GPENError where a user can mend it."""
     config, group = trainer.config, trainer.group
     run = Run(out, resume, writes=group.rank == 0)
+    if group.device.type == "cpu":
+        keep_freed()
     if state := run.load():
         _restore(trainer, state)
     loader = batches(dataset, config, trainer.shown, group.rank, group.processes)
