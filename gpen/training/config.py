@@ -76,6 +76,8 @@ class FinetuneConfig(RunConfig):
     prior: str | None = None  # stage 1's prior; None, without init: one stage from random weights
     init_discriminator: str | None = None
     freeze_prior: bool = False  # GPEN-w/o-ft: only the encoder learns
+    busy: float = 0.0  # a face is drawn in proportion to its file's size to this power; 0: all alike
+    variety: float = 0.0  # share of the faces that gpen/training/variety.py puts into another photograph
     degradations: dict[str, float] = field(default_factory=lambda: {"gpen-release": 1.0})  # preset -> how often; restore only
 
     adversarial: float = 1.0  # weight of L_A; with feature = 0 too, the discriminator is left out
@@ -85,7 +87,8 @@ class FinetuneConfig(RunConfig):
     identity: float = 0.0  # weight of an identity term; the released code has one, the paper none
     identity_jitter: float = 0.0  # by what share of its side the face shown to that network moves; above 0 mirrored too
     identity_looks: bool = False  # whether colours and sharpness of that face are drawn at random
-    identity_model: str | None = None  # the file it needs: see gpen/training/identity.py
+    perceptual: float = 0.0  # weight of a perceptual term; neither the paper nor the released code has one
+    identity_model: str | None = None  # the file that both need: see gpen/training/identity.py
 
     lr_encoder: float = 2e-3  # the paper's 100 : 10 : 1
     lr_decoder: float = 2e-4
@@ -102,8 +105,8 @@ class FinetuneConfig(RunConfig):
             raise GPENError("degradations names at least one preset, each with a share above 0.")
         if self.init and self.prior:
             raise GPENError("Start from init or from prior, not from both.")
-        if self.identity and not self.identity_model:
-            raise GPENError("The identity term needs identity_model, the file of a face recognition network.")
+        if (self.identity or self.perceptual) and not self.identity_model:
+            raise GPENError("The identity and perceptual terms need identity_model, the file of a face recognition network.")
 
     @property
     def plays(self) -> bool:

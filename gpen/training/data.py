@@ -19,6 +19,7 @@ from ..restore import to_tensor
 from .config import FinetuneConfig, PriorConfig, RunConfig
 from .hub import local_folder
 from .tasks import MAKERS
+from .variety import favoured, vary
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 _STREAM = 3  # keeps these random numbers apart from gpen.presets' and gpen.degradation's with the same seed
@@ -61,8 +62,12 @@ class Faces(Dataset):
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """uint8 RGB [size, size, 3]."""
-        image = read_face(self.files[rng.integers(len(self.files))], self.size)
+        image = read_face(self.files[self.choose(rng)], self.size)
         return np.ascontiguousarray(image[:, ::-1]) if rng.random() < 0.5 else image
+
+    def choose(self, rng: np.random.Generator) -> int:
+        """The number of a file."""
+        return int(rng.integers(len(self.files)))
 
 
 class FacePairs(Faces):
@@ -71,8 +76,22 @@ class FacePairs(Faces):
     def __init__(self, folder: str | Path, config: FinetuneConfig):
         super().__init__(folder, config)
         self.in_size, self.task = config.network.in_size, config.task
+        self.variety = config.variety
+        sizes = np.array([path.stat().st_size for path in self.files], float)
+        self.cumulative = favoured(sizes, config.busy) if config.busy else None
         self.presets = list(config.degradations)
         self.shares = np.array(list(config.degradations.values())) / sum(config.degradations.values())
+
+    def choose(self, rng: np.random.Generator) -> int:
+        """The number of a file, busy ones more often."""
+        if self.cumulative is None:
+            return super().choose(rng)
+        return int(np.searchsorted(self.cumulative, rng.random(), side="right"))
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """uint8 RGB [size, size, 3]."""
+        image = super().draw(rng)
+        return vary(image, rng) if self.variety and rng.random() < self.variety else image
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # a pair in a face's place
         rng = np.random.default_rng([_STREAM, self.seed, i])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +16,12 @@ from ..errors import GPENError
 from ..network import GPEN, Discriminator
 from .config import FinetuneConfig
 from .data import FacePairs
-from .identity import IdentityLoss
+from .identity import IdentityLoss, Recogniser
 from .judge import Judge
 from .loop import follow, train
 from .losses import content, feature_matching, generator_logistic
 from .parallel import Group
+from .perceptual import PerceptualLoss
 from .start import IDENTITY, start_as_identity
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -40,7 +41,7 @@ class Finetune:
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         judge = _start(Discriminator(config.discriminator), config.init_discriminator, checkpoints.load_discriminator)
         self.judge = Judge(self._place(judge), config.lr_discriminator, config.beta1, config.r1, config.r1_every)
-        self.identity = self._identity()
+        self.identity, self.perceptual = self._recognising()
         self.optimizer = torch.optim.Adam(self._groups(), betas=(config.beta1, 0.99))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
 
@@ -48,11 +49,15 @@ class Finetune:
         net.to(device=self.group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         return net.train()
 
-    def _identity(self) -> IdentityLoss | None:
+    def _recognising(self) -> tuple[IdentityLoss | None, PerceptualLoss | None]:
+        """The terms that ask a face recognition network, None where they have no weight."""
         config = self.config
-        if not config.identity:
-            return None
-        return IdentityLoss(cast(str, config.identity_model), self.group.device, config.identity_jitter, config.identity_looks)
+        if not config.identity_model or not (config.identity or config.perceptual):
+            return None, None
+        recogniser = Recogniser(config.identity_model)
+        recogniser.to(device=self.group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        identity = IdentityLoss(recogniser, config.identity_jitter, config.identity_looks)
+        return identity if config.identity else None, PerceptualLoss(recogniser) if config.perceptual else None
 
     def _groups(self) -> list[dict]:
         config, generator = self.config, self.net.generator
@@ -92,10 +97,15 @@ class Finetune:
             adversarial, feature = generator_logistic(scores), feature_matching(fake, real)
             losses |= {"adversarial": adversarial.detach(), "feature": feature.detach()}
             total = total + config.adversarial * adversarial + config.feature * feature
+        random = self._random()
         if self.identity:
             with autocast:
-                distance = self.identity(restored, target, self._random())
+                distance = self.identity(restored, target, random)
             total, losses["identity"] = total + config.identity * distance, distance.detach()
+        if self.perceptual:
+            with autocast:
+                distance = self.perceptual(restored, target, random)
+            total, losses["perceptual"] = total + config.perceptual * distance, distance.detach()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         self.group.average_gradients(self.net)

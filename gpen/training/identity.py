@@ -34,15 +34,21 @@ class Recogniser(nn.Module):
     def forward(self, images: Tensor, frames: Tensor | None = None, look: Look | None = None) -> Tensor:
         """images: FFHQ-aligned faces [n, 3, s, s] in [-1, 1], of any size; `frames` as `chips` takes them."""
         x = chips(images, frames)
-        x = ((look(x) if look else x) + 1) * 127.5 - images.new_tensor(MEAN)[:, None, None]
-        x = F.max_pool2d(F.relu(self.stem(x / 256)), 3, 2)  # [n, 32, 35, 35]
+        return F.linear(self.features(look(x) if look else x)[-1].mean((2, 3)), self.last)
+
+    def features(self, x: Tensor, layers: int | None = None) -> list[Tensor]:
+        """Of images [n, 3, h, w] in [-1, 1]: after the stem, [n, 32, h / 2, w / 2], and after each stage; the first `layers`."""
+        x = (x + 1) * 127.5 - x.new_tensor(MEAN)[:, None, None]
+        found = [F.relu(self.stem(x / 256))]
+        x = F.max_pool2d(found[0], 3, 2)  # [n, 32, 35, 35] for a chip
         convolutions = iter(self.rest)
-        for _, blocks, halves in STAGES:
+        for _, blocks, halves in STAGES[: None if layers is None else layers - 1]:
             for block in range(blocks):
                 y = F.relu(next(convolutions)(x))
                 y = next(convolutions)(y)
                 x = F.relu(_add(y, F.avg_pool2d(x, 2) if halves and block == 0 else x))
-        return F.linear(x.mean((2, 3)), self.last)
+            found.append(x)
+        return found
 
 
 class IdentityLoss:
@@ -53,9 +59,8 @@ class IdentityLoss:
     and sharpness are drawn at random too.
     """
 
-    def __init__(self, path: str | Path, device: torch.device, jitter: float = 0.0, looks: bool = False):
-        self.jitter, self.looks, self.recogniser = jitter, looks, Recogniser(path)
-        self.recogniser.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    def __init__(self, recogniser: Recogniser, jitter: float = 0.0, looks: bool = False):
+        self.recogniser, self.jitter, self.looks = recogniser, jitter, looks
 
     def __call__(self, restored: Tensor, target: Tensor, random: torch.Generator | None = None) -> Tensor:
         """[n, 3, s, s] in [-1, 1] each -> a scalar; `random` is of their device."""

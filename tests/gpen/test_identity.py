@@ -1,13 +1,18 @@
-"""The identity term: a file in dlib's form is read, folded and differentiated; other files are refused."""
+"""The identity and perceptual terms: a file in dlib's form is read, folded and differentiated; other files are refused."""
+
+import json
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from gpen import GPENConfig
 from gpen.errors import GPENError
 from gpen.training.config import FinetuneConfig
+from gpen.training.finetune import finetune
 from gpen.training.identity import CHIP, STAGES, IdentityLoss, Look, Recogniser, chips, jittered
+from gpen.training.perceptual import PerceptualLoss
 
 
 def integer(value: int) -> bytes:
@@ -73,14 +78,14 @@ def test_a_face_has_the_same_embedding_alone_and_in_a_batch(model):
 def test_a_face_is_at_no_distance_from_itself_and_a_blurred_one_is(model):
     torch.manual_seed(0)
     face = torch.rand(1, 3, 128, 128) * 2 - 1
-    loss = IdentityLoss(model, torch.device("cpu"))
+    loss = IdentityLoss(Recogniser(model))
     assert loss(face, face) < 1e-2
     assert loss(F.avg_pool2d(face, 9, 1, 4), face) > 0.1
 
 
 def test_gradients_reach_the_restored_face_and_leave_the_recogniser_alone(model):
     face, other = torch.rand(2, 1, 3, 64, 64)
-    loss = IdentityLoss(model, torch.device("cpu"))
+    loss = IdentityLoss(Recogniser(model))
     face.requires_grad_(True)
     loss(face, other).backward()
     assert face.grad.abs().sum() > 0
@@ -113,7 +118,7 @@ def test_a_missing_file_and_a_missing_setting_are_said(tmp_path):
 def test_without_jitter_the_frame_is_dlibs_and_with_it_pairs_move_together(model):
     torch.manual_seed(0)
     faces = torch.rand(3, 3, 64, 64) * 2 - 1
-    still, moved = IdentityLoss(model, torch.device("cpu")), IdentityLoss(model, torch.device("cpu"), 0.1)
+    still, moved = IdentityLoss(Recogniser(model)), IdentityLoss(Recogniser(model), 0.1)
     random = torch.Generator().manual_seed(1)
     assert torch.equal(still(faces, faces.flip(3)), still(faces, faces.flip(3)))
     assert moved(faces, faces, random) < 1e-3  # the same face, framed the same way, remains itself
@@ -133,7 +138,7 @@ def test_bfloat16_images_are_framed_as_float32_ones_are():
 def test_a_look_is_the_same_for_both_of_a_pair_and_hides_colour_and_detail(model):
     torch.manual_seed(0)
     faces, random = torch.rand(3, 3, 64, 64) * 2 - 1, torch.Generator().manual_seed(1)
-    loss = IdentityLoss(model, torch.device("cpu"), 0.1, looks=True)
+    loss = IdentityLoss(Recogniser(model), 0.1, looks=True)
     assert loss(faces, faces, random) < 1e-3
     assert not torch.equal(loss(faces, -faces, random), loss(faces, -faces, random))
     looks = [Look.draw(8, torch.device("cpu"), random) for _ in range(200)]
@@ -150,3 +155,31 @@ def test_a_look_without_colour_detail_or_change():
     blurred = Look(one, one, none, 40)(x)
     assert blurred.shape == x.shape and blurred.std() < x.std() / 2
     assert torch.allclose(blurred.mean((2, 3)), x.mean((2, 3)), atol=0.02)
+
+
+def test_the_perceptual_distance_is_nothing_for_equal_images_and_grows_with_blur(model):
+    torch.manual_seed(0)
+    face = torch.rand(2, 3, 128, 128) * 2 - 1
+    loss = PerceptualLoss(Recogniser(model))
+    little, much = (loss(F.avg_pool2d(face, side, 1, side // 2), face) for side in (3, 9))
+    assert loss(face, face) == 0 < little < much
+
+
+def test_the_perceptual_distance_does_not_depend_on_the_strength_of_features(model):
+    """As in LPIPS, features are compared at unit length: what has ten times the weight in one layer is no farther apart."""
+    recogniser = Recogniser(model)
+    face, other = torch.rand(2, 1, 3, 64, 64) * 2 - 1
+    plain = PerceptualLoss(recogniser, 1)(face, other, torch.Generator().manual_seed(0))
+    recogniser.stem.weight.data *= 10
+    recogniser.stem.bias.data *= 10
+    assert torch.allclose(PerceptualLoss(recogniser, 1)(face, other, torch.Generator().manual_seed(0)), plain, rtol=1e-3)
+
+
+def test_both_terms_train_the_network(model, faces, tmp_path):
+    network = GPENConfig(size=64, channel_multiplier=1, narrow=0.0625)
+    terms = {"adversarial": 0, "feature": 0, "identity": 1, "perceptual": 1, "identity_model": str(model)}
+    settings = FinetuneConfig(network=network, images=16, batch=4, workers=0, **terms)
+    finetune(faces, tmp_path / "run", settings, device="cpu")
+    [record] = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    assert record["identity"] > 0
+    assert record["perceptual"] > 0
