@@ -52,6 +52,7 @@ def draw(records: list[dict], path: Path) -> None:
             axis.axvline(start, color="0.6", linewidth=0.8, linestyle=":")
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("images shown", fontsize=8)
+        axis.locator_params(axis="x", nbins=5)
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=110)

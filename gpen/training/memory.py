@@ -1,4 +1,4 @@
-"""Freed memory stays with the process: on Linux a training step on a CPU is a quarter to a third faster for it.
+"""Freed memory stays with the process: on Linux a training step on a CPU takes a fifth to a quarter less time for it.
 
 glibc gives every large block back to the system as it is freed. A step frees and allocates gigabytes of features, and each of
 their pages is then zeroed and mapped anew.
