@@ -42,6 +42,11 @@ def need(engine: str) -> None:
         pytest.importorskip(package)
     if engine == "torch-bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("this processor has no bfloat16")
+    if engine == "openvino-bf16":
+        import openvino
+
+        if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            pytest.skip("this processor has no bfloat16")
 
 
 def images(net, n: int = 2) -> torch.Tensor:

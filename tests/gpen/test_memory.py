@@ -30,8 +30,9 @@ def faults(how: str) -> int:
 def test_pages_are_mapped_once():
     if not sys.platform.startswith("linux"):
         pytest.skip("mallopt is glibc's")
-    assert faults("plain") > 10_000  # else there is nothing to mend, and the module can go
-    assert faults("keep") < 1000
+    plain = faults("plain")
+    assert plain > 100_000  # else there is nothing to mend, and the module can go
+    assert faults("keep") < plain / 4
 
 
 def test_elsewhere_nothing_is_done(monkeypatch):

@@ -34,7 +34,7 @@ def test_proportions_move_the_face_smoothly_and_change_no_colour():
 
 
 def test_sharpness_raises_contrast_of_detail_and_leaves_flat_parts():
-    edges = np.indices((64, 64)).sum(0)[..., None].repeat(3, 2) // 16 % 2 * np.float32(0.5)
+    edges = np.indices((256, 256)).sum(0)[..., None].repeat(3, 2) // 16 % 2 * np.float32(0.5)
     x, flat = cv2.GaussianBlur(edges, (0, 0), 1), np.full((32, 32, 3), 0.5, np.float32)
     sharper = _sharpness(x, np.random.default_rng(0))
     assert np.std(np.diff(sharper, axis=0)) > 1.05 * np.std(np.diff(x, axis=0))
