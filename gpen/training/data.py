@@ -77,8 +77,9 @@ class FacePairs(Faces):
         super().__init__(folder, config)
         self.in_size, self.task = config.network.in_size, config.task
         self.variety = config.variety
-        sizes = np.array([path.stat().st_size for path in self.files], float)
-        self.cumulative = favoured(sizes, config.busy) if config.busy else None
+        self.cumulative = None
+        if config.busy:  # else no file is looked at before it is read
+            self.cumulative = favoured(np.array([path.stat().st_size for path in self.files], float), config.busy)
         self.presets = list(config.degradations)
         self.shares = np.array(list(config.degradations.values())) / sum(config.degradations.values())
 

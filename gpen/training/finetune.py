@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +41,7 @@ class Finetune:
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         judge = _start(Discriminator(config.discriminator), config.init_discriminator, checkpoints.load_discriminator)
         self.judge = Judge(self._place(judge), config.lr_discriminator, config.beta1, config.r1, config.r1_every)
-        self.identity, self.perceptual = self._recognising()
+        self.recognising = self._recognising()
         self.optimizer = torch.optim.Adam(self._groups(), betas=(config.beta1, 0.99))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
 
@@ -49,15 +49,15 @@ class Finetune:
         net.to(device=self.group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         return net.train()
 
-    def _recognising(self) -> tuple[IdentityLoss | None, PerceptualLoss | None]:
-        """The terms that ask a face recognition network, None where they have no weight."""
+    def _recognising(self) -> dict[str, IdentityLoss | PerceptualLoss]:
+        """The terms that ask a face recognition network, by the settings' names for their weights; none without a weight."""
         config = self.config
-        if not config.identity_model or not (config.identity or config.perceptual):
-            return None, None
-        recogniser = Recogniser(config.identity_model)
-        recogniser.to(device=self.group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        if not (config.identity or config.perceptual):
+            return {}
+        recogniser = self._place(Recogniser(cast(str, config.identity_model)))
         identity = IdentityLoss(recogniser, config.identity_jitter, config.identity_looks)
-        return identity if config.identity else None, PerceptualLoss(recogniser) if config.perceptual else None
+        terms = {"identity": identity, "perceptual": PerceptualLoss(recogniser)}
+        return {name: term for name, term in terms.items() if getattr(config, name)}
 
     def _groups(self) -> list[dict]:
         config, generator = self.config, self.net.generator
@@ -98,14 +98,10 @@ class Finetune:
             losses |= {"adversarial": adversarial.detach(), "feature": feature.detach()}
             total = total + config.adversarial * adversarial + config.feature * feature
         random = self._random()
-        if self.identity:
+        for name, term in self.recognising.items():
             with autocast:
-                distance = self.identity(restored, target, random)
-            total, losses["identity"] = total + config.identity * distance, distance.detach()
-        if self.perceptual:
-            with autocast:
-                distance = self.perceptual(restored, target, random)
-            total, losses["perceptual"] = total + config.perceptual * distance, distance.detach()
+                distance = term(restored, target, random)
+            total, losses[name] = total + getattr(config, name) * distance, distance.detach()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         self.group.average_gradients(self.net)

@@ -36,13 +36,13 @@ class Recogniser(nn.Module):
         x = chips(images, frames)
         return F.linear(self.features(look(x) if look else x)[-1].mean((2, 3)), self.last)
 
-    def features(self, x: Tensor, layers: int | None = None) -> list[Tensor]:
+    def features(self, x: Tensor, layers: int = 1 + len(STAGES)) -> list[Tensor]:
         """Of images [n, 3, h, w] in [-1, 1]: after the stem, [n, 32, h / 2, w / 2], and after each stage; the first `layers`."""
         x = (x + 1) * 127.5 - x.new_tensor(MEAN)[:, None, None]
         found = [F.relu(self.stem(x / 256))]
         x = F.max_pool2d(found[0], 3, 2)  # [n, 32, 35, 35] for a chip
         convolutions = iter(self.rest)
-        for _, blocks, halves in STAGES[: None if layers is None else layers - 1]:
+        for _, blocks, halves in STAGES[: layers - 1]:
             for block in range(blocks):
                 y = F.relu(next(convolutions)(x))
                 y = next(convolutions)(y)
