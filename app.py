@@ -13,9 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault(
-    "GRADIO_ANALYTICS_ENABLED", "False"
-)  # read by gradio's import: it asks no server anything
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read by gradio's import: it asks no server anything
 
 # a grammar that jsonschema builds where jupyter installed it: more than a second, for formats that no schema here has
 sys.modules.setdefault("rfc3987_syntax", None)

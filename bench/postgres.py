@@ -60,8 +60,15 @@ def _user() -> str | None:
 def _run(command: list, user: str | None, folder: Path) -> None:
     group = pwd.getpwnam(user).pw_gid if user else None
     with tempfile.TemporaryFile("w+") as output:  # a pipe would stay open as long as the server runs
-        done = subprocess.run([str(part) for part in command], user=user, group=group, extra_groups=[] if user else None,
-                              cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        done = subprocess.run(
+            [str(part) for part in command],
+            user=user,
+            group=group,
+            extra_groups=[] if user else None,
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
         if done.returncode:
             output.seek(0)
             raise NoPostgres(f"PostgreSQL did not start: {output.read().strip()[-300:]}")

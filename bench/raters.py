@@ -110,9 +110,11 @@ def compare(survey: Survey, acknowledged: dict, taken_back: set) -> dict[str, in
     standing = {key: value for key, value in acknowledged.items() if key not in taken_back}
     twice = Counter((answer.rater, answer.trial) for answer in stored)
     raters = {rater for rater, _ in acknowledged}
-    return {"lost": sum(by_key.get(key) != value for key, value in standing.items()),
-            "doubled": sum(count - 1 for count in twice.values()),
-            "foreign": sum(answer.rater not in raters for answer in stored)}
+    return {
+        "lost": sum(by_key.get(key) != value for key, value in standing.items()),
+        "doubled": sum(count - 1 for count in twice.values()),
+        "foreign": sum(answer.rater not in raters for answer in stored),
+    }
 
 
 def crash(study: Path, url: str, raters: int, after: int) -> tuple[dict[str, int], int]:

@@ -80,6 +80,7 @@ def visit(app: App, seen: Load, number: int) -> None:
 def rate(app: App, seen: Load, survey: Survey) -> None:
     """Answer trials until the load stops, as one rater after another: a session has an end."""
     with httpx.Client(base_url=f"{app.address}/study", timeout=PATIENCE) as web:
+
         def ask(call: str, **body) -> dict | list:
             return web.post(f"/{call}", json=body).raise_for_status().json()
 
@@ -140,8 +141,8 @@ def resident(process: int) -> float:
 
 def flatness(mb: np.ndarray) -> dict[str, float]:
     """mb [n] after each restoration -> MB at the start (after WARM of them) and at the end, and the slope per 1,000."""
-    mb = mb[int(WARM * len(mb)):]
-    tenth, half = max(1, len(mb) // 10), mb[len(mb) // 2:]
+    mb = mb[int(WARM * len(mb)) :]
+    tenth, half = max(1, len(mb) // 10), mb[len(mb) // 2 :]
     slope = np.polyfit(np.arange(len(half)), half, 1)[0] * 1000
     return {"start_mb": float(np.median(mb[:tenth])), "end_mb": float(np.median(mb[-tenth:])), "slope_mb": float(slope)}
 
@@ -192,13 +193,17 @@ def main(argv: list[str] | None = None) -> int:
     options.out.write_text(json.dumps(figures, indent=1) + "\n")
     f = figures
     print(f"| {f['visitors']} visitors, {f['seconds']:.0f} s | |\n| --- | ---: |")
-    print(f"| restorations; wait, median / 90% / longest | {f['restorations']}; "
-          f"{f['wait']:.1f} / {f['wait_p90']:.1f} / {f['wait_max']:.1f} s |")
+    print(
+        f"| restorations; wait, median / 90% / longest | {f['restorations']}; "
+        f"{f['wait']:.1f} / {f['wait_p90']:.1f} / {f['wait_max']:.1f} s |"
+    )
     print(f"| most over least a visitor got | {f['fairness']:.2f} |")
     print(f"| answers; median / 99% | {f['answers']}; {1000 * f['answer']:.0f} / {1000 * f['answer_p99']:.0f} ms |")
     print(f"| errors | {', '.join(f'{kind}: {count}' for kind, count in f['errors'].items()) or 'none'} |")
-    print(f"| memory over {f['watched']} restorations | {f['start_mb']:.0f} to {f['end_mb']:.0f} MB, "
-          f"{f['slope_mb']:+.1f} MB per 1,000 |")
+    print(
+        f"| memory over {f['watched']} restorations | {f['start_mb']:.0f} to {f['end_mb']:.0f} MB, "
+        f"{f['slope_mb']:+.1f} MB per 1,000 |"
+    )
     print(f"| kill -9: restart; answers lost of {f['acknowledged']} | {f['restart']:.1f} s; {f['lost']} |")
     wrong = failures(figures)
     for sentence in wrong:

@@ -136,9 +136,7 @@ def endpoints(restorer) -> None:
         Returns:
             For each metric its value and which direction is better, or why it cannot be computed here.
         """
-        values = metrics.compare(
-            images.read_face(image, size), images.read_face(original, size), experiment.METRICS
-        )
+        values = metrics.compare(images.read_face(image, size), images.read_face(original, size), experiment.METRICS)
         return {name: _judged(name, value) for name, value in values.items()}
 
     with gr.Column(visible=False):

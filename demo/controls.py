@@ -53,9 +53,7 @@ def build(start: Degradation) -> tuple[dict[str, gr.components.Component], gr.Ch
     with gr.Column(elem_classes="term-group blur"):
         gr.HTML('<b class="term">∗ k</b> Blur <small>σ in pixels, 0 is off</small>')
         slider("blur_sigma", 0, 0.05, "Blur sigma, pixels")
-        box["blur_kind"] = gr.Radio(
-            BLUR_KINDS, value=start.blur_kind, show_label=False, container=False, elem_id="blur-kind"
-        )
+        box["blur_kind"] = gr.Radio(BLUR_KINDS, value=start.blur_kind, show_label=False, container=False, elem_id="blur-kind")
         slider("blur_sigma_y", 0, 0.05, "second σ, pixels", visible=False)
         slider("blur_angle", -360, 1, "angle, degrees", visible=False)
         slider("kernel_size", 0, 1, "kernel width, 0 is as wide as σ asks", visible=False)
@@ -68,15 +66,11 @@ def build(start: Degradation) -> tuple[dict[str, gr.components.Component], gr.Ch
     with gr.Column(elem_classes="term-group jpeg"):
         with gr.Row(elem_classes="heading"):
             gr.HTML('<b class="term">JPEG</b> Quality')
-            box["jpeg"] = gr.Checkbox(
-                values["jpeg"], label="on", container=False, min_width=60, scale=0, elem_id="jpeg"
-            )
+            box["jpeg"] = gr.Checkbox(values["jpeg"], label="on", container=False, min_width=60, scale=0, elem_id="jpeg")
         slider("jpeg_quality", 1, 1, "JPEG quality")
     with gr.Row(elem_id="last-controls"):
         box["grey"] = gr.Checkbox(start.grey, label="Grey", container=False, min_width=80, elem_id="grey")
-        box["seed"] = gr.Number(
-            start.seed, label="Seed", precision=0, minimum=0, min_width=120, elem_id="seed"
-        )
+        box["seed"] = gr.Number(start.seed, label="Seed", precision=0, minimum=0, min_width=120, elem_id="seed")
     keep_extras = gr.Checkbox(True, label="Extras", visible=False, container=False, elem_id="extras")
     return box, keep_extras
 
@@ -112,9 +106,7 @@ def write(degradation: Degradation) -> list:
     for name, update in zip(("blur_sigma_y", "blur_angle"), shape_of(degradation.blur_kind), strict=True):
         shown[name] |= update
     shown["kernel_size"]["visible"] = degradation.kernel_size is not None
-    extras = {
-        name: getattr(degradation, name) for name, off in EXTRAS.items() if getattr(degradation, name) != off
-    }
+    extras = {name: getattr(degradation, name) for name, off in EXTRAS.items() if getattr(degradation, name) != off}
     label = "With " + ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in extras.items())
     return [shown[name] for name in NAMES] + [
         gr.update(value=True, visible=bool(extras), label=label),

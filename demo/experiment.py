@@ -48,8 +48,7 @@ def run(restorer, face: np.ndarray, degradation: Degradation) -> Experiment:
     restored = restorer.face(degraded).image  # [size, size, 3]
     seconds = time.perf_counter() - start
     scores = {
-        method: metrics.compare(image, target, METRICS)
-        for method, image in zip(METHODS, (degraded, restored), strict=True)
+        method: metrics.compare(image, target, METRICS) for method, image in zip(METHODS, (degraded, restored), strict=True)
     }
     return Experiment(degradation, steps, target, degraded, restored, scores, seconds)
 
@@ -57,9 +56,7 @@ def run(restorer, face: np.ndarray, degradation: Degradation) -> Experiment:
 def check(degradation: Degradation) -> None:
     """Refuse what would take the server too much memory."""
     if degradation.scale is not None and degradation.scale < MIN_SCALE:
-        raise GPENError(
-            f"On this page s is at least {MIN_SCALE}, not {degradation.scale:.3g}: take a larger scale."
-        )
+        raise GPENError(f"On this page s is at least {MIN_SCALE}, not {degradation.scale:.3g}: take a larger scale.")
 
 
 def check_numbers(**values) -> None:
@@ -105,9 +102,7 @@ def sample(preset: str, seed: float, size: int) -> Degradation:
     """A draw from a preset for images of `size` px, its numbers rounded to what the sliders show."""
     drawn = Degradation.sample(preset, seed=_whole(seed), size=size)
     names = ("blur_sigma", "blur_sigma_y", "blur_angle", "scale", "noise_sigma")
-    rounded = {
-        name: round(getattr(drawn, name), _DECIMALS) for name in names if getattr(drawn, name) is not None
-    }
+    rounded = {name: round(getattr(drawn, name), _DECIMALS) for name in names if getattr(drawn, name) is not None}
     if drawn.haze is not None:
         rounded["haze"] = round(drawn.haze, _DECIMALS)
     return replace(drawn, **rounded)
@@ -116,9 +111,7 @@ def sample(preset: str, seed: float, size: int) -> Degradation:
 def from_json(data: bytes) -> Degradation:
     """The parameters of a downloaded JSON file. GPENError, one sentence, for anything else."""
     if len(data) > MAX_JSON_BYTES:
-        raise GPENError(
-            "This file is too large to hold parameters: please choose a JSON file downloaded here."
-        )
+        raise GPENError("This file is too large to hold parameters: please choose a JSON file downloaded here.")
     try:
         values = json.loads(data)
     except (ValueError, RecursionError):

@@ -70,9 +70,7 @@ def comparison(experiment: Experiment) -> str:
     target = experiment.target
     tiles = [
         _figure(experiment.degraded, "The degraded face, enlarged bilinearly", "<b>Bilinear</b>"),
-        _figure(
-            experiment.restored, "The face restored by GPEN", f"<b>GPEN</b> in {experiment.seconds:.2f} s"
-        ),
+        _figure(experiment.restored, "The face restored by GPEN", f"<b>GPEN</b> in {experiment.seconds:.2f} s"),
         _figure(target, "The original face", "<b>Original</b>"),
     ]
     for method, image in zip(METHODS, (experiment.degraded, experiment.restored), strict=True):
@@ -99,20 +97,15 @@ def table(experiment: Experiment) -> str:
     head = "".join(_heading(name) for name in _SHOWN)
     rows = ""
     for method in METHODS:
-        cells = "".join(
-            _cell(name, scores[method][name], [scores[m][name] for m in METHODS]) for name in _SHOWN
-        )
+        cells = "".join(_cell(name, scores[method][name], [scores[m][name] for m in METHODS]) for name in _SHOWN)
         rows += f'<tr><th scope="row" class="method">{method}</th>{cells}</tr>'
     notes = {title: scores[METHODS[0]][name] for name, (title, _, _) in _SHOWN.items()}
     missing = "".join(
-        f"<details><summary>{title} is not available here: why, and the way out</summary>"
-        f"<p>{html.escape(note)}</p></details>"
+        f"<details><summary>{title} is not available here: why, and the way out</summary><p>{html.escape(note)}</p></details>"
         for title, note in notes.items()
         if isinstance(note, str)
     )
-    return (
-        f'<table class="scores"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>{missing}'
-    )
+    return f'<table class="scores"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>{missing}'
 
 
 def _heading(name: str) -> str:

@@ -58,15 +58,9 @@ def decode(path: str | os.PathLike | None) -> np.ndarray:
                 f"This picture is too large: please make it smaller than {MAX_PIXELS // 10**6} megapixels."
             ) from None
         except MemoryError:
-            raise ImageError(
-                "This picture needs more memory than there is: please make it smaller."
-            ) from None
-        except (
-            Exception
-        ):  # decoders fail in many ways (OSError, SyntaxError, struct.error, ...) on bytes made to break them
-            raise ImageError(
-                "This picture is cut off or damaged: please save it again or choose another."
-            ) from None
+            raise ImageError("This picture needs more memory than there is: please make it smaller.") from None
+        except Exception:  # decoders fail in many ways (OSError, SyntaxError, struct.error, ...) on bytes made to break them
+            raise ImageError("This picture is cut off or damaged: please save it again or choose another.") from None
 
 
 def read_face(path: str | os.PathLike | None, size: int) -> np.ndarray:
@@ -105,9 +99,7 @@ def data_uri(image: np.ndarray, largest: int = 320) -> str:
     h, w = image.shape[:2]
     if max(h, w) > largest:
         ratio = largest / max(h, w)
-        image = cv2.resize(
-            image, (max(1, round(w * ratio)), max(1, round(h * ratio))), interpolation=cv2.INTER_AREA
-        )
+        image = cv2.resize(image, (max(1, round(w * ratio)), max(1, round(h * ratio))), interpolation=cv2.INTER_AREA)
     return "data:image/png;base64," + base64.b64encode(png(image)).decode()
 
 
@@ -146,26 +138,20 @@ def _check_bytes(path: str | os.PathLike | None) -> None:
     except OSError:
         raise ImageError("The picture is no longer on the server: please upload it again.") from None
     if size > MAX_BYTES:
-        raise ImageError(
-            f"This file has {size / 2**20:.0f} MB: please choose one of at most {MAX_BYTES // 2**20} MB."
-        )
+        raise ImageError(f"This file has {size / 2**20:.0f} MB: please choose one of at most {MAX_BYTES // 2**20} MB.")
 
 
 def _check_pixels(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise ImageError(
-            f"This picture has {width * height / 1e6:.0f} megapixels: "
-            f"please make it smaller than {MAX_PIXELS // 10**6}."
+            f"This picture has {width * height / 1e6:.0f} megapixels: please make it smaller than {MAX_PIXELS // 10**6}."
         )
     if min(width, height) < MIN_SIDE:
         raise ImageError(
-            f"This picture has only {width} x {height} pixels: "
-            f"please choose one of at least {MIN_SIDE} x {MIN_SIDE}."
+            f"This picture has only {width} x {height} pixels: please choose one of at least {MIN_SIDE} x {MIN_SIDE}."
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise ImageError(
-            f"This picture of {width} x {height} pixels is a strip: please crop it to the face first."
-        )
+        raise ImageError(f"This picture of {width} x {height} pixels is a strip: please crop it to the face first.")
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -185,9 +171,7 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
             raise ImageError("This picture has more than 16 bits a channel: please save it with 8 or 16.")
         return np.repeat(((values * 255 + 32767) // 65535).astype(np.uint8)[..., None], 3, axis=2)
     if picture.mode == "F":
-        raise ImageError(
-            "This picture holds fractions, not levels: please save it with 8 or 16 bits a channel."
-        )
+        raise ImageError("This picture holds fractions, not levels: please save it with 8 or 16 bits a channel.")
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")

@@ -215,9 +215,7 @@ def restored(
     return before, compose(before, [photo.restored[i] for i in indices], strength, upscale)
 
 
-def render(
-    restorer, photo: Photo, indices: list[int], strength: float, upscale: float, progress: Progress = None
-) -> Shown:
+def render(restorer, photo: Photo, indices: list[int], strength: float, upscale: float, progress: Progress = None) -> Shown:
     """Restore the faces with these indices and write what the page shows. Raises GPENError where none is chosen."""
     if not indices:
         raise GPENError("No face is chosen: click on a face to choose it.")

@@ -24,8 +24,7 @@ LARGEST_SEED = 10_000  # of the dice: short enough to tell someone
 ROLLS = 50  # until a draw is one that the page shows: of a preset's scales for small networks some are below MIN_SCALE
 FIRST = Degradation(blur_sigma=2.0, scale=4.0, noise_sigma=8.0, jpeg_quality=60)  # what a visitor sees first
 _SENTENCE = (
-    "<p>Degrade a face by the formula, let the network restore it, "
-    "and see how much better that is than plain enlarging.</p>"
+    "<p>Degrade a face by the formula, let the network restore it, and see how much better that is than plain enlarging.</p>"
 )
 _NO_FACE = "No face was found: this is the centre of your picture. A face that fills it, upright, can be used as it is."
 
@@ -49,16 +48,12 @@ def tab(restorer) -> None:
         with gr.Column(elem_id="controls"):
             upload, gallery = _face_controls(faces)
             with gr.Row(elem_id="draw"):
-                preset = gr.Dropdown(
-                    list(PRESETS), label="Draw from a preset", scale=3, min_width=140, elem_id="preset"
-                )
+                preset = gr.Dropdown(list(PRESETS), label="Draw from a preset", scale=3, min_width=140, elem_id="preset")
                 dice = gr.Button("⚄ Roll", elem_id="dice", scale=1, min_width=80, variant="primary")
             knobs, keep_extras = controls.build(FIRST)
         with gr.Column(elem_id="rest"):
             names = ("formula", "steps", "comparison", "table")
-            boxes = [
-                gr.HTML(value, elem_id=name) for value, name in zip(first_views[2:6], names, strict=True)
-            ]
+            boxes = [gr.HTML(value, elem_id=name) for value, name in zip(first_views[2:6], names, strict=True)]
             downloads, load, link = _files(first_views[6:])
             address = gr.Textbox(visible=False)
 
@@ -121,9 +116,7 @@ def tab(restorer) -> None:
     quiet = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK, **private}
     gr.on(moved, live, inputs, views, js=controls.filled(inputs, knobs), **quiet)
     shape = [knobs["blur_sigma_y"], knobs["blur_angle"]]
-    knobs["blur_kind"].input(
-        controls.shape_of, knobs["blur_kind"], shape, queue=False, show_progress="hidden", **private
-    )
+    knobs["blur_kind"].input(controls.shape_of, knobs["blur_kind"], shape, queue=False, show_progress="hidden", **private)
     slow = {"show_progress": "minimal", "show_progress_on": sliders[0], **NETWORK, **private}
     preset.input(draw, [face, preset, knobs["seed"]], settings + views, **slow)
     dice.click(roll, [face, preset], settings + views, trigger_mode="always_last", **slow)
@@ -170,9 +163,7 @@ def _before_after(values: list) -> list[gr.ImageSlider]:
     names = {"before-after": "Degraded | Restored", "towards-original": "Restored | Original"}
     for value, (name, label) in zip(values, names.items(), strict=True):
         with gr.Column(elem_id=name, min_width=280):
-            sliders.append(
-                gr.ImageSlider(value, label=label, format="png", buttons=["fullscreen"], interactive=False)
-            )
+            sliders.append(gr.ImageSlider(value, label=label, format="png", buttons=["fullscreen"], interactive=False))
     return sliders
 
 
@@ -197,9 +188,7 @@ def _files(values: list) -> tuple[list[gr.DownloadButton], gr.UploadButton, gr.B
             gr.DownloadButton(label, value, elem_id=f"download-{name}", **settings)
             for value, (name, label) in zip(values, names.items(), strict=True)
         ]
-        load = gr.UploadButton(
-            "↑ Load parameters", file_types=[".json"], type="binary", elem_id="load", **settings
-        )
+        load = gr.UploadButton("↑ Load parameters", file_types=[".json"], type="binary", elem_id="load", **settings)
         link = gr.Button("⧉ Copy link", elem_id="copy-link", **settings)
     return downloads, load, link
 

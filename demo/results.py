@@ -43,14 +43,20 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
         tasks = gr.Dropdown(first.tasks, value=task, label="Task", elem_id="results-task")
         metrics = gr.Dropdown(_choices(first, task), value=first.metrics(task)[0], label="Drawn", elem_id="results-metric")
     table, about, bars, trade_off, command = _views(first, task, first.metrics(task)[0])
-    shown = [gr.Dataframe(table, interactive=False, elem_id="results-table", buttons=["copy", "fullscreen"]),
-             gr.HTML(about, elem_id="results-about")]
+    shown = [
+        gr.Dataframe(table, interactive=False, elem_id="results-table", buttons=["copy", "fullscreen"]),
+        gr.HTML(about, elem_id="results-about"),
+    ]
     with gr.Row():
         shown.append(gr.Plot(bars, format="png", show_label=False, elem_id="results-bars"))
-        shown.append(gr.Plot(trade_off, format="png", show_label=False, visible=trade_off is not None,
-                             elem_id="results-trade-off"))
-    shown.append(gr.Code(command, language="shell", label="The command", interactive=False, wrap_lines=True, lines=1,
-                         elem_id="results-command"))
+        shown.append(
+            gr.Plot(trade_off, format="png", show_label=False, visible=trade_off is not None, elem_id="results-trade-off")
+        )
+    shown.append(
+        gr.Code(
+            command, language="shell", label="The command", interactive=False, wrap_lines=True, lines=1, elem_id="results-command"
+        )
+    )
 
     def views(title: str, task: str, metric: str) -> list:
         table, about, bars, trade_off, command = _views(runs[title], task, metric)
@@ -81,10 +87,18 @@ def _views(run: archive.Archived, task: str, metric: str) -> tuple:
 def _about(run: archive.Archived, task: str) -> str:
     """How many images of which size, when, and what the figures stand on."""
     settings, n = run.recipe.get("settings", {}), max(entry["n"] for entry in run.summary if entry["task"] == task)
-    facts = [f"{n} images", f"{settings['size']} px" if "size" in settings else "", f"seed {settings.get('seed', 0)}",
-             run.recipe.get("time", "")[:10]]
+    facts = [
+        f"{n} images",
+        f"{settings['size']} px" if "size" in settings else "",
+        f"seed {settings.get('seed', 0)}",
+        run.recipe.get("time", "")[:10],
+    ]
     metrics = run.recipe.get("metrics", {})
-    stands = "".join(f"<li>{html.escape(m['title'])}: {html.escape(m['library'])}; {html.escape(m['backbone'])}; "
-                     f"{html.escape(m['colour'])}</li>" for name, m in metrics.items() if name in run.metrics(task))
+    stands = "".join(
+        f"<li>{html.escape(m['title'])}: {html.escape(m['library'])}; {html.escape(m['backbone'])}; "
+        f"{html.escape(m['colour'])}</li>"
+        for name, m in metrics.items()
+        if name in run.metrics(task)
+    )
     details = f"<details><summary>What the metrics stand on</summary><ul>{stands}</ul></details>" if stands else ""
     return f"<p>{html.escape(', '.join(filter(None, facts)))}</p>{details}"

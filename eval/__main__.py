@@ -120,10 +120,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_run(run: argparse.ArgumentParser) -> None:
     run.set_defaults(command=_run)
-    run.add_argument("family", choices=FAMILIES, help="face super-resolution, blind face restoration, faces without true "
-                     "images, colours, holes, variants of GPEN")
-    run.add_argument("--data", default="samples", metavar="DIR", help="folder of aligned faces, any format; celeba-hq, ffhq or "
-                     "hf:OWNER/NAME; the project's sample faces (samples)")
+    run.add_argument(
+        "family",
+        choices=FAMILIES,
+        help="face super-resolution, blind face restoration, faces without true images, colours, holes, variants of GPEN",
+    )
+    run.add_argument(
+        "--data",
+        default="samples",
+        metavar="DIR",
+        help="folder of aligned faces, any format; celeba-hq, ffhq or hf:OWNER/NAME; the project's sample faces (samples)",
+    )
     run.add_argument("--out", required=True, metavar="RUN", help="folder of the run")
     run.add_argument("--methods", type=_names, metavar="A,B", help="bilinear, gpen:PATH ... (bilinear,gpen)")
     run.add_argument("--models", metavar="DIR", help="of NAME.safetensors or NAME-SEED.safetensors, for ablation")

@@ -40,15 +40,22 @@ def seed_blocks(summary: list[dict]) -> list[Block]:
     """A table for each task with variants of two seeds or more: the mean over seeds, and their standard deviation."""
     blocks: list[Block] = []
     for task in dict.fromkeys(entry["task"] for entry in summary):
-        entries = [entry for entry in summary
-                   if entry["task"] == task and entry["metric"] in METRICS and entry["mean"] is not None]
+        entries = [
+            entry for entry in summary if entry["task"] == task and entry["metric"] in METRICS and entry["mean"] is not None
+        ]
         variants = _by_variant(entries)
         metrics = list(dict.fromkeys(entry["metric"] for entry in entries))
-        rows = [[name, str(max(map(len, values.values()))), *(_spread(metric, values.get(metric, [])) for metric in metrics)]
-                for name, values in variants.items() if max(map(len, values.values())) > 1]
+        rows = [
+            [name, str(max(map(len, values.values()))), *(_spread(metric, values.get(metric, [])) for metric in metrics)]
+            for name, values in variants.items()
+            if max(map(len, values.values())) > 1
+        ]
         if rows:
-            blocks += [Heading(2, f"{task}, over seeds"), Table(["variant", "seeds", *map(heading, metrics)], rows),
-                       Paragraph("Means over trainings ± their standard deviation.")]
+            blocks += [
+                Heading(2, f"{task}, over seeds"),
+                Table(["variant", "seeds", *map(heading, metrics)], rows),
+                Paragraph("Means over trainings ± their standard deviation."),
+            ]
     return blocks
 
 

@@ -1,9 +1,9 @@
 """GPEN taken apart: what z, w and the concatenated features each carry (Yang et al., CVPR 2021, figure 3).
 
-    parts = take_apart(net, face)                    the encoder's z and features, the mapping network's w
-    put_together(net, blend(parts, other, [4, 8]))   the face with another's features at 4 and 8 px
-    put_together(net, blend(parts, other, ["z"]))    the face with the w that another's z gives
-    put_together(net, blend(parts, None, ["w"]))     the face with w = 0
+parts = take_apart(net, face)                    the encoder's z and features, the mapping network's w
+put_together(net, blend(parts, other, [4, 8]))   the face with another's features at 4 and 8 px
+put_together(net, blend(parts, other, ["z"]))    the face with the w that another's z gives
+put_together(net, blend(parts, None, ["w"]))     the face with w = 0
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ def put_together(net: GPEN, parts: Parts, seed: int = 0) -> np.ndarray:
     """The face that the generator makes of them, uint8 RGB [size, size, 3]; seed: of the noise above the input's size."""
     noise: list[list[Tensor | None]] = [[feature] * (1 if side == 4 else 2) for side, feature in parts.features.items()]
     random = torch.Generator().manual_seed(seed)
-    noise += [net.generator.noise(side, random=random) for side in sides(net.size)[len(noise):]]
+    noise += [net.generator.noise(side, random=random) for side in sides(net.size)[len(noise) :]]
     return to_image(net.generator(parts.w, noise)[0])
 
 

@@ -1,8 +1,8 @@
 """Runs kept in the repository: one JSON file each, what RUN/summary.json and RUN/recipe.json hold, without the images.
 
-    python -m eval.archive RUN assets/results/NAME.json
+python -m eval.archive RUN assets/results/NAME.json
 
-    {"title": NAME, "recipe": {"command", "time", "settings", "versions", ...}, "summary": [entry, ...]}
+{"title": NAME, "recipe": {"command", "time", "settings", "versions", ...}, "summary": [entry, ...]}
 """
 
 import argparse
@@ -61,8 +61,9 @@ class Archived:
         entries = [entry for entry in self.summary if entry["task"] == task and entry["metric"] in metrics]
         cells = {(entry["method"], entry["metric"]): entry["mean"] for entry in entries}
         methods = labels(entry["method"] for entry in entries)
-        rows = [[short, *(_rounded(cells.get((method, metric)), metric) for metric in metrics)]
-                for method, short in methods.items()]
+        rows = [
+            [short, *(_rounded(cells.get((method, metric)), metric) for metric in metrics)] for method, short in methods.items()
+        ]
         return pandas.DataFrame(rows, columns=["method", *map(heading, metrics)])
 
     def trade_off(self, task: str) -> Figure | None:

@@ -102,8 +102,7 @@ def run(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = Fa
         merge_parts(out)  # of several processes that were stopped
     else:
         group.wait()  # for that, and for the frozen images
-    frozen = {task: freeze(task, faces, out / "lq" / task, settings.seed, bar(f"{task}: freeze"))
-              for task in settings.tasks}
+    frozen = {task: freeze(task, faces, out / "lq" / task, settings.seed, bar(f"{task}: freeze")) for task in settings.tasks}
     columns = [name for name in functions if per_image(name)]
     with closing(Held.open(out, columns)) as held:
         if group.rank == 0:
@@ -255,6 +254,7 @@ def _write_json(path: Path, value: list | dict) -> None:
 
 def _progress(quiet: bool):
     """bar(label)(iterable): the iterable with a progress bar on standard error."""
+
     def bar(label: str):
         def wrapped(items: Iterable) -> Iterator:
             return iter(tqdm(items, desc=label, disable=quiet, leave=False))

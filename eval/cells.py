@@ -13,7 +13,7 @@ _DECIMALS = {"psnr": 2, "psnr_y": 2, "squeezenet_fd": 1, "fid": 2, "fid_statisti
 
 
 def heading(metric: str) -> str:
-    """"PSNR (RGB) ↑"."""
+    """ "PSNR (RGB) ↑"."""
     known = METRICS.get(metric)
     return f"{known.title} {ARROWS[known.better]}" if known else COSTS.get(metric, metric)
 

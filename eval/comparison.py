@@ -70,11 +70,24 @@ def comparison(runs: list[Run]) -> list[dict]:
     for key, entry in tables[first_name].items():
         task, method, metric = key
         sharing = [name for name, _ in others if key in tables[name]]
-        differences = {name: _paired(metric, _pick(rows[name], task, method, shared[name][task]),
-                                     _pick(rows[first_name], task, method, shared[name][task])) for name in sharing}
+        differences = {
+            name: _paired(
+                metric,
+                _pick(rows[name], task, method, shared[name][task]),
+                _pick(rows[first_name], task, method, shared[name][task]),
+            )
+            for name in sharing
+        }
         if sharing:
-            found.append({"task": task, "method": method, "metric": metric, "differences": differences,
-                          "runs": {first_name: entry["mean"]} | {name: tables[name][key]["mean"] for name in sharing}})
+            found.append(
+                {
+                    "task": task,
+                    "method": method,
+                    "metric": metric,
+                    "differences": differences,
+                    "runs": {first_name: entry["mean"]} | {name: tables[name][key]["mean"] for name in sharing},
+                }
+            )
     return found
 
 
@@ -102,9 +115,16 @@ def comparison_blocks(runs: list[Run]) -> list[Block]:
     (first, *others), short = names(runs), labels(entry["method"] for entry in entries)
     blocks: list[Block] = [Heading(1, "Comparison of runs")]
     for task in dict.fromkeys(entry["task"] for entry in entries):
-        rows = [[short[entry["method"]], heading(entry["metric"]),
-                 *(_mean(entry, name) for name in (first, *others)),
-                 *(_difference(entry, name) for name in others)] for entry in entries if entry["task"] == task]
+        rows = [
+            [
+                short[entry["method"]],
+                heading(entry["metric"]),
+                *(_mean(entry, name) for name in (first, *others)),
+                *(_difference(entry, name) for name in others),
+            ]
+            for entry in entries
+            if entry["task"] == task
+        ]
         blocks += [Heading(2, task), Table(["method", "metric", first, *others, *(f"{name} - {first}" for name in others)], rows)]
     return [*blocks, Paragraph(f"Differences to {first} are paired, on the images that were the same files in both runs.")]
 

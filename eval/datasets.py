@@ -1,8 +1,8 @@
 """Aligned faces, decoded one image at a time: a folder of them, a dataset of the Hugging Face Hub, or the sample faces.
 
-    DIR                     images in any format, in folders below it too
-    celeba-hq, ffhq, hf:OWNER/NAME[:SPLIT[:COLUMN]]     fetched once, no more images than are asked for; see gpen.training.hub
-    samples                 offline: assets/samples/*.png, drawn by the project's own prior, and scikit-image's astronaut (NASA)
+DIR                     images in any format, in folders below it too
+celeba-hq, ffhq, hf:OWNER/NAME[:SPLIT[:COLUMN]]     fetched once, no more images than are asked for; see gpen.training.hub
+samples                 offline: assets/samples/*.png, drawn by the project's own prior, and scikit-image's astronaut (NASA)
 """
 
 from collections import Counter
@@ -125,12 +125,10 @@ def _local(source: str | Path, limit: int | None) -> Path:
 
 
 def _named(folder: Path) -> dict[str, Path]:
-    paths = [path.relative_to(folder) for path in folder.rglob("*")
-             if path.suffix.lower() in SUFFIXES and path.is_file()]
+    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
     paths = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
     if odd := [path for path in paths if not str(path).isprintable()]:
         raise GPENError(f"the file name {str(odd[0])!r} has control characters in it; rename the file")
     stems = [path.with_suffix("").as_posix() for path in paths]
     count = Counter(stems)
-    return {stem if count[stem] == 1 else path.as_posix(): folder / path
-            for stem, path in zip(stems, paths, strict=True)}
+    return {stem if count[stem] == 1 else path.as_posix(): folder / path for stem, path in zip(stems, paths, strict=True)}

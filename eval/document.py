@@ -65,9 +65,11 @@ def _latex(block: Block) -> str:
             return "\\begin{itemize}\n" + "".join(f"  \\item {escape(item)}\n" for item in items) + "\\end{itemize}\n"
         case Table(head, rows):
             body = "".join(f"{_line(row)}\n" for row in rows)
-            return (f"\\noindent\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n"
-                    f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}\n\\toprule\n{_line(head)}\n\\midrule\n{body}"
-                    "\\bottomrule\n\\end{tabular}}\n")
+            return (
+                f"\\noindent\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n"
+                f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}\n\\toprule\n{_line(head)}\n\\midrule\n{body}"
+                "\\bottomrule\n\\end{tabular}}\n"
+            )
 
 
 def _line(cells: Sequence[str]) -> str:

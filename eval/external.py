@@ -92,6 +92,8 @@ class Results:
         image = read_image(self.files[stem])
         if image.shape[:2] != (size, size):
             h, w = image.shape[:2]
-            raise GPENError(f"{self.files[stem]} has {w} x {h} pixels where the true image has {size} x {size}; resize it "
-                            "or give another --size")
+            raise GPENError(
+                f"{self.files[stem]} has {w} x {h} pixels where the true image has {size} x {size}; resize it "
+                "or give another --size"
+            )
         return image

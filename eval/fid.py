@@ -70,17 +70,22 @@ def load_with_statistics(settings: MetricSettings) -> Inception:
 def statistics(settings: MetricSettings) -> tuple[np.ndarray, np.ndarray]:
     """(mu [d], sigma [d, d]) of the file that the settings name. Raises MissingMetric."""
     if not settings.fid_statistics:
-        raise MissingMetric("FID against given statistics needs an .npz with mu and sigma; make one with python -m pytorch_fid "
-                            "--save-stats FOLDER FILE.npz and name it with --fid-statistics FILE.npz or GPEN_FID_STATISTICS=FILE")
+        raise MissingMetric(
+            "FID against given statistics needs an .npz with mu and sigma; make one with python -m pytorch_fid "
+            "--save-stats FOLDER FILE.npz and name it with --fid-statistics FILE.npz or GPEN_FID_STATISTICS=FILE"
+        )
     try:
         with np.load(settings.fid_statistics, allow_pickle=False) as archive:
             mu, sigma = archive["mu"], archive["sigma"]
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise MissingMetric(f"{settings.fid_statistics} is not an .npz of mu and sigma ({error}); make it with "
-                            "python -m pytorch_fid --save-stats") from error
+        raise MissingMetric(
+            f"{settings.fid_statistics} is not an .npz of mu and sigma ({error}); make it with python -m pytorch_fid --save-stats"
+        ) from error
     if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)):
-        raise MissingMetric(f"{settings.fid_statistics} holds mu {list(mu.shape)} and sigma {list(sigma.shape)}, not [d] and "
-                            "[d, d]; make it with python -m pytorch_fid --save-stats")
+        raise MissingMetric(
+            f"{settings.fid_statistics} holds mu {list(mu.shape)} and sigma {list(sigma.shape)}, not [d] and "
+            "[d, d]; make it with python -m pytorch_fid --save-stats"
+        )
     return mu, sigma
 
 

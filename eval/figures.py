@@ -1,10 +1,10 @@
 """Figures of a RUN folder, from per_image.csv, lq/ and restored/, drawn by eval/drawing.py.
 
-    python -m eval.figures RUN [--out DIR]     every figure that the run holds the data for, as PNG
+python -m eval.figures RUN [--out DIR]     every figure that the run holds the data for, as PNG
 
-    grid         faces, a row an image and a column a method, with a zoom under each   (needs run --keep)
-    strength     a metric against how strong the degradation is
-    trade_off    distortion against perception, a point a method     (Y. Blau, T. Michaeli, CVPR 2018)
+grid         faces, a row an image and a column a method, with a zoom under each   (needs run --keep)
+strength     a metric against how strong the degradation is
+trade_off    distortion against perception, a point a method     (Y. Blau, T. Michaeli, CVPR 2018)
 """
 
 import argparse
@@ -86,8 +86,15 @@ def grid(
                 axes[0, column].set_title(short[method], fontsize=8, pad=4)
             if np.isfinite(value := values.get((name, method), np.nan)):
                 text = f"{value:.2f} dB" if metric.startswith("psnr") else f"{value:.3f}"
-                axes[1, column].text(0.03, 0.03, text, transform=axes[1, column].transAxes, fontsize=7, color="white",
-                                     bbox={"facecolor": "black", "alpha": 0.55, "pad": 1.5, "linewidth": 0})
+                axes[1, column].text(
+                    0.03,
+                    0.03,
+                    text,
+                    transform=axes[1, column].transAxes,
+                    fontsize=7,
+                    color="white",
+                    bbox={"facecolor": "black", "alpha": 0.55, "pad": 1.5, "linewidth": 0},
+                )
     return figure
 
 
@@ -134,8 +141,10 @@ def trade_off(
     if perception is None:
         perception = next((name for name in PERCEPTION if name in table), PERCEPTION[0])
     table = _measured(_measured(table, distortion, run), perception, run)
-    points = {method: tuple((values.mean(), *bootstrap_interval(values)) for values in own[[distortion, perception]].to_numpy().T)
-              for method, own in table.groupby("method", sort=False)}
+    points = {
+        method: tuple((values.mean(), *bootstrap_interval(values)) for values in own[[distortion, perception]].to_numpy().T)
+        for method, own in table.groupby("method", sort=False)
+    }
     return scatter(cast(dict, points), distortion, perception, _colours(run))
 
 

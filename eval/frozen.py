@@ -60,8 +60,9 @@ class FrozenSet:
         entry, path = self.images[name], self.folder / f"{name}.png"
         face = _source(self.faces, name, self.task)
         if _hash(face.tobytes()) != entry["truth_sha256"]:
-            raise GPENError(f"{self.faces.files[name]} is not the image that {path} was made from; "
-                            "give the same --data, or another --out")
+            raise GPENError(
+                f"{self.faces.files[name]} is not the image that {path} was made from; give the same --data, or another --out"
+            )
         if not path.is_file() or _hash(path.read_bytes()) != entry["sha256"]:
             raise GPENError(f"{path} is not the file that was frozen; delete {self.folder} and run again")
         if self.task in UNDEGRADED:
@@ -140,8 +141,7 @@ def _read(path: Path, settings: dict) -> dict[str, dict]:
         raise GPENError(f"{path} is damaged; delete {path.parent} and run again") from error
     for key, value in settings.items():
         if stored.get(key) != value:
-            raise GPENError(f"{path.parent} was made with {key} {stored.get(key)}, not {value}; "
-                            "choose another --out")
+            raise GPENError(f"{path.parent} was made with {key} {stored.get(key)}, not {value}; choose another --out")
     return images
 
 

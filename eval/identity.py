@@ -15,7 +15,8 @@ from gpen.faces import FFHQ_POINTS_512
 
 # Left eye, right eye, nose, left and right mouth corner, in pixels
 ARCFACE_POINTS = np.array(  # of an ArcFace crop
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)])
+    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
+)
 ARCFACE_SIZE = 112
 
 

@@ -116,8 +116,10 @@ def _search(
         optimizer.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
         faces, penalties = make()
         errors = torch.stack([_error(face[None], target) for face, target in zip(faces, targets, strict=True)])  # [n]
-        best = [(error, face) if error < old[0] else old
-                for error, face, old in zip(errors.tolist(), faces.detach(), best, strict=True)]
+        best = [
+            (error, face) if error < old[0] else old
+            for error, face, old in zip(errors.tolist(), faces.detach(), best, strict=True)
+        ]
         optimizer.zero_grad()
         (errors + penalties).sum().backward()
         optimizer.step()

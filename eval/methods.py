@@ -48,8 +48,10 @@ def inputs(samples: list[Sample], size: int) -> list[np.ndarray]:
 
 def fitted(faces: list[np.ndarray], size: int) -> list[np.ndarray]:
     """Results of a network of another size, brought to the truth's as the field does: shrunk by area, enlarged bicubically."""
-    return [face if len(face) == size else
-            resize(face, size, cv2.INTER_AREA if len(face) > size else cv2.INTER_CUBIC) for face in faces]
+    return [
+        face if len(face) == size else resize(face, size, cv2.INTER_AREA if len(face) > size else cv2.INTER_CUBIC)
+        for face in faces
+    ]
 
 
 def _interpolation(how: int) -> Loader:
@@ -89,8 +91,10 @@ def _unet(argument: str, device: str) -> Method:
 
     path = Path(argument) if argument else shipped("unet")
     if path is None:
-        raise GPENError(f"unet needs a trained network and {ASSETS} holds none; name one, unet:RUN/unet.safetensors,"
-                        " made with python -m eval.unet --data DIR --out RUN")
+        raise GPENError(
+            f"unet needs a trained network and {ASSETS} holds none; name one, unet:RUN/unet.safetensors,"
+            " made with python -m eval.unet --data DIR --out RUN"
+        )
     net = load(path, device)
     return Method(lambda samples, size: fitted(restore(net, inputs(samples, net.size)), size), path)
 
@@ -103,8 +107,10 @@ def _inversion(function: str) -> Loader:
 
         path = find(argument) if argument else shipped("prior")
         if path is None:
-            raise GPENError(f"{function} searches in a GAN prior and {ASSETS} holds none; name one, {function}:prior.safetensors,"
-                            " made with python -m gpen train prior")
+            raise GPENError(
+                f"{function} searches in a GAN prior and {ASSETS} holds none; name one, {function}:prior.safetensors,"
+                " made with python -m gpen train prior"
+            )
         prior, invert = gpen.load_prior(path, device=device), getattr(inversion, function)
         return Method(lambda samples, size: fitted(invert(prior, [sample.lq for sample in samples]), size), path)
 

@@ -61,8 +61,10 @@ def _squeezenet_file(path: str, device: str) -> SqueezeNet:
 
 def _load_squeezenet(settings: MetricSettings) -> SqueezeNet:
     if not settings.squeezenet:
-        raise MissingMetric("the SqueezeNet distances need SqueezeNet 1.1's Caffe weights as an .npz; "
-                            "name the file with --squeezenet FILE or GPEN_SQUEEZENET=FILE")
+        raise MissingMetric(
+            "the SqueezeNet distances need SqueezeNet 1.1's Caffe weights as an .npz; "
+            "name the file with --squeezenet FILE or GPEN_SQUEEZENET=FILE"
+        )
     try:
         return _squeezenet_file(settings.squeezenet, settings.device)
     except (ValueError, OSError) as error:
@@ -76,9 +78,11 @@ def _identity_file(path: str) -> Identity:
 
 def _load_identity(settings: MetricSettings) -> Identity:
     if not settings.identity_model:
-        raise MissingMetric("the identity scores need a face embedding in ONNX (112 px ArcFace crops, RGB, "
-                            "x / 127.5 - 1; EdgeFace for one); name it with --identity-model FILE or "
-                            "GPEN_IDENTITY_MODEL=FILE")
+        raise MissingMetric(
+            "the identity scores need a face embedding in ONNX (112 px ArcFace crops, RGB, "
+            "x / 127.5 - 1; EdgeFace for one); name it with --identity-model FILE or "
+            "GPEN_IDENTITY_MODEL=FILE"
+        )
     try:
         return _identity_file(settings.identity_model)
     except (ValueError, OSError) as error:
@@ -170,9 +174,7 @@ def needs_truth(name: str) -> bool:
     return METRICS[name].against in ("truth", "truths")
 
 
-def load_metrics(
-    names: Iterable[str], settings: MetricSettings
-) -> tuple[dict[str, Scorer | Judge | Features], dict[str, str]]:
+def load_metrics(names: Iterable[str], settings: MetricSettings) -> tuple[dict[str, Scorer | Judge | Features], dict[str, str]]:
     """The functions of the metrics that can be computed, and a sentence for each that cannot.
 
     Raises GPENError for a name that no metric has.

@@ -151,8 +151,10 @@ def _nearest(rising: np.ndarray, values: np.ndarray) -> np.ndarray:
 def load_published(settings: MetricSettings) -> Callable[[list[np.ndarray]], list[float]]:
     """judge(images) -> NIQE of each. Raises MissingMetric."""
     if not settings.niqe_parameters:
-        raise MissingMetric(f"NIQE needs the pristine model that its authors published; fetch {PUBLISHED} (or MATLAB's .mat) "
-                            "and name it with --niqe-parameters FILE or GPEN_NIQE_PARAMETERS=FILE")
+        raise MissingMetric(
+            f"NIQE needs the pristine model that its authors published; fetch {PUBLISHED} (or MATLAB's .mat) "
+            "and name it with --niqe-parameters FILE or GPEN_NIQE_PARAMETERS=FILE"
+        )
     model = read(settings.niqe_parameters)
     return lambda images: [niqe(image, model, PUBLISHED_PATCH) for image in images]
 

@@ -33,8 +33,9 @@ def load_lpips(backbone: str, settings: MetricSettings) -> Callable[[list[np.nda
         try:
             net = lpips.LPIPS(net=backbone, verbose=False).to(settings.device)
         except RuntimeError as error:
-            raise MissingMetric(f"lpips_{backbone}: {path} does not fit the network; delete it and fetch "
-                                f"{url(backbone)} again") from error
+            raise MissingMetric(
+                f"lpips_{backbone}: {path} does not fit the network; delete it and fetch {url(backbone)} again"
+            ) from error
 
     def tensor(image: np.ndarray) -> torch.Tensor:
         return lpips.im2tensor(image).to(settings.device)  # [1, 3, h, w] in [-1, 1]

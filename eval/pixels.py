@@ -32,6 +32,7 @@ def ssim(image: np.ndarray, truth: np.ndarray) -> float:
 
 def each(score: Callable, convert: Callable = np.asarray) -> Callable:
     """A loader of a metric that needs no weights and takes one pair at a time."""
+
     def scorer(images: Images, truths: Images) -> list[float]:
         return [score(convert(a), convert(b)) for a, b in zip(images, truths, strict=True)]
 

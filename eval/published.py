@@ -40,8 +40,12 @@ def published_blocks(tasks: Iterable[str]) -> list[Block]:
     tables = [table for table in published() if families & set(table.tasks)]
     if not tables:
         return []
-    blocks: list[Block] = [Heading(1, "Published figures"), Paragraph(
-        "Not measured here. Each table has its own data, degradations and settings: compare within one table, never across.")]
+    blocks: list[Block] = [
+        Heading(1, "Published figures"),
+        Paragraph(
+            "Not measured here. Each table has its own data, degradations and settings: compare within one table, never across."
+        ),
+    ]
     for table in tables:
         head = ["published", *(f"{TITLES[metric]} {ARROWS[better]}" for metric, better in table.columns.items())]
         rows = [[method, *(_text(values[metric]) for metric in table.columns)] for method, values in table.figures.items()]

@@ -19,8 +19,18 @@ from gpen.errors import GPENError
 if TYPE_CHECKING:
     from eval.benchmark import RunSettings
 
-PACKAGES = ("gpen", "torch", "numpy", "opencv-python", "scikit-image", "lpips", "pytorch-fid", "facenet-pytorch", "onnxruntime",
-            "pillow")
+PACKAGES = (
+    "gpen",
+    "torch",
+    "numpy",
+    "opencv-python",
+    "scikit-image",
+    "lpips",
+    "pytorch-fid",
+    "facenet-pytorch",
+    "onnxruntime",
+    "pillow",
+)
 MUST_AGREE = ("size", "seed", "verify")  # settings that make rows of one table comparable
 
 
@@ -42,8 +52,9 @@ def make_recipe(
         "settings": dataclasses.asdict(settings) | {"verify": metric_settings.verify},
         "versions": {"python": platform.python_version(), "commit": _commit()}
         | {package: _version(package) for package in PACKAGES},
-        "weights": {name: [{"path": str(path), "sha256": file_hash(path)} for path in paths]
-                    for name, paths in files.items() if paths},
+        "weights": {
+            name: [{"path": str(path), "sha256": file_hash(path)} for path in paths] for name, paths in files.items() if paths
+        },
         "metrics": {name: {key: getattr(METRICS[name], key) for key in describe} for name in metrics},
         "missing": missing,
         "earlier": [],
@@ -64,8 +75,9 @@ def check_recipe(path: Path, recipe: dict) -> None:
         raise GPENError(f"{path} is damaged; choose another --out") from error
     for key in MUST_AGREE:
         if settings[key] != recipe["settings"][key]:
-            raise GPENError(f"{path.parent} was measured with {key} {settings[key]}, "
-                            f"not {recipe['settings'][key]}; choose another --out")
+            raise GPENError(
+                f"{path.parent} was measured with {key} {settings[key]}, not {recipe['settings'][key]}; choose another --out"
+            )
     for name in weights.keys() & recipe["weights"].keys():
         if [file["sha256"] for file in weights[name]] != [file["sha256"] for file in recipe["weights"][name]]:
             raise GPENError(f"{path.parent} was measured with another file for {name}; choose another --out")

@@ -62,8 +62,9 @@ def _task_blocks(task: str, entries: list[dict]) -> list[Block]:
         rows = [[methods[method], *(difference(cells.get((method, metric))) for metric in metrics)] for method in others]
         blocks.append(Table([f"difference to {baseline}", *map(heading, metrics)], rows))
     costs = [cost for cost in COSTS if cost in measured]
-    rows = [[short, *(figure(cells.get((method, cost))) for cost in costs)]
-            for method, short in methods.items() if method != TRUTH]
+    rows = [
+        [short, *(figure(cells.get((method, cost))) for cost in costs)] for method, short in methods.items() if method != TRUTH
+    ]
     return [*blocks, Table(["cost", *map(heading, costs)], rows)]
 
 
@@ -74,13 +75,17 @@ def _notes(run: Run) -> list[Block]:
     items = [f"`{command}`" for command in dict.fromkeys(calls)]
     if not settings["verify"]:
         items.append("Weights were not verified (GPEN_UNVERIFIED_WEIGHTS): figures for tests only.")
-    items += [f"{about['title']}: {about['library']}; backbone: {about['backbone']}; on {about['colour']}."
-              for about in recipe["metrics"].values()]
+    items += [
+        f"{about['title']}: {about['library']}; backbone: {about['backbone']}; on {about['colour']}."
+        for about in recipe["metrics"].values()
+    ]
     items += _remarks([entry for entry in run.summary if entry["method"] != TRUTH and entry["metric"] in METRICS])
     items += [f"Missing: {sentence}" for sentence in recipe["missing"].values()]
-    text = ("Means over images with bootstrap 95% intervals; differences are paired, image by image. "
-            f"Images of {settings['size']} px, seed {settings['seed']}. Costs are of the restoration alone; memory is the "
-            "process's peak during it.")
+    text = (
+        "Means over images with bootstrap 95% intervals; differences are paired, image by image. "
+        f"Images of {settings['size']} px, seed {settings['seed']}. Costs are of the restoration alone; memory is the "
+        "process's peak during it."
+    )
     return [Paragraph(text), Bullets(list(dict.fromkeys(items)))]
 
 
@@ -92,5 +97,7 @@ def _remarks(entries: list[dict]) -> list[str]:
         if "note" in entry:
             about.setdefault((entry["metric"], entry["note"]), []).append(f"{short[entry['method']]} on {entry['task']}")
     figures = [entry["metric"] for entry in entries]
-    return [f"{heading(metric)} {note}" + ("." if len(whose) == figures.count(metric) else f" ({', '.join(whose)}).")
-            for (metric, note), whose in about.items()]
+    return [
+        f"{heading(metric)} {note}" + ("." if len(whose) == figures.count(metric) else f" ({', '.join(whose)}).")
+        for (metric, note), whose in about.items()
+    ]

@@ -114,7 +114,7 @@ class Rows:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         for key, row in rows.items():
-            values = [row.get(name) for name in self._header()[len(KEY):]]
+            values = [row.get(name) for name in self._header()[len(KEY) :]]
             writer.writerow([*key, *("" if value is None else repr(float(value)) for value in values)])
         return text.getvalue()
 
@@ -134,7 +134,7 @@ def read_rows(path: Path) -> tuple[list[str], dict[tuple[str, str, str], Row], b
         raise GPENError(f"{path} is no table of a run; choose another --out")
     for line in table[1:]:
         if len(line) == len(header):
-            values = zip(header[len(KEY):], line[len(KEY):], strict=True)
+            values = zip(header[len(KEY) :], line[len(KEY) :], strict=True)
             task, method, image = line[: len(KEY)]
             rows[task, method, image] = {name: float(value) for name, value in values if value}
     return header, rows, lines == data and len(rows) == len(table) - 1
@@ -154,15 +154,16 @@ class Store:
 
     def add(self, name: str, task: str, method: str, images: Sequence[str], vectors: np.ndarray) -> None:
         """vectors [n, d] of the network called `name`; on disk when this returns."""
-        rows = [(name, task, method, image, vector.astype(np.float32).tobytes())
-                for image, vector in zip(images, vectors, strict=True)]
+        rows = [
+            (name, task, method, image, vector.astype(np.float32).tobytes())
+            for image, vector in zip(images, vectors, strict=True)
+        ]
         with self._db:
             self._db.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)", rows)
 
     def get(self, name: str, task: str, method: str) -> dict[str, np.ndarray]:
         """Vectors [d] by image, in the order of images."""
-        return {image: np.frombuffer(vector, np.float32)
-                for image, vector in self._select("image, vector", name, task, method)}
+        return {image: np.frombuffer(vector, np.float32) for image, vector in self._select("image, vector", name, task, method)}
 
     def images(self, name: str, task: str, method: str) -> set[str]:
         """The images that have a vector."""
@@ -190,8 +191,9 @@ class Store:
 
     def peaks(self, task: str, method: str) -> dict[str, float]:
         """The highest of each kind, MiB."""
-        return dict(self._db.execute("SELECT kind, mib FROM peaks WHERE task = ? AND method = ? ORDER BY kind DESC",
-                                     (task, method)))
+        return dict(
+            self._db.execute("SELECT kind, mib FROM peaks WHERE task = ? AND method = ? ORDER BY kind DESC", (task, method))
+        )
 
     def absorb(self, path: Path) -> None:
         """Take over the vectors and the peaks of another such file."""

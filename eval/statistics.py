@@ -23,10 +23,12 @@ def bootstrap_interval(
         return float("nan"), float("nan")
     rng, n = np.random.default_rng(seed), len(values)
     rows = max(1, 1_000_000 // n)  # resamples drawn at a time: 8 MB of indices whatever n is
-    means = np.concatenate([
-        values[rng.integers(0, n, (min(rows, resamples - start), n))].mean(axis=1)  # [rows]
-        for start in range(0, resamples, rows)
-    ])  # [resamples]
+    means = np.concatenate(
+        [
+            values[rng.integers(0, n, (min(rows, resamples - start), n))].mean(axis=1)  # [rows]
+            for start in range(0, resamples, rows)
+        ]
+    )  # [resamples]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

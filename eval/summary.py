@@ -42,8 +42,11 @@ def summarise(
     for task, method in groups:
         own, base = held.rows.get(task, method), held.rows.get(task, baseline)
         measured = [pair_entry(name, own, base) for name in held.rows.metrics]
-        measured += [_with_difference(figures[name, task, method], figures.get((name, task, baseline)))
-                     for name in sets if (name, task, method) in figures]
+        measured += [
+            _with_difference(figures[name, task, method], figures.get((name, task, baseline)))
+            for name in sets
+            if (name, task, method) in figures
+        ]
         measured.sort(key=lambda entry: list(METRICS).index(entry["metric"]))
         measured += _cost_entries(own, held.store.peaks(task, method))
         entries += [{"task": task, "method": method} | entry | {"baseline": baseline} for entry in measured if entry["n"]]
@@ -60,8 +63,10 @@ def pair_entry(metric: str, own: dict[str, Row], base: dict[str, Row]) -> Entry:
     if not np.isfinite(values).all():
         entry["note"] = "is infinite: some images equal the true ones"
     elif len(values) < len(measured):
-        entry |= {"n": len(values) or len(measured),
-                  "note": f"has no value on {len(measured) - len(values)} of {len(measured)} images"}
+        entry |= {
+            "n": len(values) or len(measured),
+            "note": f"has no value on {len(measured) - len(values)} of {len(measured)} images",
+        }
     return entry
 
 

@@ -59,8 +59,9 @@ def checkpoint(url: str, metric: str, verify: bool) -> Path:
         raise MissingMetric(f"{metric} needs {path}; fetch it with: {fetch}")
     digits = path.stem[-8:]
     if verify and not file_hash(path).startswith(digits):
-        raise MissingMetric(f"{metric}: the sha256 of {path} does not begin with {digits}; delete it and fetch it again "
-                            f"with: {fetch}")
+        raise MissingMetric(
+            f"{metric}: the sha256 of {path} does not begin with {digits}; delete it and fetch it again with: {fetch}"
+        )
     return path
 
 

@@ -170,9 +170,7 @@ def _download(name: str) -> Path:
     return download.fetch(f"{base}/{target.name}", target, check=check)
 
 
-def load(
-    model: str | os.PathLike | None = None, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
-) -> GPEN:
+def load(model: str | os.PathLike | None = None, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> GPEN:
     """A network ready to restore: `net(x)`, x [n, 3, net.in_size, net.in_size] in [-1, 1] -> [n, 3, net.size, net.size].
 
     model: None for the default, a name ("GPEN-BFR-512") or a path to a .pth (raw, or with the key g_ema) or .safetensors file.
@@ -188,9 +186,7 @@ def load_discriminator(
     return _load(Discriminator, path, device, dtype)
 
 
-def load_prior(
-    path: str | os.PathLike, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
-) -> Generator:
+def load_prior(path: str | os.PathLike, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Generator:
     """A GAN prior: net(net.mapping(z), noise). The file is a prior's or a whole GPEN's. Raises GPENError as `load` does."""
     return _load(Generator, path, device, dtype)
 

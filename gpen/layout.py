@@ -93,7 +93,7 @@ def to_published(net: GPEN | Discriminator) -> State:
 
 
 def _count(state: State, prefix: str) -> int:
-    return len({name[len(prefix):].split(".")[0] for name in state if name.startswith(prefix)})
+    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
 
 
 def read_config(state: State) -> GPENConfig:

@@ -163,7 +163,7 @@ class GPEN(nn.Module):
         z, features = self.encoder(x.contiguous(memory_format=torch.channels_last))
         noise = [[feature] * (1 if k == 0 else 2) for k, feature in enumerate(features)]
         random = torch.Generator().manual_seed(seed)
-        noise += [self.generator.noise(side, random=random) for side in sides(self.size)[len(features):]]
+        noise += [self.generator.noise(side, random=random) for side in sides(self.size)[len(features) :]]
         return self.generator(self.generator.mapping(z), noise)
 
 

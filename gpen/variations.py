@@ -128,7 +128,7 @@ def _answer(
         gain = F.interpolate(normal(feature[..., :PATCHES, :PATCHES]), feature.shape[-2:], mode="bicubic")  # [1, c, side, side]
         feature = feature * (1 + config.features * gain)
         noise.append([feature] * (1 if k == 0 else 2))
-    noise += [net.generator.noise(side, random=random) for side in sides(net.size)[len(features):]]
+    noise += [net.generator.noise(side, random=random) for side in sides(net.size)[len(features) :]]
     noise = [[layer if layer is None else layer.to(code.dtype) for layer in block] for block in noise]
     return net.generator(ws, noise)[0]
 

@@ -89,8 +89,9 @@ def metric_agreement(
         def value(item: int, method: int, metric=metric) -> float:
             return rows.get((pairs.items[item], pairs.methods[method]), {}).get(metric, np.nan)
 
-        differences = np.array([_difference(value(item, w), value(item, x))
-                                for item, w, x in zip(pairs.item[chosen], winner, loser, strict=True)])
+        differences = np.array(
+            [_difference(value(item, w), value(item, x)) for item, w, x in zip(pairs.item[chosen], winner, loser, strict=True)]
+        )
         known = np.isfinite(differences)
         if not known.any():
             continue

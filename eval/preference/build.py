@@ -66,8 +66,9 @@ class Source:
     level: str | None = None
 
 
-def from_run(run: str | Path, tasks: tuple[str, ...] = (), methods: tuple[str, ...] = (),
-             limit: int | None = None) -> list[Source]:
+def from_run(
+    run: str | Path, tasks: tuple[str, ...] = (), methods: tuple[str, ...] = (), limit: int | None = None
+) -> list[Source]:
     """The images that a RUN kept: every task, every method but the ground truth, unless named.
 
     Raises GPENError where RUN kept none, where a method lacks an image that another has, for unknown names.
@@ -88,13 +89,22 @@ def from_run(run: str | Path, tasks: tuple[str, ...] = (), methods: tuple[str, .
             results = {method: restored / task / quote(method, safe="") / f"{name}.png" for method in wanted}
             _check_files(results)
             truth = restored / task / TRUTH / f"{name}.png"
-            sources.append(Source(f"{task}/{name}", results, run / "lq" / task / f"{name}.png",
-                                  truth if truth.is_file() else None, params[name]["degradation"], level))
+            sources.append(
+                Source(
+                    f"{task}/{name}",
+                    results,
+                    run / "lq" / task / f"{name}.png",
+                    truth if truth.is_file() else None,
+                    params[name]["degradation"],
+                    level,
+                )
+            )
     return sources
 
 
-def from_folders(results: Mapping[str, str | Path], inputs: str | Path | None = None, truth: str | Path | None = None,
-                 limit: int | None = None) -> list[Source]:
+def from_folders(
+    results: Mapping[str, str | Path], inputs: str | Path | None = None, truth: str | Path | None = None, limit: int | None = None
+) -> list[Source]:
     """Folders that hold an image of the same name for each item. Raises GPENError for a name that one lacks."""
     folders = {method: Faces.open(folder, MIN_SIZE).files for method, folder in results.items()}
     sides = {side: Faces.open(folder, MIN_SIZE).files for side, folder in (("inputs", inputs), ("truth", truth)) if folder}
@@ -104,8 +114,15 @@ def from_folders(results: Mapping[str, str | Path], inputs: str | Path | None = 
         if lacking := [label for label, files in named.items() if name not in files]:
             holder = next(files[name] for files in named.values() if name in files)
             raise GPENError(f"{lacking[0]} has no image named {name!r} as {holder} is; add, rename or remove one")
-    return [Source(name, {method: files[name] for method, files in folders.items()},
-                   sides.get("inputs", {}).get(name), sides.get("truth", {}).get(name)) for name in names[:limit]]
+    return [
+        Source(
+            name,
+            {method: files[name] for method, files in folders.items()},
+            sides.get("inputs", {}).get(name),
+            sides.get("truth", {}).get(name),
+        )
+        for name in names[:limit]
+    ]
 
 
 def build(sources: list[Source], out: str | Path, settings: StudySettings) -> Study:
@@ -121,12 +138,23 @@ def build(sources: list[Source], out: str | Path, settings: StudySettings) -> St
     golds, training = _golds(sources, out, settings)
     trials = len(items) * {"pairwise": math.comb(len(methods), 2), "rating": len(methods), "ranking": 1}[settings.protocol]
     manifest = {
-        "format": FORMAT, "name": "", "title": settings.title, "protocol": settings.protocol,
-        "instructions": settings.instructions or INSTRUCTIONS[settings.protocol], "consent": settings.consent,
-        "methods": methods, "reference": TRUTH if settings.protocol == "rating" and TRUTH in methods else None,
-        "seed": settings.seed, "answers": settings.answers or 3 * trials // len(items), "repeats": settings.repeats,
-        "gold_every": settings.gold_every, "session": min(settings.session, trials), "pause": settings.pause,
-        "items": items, "golds": golds, "training": training,
+        "format": FORMAT,
+        "name": "",
+        "title": settings.title,
+        "protocol": settings.protocol,
+        "instructions": settings.instructions or INSTRUCTIONS[settings.protocol],
+        "consent": settings.consent,
+        "methods": methods,
+        "reference": TRUTH if settings.protocol == "rating" and TRUTH in methods else None,
+        "seed": settings.seed,
+        "answers": settings.answers or 3 * trials // len(items),
+        "repeats": settings.repeats,
+        "gold_every": settings.gold_every,
+        "session": min(settings.session, trials),
+        "pause": settings.pause,
+        "items": items,
+        "golds": golds,
+        "training": training,
     }
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
     manifest["name"] = f"{out.resolve().name}-{digest[:6]}"
@@ -176,8 +204,9 @@ def effective_blur(degradation: dict) -> float:
 def _methods(sources: list[Source], settings: StudySettings) -> list[str]:
     methods = list(sources[0].results)
     if odd := next((source for source in sources if set(source.results) != set(methods)), None):
-        raise GPENError(f"{odd.id} has results of {', '.join(odd.results)}, not of {', '.join(methods)}; "
-                        "give every item all methods")
+        raise GPENError(
+            f"{odd.id} has results of {', '.join(odd.results)}, not of {', '.join(methods)}; give every item all methods"
+        )
     if settings.protocol == "rating" and TRUTH not in methods and all(source.truth for source in sources):
         methods.append(TRUTH)  # the hidden reference
     return methods
@@ -206,12 +235,20 @@ def _item(source: Source, out: Path, settings: StudySettings) -> dict:
     first = next(iter(images))
     for method, image in images.items():
         if image.shape != images[first].shape:
-            raise GPENError(f"{paths[method]} has {_px(image)} px, but {paths[first]} has {_px(images[first])}; "
-                            "all results of an item must be of one size")
+            raise GPENError(
+                f"{paths[method]} has {_px(image)} px, but {paths[first]} has {_px(images[first])}; "
+                "all results of an item must be of one size"
+            )
     stored = {method: _store(image, out) for method, image in images.items()}
-    return {"id": source.id, "input": _stored_input(source.input, images[first], out), "results": stored,
-            "width": images[first].shape[1], "height": images[first].shape[0],
-            "level": source.level, "degradation": source.degradation}
+    return {
+        "id": source.id,
+        "input": _stored_input(source.input, images[first], out),
+        "results": stored,
+        "width": images[first].shape[1],
+        "height": images[first].shape[0],
+        "level": source.level,
+        "degradation": source.degradation,
+    }
 
 
 def _stored_input(path: Path | None, like: np.ndarray, out: Path) -> str | None:
@@ -220,8 +257,9 @@ def _stored_input(path: Path | None, like: np.ndarray, out: Path) -> str | None:
         return None
     image, (h, w) = read_image(path), like.shape[:2]
     if abs(image.shape[1] * h - image.shape[0] * w) > 2 * max(h, w):  # a pixel or two is the rounding of a size
-        raise GPENError(f"{path} has {_px(image)} px, another shape than its results' {_px(like)}; "
-                        "give the input of these results")
+        raise GPENError(
+            f"{path} has {_px(image)} px, another shape than its results' {_px(like)}; give the input of these results"
+        )
     return _store(cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR), out)
 
 
@@ -238,9 +276,13 @@ def _gold(source: Source, out: Path) -> dict:
     """A picture and a blurred copy of it: nobody who looks takes the copy for the better one."""
     better = read_image(source.truth or next(iter(source.results.values())))
     worse = Degradation(blur_sigma=max(better.shape[:2]) / 24, jpeg_quality=25)(better)
-    return {"id": source.id, "input": _stored_input(source.input, better, out),
-            "results": {BETTER: _store(better, out), WORSE: _store(worse, out)},
-            "width": better.shape[1], "height": better.shape[0]}
+    return {
+        "id": source.id,
+        "input": _stored_input(source.input, better, out),
+        "results": {BETTER: _store(better, out), WORSE: _store(worse, out)},
+        "width": better.shape[1],
+        "height": better.shape[0],
+    }
 
 
 def _store(image: np.ndarray, out: Path) -> str:

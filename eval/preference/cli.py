@@ -88,8 +88,10 @@ def _build(options: argparse.Namespace) -> int:
     else:
         sources = from_folders(_folders(options.results), options.inputs, options.truth, options.limit)
     study = build(sources, options.out, StudySettings(**_given(options, StudySettings)))
-    print(f"{study.folder}: {len(study.items)} items, {', '.join(study.methods)}; {study.answers} answers an item; "
-          f"{len(study.golds)} gold trials")
+    print(
+        f"{study.folder}: {len(study.items)} items, {', '.join(study.methods)}; {study.answers} answers an item; "
+        f"{len(study.golds)} gold trials"
+    )
     return 0
 
 
@@ -155,7 +157,7 @@ def _survey(options: argparse.Namespace):
 
 
 def _directions() -> dict[str, str]:
-    """"higher" or "lower" of each metric of pairs that eval knows."""
+    """ "higher" or "lower" of each metric of pairs that eval knows."""
     from eval.metrics import METRICS
 
     return {name: metric.better for name, metric in METRICS.items()}

@@ -117,18 +117,18 @@ def _write_sureal(votes: list[Vote]) -> Iterator[str]:
     assets = {asset: i for i, asset in enumerate(sorted(scores))}
     yield f"dataset_name = {votes[0]['study']!r}\nyuv_fmt = 'notyuv'\nref_score = 5.0\nref_videos = [\n"
     for item, i in contents.items():
-        yield f"    {({'content_id': i, 'content_name': item, 'path': item})!r},\n"
+        yield f"    { ({'content_id': i, 'content_name': item, 'path': item})!r},\n"
     yield "]\ndis_videos = [\n"
     for (item, method), i in assets.items():
         of = scores[item, method]
         if protocol != "rating":
             of = {(rater, assets[other]): value for (rater, other), value in of.items() if value}
-        yield f"    {({'asset_id': i, 'content_id': contents[item], 'os': of, 'path': f'{item}/{method}'})!r},\n"
+        yield f"    { ({'asset_id': i, 'content_id': contents[item], 'os': of, 'path': f'{item}/{method}'})!r},\n"
     yield "]\n"
 
 
 def _read_sureal(text: str, name: str) -> list[Vote]:
-    """The assignments are read as literals; nothing in the file is run. """
+    """The assignments are read as literals; nothing in the file is run."""
     try:
         assigned = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
         values = {cast(ast.Name, node.targets[0]).id: ast.literal_eval(node.value) for node in assigned}

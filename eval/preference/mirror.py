@@ -34,8 +34,15 @@ def mirror(survey: Survey, repo: str, folder: str | Path):
 
     try:
         restore(survey, repo)
-        return Mirror(repo_id=repo, repo_type="dataset", private=True, folder_path=folder, every=MINUTES, squash_history=True,
-                      allow_patterns=["*/votes.jsonl"])
+        return Mirror(
+            repo_id=repo,
+            repo_type="dataset",
+            private=True,
+            folder_path=folder,
+            every=MINUTES,
+            squash_history=True,
+            allow_patterns=["*/votes.jsonl"],
+        )
     except (HfHubHTTPError, OSError) as error:
         raise GPENError(f"the dataset {repo} cannot be reached; check the name and HF_TOKEN, or mirror nothing") from error
 

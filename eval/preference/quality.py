@@ -24,8 +24,10 @@ class Rules:
     max_fast: float = 0.25  # share of answers that may be faster: a slip of the finger is no reason
 
     def sentence(self) -> str:
-        return (f"A rater is dropped who is wrong in more than {self.max_gold_errors:.0%} of the gold trials, "
-                f"or answers faster than {self.min_ms:.0f} ms in more than {self.max_fast:.0%} of the trials.")
+        return (
+            f"A rater is dropped who is wrong in more than {self.max_gold_errors:.0%} of the gold trials, "
+            f"or answers faster than {self.min_ms:.0f} ms in more than {self.max_fast:.0%} of the trials."
+        )
 
 
 def rater_quality(votes: list[Vote], rules: Rules) -> list[dict]:
@@ -52,9 +54,17 @@ def _record(rater: str, votes: list[Vote], majority: dict, rules: Rules) -> dict
         reasons.append(f"wrong in {wrong} of {len(verdicts)} gold trials")
     if times and fast / len(times) > rules.max_fast:
         reasons.append(f"faster than {rules.min_ms:.0f} ms in {fast} of {len(times)} answers")
-    return {"rater": rater, "answers": len(votes), "golds": len(verdicts), "passed": sum(verdicts),
-            "repeats": repeats, "consistent": consistent, "median_ms": median(times) if times else None, "fast": fast,
-            "dropped": " and ".join(reasons)}
+    return {
+        "rater": rater,
+        "answers": len(votes),
+        "golds": len(verdicts),
+        "passed": sum(verdicts),
+        "repeats": repeats,
+        "consistent": consistent,
+        "median_ms": median(times) if times else None,
+        "fast": fast,
+        "dropped": " and ".join(reasons),
+    }
 
 
 def passed(vote: Vote, majority: dict | None = None) -> bool | None:

@@ -40,8 +40,13 @@ FEW_RATERS = 5  # fewer than this get a warning
 _TASK = re.compile(r"^(fsr\d+|bfr(-[^/]+)?|wild)/")
 
 
-def score(votes: list[Vote], rules: Rules | None = None, levels: dict[str, str] | None = None, rows: Rows | None = None,
-          better: dict[str, str] | None = None) -> dict:
+def score(
+    votes: list[Vote],
+    rules: Rules | None = None,
+    levels: dict[str, str] | None = None,
+    rows: Rows | None = None,
+    better: dict[str, str] | None = None,
+) -> dict:
     """scores.json of the votes of one study.
 
     levels: the level of each item, from the study; without it, items named "TASK/IMAGE" have their task's.
@@ -55,8 +60,10 @@ def score(votes: list[Vote], rules: Rules | None = None, levels: dict[str, str] 
     kept = [vote for vote in votes if vote["rater"] not in out]
     pairs = comparisons(kept) if any(not vote["gold"] for vote in kept) else None
     if pairs is None or not len(pairs.outcome):
-        raise GPENError(f"no comparison is left after dropping {len(out)} of {len({vote['rater'] for vote in votes})} raters; "
-                        "collect more votes, or loosen the rule with --max-gold-errors and --min-ms")
+        raise GPENError(
+            f"no comparison is left after dropping {len(out)} of {len({vote['rater'] for vote in votes})} raters; "
+            "collect more votes, or loosen the rule with --max-gold-errors and --min-ms"
+        )
     table = Table(pairs)
     methods = table.methods()
     if protocol == "rating":
@@ -66,11 +73,15 @@ def score(votes: list[Vote], rules: Rules | None = None, levels: dict[str, str] 
     strength = {name: entry.get("strength") for name, entry in methods.items()}
     count = sum(not vote["gold"] for vote in kept)
     return {
-        "study": study, "protocol": protocol, "votes": count, "raters": len(pairs.raters),
+        "study": study,
+        "protocol": protocol,
+        "votes": count,
+        "raters": len(pairs.raters),
         "methods": methods,
         "alpha": alpha_of_ratings(kept) if protocol == "rating" else alpha_of_choices(pairs),
-        "dropped_raters": [{"rater": record["rater"], "reason": record["dropped"], "answers": record["answers"]}
-                           for record in dropped],
+        "dropped_raters": [
+            {"rater": record["rater"], "reason": record["dropped"], "answers": record["answers"]} for record in dropped
+        ],
         "rule": rules.sentence(),
         "pairs": table.pairs(count),
         "levels": _levels(pairs, level_of),
@@ -110,8 +121,11 @@ class Table:
         if not self.connected:
             return {"strength": None, "low": None, "high": None}
         strength, reach = float(self.fit.strength[i]), float(self.spread.reach() * self.spread.errors()[i])
-        return {"strength": strength, "low": _finite(strength - reach) if self.below[i] else None,
-                "high": _finite(strength + reach) if self.above[i] else None}
+        return {
+            "strength": strength,
+            "low": _finite(strength - reach) if self.below[i] else None,
+            "high": _finite(strength + reach) if self.above[i] else None,
+        }
 
     def pairs(self, votes: int) -> list[dict]:
         """Every pair of methods, with the difference of their strengths, its test and the answers it still needs.
@@ -157,8 +171,10 @@ class Table:
         """A sentence for everything that the figures cannot say."""
         if not self.connected:
             groups = "; ".join(", ".join(self.names[i] for i in group) for group in self.components)
-            return [f"The comparisons fall into groups that were never compared with each other ({groups}), "
-                    "so no strengths exist: collect votes between the groups."]
+            return [
+                f"The comparisons fall into groups that were never compared with each other ({groups}), "
+                "so no strengths exist: collect votes between the groups."
+            ]
         found = []
         if self.raters == 1:
             found.append("One rater gives no interval: it would say nothing about other people.")
@@ -167,8 +183,10 @@ class Table:
         for ends, said in ((self.above, "never lost or tied"), (self.below, "never won or tied")):
             if not ends.all():
                 names = ", ".join(name for name, bound in zip(self.names, ends, strict=True) if not bound)
-                found.append(f"{names} {said} against the other methods: on that side only a weak prior bounds the strength, "
-                             "and the interval stays open.")
+                found.append(
+                    f"{names} {said} against the other methods: on that side only a weak prior bounds the strength, "
+                    "and the interval stays open."
+                )
         return found
 
 
@@ -217,8 +235,15 @@ def _opinions(votes: list[Vote]) -> dict[str, dict]:
         counts[place] += 1
     mean, low, high = ratio_interval(sums, counts)
     differences = _differences_to_reference(votes)
-    return {name: {"mos": float(mean[i]), "mos_low": _finite(low[i]), "mos_high": _finite(high[i]),
-                   "dmos": float(np.mean(differences[name])) if name in differences else None} for i, name in enumerate(names)}
+    return {
+        name: {
+            "mos": float(mean[i]),
+            "mos_low": _finite(low[i]),
+            "mos_high": _finite(high[i]),
+            "dmos": float(np.mean(differences[name])) if name in differences else None,
+        }
+        for i, name in enumerate(names)
+    }
 
 
 def _differences_to_reference(votes: list[Vote]) -> dict[str, list[float]]:

@@ -92,6 +92,7 @@ class Store:
 
     def consent(self, study: str, rater: str, version: str) -> None:
         """Remember that the rater agreed. Raises GPENError for a rater whose answers were deleted."""
+
         def job(connection: sa.Connection) -> None:
             row = self._rater(connection, study, rater, lock=True)
             if row is None:
@@ -201,8 +202,12 @@ class Store:
 
     def totals(self, study: str) -> dict:
         """{"answers", "golds", "raters", "undone", "last"} of the study; last is an ISO time or None."""
-        columns = (sa.func.count(), sa.func.count().filter(answers.c.kind == "gold"), sa.func.count(answers.c.rater.distinct()),
-                   sa.func.max(answers.c.time))
+        columns = (
+            sa.func.count(),
+            sa.func.count().filter(answers.c.kind == "gold"),
+            sa.func.count(answers.c.rater.distinct()),
+            sa.func.max(answers.c.time),
+        )
         of_study = answers.c.study == study
         with self._transaction() as connection:
             count, golds, people, last = connection.execute(sa.select(*columns).where(of_study, _LIVE)).one()
@@ -276,8 +281,9 @@ def _now() -> str:
 
 
 def _sqlite(url: sa.URL, timeout: float) -> sa.Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": timeout}, poolclass=sa.QueuePool, pool_size=POOL, max_overflow=0,
-                              pool_timeout=timeout)
+    engine = sa.create_engine(
+        url, connect_args={"timeout": timeout}, poolclass=sa.QueuePool, pool_size=POOL, max_overflow=0, pool_timeout=timeout
+    )
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection, _record) -> None:
@@ -296,5 +302,11 @@ def _sqlite(url: sa.URL, timeout: float) -> sa.Engine:
 def _postgresql(url: sa.URL, timeout: float) -> sa.Engine:
     milliseconds = int(timeout * 1000)
     options = f"-c lock_timeout={milliseconds} -c statement_timeout={4 * milliseconds}"
-    return sa.create_engine(url, connect_args={"connect_timeout": max(2, int(timeout)), "options": options}, pool_pre_ping=True,
-                            pool_size=POOL, max_overflow=0, pool_timeout=timeout)
+    return sa.create_engine(
+        url,
+        connect_args={"connect_timeout": max(2, int(timeout)), "options": options},
+        pool_pre_ping=True,
+        pool_size=POOL,
+        max_overflow=0,
+        pool_timeout=timeout,
+    )

@@ -155,8 +155,13 @@ class Study:
         return rounds
 
     def _shown(self, item: Item, order: tuple[str, ...]) -> dict:
-        return {"protocol": self.protocol, "images": [item.results[method] for method in order], "input": item.input,
-                "width": item.width, "height": item.height}
+        return {
+            "protocol": self.protocol,
+            "images": [item.results[method] for method in order],
+            "input": item.input,
+            "width": item.width,
+            "height": item.height,
+        }
 
     @cached_property
     def pictures(self) -> frozenset[str]:

@@ -78,8 +78,9 @@ class Survey:
         if isinstance(ms, bool) or not isinstance(ms, int) or not 0 <= ms <= LONGEST:
             raise GPENError("the response time must be whole milliseconds, at most a day; reload the page")
         shown = list(self.study.order(asked, rater))
-        self.store.add(Answer(id, self.study.name, rater, asked.id, asked.item.id, shown,
-                              self._choice(choice, shown), ms, asked.kind))
+        self.store.add(
+            Answer(id, self.study.name, rater, asked.id, asked.item.id, shown, self._choice(choice, shown), ms, asked.kind)
+        )
         return self.progress(code)
 
     def undo(self, code: str, id: str | None = None) -> dict | None:
@@ -96,13 +97,23 @@ class Survey:
         """The rater's agreement with the gold trials, with the rater's own earlier answers, and with others."""
         own = self._votes(self._history(code))
         questions = {vote["item"] for vote in own}
-        others = [vote for vote in self._votes(self.store.answers(self.study.name, items=sorted(questions)))
-                  if vote["rater"] != self.rater(code)]
+        others = [
+            vote
+            for vote in self._votes(self.store.answers(self.study.name, items=sorted(questions)))
+            if vote["rater"] != self.rater(code)
+        ]
         repeats, consistent = consistency(own)
         verdicts = [verdict for vote in own if vote["gold"] and (verdict := passed(vote)) is not None]
         compared, alike = others_agreement(own, others)
-        return {"answers": len(own), "repeats": repeats, "consistent": consistent, "golds": len(verdicts),
-                "passed": sum(verdicts), "others": alike / compared if compared else None, "compared": compared}
+        return {
+            "answers": len(own),
+            "repeats": repeats,
+            "consistent": consistent,
+            "golds": len(verdicts),
+            "passed": sum(verdicts),
+            "others": alike / compared if compared else None,
+            "compared": compared,
+        }
 
     def delete(self, code: str) -> int:
         """Delete the rater's answers for good; how many there were."""
@@ -123,8 +134,12 @@ class Survey:
         needed = sum(max(0, self.study.answers - count) for count in per_item.values())
         done = sum(count >= self.study.answers for count in per_item.values())
         pairs = [{"a": unit[0], "b": unit[1], "n": count} for unit, count in per_unit.items() if len(unit) == 2]
-        return totals | {"trials": self.study.answers * len(per_item), "needed": needed,
-                         "items": {"total": len(per_item), "done": done}, "pairs": pairs}
+        return totals | {
+            "trials": self.study.answers * len(per_item),
+            "needed": needed,
+            "items": {"total": len(per_item), "done": done},
+            "pairs": pairs,
+        }
 
     def leaderboard(self) -> dict:
         """The scores (scoring.py), at most half a minute old. Raises GPENError where there is nothing to score yet."""
@@ -150,8 +165,9 @@ class Survey:
         for number, vote in enumerate(votes, 1):
             answer = to_answer(vote, self.study.name)
             if not vote["gold"] and (strange := set(answer.shown) - names):
-                raise GPENError(f"vote {number} names {strange.pop()!r}, which is no method of this study; "
-                                "import it where it belongs")
+                raise GPENError(
+                    f"vote {number} names {strange.pop()!r}, which is no method of this study; import it where it belongs"
+                )
         return self.store.add_all([to_answer(vote, self.study.name) for vote in votes])
 
     def _choice(self, choice: object, shown: list[str]) -> str | int | list[str]:

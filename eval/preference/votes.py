@@ -78,8 +78,9 @@ def checked(vote: object, where: str) -> Vote:
     whole["ms"] = vote.get("ms")
     whole["gold"] = vote.get("gold") or False
     _CHECKS[protocol](whole, where)
-    if whole["ms"] is not None and (isinstance(whole["ms"], bool) or not isinstance(whole["ms"], int | float)
-                                    or not math.isfinite(whole["ms"])):
+    if whole["ms"] is not None and (
+        isinstance(whole["ms"], bool) or not isinstance(whole["ms"], int | float) or not math.isfinite(whole["ms"])
+    ):
         raise GPENError(f"{where}: ms is a number of milliseconds, not {whole['ms']!r}")
     return whole
 
@@ -100,8 +101,12 @@ def _check_rating(vote: Vote, where: str) -> None:
 
 def _check_ranking(vote: Vote, where: str) -> None:
     order = vote["order"]
-    if not isinstance(order, list) or len(order) < 2 or not all(isinstance(name, str) for name in order) \
-            or len(set(order)) < len(order):
+    if (
+        not isinstance(order, list)
+        or len(order) < 2
+        or not all(isinstance(name, str) for name in order)
+        or len(set(order)) < len(order)
+    ):
         raise GPENError(f"{where}: order is a list of two or more different methods, not {order!r}")
 
 
@@ -110,20 +115,35 @@ _CHECKS = {"pairwise": _check_pair, "rating": _check_rating, "ranking": _check_r
 
 def from_answer(answer: Answer, protocol: str) -> Vote:
     """An answer of the store as a vote."""
-    asked = {"pairwise": lambda: (*answer.shown, answer.choice), "rating": lambda: (answer.shown[0], answer.choice),
-             "ranking": lambda: (answer.choice,)}[protocol]()
+    asked = {
+        "pairwise": lambda: (*answer.shown, answer.choice),
+        "rating": lambda: (answer.shown[0], answer.choice),
+        "ranking": lambda: (answer.choice,),
+    }[protocol]()
     values = dict(zip(ASKED[protocol], asked, strict=True)) | {"gold": answer.kind == "gold"}
     return {key: values[key] if key in values else getattr(answer, key) for key in columns(protocol)}
 
 
 def to_answer(vote: Vote, study: str) -> Answer:
     """A vote as an answer of `study`; the same vote always gets the same id."""
-    shown, choice = {"pairwise": lambda: ([vote["left"], vote["right"]], vote["choice"]),
-                     "rating": lambda: ([vote["method"]], vote["rating"]),
-                     "ranking": lambda: (sorted(vote["order"]), vote["order"])}[protocol_of([vote])]()
+    shown, choice = {
+        "pairwise": lambda: ([vote["left"], vote["right"]], vote["choice"]),
+        "rating": lambda: ([vote["method"]], vote["rating"]),
+        "ranking": lambda: (sorted(vote["order"]), vote["order"]),
+    }[protocol_of([vote])]()
     digest = hashlib.sha256(json.dumps(vote, sort_keys=True).encode()).hexdigest()[:32]
-    return Answer(digest, study, vote["rater"], vote["trial"] or digest, vote["item"], shown, choice, round(vote["ms"] or 0),
-                  "gold" if vote["gold"] else "ordinary", str(vote["time"] or ""))
+    return Answer(
+        digest,
+        study,
+        vote["rater"],
+        vote["trial"] or digest,
+        vote["item"],
+        shown,
+        choice,
+        round(vote["ms"] or 0),
+        "gold" if vote["gold"] else "ordinary",
+        str(vote["time"] or ""),
+    )
 
 
 @dataclass(frozen=True)
@@ -160,8 +180,9 @@ def comparisons(votes: list[Vote]) -> Comparisons:
     rows = _ROWS[protocol_of(votes)](votes)
     names = [sorted({row[i] for row in rows}) for i in (0, 1)] + [sorted({row[i] for row in rows for i in (2, 3)})]
     index = [{name: i for i, name in enumerate(group)} for group in names]
-    array = np.array([[index[0][r], index[1][item], index[2][a], index[2][b], sign] for r, item, a, b, sign in rows],
-                     dtype=int).reshape(-1, 5)
+    array = np.array(
+        [[index[0][r], index[1][item], index[2][a], index[2][b], sign] for r, item, a, b, sign in rows], dtype=int
+    ).reshape(-1, 5)
     return Comparisons(names[2], names[0], names[1], *array.T)
 
 

@@ -1,6 +1,6 @@
 """The curves of a run, or of several legs one after the other: one panel a loss, against the images shown.
 
-    python -m gpen.training.curves runs/leg1 runs/leg2 --log assets/training.jsonl --out assets/training.png
+python -m gpen.training.curves runs/leg1 runs/leg2 --log assets/training.jsonl --out assets/training.png
 """
 
 from __future__ import annotations

@@ -154,9 +154,7 @@ def _start(net: Net, init: str | None, load: Callable[..., Net]) -> Net:
     return source.requires_grad_(True)
 
 
-def finetune(
-    data: str | Path, out: str | Path, config: FinetuneConfig, resume: bool = False, device: str | None = None
-) -> Path:
+def finetune(data: str | Path, out: str | Path, config: FinetuneConfig, resume: bool = False, device: str | None = None) -> Path:
     """Train on the faces in `data`; returns OUT/gpen.safetensors. Raises GPENError where a user can mend it."""
     dataset = FacePairs(data, config)
     return train(Finetune(config, Group(device)), dataset, out, resume)

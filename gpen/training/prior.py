@@ -128,9 +128,7 @@ class Prior:
         return checkpoints.save(self.average, folder / "prior.safetensors", shown=str(self.shown))
 
 
-def train_prior(
-    data: str | Path, out: str | Path, config: PriorConfig, resume: bool = False, device: str | None = None
-) -> Path:
+def train_prior(data: str | Path, out: str | Path, config: PriorConfig, resume: bool = False, device: str | None = None) -> Path:
     """Train on the faces in `data`; returns OUT/prior.safetensors. Raises GPENError where a user can mend it."""
     dataset = Faces(data, config)
     return train(Prior(config, Group(device)), dataset, out, resume)

@@ -40,8 +40,18 @@ class VariantsConfig:
     # the rates are equal, not the paper's 100 : 10 : 1, which a run this short would not leave the prior by
     finetune: FinetuneConfig = field(
         default_factory=lambda: FinetuneConfig(
-            images=8_000, adversarial=0.05, r1=0.2, lr_decoder=2e-3, lr_discriminator=2e-4, lr_scales=5.0, clip=1.0,
-            warmup=400, decay=0.5, ema=1000, degradations={"gpen-release": 0.5, "codeformer-2": 0.5}, **_STAGE,
+            images=8_000,
+            adversarial=0.05,
+            r1=0.2,
+            lr_decoder=2e-3,
+            lr_discriminator=2e-4,
+            lr_scales=5.0,
+            clip=1.0,
+            warmup=400,
+            decay=0.5,
+            ema=1000,
+            degradations={"gpen-release": 0.5, "codeformer-2": 0.5},
+            **_STAGE,
         )  # fmt: skip
     )
     seeds: tuple[int, ...] = (0, 1)

@@ -53,9 +53,7 @@ def restorer(model_file) -> gpen.Restorer:
 @pytest.fixture(scope="module")
 def browser():
     """Chromium; tests that need it are skipped where there is none, but for CI."""
-    path = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
-    )
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     if path is None:
         reason = "no Chromium was found: install it (apt-get install chromium) to run the browser tests"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
@@ -137,9 +135,7 @@ def server(model_file, study, tmp_path_factory):
     environment.pop("SPACE_ID", None)
     log = folder / "log.txt"
     with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=output, stderr=output
-        )
+        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=output, stderr=output)
     try:
         _wait(f"http://127.0.0.1:{port}/", process, log)
         yield f"http://127.0.0.1:{port}/"
@@ -212,9 +208,4 @@ def _write_png(path: Path, image: np.ndarray) -> None:
     h, w = image.shape[:2]
     header = w.to_bytes(4, "big") + h.to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in image)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))

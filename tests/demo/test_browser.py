@@ -30,8 +30,7 @@ def wait_for_picture(page, address: str) -> None:
 
 def slide(page, name: str, value: float) -> None:
     page.locator(f"#{name} input[type=range]").evaluate(
-        "(slider, value) => { slider.value = value;"
-        "slider.dispatchEvent(new Event('input', {bubbles: true})) }",
+        "(slider, value) => { slider.value = value;slider.dispatchEvent(new Event('input', {bubbles: true})) }",
         value,
     )
 
@@ -130,9 +129,7 @@ def test_a_sample_face_is_chosen_by_a_click(open_app, files):
 
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["1400 px", "390 px"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wider_than_the_screen_and_nothing_comes_from_elsewhere(
-    open_app, server, viewport, scheme
-):
+def test_nothing_is_wider_than_the_screen_and_nothing_comes_from_elsewhere(open_app, server, viewport, scheme):
     page = open_app(viewport=viewport, color_scheme=scheme)
     page.click("#blur-kind >> text=anisotropic")
     page.wait_for_selector("#blur-angle", state="visible")
@@ -149,10 +146,7 @@ def test_nothing_is_wider_than_the_screen_and_nothing_comes_from_elsewhere(
 
 def test_on_a_telephone_the_picture_comes_before_the_controls(open_app):
     page = open_app(viewport=NARROW)
-    tops = [
-        page.locator(f"#{name}").bounding_box()["y"]
-        for name in ("before-after", "controls", "towards-original", "rest")
-    ]
+    tops = [page.locator(f"#{name}").bounding_box()["y"] for name in ("before-after", "controls", "towards-original", "rest")]
     assert tops == sorted(tops) and tops[0] < 400
 
 

@@ -17,9 +17,7 @@ from gpen.degradation import Degradation
 @pytest.fixture(scope="module")
 def result(restorer, photo, size):
     face = images.square(photo, size)
-    return experiment.run(
-        restorer, face, Degradation(blur_sigma=1.0, scale=2, noise_sigma=5, jpeg_quality=50)
-    )
+    return experiment.run(restorer, face, Degradation(blur_sigma=1.0, scale=2, noise_sigma=5, jpeg_quality=50))
 
 
 def test_the_formula_colours_the_terms_that_are_on():
@@ -31,9 +29,7 @@ def test_the_formula_colours_the_terms_that_are_on():
 
 @pytest.mark.parametrize("kind", ["isotropic", "anisotropic", "motion"])
 def test_every_kind_of_blur_has_its_colour(kind):
-    assert 'class="term blur"' in figures.formula(
-        Degradation(blur_sigma=12.25, blur_kind=kind, blur_angle=-33)
-    )
+    assert 'class="term blur"' in figures.formula(Degradation(blur_sigma=12.25, blur_kind=kind, blur_angle=-33))
 
 
 def test_the_strip_holds_each_step_as_png(result):

@@ -66,12 +66,7 @@ def test_a_picture_that_cannot_be_used_gives_one_sentence(files, name, words):
     with pytest.raises(images.ImageError, match=words) as caught:
         images.decode(files[name])
     message = str(caught.value)
-    assert (
-        message.endswith(".")
-        and "\n" not in message
-        and len(message) < 140
-        and str(files[name].parent) not in message
-    )
+    assert message.endswith(".") and "\n" not in message and len(message) < 140 and str(files[name].parent) not in message
     assert time.perf_counter() - start < 5  # 1,600 megapixels are refused by their header, not after decoding
 
 

@@ -38,9 +38,7 @@ def couple(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(server, tmp_path_factory):
-    return Client(
-        server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": PATIENCE}
-    )
+    return Client(server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": PATIENCE})
 
 
 def read(path) -> np.ndarray:

@@ -15,8 +15,12 @@ def entry(task, method, metric, mean):
 
 
 def archived(folder, name, time, tasks):
-    summary = [entry(task, method, metric, mean) for task in tasks
-               for method, mean in (("bilinear", 20.0), ("gpen", 22.0)) for metric in ("psnr", "niqe_fitted")]
+    summary = [
+        entry(task, method, metric, mean)
+        for task in tasks
+        for method, mean in (("bilinear", 20.0), ("gpen", 22.0))
+        for metric in ("psnr", "niqe_fitted")
+    ]
     recipe = {"command": f"{COMMAND} --out runs/{name}", "time": time, "settings": {"size": 256, "seed": 0}}
     (folder / f"{name}.json").write_text(json.dumps({"title": name, "recipe": recipe, "summary": summary}))
 

@@ -20,9 +20,7 @@ from tests.demo.conftest import PATIENCE
 
 @pytest.fixture(scope="module")
 def client(server, tmp_path_factory):
-    return Client(
-        server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": PATIENCE}
-    )
+    return Client(server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": PATIENCE})
 
 
 @pytest.fixture
@@ -96,9 +94,7 @@ def tab_client(restorer, tmp_path_factory):
     with gr.Blocks() as page:
         tab.tab(restorer)
     _, address, _ = page.launch(prevent_thread_lock=True, quiet=True)
-    yield Client(
-        address, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": PATIENCE}
-    )
+    yield Client(address, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": PATIENCE})
     page.close()
 
 

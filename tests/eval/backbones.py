@@ -24,8 +24,9 @@ def place_lpips(backbone, home):
     with torch.device("meta"):
         shapes = make[backbone](weights=None).state_dict()
     torch.manual_seed(0)
-    state = {name: he(meta) if name.startswith("features") else torch.zeros(1).expand(meta.shape)
-             for name, meta in shapes.items()}
+    state = {
+        name: he(meta) if name.startswith("features") else torch.zeros(1).expand(meta.shape) for name, meta in shapes.items()
+    }
     torch.save(state, checkpoints(home) / LPIPS_BACKBONES[backbone])
 
 
@@ -36,13 +37,16 @@ def place_inception(home):
     from pytorch_fid import inception
 
     shapes = {}
-    with mock.patch.object(inception, "load_state_dict_from_url"), torch.device("meta"), mock.patch.object(
-        torchvision.models.Inception3, "load_state_dict", lambda net, _: shapes.update(net.state_dict())
+    with (
+        mock.patch.object(inception, "load_state_dict_from_url"),
+        torch.device("meta"),
+        mock.patch.object(torchvision.models.Inception3, "load_state_dict", lambda net, _: shapes.update(net.state_dict())),
     ):
         inception.fid_inception_v3()
     torch.manual_seed(0)
-    state = {name: torch.ones(meta.shape) if name.endswith(("bn.weight", "running_var")) else he(meta)
-             for name, meta in shapes.items()}
+    state = {
+        name: torch.ones(meta.shape) if name.endswith(("bn.weight", "running_var")) else he(meta) for name, meta in shapes.items()
+    }
     torch.save(state, checkpoints(home) / URL.rsplit("/", 1)[1])
 
 

@@ -64,7 +64,6 @@ def test_w_follows_z(net, faces):
     assert not torch.allclose(halfway.w, blend(a, b, ["w"], share=0.5).w)  # the mapping network is not linear
 
 
-
 # --- one parameter swept
 
 

@@ -38,8 +38,7 @@ METRICS = ("psnr", "ssim", "squeezenet", "squeezenet_fd")
 def table(out):
     """The rows of per_image.csv without their times, sorted."""
     with open(out / "per_image.csv", newline="") as file:
-        return sorted(tuple(value for name, value in row.items() if name != "seconds")
-                      for row in csv.DictReader(file))
+        return sorted(tuple(value for name, value in row.items() if name != "seconds") for row in csv.DictReader(file))
 
 
 def summary(out):
@@ -56,8 +55,9 @@ def files(squeezenet_npz):
 def whole(faces_folder, files, tmp_path_factory):
     """A run over two tasks, with every image kept, and its settings."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    run_settings = RunSettings(str(faces_folder), str(out), ("bicubic",), ("fsr8", "bfr"),
-                               (*METRICS, "identity"), size=64, keep=True, batch=2)
+    run_settings = RunSettings(
+        str(faces_folder), str(out), ("bicubic",), ("fsr8", "bfr"), (*METRICS, "identity"), size=64, keep=True, batch=2
+    )
     missing = run(run_settings, files, quiet=True)
     assert list(missing) == ["identity"]
     return run_settings
@@ -70,8 +70,7 @@ def test_the_files_of_a_run(whole):
     header = (out / "per_image.csv").read_text().splitlines()[0]
     assert header == "image,task,method,psnr,ssim,squeezenet,seconds"
     entries = summary(out)
-    assert {key[:2] for key in entries} == {(t, m) for t in ("fsr8", "bfr")
-                                            for m in ("bilinear", "bicubic", "ground-truth")}
+    assert {key[:2] for key in entries} == {(t, m) for t in ("fsr8", "bfr") for m in ("bilinear", "bicubic", "ground-truth")}
     for (_, _, metric), entry in entries.items():
         assert {"task", "method", "metric", "mean", "low", "high", "n"} <= entry.keys()
         assert entry["n"] == 7
@@ -89,8 +88,9 @@ def test_the_files_of_a_run(whole):
 def test_the_figures_are_those_of_the_kept_images(whole, faces_folder, files):
     out, faces = Path(whole.out), Faces.open(faces_folder, 64)
     frozen = freeze("bfr", faces, out / "lq" / "bfr", seed=0)
-    pairs = [(read_image(out / "restored" / "bfr" / "bicubic" / f"{name}.png"), frozen.sample(name).truth)
-             for name in faces.names]
+    pairs = [
+        (read_image(out / "restored" / "bfr" / "bicubic" / f"{name}.png"), frozen.sample(name).truth) for name in faces.names
+    ]
     values = np.array([peak_signal_noise_ratio(truth, image, data_range=255) for image, truth in pairs])
     base = [float(row[3]) for row in table(out) if row[1:3] == ("bfr", "bilinear")]
     entry = summary(out)["bfr", "bicubic", "psnr"]
@@ -110,8 +110,9 @@ def test_the_figures_are_those_of_the_kept_images(whole, faces_folder, files):
 def test_input_and_ground_truth_rows_bound_the_table(whole):
     entries = summary(Path(whole.out))
     for task in ("fsr8", "bfr"):
-        truth, given_input = ({metric: entries[task, method, metric] for metric in METRICS}
-                              for method in ("ground-truth", "bilinear"))
+        truth, given_input = (
+            {metric: entries[task, method, metric] for metric in METRICS} for method in ("ground-truth", "bilinear")
+        )
         assert truth["psnr"]["mean"] is None and "infinite" in truth["psnr"]["note"]
         assert truth["ssim"]["mean"] == pytest.approx(1) and truth["squeezenet"]["mean"] == 0
         assert truth["squeezenet_fd"]["mean"] == pytest.approx(0, abs=1e-4)
@@ -156,8 +157,9 @@ run(settings, MetricSettings(squeezenet=sys.argv[3], identity_model=""), quiet=T
 
 def test_a_killed_run_goes_on_where_it_stopped(whole, faces_folder, files, tmp_path):
     out = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-c", SLOW, faces_folder, out, files.squeezenet, *METRICS],
-                               env=os.environ | {"PYTHONPATH": str(ROOT)})
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, faces_folder, out, files.squeezenet, *METRICS], env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
     deadline = time.monotonic() + 100
     while not (out / "per_image.csv").is_file() or (out / "per_image.csv").read_text().count("bicubic") < 3:
         assert process.poll() is None and time.monotonic() < deadline
@@ -183,7 +185,7 @@ def test_a_killed_run_goes_on_where_it_stopped(whole, faces_folder, files, tmp_p
 def test_a_table_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("cut") / "per_image.csv"
     rows = Rows(path, ["psnr"])
-    names = st.text("ab,é\" /", min_size=1, max_size=5)
+    names = st.text('ab,é" /', min_size=1, max_size=5)
     values = data.draw(st.dictionaries(names, st.floats(0, 60)))
     written = {name: {"psnr": value, "seconds": 0.5} for name, value in values.items()}
     for name, row in written.items():
@@ -225,8 +227,7 @@ def test_interpolations_are_opencvs_and_gpen_is_the_network(faces_folder, tmp_pa
 
 def test_rows_of_two_weight_files_do_not_mix(whole, faces_folder, files, tmp_path):
     model, out = tmp_path / "tiny.safetensors", tmp_path / "run"
-    once = replace(whole, out=str(out), methods=(f"gpen:{model}",), tasks=("fsr8",), metrics=("psnr",),
-                   limit=2)
+    once = replace(whole, out=str(out), methods=(f"gpen:{model}",), tasks=("fsr8",), metrics=("psnr",), limit=2)
     config = gpen.GPENConfig(size=64, narrow=0.03125)
     gpen.save(gpen.GPEN(config), model)
     run(once, files, quiet=True)
@@ -242,13 +243,33 @@ def test_the_command_line_measures_and_reports(faces_folder, squeezenet_npz, tmp
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("GPEN_IDENTITY_MODEL", raising=False)
     out = str(tmp_path / "run")
-    arguments = ["run", "bfr", "--preset", "codeformer-2", "--data", str(faces_folder), "--out", out,
-                 "--methods", "bilinear,lanczos", "--size", "64", "--limit", "2",
-                 "--squeezenet", str(squeezenet_npz)]
+    arguments = [
+        "run",
+        "bfr",
+        "--preset",
+        "codeformer-2",
+        "--data",
+        str(faces_folder),
+        "--out",
+        out,
+        "--methods",
+        "bilinear,lanczos",
+        "--size",
+        "64",
+        "--limit",
+        "2",
+        "--squeezenet",
+        str(squeezenet_npz),
+    ]
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    for part in ("### bfr-codeformer-2, n = 2", "difference to bilinear", "- Missing: lpips_alex needs",
-                 "PSNR (RGB) ↑", "SqueezeNet distance ↓"):
+    for part in (
+        "### bfr-codeformer-2, n = 2",
+        "difference to bilinear",
+        "- Missing: lpips_alex needs",
+        "PSNR (RGB) ↑",
+        "SqueezeNet distance ↓",
+    ):
         assert part in text
     assert main(["report", out]) == 0
     assert capsys.readouterr().out == text == report([out]) + "\n"
@@ -256,19 +277,22 @@ def test_the_command_line_measures_and_reports(faces_folder, squeezenet_npz, tmp
     assert f"| lanczos | {mean:.2f} [" in text
 
 
-@pytest.mark.parametrize("change, message", [
-    (["--methods", "bilnear"], "no method 'bilnear'"),
-    (["--methods", "bilinear:x"], "no method 'bilinear:x'"),
-    (["--methods", "gpen:none.pth"], "none.pth"),
-    (["--metrics", "pnsr"], "no metric 'pnsr'"),
-    (["--tasks", "fsr9"], "no task 'fsr9'"),
-    (["--tasks", "bfr"], "no task of run fsr"),
-    (["--preset", "gfpgan"], "--preset goes with run bfr"),
-    (["--data", "/none"], "is not a folder"),
-    (["--size", "9"], "--size 9"),
-    (["--batch", "0"], "--batch 0"),
-    (["--device", "tpu9"], "--device tpu9"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (["--methods", "bilnear"], "no method 'bilnear'"),
+        (["--methods", "bilinear:x"], "no method 'bilinear:x'"),
+        (["--methods", "gpen:none.pth"], "none.pth"),
+        (["--metrics", "pnsr"], "no metric 'pnsr'"),
+        (["--tasks", "fsr9"], "no task 'fsr9'"),
+        (["--tasks", "bfr"], "no task of run fsr"),
+        (["--preset", "gfpgan"], "--preset goes with run bfr"),
+        (["--data", "/none"], "is not a folder"),
+        (["--size", "9"], "--size 9"),
+        (["--batch", "0"], "--batch 0"),
+        (["--device", "tpu9"], "--device tpu9"),
+    ],
+)
 def test_a_mistake_gives_one_sentence_and_status_2(change, message, faces_folder, tmp_path, capsys):
     out = tmp_path / "run"
     basic = ["run", "fsr", "--data", str(faces_folder), "--out", str(out), "--methods", "bilinear"]

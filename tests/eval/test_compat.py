@@ -15,8 +15,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_python(code, *path):
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120,
-                            env={"PYTHONPATH": ":".join(map(str, [*path, ROOT])), "PATH": "/usr/bin:/bin"})
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PYTHONPATH": ":".join(map(str, [*path, ROOT])), "PATH": "/usr/bin:/bin"},
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -37,13 +42,16 @@ print(torchvision.ops.nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.5).tolist())
 def test_leaves_a_torchvision_that_works_alone(tmp_path):
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision" / "__init__.py").write_text("works = True\n")
-    out = run_python("""
+    out = run_python(
+        """
 import torch
 from gpen.compat import mend_torchvision
 mended = mend_torchvision()
 import torchvision
 print(mended, torchvision.works, hasattr(torch.ops.torchvision, "nms"))
-""", tmp_path)
+""",
+        tmp_path,
+    )
     assert out.split() == ["False", "True", "False"]
 
 

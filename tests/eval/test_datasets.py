@@ -66,8 +66,10 @@ def test_an_unreadable_file_gives_one_sentence(content, tmp_path):
 
 def test_mistaken_folders_and_sizes_give_one_sentence(tmp_path, faces_folder):
     for folder, size, limit, message in (
-        (tmp_path / "none", 64, None, "is not a folder"), (tmp_path, 64, None, "holds no images"),
-        (faces_folder, 8, None, "--size 8"), (faces_folder, 64, 0, "--limit 0"),
+        (tmp_path / "none", 64, None, "is not a folder"),
+        (tmp_path, 64, None, "holds no images"),
+        (faces_folder, 8, None, "--size 8"),
+        (faces_folder, 64, 0, "--limit 0"),
     ):
         with pytest.raises(GPENError, match=message):
             Faces.open(folder, size, limit)
@@ -109,11 +111,17 @@ def test_colours_and_holes_are_hidden_and_nothing_else(faces_folder, tmp_path):
 def test_the_frozen_set_is_the_same_in_every_process(faces_folder, tmp_path):
     faces = Faces.open(faces_folder, 64)
     freeze("bfr", faces, tmp_path / "here", seed=3)
-    code = ("import sys; from pathlib import Path\n"
-            "from eval.datasets import Faces\nfrom eval.frozen import freeze\n"
-            "freeze('bfr', Faces.open(sys.argv[1], 64), Path(sys.argv[2]), seed=3)")
-    subprocess.run([sys.executable, "-c", code, faces_folder, tmp_path / "there"], check=True, timeout=120,
-                   env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7"})
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from eval.datasets import Faces\nfrom eval.frozen import freeze\n"
+        "freeze('bfr', Faces.open(sys.argv[1], 64), Path(sys.argv[2]), seed=3)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, faces_folder, tmp_path / "there"],
+        check=True,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7"},
+    )
     for name in ["params.json", *(f"{name}.png" for name in faces.names)]:
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
 

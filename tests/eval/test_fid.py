@@ -20,8 +20,10 @@ from gpen.compat import mend_torchvision
 from tests.eval.backbones import place_inception
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTORCH_FID = ("import runpy; from gpen.compat import mend_torchvision; mend_torchvision(); "
-               "runpy.run_module('pytorch_fid', run_name='__main__')")
+PYTORCH_FID = (
+    "import runpy; from gpen.compat import mend_torchvision; mend_torchvision(); "
+    "runpy.run_module('pytorch_fid', run_name='__main__')"
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +53,28 @@ def images(folder):
 
 def run_pytorch_fid(*arguments):
     """What `python -m pytorch_fid` prints last."""
-    command = [sys.executable, "-W", "ignore", "-c", PYTORCH_FID, *map(str, arguments), "--device", "cpu", "--num-workers", "0",
-               "--dims", "64"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())})
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        PYTORCH_FID,
+        *map(str, arguments),
+        "--device",
+        "cpu",
+        "--num-workers",
+        "0",
+        "--dims",
+        "64",
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )
     return done.stdout.split()[-1]
 
 

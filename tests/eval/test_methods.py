@@ -76,8 +76,9 @@ def test_a_denoiser_helps_a_noisy_face_and_spares_a_clean_one(face, method):
 
 
 @pytest.mark.parametrize("method", ["oracle-wiener", "oracle-rl"])
-@pytest.mark.parametrize("blur", [{}, {"blur_kind": "anisotropic", "blur_sigma_y": 0.5, "blur_angle": 30},
-                                  {"blur_kind": "motion", "blur_angle": 60}])
+@pytest.mark.parametrize(
+    "blur", [{}, {"blur_kind": "anisotropic", "blur_sigma_y": 0.5, "blur_angle": 30}, {"blur_kind": "motion", "blur_angle": 60}]
+)
 def test_an_oracle_takes_back_some_of_the_blur_it_is_told(face, method, blur):
     blurred = sample(face, blur_sigma=2, noise_sigma=0.5, **blur)
     assert psnr(restored(method, blurred), face) > psnr(blurred.lq, face) + 0.3
@@ -90,8 +91,15 @@ def test_an_oracle_told_of_no_blur_enlarges_bicubically(face, method):
     assert difference.max() <= 1
 
 
-@pytest.mark.parametrize("blur", [{}, {"kernel_size": 21}, {"blur_kind": "motion", "blur_angle": -20},
-                                  {"blur_kind": "anisotropic", "blur_sigma_y": 1.0, "blur_angle": 70}])
+@pytest.mark.parametrize(
+    "blur",
+    [
+        {},
+        {"kernel_size": 21},
+        {"blur_kind": "motion", "blur_angle": -20},
+        {"blur_kind": "anisotropic", "blur_sigma_y": 1.0, "blur_angle": 70},
+    ],
+)
 def test_the_kernel_told_is_the_kernel_used(face, blur):
     degradation = Degradation(blur_sigma=2.5, **blur)
     by_hand = cv2.filter2D(face.astype(np.float32), -1, classical.blur_kernel(degradation))
@@ -331,6 +339,7 @@ def test_names_with_a_path_run_and_are_kept_apart(prior, results, tmp_path, monk
 
 
 # --- the other tasks
+
 
 @pytest.mark.parametrize("family", ["colorize", "inpaint"])
 def test_a_task_is_run_with_its_own_model_and_keeps_what_was_not_asked(family, faces_folder, tmp_path, monkeypatch, capsys):

@@ -60,8 +60,9 @@ def test_the_published_model_is_asked_for_and_read_in_either_format(tmp_path):
     savemat(tmp_path / "model.mat", {"mu_prisparam": model.mean[None], "cov_prisparam": model.covariance})
     niqe.save(model, tmp_path / "model.npz", "a test")
     face = [cv2.resize(astronaut()[:220, 110:330], (512, 512))]
-    scores = [METRICS["niqe"].load(MetricSettings(niqe_parameters=str(tmp_path / name)))(face)
-              for name in ("model.mat", "model.npz")]
+    scores = [
+        METRICS["niqe"].load(MetricSettings(niqe_parameters=str(tmp_path / name)))(face) for name in ("model.mat", "model.npz")
+    ]
     # at 512 px the published patch is the fitted one: with one model the two metrics are one
     assert scores[0] == scores[1] == METRICS["niqe_fitted"].load(MetricSettings())(face)
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04")

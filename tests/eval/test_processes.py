@@ -46,10 +46,21 @@ def start(count, *arguments):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = os.environ | {"PYTHONPATH": str(ROOT), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
-                           "WORLD_SIZE": str(count), "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
-    return [subprocess.Popen([sys.executable, "-c", PROCESS, *map(str, arguments)],
-                             env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(count)]
+    shared = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+        "WORLD_SIZE": str(count),
+        "ACCELERATE_USE_CPU": "true",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, *map(str, arguments)], env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        )
+        for rank in range(count)
+    ]
 
 
 def measured(out):
@@ -59,14 +70,18 @@ def measured(out):
 
 
 def figures(out):
-    return {(entry["task"], entry["method"], entry["metric"]): entry["mean"]
-            for entry in json.loads((out / "summary.json").read_text()) if entry["metric"] in METRICS}
+    return {
+        (entry["task"], entry["method"], entry["metric"]): entry["mean"]
+        for entry in json.loads((out / "summary.json").read_text())
+        if entry["metric"] in METRICS
+    }
 
 
 def test_processes_that_were_killed_go_on_and_give_the_table_of_one(faces_folder, squeezenet_npz, tmp_path):
     pytest.importorskip("accelerate")
-    settings = RunSettings(str(faces_folder), str(tmp_path / "one"), ("bicubic",), ("fsr8", "bfr"), METRICS, size=64, batch=2,
-                           keep=True)
+    settings = RunSettings(
+        str(faces_folder), str(tmp_path / "one"), ("bicubic",), ("fsr8", "bfr"), METRICS, size=64, batch=2, keep=True
+    )
     run(settings, MetricSettings(squeezenet=str(squeezenet_npz)), quiet=True)
 
     out = tmp_path / "two"
@@ -112,10 +127,14 @@ def test_a_merge_that_was_killed_may_be_repeated(tmp_path):
         (first / name).write_bytes(content)
     merge_parts(tmp_path)
     assert Rows(tmp_path / "per_image.csv", []).get("fsr8", "bicubic") == {
-        "face0": {"psnr": 20, "seconds": 1}, "face1": {"psnr": 21, "seconds": 1}}
+        "face0": {"psnr": 20, "seconds": 1},
+        "face1": {"psnr": 21, "seconds": 1},
+    }
     store = Store(tmp_path / "features.sqlite")
     assert {image: vector.tolist() for image, vector in store.get("inception", "fsr8", "bicubic").items()} == {
-        "face0": [0, 0, 0], "face1": [1, 1, 1]}
+        "face0": [0, 0, 0],
+        "face1": [1, 1, 1],
+    }
     assert store.peaks("fsr8", "bicubic") == {"memory_mib": 101}
 
 
@@ -131,13 +150,16 @@ def test_faces_in_the_wild_have_no_truth(tmp_path, capsys):
     assert "### wild, n = 2" in text and "ground-truth |" not in text and "NIQE (fitted on faces) ↓" in text
     entries = json.loads((out / "summary.json").read_text())
     assert {(entry["method"], entry["metric"]) for entry in entries if "mib" not in entry["metric"]} == {
-        (method, metric) for method in ("bilinear", "bicubic") for metric in ("niqe_fitted", "seconds", "images_per_second")}
+        (method, metric) for method in ("bilinear", "bicubic") for metric in ("niqe_fitted", "seconds", "images_per_second")
+    }
     small, wide = (read_image(out / "lq" / "wild" / f"{name}.png") for name in ("small", "wide"))
     np.testing.assert_array_equal(small, read_image(folder / "small.png"))  # as it was found
     assert wide.shape == (64, 64, 3)
     assert read_image(out / "restored" / "wild" / "bicubic" / "small.png").shape == (64, 64, 3)
-    for methods, metrics, message in (("oracle-wiener", "niqe_fitted", "told the degradation"),
-                                      ("bicubic", "psnr", "no true images")):
+    for methods, metrics, message in (
+        ("oracle-wiener", "niqe_fitted", "told the degradation"),
+        ("bicubic", "psnr", "no true images"),
+    ):
         assert main([*arguments[:5], str(tmp_path / "none"), "--methods", methods, "--metrics", metrics]) == 2
         assert message in capsys.readouterr().err
 
@@ -152,8 +174,16 @@ def test_a_grown_table_has_values_where_tasks_have_them(faces_folder, tmp_path):
 
 
 def test_restored_images_are_found_again_by_what_they_were_made_from(faces_folder, tmp_path, monkeypatch):
-    settings = RunSettings(str(faces_folder), str(tmp_path / "first"), ("bicubic",), ("fsr8",), ("psnr",), size=64, batch=3,
-                           cache=str(tmp_path / "cache"))
+    settings = RunSettings(
+        str(faces_folder),
+        str(tmp_path / "first"),
+        ("bicubic",),
+        ("fsr8",),
+        ("psnr",),
+        size=64,
+        batch=3,
+        cache=str(tmp_path / "cache"),
+    )
     run(settings, MetricSettings(), quiet=True)
 
     def not_again(samples, size):
@@ -167,8 +197,13 @@ def test_restored_images_are_found_again_by_what_they_were_made_from(faces_folde
     assert times[0] == times[1]  # the seconds that it took when it was made
     for changed in ({"seed": 1, "tasks": ("bfr",)}, {"size": 32}):  # another input, another size: made anew
         with pytest.raises(AssertionError, match="a second time"):
-            run(replace(settings, out=str(tmp_path / "third")) if not changed else
-                replace(settings, out=str(tmp_path / f"third{len(str(changed))}"), **changed), MetricSettings(), quiet=True)
+            run(
+                replace(settings, out=str(tmp_path / "third"))
+                if not changed
+                else replace(settings, out=str(tmp_path / f"third{len(str(changed))}"), **changed),
+                MetricSettings(),
+                quiet=True,
+            )
 
 
 def test_without_data_the_sample_faces_are_measured_offline(tmp_path, capsys):
@@ -206,9 +241,14 @@ def test_memory_does_not_grow_with_the_images(tmp_path):
         for i in range(count):
             noise = cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), (256, 256))
             cv2.imwrite(str(tmp_path / folder / f"{i}.jpg"), noise)
-    done = subprocess.run([sys.executable, "-c", GROWTH, tmp_path / "few", tmp_path / "many", tmp_path],
-                          capture_output=True, text=True, timeout=250, check=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, "-c", GROWTH, tmp_path / "few", tmp_path / "many", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
     pictures = 40 * 3 * 256 * 256 * 3 / 2**20  # MiB that 40 more images would take if results, truths and inputs were kept
     assert float(done.stdout) < pictures / 2
 

@@ -30,16 +30,20 @@ def runs(faces_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     first = RunSettings(str(faces_folder), str(folder / "first"), ("bicubic",), ("bfr",), ("psnr",), size=64)
     run(first, MetricSettings(), quiet=True)
-    run(replace(first, out=str(folder / "second"), methods=("bicubic", "lanczos"), metrics=("psnr", "ssim"), limit=5),
-        MetricSettings(), quiet=True)
+    run(
+        replace(first, out=str(folder / "second"), methods=("bicubic", "lanczos"), metrics=("psnr", "ssim"), limit=5),
+        MetricSettings(),
+        quiet=True,
+    )
     run(replace(first, out=str(folder / "third"), seed=1), MetricSettings(), quiet=True)
     return folder
 
 
 def test_one_report_in_three_formats(runs, capsys):
     content = json.loads(report([runs / "first"], "json"))
-    mean = next(entry["mean"] for entry in content["runs"][0]["summary"]
-                if (entry["method"], entry["metric"]) == ("bicubic", "psnr"))
+    mean = next(
+        entry["mean"] for entry in content["runs"][0]["summary"] if (entry["method"], entry["metric"]) == ("bicubic", "psnr")
+    )
     assert main(["report", str(runs / "first"), "--format", "latex"]) == 0
     text = capsys.readouterr().out
     assert f"bicubic & {mean:.2f} [" in text and r"\begin{tabular}{lr}" in text and r"PSNR (RGB) $\uparrow$" in text
@@ -61,8 +65,13 @@ def test_published_figures_stand_apart_with_source_and_protocol(runs):
         assert "bicubic" not in block.split("\n\n")[0]
     assert published()[1].figures["GPEN"]["psnr"] == Decimal("25.44")
     assert str(published()[0].figures["GPEN"]["psnr"]) == "20.80"  # with the digits that were printed
-    assert published_json()[1]["figures"]["ground truth"] == {"psnr": None, "ssim": 1, "lpips": 0, "fid": 41.66,
-                                                              "identity_angle": 0}
+    assert published_json()[1]["figures"]["ground truth"] == {
+        "psnr": None,
+        "ssim": 1,
+        "lpips": 0,
+        "fid": 41.66,
+        "identity_angle": 0,
+    }
     assert all(row.keys() == table.columns.keys() for table in published() for row in table.figures.values())
 
 
@@ -89,8 +98,10 @@ def test_a_changed_method_shows_in_the_comparison(runs, tmp_path):
     (changed / "lq").symlink_to(runs / "first" / "lq")
     gains = {f"face{i}": 0.1 * i for i in range(7)}
     lines = (runs / "first" / "per_image.csv").read_text().splitlines()
-    better = [re.sub(r",bicubic,([^,]+),", lambda m, gain=gains[line[:5]]: f",bicubic,{float(m[1]) + gain!r},", line)
-              for line in lines[1:]]
+    better = [
+        re.sub(r",bicubic,([^,]+),", lambda m, gain=gains[line[:5]]: f",bicubic,{float(m[1]) + gain!r},", line)
+        for line in lines[1:]
+    ]
     (changed / "per_image.csv").write_text("\n".join([lines[0], *better]) + "\n")
     content = json.loads(report([runs / "first", changed], "json"))
     entry = next(entry for entry in content["comparison"] if entry["method"] == "bicubic")["differences"]["changed"]
@@ -100,16 +111,24 @@ def test_a_changed_method_shows_in_the_comparison(runs, tmp_path):
 
 def test_methods_are_called_by_their_files_unless_two_share_a_name():
     assert labels(["bilinear", "gpen:a/one.pth", "gpen:b/two.pth", "gpen:c/two.pth"]) == {
-        "bilinear": "bilinear (the input)", "gpen:a/one.pth": "gpen:one", "gpen:b/two.pth": "gpen:b/two.pth",
-        "gpen:c/two.pth": "gpen:c/two.pth"}
+        "bilinear": "bilinear (the input)",
+        "gpen:a/one.pth": "gpen:one",
+        "gpen:b/two.pth": "gpen:b/two.pth",
+        "gpen:c/two.pth": "gpen:c/two.pth",
+    }
 
 
 def test_variants_are_averaged_over_seeds():
     def entry(method, mean):
         return {"task": "fsr8", "method": method, "metric": "psnr", "mean": mean}
 
-    summary = [entry("gpen:m/noise-add-0.safetensors", 20), entry("gpen:m/noise-add-1.safetensors", 22),
-               entry("gpen:m/noise-add-7.safetensors", 24), entry("gpen:m/full-0.safetensors", 30), entry("bilinear", 1)]
+    summary = [
+        entry("gpen:m/noise-add-0.safetensors", 20),
+        entry("gpen:m/noise-add-1.safetensors", 22),
+        entry("gpen:m/noise-add-7.safetensors", 24),
+        entry("gpen:m/full-0.safetensors", 30),
+        entry("bilinear", 1),
+    ]
     heading, table, _ = seed_blocks(summary)
     assert heading.text == "fsr8, over seeds" and table.rows == [["noise-add", "3", "22.00 ± 2.00"]]  # one seed says nothing
     assert seed_blocks(summary[3:]) == []
@@ -122,8 +141,20 @@ def test_an_ablation_runs_every_file_of_a_folder(faces_folder, tmp_path, capsys)
     for name, settings in (("full-0", config), ("full-1", config), ("add-0", replace(config, noise_mode="add"))):
         gpen.save(gpen.GPEN(settings), models / f"{name}.safetensors")
     out = tmp_path / "run"
-    arguments = ["run", "ablation", "--models", str(models), "--data", str(faces_folder), "--limit", "2", "--metrics", "psnr",
-                 "--out", str(out)]
+    arguments = [
+        "run",
+        "ablation",
+        "--models",
+        str(models),
+        "--data",
+        str(faces_folder),
+        "--limit",
+        "2",
+        "--metrics",
+        "psnr",
+        "--out",
+        str(out),
+    ]
     assert main(arguments) == 0
     text = capsys.readouterr().out
     for part in ("### bfr, over seeds", "### bfr-codeformer-2, over seeds", "| full | 2 |", "| gpen:add-0 |"):

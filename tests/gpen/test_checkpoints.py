@@ -65,9 +65,7 @@ def test_a_saved_file_holds_its_settings_and_halves_in_float16(small, tmp_path):
     assert gpen.load(tmp_path / "b.safetensors").config == SMALL
     assert next(iter(load_file(tmp_path / "b.safetensors").values())).dtype == torch.float16
     assert (tmp_path / "b.safetensors").stat().st_size < 0.6 * (tmp_path / "a.safetensors").stat().st_size
-    torch.testing.assert_close(
-        gpen.load(tmp_path / "b.safetensors").state_dict(), small.state_dict(), rtol=1e-3, atol=1e-3
-    )
+    torch.testing.assert_close(gpen.load(tmp_path / "b.safetensors").state_dict(), small.state_dict(), rtol=1e-3, atol=1e-3)
 
 
 def test_a_setting_that_its_tensors_round_away_is_kept_by_the_project_s_own_file(tmp_path):

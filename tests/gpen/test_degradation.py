@@ -217,7 +217,11 @@ for name in sorted(PRESETS):
 def test_another_process_makes_the_same_images():
     runs = [
         subprocess.run(
-            [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=True,
+            [sys.executable, "-c", SCRIPT],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
             env=os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)},
         ).stdout
         for hash_seed in ("1", "2")
@@ -250,8 +254,14 @@ def is_sentence(error: pytest.ExceptionInfo) -> bool:
 
 
 NUMBERS = {
-    "blur_sigma": (-1, 201), "blur_sigma_y": (-1, 201), "blur_angle": (-361, 361), "kernel_size": (-1, 2003),
-    "scale": (0, 10001), "noise_sigma": (-0.1, 256), "jpeg_quality": (0, 101), "haze": (-0.1, 1.1),
+    "blur_sigma": (-1, 201),
+    "blur_sigma_y": (-1, 201),
+    "blur_angle": (-361, 361),
+    "kernel_size": (-1, 2003),
+    "scale": (0, 10001),
+    "noise_sigma": (-0.1, 256),
+    "jpeg_quality": (0, 101),
+    "haze": (-0.1, 1.1),
     "seed": (-1, MAX_SEED + 1),
 }
 
@@ -267,12 +277,34 @@ def test_bad_numbers_are_refused_in_a_sentence_that_names_them(name):
 @pytest.mark.parametrize(
     "values",
     [
-        {"kernel_size": 4}, {"jpeg_quality": 40.5}, {"seed": None}, {"blur_angle": None}, {"grey": 1},
-        {"blur_kind": "box"}, {"blur_kind": None}, {"blur_kind": ["motion"]}, {"grey_target": None},
-        {"colour_shift": [1, 2]}, {"colour_shift": "red"}, {"colour_shift": [1, 2, math.nan]},
-        {"shift": [1.5, 2]}, {"shift": [1, 2, 3]}, {"shift": {"x": 1, "y": 2}}, {"shift": [[1], 2]},
-        {"blur": 3}, {"": 3}, {1: 3}, {None: 3}, {"__class__": "x"}, {"x" * 10000: 1},
-        {"scale": "9" * 10000}, [], None, "text", 3, [["scale", 4]],
+        {"kernel_size": 4},
+        {"jpeg_quality": 40.5},
+        {"seed": None},
+        {"blur_angle": None},
+        {"grey": 1},
+        {"blur_kind": "box"},
+        {"blur_kind": None},
+        {"blur_kind": ["motion"]},
+        {"grey_target": None},
+        {"colour_shift": [1, 2]},
+        {"colour_shift": "red"},
+        {"colour_shift": [1, 2, math.nan]},
+        {"shift": [1.5, 2]},
+        {"shift": [1, 2, 3]},
+        {"shift": {"x": 1, "y": 2}},
+        {"shift": [[1], 2]},
+        {"blur": 3},
+        {"": 3},
+        {1: 3},
+        {None: 3},
+        {"__class__": "x"},
+        {"x" * 10000: 1},
+        {"scale": "9" * 10000},
+        [],
+        None,
+        "text",
+        3,
+        [["scale", 4]],
     ],
 )
 def test_hostile_json_is_refused_in_a_sentence(values):
@@ -283,7 +315,8 @@ def test_hostile_json_is_refused_in_a_sentence(values):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=6,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
 )
 
 
@@ -301,8 +334,13 @@ def test_any_json_makes_a_degradation_or_a_sentence(values):
 @pytest.mark.parametrize(
     "image",
     [
-        np.zeros((20, 20, 3), np.float32), np.zeros((20, 20, 4), np.uint8), np.zeros((20, 20), np.uint16),
-        np.zeros((0, 20, 3), np.uint8), np.zeros((20, 20, 1), np.uint8), np.zeros(20, np.uint8), None,
+        np.zeros((20, 20, 3), np.float32),
+        np.zeros((20, 20, 4), np.uint8),
+        np.zeros((20, 20), np.uint16),
+        np.zeros((0, 20, 3), np.uint8),
+        np.zeros((20, 20, 1), np.uint8),
+        np.zeros(20, np.uint8),
+        None,
     ],
 )
 def test_other_arrays_are_refused_in_a_sentence(image):

@@ -37,8 +37,12 @@ def layers() -> list[dict]:
             inputs = channels
     return [
         {
-            "weight": rng.normal(0, (2 / (i * k * k)) ** 0.5, (o, i, k, k)), "bias": rng.normal(0, 0.1, o), "stride": stride,
-            "padding": padding, "gamma": rng.uniform(0.5, 1, o), "beta": rng.normal(0, 0.1, o),
+            "weight": rng.normal(0, (2 / (i * k * k)) ** 0.5, (o, i, k, k)),
+            "bias": rng.normal(0, 0.1, o),
+            "stride": stride,
+            "padding": padding,
+            "gamma": rng.uniform(0.5, 1, o),
+            "beta": rng.normal(0, 0.1, o),
         }  # fmt: skip
         for o, i, k, stride, padding in shapes
     ]

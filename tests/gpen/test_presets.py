@@ -88,10 +88,21 @@ def test_gpen_release_is_as_hard_as_published_inputs():
     assert 24.2 < np.mean(values) < 25.7
 
 
-@pytest.mark.parametrize(("preset", "seed", "size"), [
-    ("gpen-paper", 0, 512), (None, 0, 512), (["severe"], 0, 512), ("severe", -1, 512), ("severe", 1.5, 512),
-    ("severe", "1", 512), ("severe", 0, 15), ("severe", 0, 4097), ("severe", 0, 256.0), ("severe", 0, True),
-])
+@pytest.mark.parametrize(
+    ("preset", "seed", "size"),
+    [
+        ("gpen-paper", 0, 512),
+        (None, 0, 512),
+        (["severe"], 0, 512),
+        ("severe", -1, 512),
+        ("severe", 1.5, 512),
+        ("severe", "1", 512),
+        ("severe", 0, 15),
+        ("severe", 0, 4097),
+        ("severe", 0, 256.0),
+        ("severe", 0, True),
+    ],
+)
 def test_bad_arguments_of_sample_are_refused_in_a_sentence(preset, seed, size):
     with pytest.raises(GPENError) as error:
         Degradation.sample(preset, seed, size)

@@ -54,8 +54,18 @@ def simulate(rng, strength, nu, raters, answers, pairs=None):
 
 
 def vote(rater="r", item="i", left="a", right="b", choice="left", trial="", ms=1000, gold=False, study="s", time=""):
-    return {"study": study, "rater": rater, "trial": trial, "item": item, "left": left, "right": right, "choice": choice,
-            "ms": ms, "gold": gold, "time": time}
+    return {
+        "study": study,
+        "rater": rater,
+        "trial": trial,
+        "item": item,
+        "left": left,
+        "right": right,
+        "choice": choice,
+        "ms": ms,
+        "gold": gold,
+        "time": time,
+    }
 
 
 def votes_of(wins, ties, names, prefix="r"):

@@ -27,8 +27,19 @@ def pairs():
 
 words = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1, max_size=8)
 choices = st.sampled_from(["left", "right", "tie", "both_bad"])
-any_vote = st.builds(vote, words, words, st.sampled_from(["a,b", 'q"', "ü"]), st.sampled_from(["x", "y y"]), choices, words,
-                     st.integers(0, 10**6), st.booleans(), words, words)
+any_vote = st.builds(
+    vote,
+    words,
+    words,
+    st.sampled_from(["a,b", 'q"', "ü"]),
+    st.sampled_from(["x", "y y"]),
+    choices,
+    words,
+    st.integers(0, 10**6),
+    st.booleans(),
+    words,
+    words,
+)
 
 
 @settings(max_examples=50, deadline=None)
@@ -69,13 +80,18 @@ def test_sureal_reads_its_pairs(pairs):
 
 
 def test_ratings_go_to_sureal_and_back():
-    rated = [{"study": "s", "rater": f"r{r}", "trial": f"t{i}{m}", "item": f"i{i}", "method": m, "rating": 1 + (r + i) % 5}
-             for r in range(4) for i in range(3) for m in "ab"]
+    rated = [
+        {"study": "s", "rater": f"r{r}", "trial": f"t{i}{m}", "item": f"i{i}", "method": m, "rating": 1 + (r + i) % 5}
+        for r in range(4)
+        for i in range(3)
+        for m in "ab"
+    ]
     votes = [checked(one, "here") for one in rated]
     text = "".join(write(votes, "sureal"))
     again = read(text, "sureal")
-    assert sorted((v["rater"], v["item"], v["method"], v["rating"]) for v in again) \
-        == sorted((v["rater"], v["item"], v["method"], v["rating"]) for v in votes)
+    assert sorted((v["rater"], v["item"], v["method"], v["rating"]) for v in again) == sorted(
+        (v["rater"], v["item"], v["method"], v["rating"]) for v in votes
+    )
     listed = text.split("dis_videos")[0] + "dis_videos = [{'asset_id': 0, 'content_id': 0, 'os': [3, 5], 'path': 'x.png'}]"
     assert [vote["rating"] for vote in read(listed, "sureal")] == [3, 5]
     assert read("".join(write(votes, "csv")), "csv") == votes

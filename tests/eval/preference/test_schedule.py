@@ -82,8 +82,11 @@ def test_nobody_meets_a_trial_twice_but_for_repeats(survey):
     answers = survey.store.answers(survey.study.name, survey.rater(code))
     assert len(answers) == survey.study.session == 30 and len({answer.trial for answer in answers}) == 30
     places = {answer.trial: i for i, answer in enumerate(answers)}
-    repeats = [(places[trial.original], i) for i, answer in enumerate(answers)
-               if (trial := survey.study.trial(answer.trial)).kind == "repeat"]
+    repeats = [
+        (places[trial.original], i)
+        for i, answer in enumerate(answers)
+        if (trial := survey.study.trial(answer.trial)).kind == "repeat"
+    ]
     assert 2 <= len(repeats) <= 4 and all(i - first > REPEAT_GAP for first, i in repeats)
     assert all(answers[first].shown == answers[i].shown[::-1] for first, i in repeats)
     golds = [i for i, answer in enumerate(answers) if answer.kind == "gold"]

@@ -55,8 +55,10 @@ def test_all_of_them_part_and_the_true_order_is_found(votes):
 def test_equal_methods_seldom_part():
     """Family-wise: of 40 studies of three equal methods, about 5% may claim a difference."""
     rng = np.random.default_rng(1)
-    false = sum(any(pair["parted"] for pair in score(votes_of(*simulate(rng, np.zeros(3), 0.4, 15, 12), NAMES))["pairs"])
-                for _ in range(40))
+    false = sum(
+        any(pair["parted"] for pair in score(votes_of(*simulate(rng, np.zeros(3), 0.4, 15, 12), NAMES))["pairs"])
+        for _ in range(40)
+    )
     assert false <= 6
 
 
@@ -103,7 +105,9 @@ def test_raters_who_click_are_dropped_and_listed(votes):
     fast = [vote("bot", f"item{k}", "bilinear", "gpen", "left", f"t{k}", ms=80) for k in range(500)]
     clean, scores = score(votes), score(votes + honest + one_slip + wrong + fast)
     assert {entry["rater"]: entry["reason"] for entry in scores["dropped_raters"]} == {
-        "bot": "faster than 300 ms in 500 of 500 answers", "clicker": "wrong in 3 of 3 gold trials"}
+        "bot": "faster than 300 ms in 500 of 500 answers",
+        "clicker": "wrong in 3 of 3 gold trials",
+    }
     assert scores["methods"] == clean["methods"] and "33%" in scores["rule"]
     kept = score(votes + wrong + fast, Rules(max_gold_errors=1, min_ms=0))
     assert kept["dropped_raters"] == [] and kept["methods"]["bilinear"]["wins"] == clean["methods"]["bilinear"]["wins"] + 1000
@@ -111,8 +115,13 @@ def test_raters_who_click_are_dropped_and_listed(votes):
 
 @pytest.mark.parametrize("gold, left, right", [("left", "x", "y"), ("x", "x", "y"), (True, "gold:better", "gold:worse")])
 def test_the_right_answer_to_a_gold_trial_may_be_told_in_several_ways(gold, left, right):
-    records = rater_quality([vote(rater, "g", left, right, choice, gold=gold)
-                             for rater, choice in (("good", "left"), ("bad", "right"), ("lazy", "tie"))], Rules())
+    records = rater_quality(
+        [
+            vote(rater, "g", left, right, choice, gold=gold)
+            for rater, choice in (("good", "left"), ("bad", "right"), ("lazy", "tie"))
+        ],
+        Rules(),
+    )
     assert {record["rater"]: record["passed"] for record in records} == {"good": 1, "bad": 0, "lazy": 0}
 
 
@@ -126,7 +135,7 @@ def test_a_gold_trial_that_does_not_tell_is_decided_by_the_majority():
 
 def test_consistency_sees_through_swapped_sides():
     votes = [vote("r", "i", "a", "b", "left", "1"), vote("r", "i", "b", "a", "right", "2"), vote("r", "i", "b", "a", "left", "3")]
-    record, = rater_quality(votes, Rules())
+    (record,) = rater_quality(votes, Rules())
     assert (record["repeats"], record["consistent"]) == (2, 1)
 
 
@@ -231,25 +240,30 @@ def test_intervals_of_mean_opinion_scores_cover():
 
 
 def test_rankings_are_their_pairs():
-    votes = [checked({"rater": f"r{r}", "item": "i", "order": order}, "here")
-             for r, order in enumerate([["a", "b", "c"], ["a", "c", "b"], ["b", "a", "c"]])]
+    votes = [
+        checked({"rater": f"r{r}", "item": "i", "order": order}, "here")
+        for r, order in enumerate([["a", "b", "c"], ["a", "c", "b"], ["b", "a", "c"]])
+    ]
     methods = score(votes)["methods"]
     assert list(methods) == ["a", "b", "c"] and [methods[name]["wins"] for name in "abc"] == [5, 3, 1]
     assert methods["a"]["n"] == 6
 
 
-@pytest.mark.parametrize("line, message", [
-    ('{"rater": 1}', "line 2: a vote has a rater"),
-    ("{", "line 2: this is no JSON"),
-    ("[]", "line 2: a vote is a JSON object"),
-    (json.dumps(vote(choice="both")), "line 2: choice is one of left, right, tie, both_bad, not 'both'"),
-    (json.dumps(vote(left="b")), "line 2: left and right are the names of two methods"),
-    (json.dumps(vote(ms="fast")), "line 2: ms is a number"),
-    (json.dumps({"rater": "r", "method": "a", "rating": 6}), "line 2: rating is a whole number from 1 to 5"),
-    (json.dumps({"rater": "r", "order": ["a", "a"]}), "line 2: order is a list"),
-    (json.dumps({"rater": "r", "method": "a", "rating": 3}), "are mixed"),
-    (json.dumps(vote(study="other")), "of 2 studies (other, s)"),
-])
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ('{"rater": 1}', "line 2: a vote has a rater"),
+        ("{", "line 2: this is no JSON"),
+        ("[]", "line 2: a vote is a JSON object"),
+        (json.dumps(vote(choice="both")), "line 2: choice is one of left, right, tie, both_bad, not 'both'"),
+        (json.dumps(vote(left="b")), "line 2: left and right are the names of two methods"),
+        (json.dumps(vote(ms="fast")), "line 2: ms is a number"),
+        (json.dumps({"rater": "r", "method": "a", "rating": 6}), "line 2: rating is a whole number from 1 to 5"),
+        (json.dumps({"rater": "r", "order": ["a", "a"]}), "line 2: order is a list"),
+        (json.dumps({"rater": "r", "method": "a", "rating": 3}), "are mixed"),
+        (json.dumps(vote(study="other")), "of 2 studies (other, s)"),
+    ],
+)
 def test_a_mistake_in_the_votes_is_one_sentence(line, message, tmp_path, capsys):
     (tmp_path / "votes.jsonl").write_text(json.dumps(vote()) + "\n" + line + "\n")
     assert main(["study", "score", "--votes", str(tmp_path / "votes.jsonl")]) == 2

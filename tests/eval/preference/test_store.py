@@ -16,8 +16,10 @@ from gpen.errors import GPENError
 
 
 def answer(id="one", rater="r", trial="t", **more):
-    return Answer(**{"id": id, "study": "s", "rater": rater, "trial": trial, "item": "i", "shown": ["a", "b"], "choice": "left",
-                     "ms": 700} | more)
+    return Answer(
+        **{"id": id, "study": "s", "rater": rater, "trial": trial, "item": "i", "shown": ["a", "b"], "choice": "left", "ms": 700}
+        | more
+    )
 
 
 def standing(store, rater=None):
@@ -27,7 +29,7 @@ def standing(store, rater=None):
 def test_an_answer_comes_back_as_it_was_given(store):
     store.consent("s", "r", "v")
     assert store.add(answer(item="Zoë/1", shown=["gpen:é", "b"]))
-    one, = store.answers("s", "r")
+    (one,) = store.answers("s", "r")
     assert replace(one, time="") == answer(item="Zoë/1", shown=["gpen:é", "b"]) and one.time.endswith("+00:00")
 
 
@@ -157,6 +159,7 @@ def test_a_locked_database_is_said_and_the_answer_can_be_sent_again(sqlite_file)
 
 def test_a_full_disk_is_said_and_the_answer_can_be_sent_again(sqlite_file):
     with closing(Store.open(f"sqlite:///{sqlite_file}")) as store:
+
         def limit(pages):
             """SQLite's own limit fails as a full disk does, with SQLITE_FULL."""
             with store._engine.connect() as connection:

@@ -41,8 +41,10 @@ def test_a_study_of_a_run_knows_levels_and_degradations(tmp_path, capsys):
     assert "12 items, bilinear, bicubic; 4 answers an item" in capsys.readouterr().out
     study = Study.open(tmp_path / "study")
     assert Counter(study.levels.values()) == {"fsr8": 6, "bfr mild": 2, "bfr medium": 2, "bfr severe": 2}
-    by_level = {level: [effective_blur(item.degradation) for item in study.items if item.level == f"bfr {level}"]
-                for level in ("mild", "medium", "severe")}
+    by_level = {
+        level: [effective_blur(item.degradation) for item in study.items if item.level == f"bfr {level}"]
+        for level in ("mild", "medium", "severe")
+    }
     assert max(by_level["mild"]) < min(by_level["medium"]) < max(by_level["medium"]) < min(by_level["severe"])
     assert study.items[-1].id == "fsr8/f5" and study.items[-1].degradation["scale"] == 8
 
@@ -67,13 +69,19 @@ def changed(tmp_path, change):
     return ["study", "build", "--results", *results, "--inputs", str(folders["inputs"]), "--out", str(tmp_path / "study")]
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda root: (root / "b" / "face1.png").unlink(), "b has no image named 'face1' as "),
-    (lambda root: (root / "b" / "face1.png").rename(root / "b" / "face2.png"), "b has no image named 'face1' as "),
-    (lambda root: write_atomically(root / "b" / "face1.png", png(picture(1, (32, 40)))), "has 40 x 32 px, but "),
-    (lambda root: write_atomically(root / "inputs" / "face0.png", png(picture(1, (8, 16)))), "another shape than its results'"),
-    (lambda root: write_atomically(root / "b" / "face1.png", b"no picture"), "cannot be read as an image"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda root: (root / "b" / "face1.png").unlink(), "b has no image named 'face1' as "),
+        (lambda root: (root / "b" / "face1.png").rename(root / "b" / "face2.png"), "b has no image named 'face1' as "),
+        (lambda root: write_atomically(root / "b" / "face1.png", png(picture(1, (32, 40)))), "has 40 x 32 px, but "),
+        (
+            lambda root: write_atomically(root / "inputs" / "face0.png", png(picture(1, (8, 16)))),
+            "another shape than its results'",
+        ),
+        (lambda root: write_atomically(root / "b" / "face1.png", b"no picture"), "cannot be read as an image"),
+    ],
+)
 def test_wrong_pictures_are_refused_in_one_sentence(change, message, tmp_path, capsys):
     assert main(changed(tmp_path, change)) == 2
     error = capsys.readouterr().err.strip()
@@ -81,13 +89,16 @@ def test_wrong_pictures_are_refused_in_one_sentence(change, message, tmp_path, c
     assert not (tmp_path / "study" / "study.json").exists()
 
 
-@pytest.mark.parametrize("more, message", [
-    (["--protocol", "pairs"], "no protocol 'pairs'; choose from pairwise, rating, ranking"),
-    (["--repeats", "0.9"], "--repeats 0.9 is out of range"),
-    (["--gold-every", "-1"], "--gold-every -1 is out of range; choose 0 or more"),
-    (["--limit", "0"], "--limit 0 leaves no image"),
-    (["--results", "a"], "--results takes NAME=DIR"),
-])
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--protocol", "pairs"], "no protocol 'pairs'; choose from pairwise, rating, ranking"),
+        (["--repeats", "0.9"], "--repeats 0.9 is out of range"),
+        (["--gold-every", "-1"], "--gold-every -1 is out of range; choose 0 or more"),
+        (["--limit", "0"], "--limit 0 leaves no image"),
+        (["--results", "a"], "--results takes NAME=DIR"),
+    ],
+)
 def test_wrong_settings_are_refused_in_one_sentence(more, message, tmp_path, capsys):
     assert main(changed(tmp_path, lambda root: None) + more) == 2
     error = capsys.readouterr().err.strip()

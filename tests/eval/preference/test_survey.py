@@ -35,7 +35,7 @@ def test_a_whole_session(survey):
     assert progress == {"done": 1, "total": 30, "finished": False, "pause": False}
     assert survey.undo(code) == trial and survey.undo(code) is None  # the same sides again
     survey.answer(code, id="answer-2", trial=trial["trial"], choice="both_bad", ms=99)
-    line, = votes(survey)
+    (line,) = votes(survey)
     order = survey.study.order(survey.study.trial(trial["trial"]), survey.rater(code))
     assert list(line) == ["study", "rater", "trial", "item", "left", "right", "choice", "ms", "gold", "time"]
     assert (line["left"], line["right"], line["choice"], line["ms"]) == (*order, "both_bad", 99)
@@ -47,7 +47,7 @@ def test_progress_pauses_and_ends(survey):
     survey.consent(code)
     steps = []
     for k in range(30):
-        trial, = survey.next(code, 1)
+        (trial,) = survey.next(code, 1)
         steps.append(survey.answer(code, id=f"answer-{k}", trial=trial["trial"], choice="tie", ms=500))
     assert [step["done"] for step in steps if step["pause"]] == [20] and steps[-1]["finished"] and survey.next(code) == []
 
@@ -61,11 +61,21 @@ def test_a_rater_learns_of_their_own_agreement(survey):
     assert survey.agreement(new_code())["others"] is None and survey.agreement(first)["passed"] == 3
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"choice": "best"}, "no answer to this trial"), ({"choice": 3}, "no answer"), ({"choice": ["left"]}, "no answer"),
-    ({"id": "x"}, "id must have 8"), ({"id": None}, "id must have"), ({"ms": -1}, "response time"), ({"ms": 1.5}, "response"),
-    ({"trial": "0" * 16}, "belongs to no study"), ({"code": "short"}, "rater code is damaged"), ({"code": None}, "damaged"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"choice": "best"}, "no answer to this trial"),
+        ({"choice": 3}, "no answer"),
+        ({"choice": ["left"]}, "no answer"),
+        ({"id": "x"}, "id must have 8"),
+        ({"id": None}, "id must have"),
+        ({"ms": -1}, "response time"),
+        ({"ms": 1.5}, "response"),
+        ({"trial": "0" * 16}, "belongs to no study"),
+        ({"code": "short"}, "rater code is damaged"),
+        ({"code": None}, "damaged"),
+    ],
+)
 def test_misuse_is_one_sentence_and_stores_nothing(survey, change, message):
     code = new_code()
     survey.consent(code)
@@ -84,19 +94,23 @@ def test_a_code_cannot_be_read_from_the_votes(survey):
     assert survey.delete(code) == 3 and votes(survey) == []
 
 
-@pytest.mark.parametrize("protocol, choice, stored", [
-    ("rating", 4, {"rating": 4}), ("ranking", [2, 0, 1, 3], None),
-])
+@pytest.mark.parametrize(
+    "protocol, choice, stored",
+    [
+        ("rating", 4, {"rating": 4}),
+        ("ranking", [2, 0, 1, 3], None),
+    ],
+)
 def test_ratings_and_rankings(studies, tmp_path, protocol, choice, stored):
     survey = Survey(studies(protocol=protocol, gold_every=0, session=4), Store.open(f"sqlite:///{tmp_path / 'v.sqlite'}"))
     code = new_code()
     survey.consent(code)
-    trial, = survey.next(code, 1)
+    (trial,) = survey.next(code, 1)
     for wrong in ("left", [0, 0, 1, 2], [0, 1], 7, True, [0.0, 1.0, 2.0, 3.0]):
         with pytest.raises(GPENError, match="no answer to this trial"):
             survey.answer(code, id="answer-1", trial=trial["trial"], choice=wrong, ms=500)
     survey.answer(code, id="answer-1", trial=trial["trial"], choice=choice, ms=500)
-    line, = votes(survey)
+    (line,) = votes(survey)
     shown = survey.study.order(survey.study.trial(trial["trial"]), survey.rater(code))
     expected = stored | {"method": shown[0]} if stored else {"order": [shown[i] for i in choice]}
     assert {key: line[key] for key in expected} == expected
