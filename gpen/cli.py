@@ -171,7 +171,7 @@ def _degrade(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from .training.config import FinetuneConfig, PriorConfig, read_config  # late: the other commands do without
+    from .training.config import FinetuneConfig, PriorConfig, read_run_config  # late: the other commands do without
     from .training.finetune import finetune
     from .training.prior import train_prior
     from .training.smoke import smoke
@@ -186,7 +186,7 @@ def _train(arguments: argparse.Namespace) -> None:
         print(train_variants(arguments.data, arguments.out, device=arguments.device))
         return
     stage, kind = (train_prior, PriorConfig) if arguments.stage == "prior" else (finetune, FinetuneConfig)
-    config: Any = read_config(arguments.config, kind) if arguments.config else kind()
+    config: Any = read_run_config(arguments.config, kind) if arguments.config else kind()
     if arguments.task:
         if arguments.stage == "prior":
             raise GPENError("A prior is of no task: leave out --task, and give it to finetune.")

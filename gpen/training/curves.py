@@ -13,12 +13,12 @@ from pathlib import Path
 
 from ..errors import GPENError, exit_status
 
-ACROSS = 4  # panels
-ASIDE = ("shown", "rate", "leg")  # what a record has beside its losses
+COLUMNS = 4  # of panels
+NOT_DRAWN = ("images_seen", "images_per_second", "phase")
 
 
 def read_log(path: str | Path) -> list[dict]:
-    """The records of a log.jsonl; a line that a kill tore is left out. Raises GPENError where there is none."""
+    """Records of a log.jsonl, without a last line that was cut off by a kill. Raises GPENError where there is no such file."""
     try:
         lines = Path(path).read_text().splitlines()
     except OSError:
@@ -26,32 +26,32 @@ def read_log(path: str | Path) -> list[dict]:
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
-def joined(legs: list[list[dict]]) -> list[dict]:
-    """The legs' records as one run's: `shown` goes on from leg to leg, and `leg` says which it was, from 1."""
+def joined(phases: list[list[dict]]) -> list[dict]:
+    """Records of consecutive phases as those of one run: `images_seen` is summed over the phases, `phase` counts them from 1."""
     records, before = [], 0
-    for number, leg in enumerate(legs, 1):
-        records += [{"leg": number} | record | {"shown": record["shown"] + before} for record in leg]
-        before = records[-1]["shown"] if records else 0
+    for number, phase in enumerate(phases, 1):
+        records += [{"phase": number} | record | {"images_seen": record["images_seen"] + before} for record in phase]
+        before = records[-1]["images_seen"] if records else 0
     return records
 
 
 def draw(records: list[dict], path: Path) -> None:
-    """Write the picture; a dotted line stands where a leg begins."""
-    from matplotlib.figure import Figure  # late: nothing else in gpen needs matplotlib
+    """Write the plot as PNG; a dotted line marks the start of each phase."""
+    from matplotlib.figure import Figure  # imported here: nothing else in gpen needs matplotlib
 
-    names = [name for name in dict.fromkeys(key for record in records for key in record) if name not in ASIDE]
-    starts = [a["shown"] for a, b in zip(records, records[1:], strict=False) if a.get("leg") != b.get("leg")]
-    columns = min(ACROSS, len(names))
+    names = [name for name in dict.fromkeys(key for record in records for key in record) if name not in NOT_DRAWN]
+    starts = [a["images_seen"] for a, b in zip(records, records[1:], strict=False) if a.get("phase") != b.get("phase")]
+    columns = min(COLUMNS, len(names))
     rows = math.ceil(len(names) / columns)
     figure = Figure(figsize=(3.2 * columns, 2.6 * rows), layout="constrained")
     for place, name in enumerate(names, 1):
         axis = figure.add_subplot(rows, columns, place)
-        points = [(record["shown"], record[name]) for record in records if name in record]
+        points = [(record["images_seen"], record[name]) for record in records if name in record]
         axis.plot(*zip(*points, strict=True), linewidth=1)
         for start in starts:
             axis.axvline(start, color="0.6", linewidth=0.8, linestyle=":")
         axis.set_title(name, fontsize=9)
-        axis.set_xlabel("images shown", fontsize=8)
+        axis.set_xlabel("images seen", fontsize=8)
         axis.locator_params(axis="x", nbins=5)
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.3)
@@ -63,7 +63,7 @@ def main() -> int:
     parser = argparse.ArgumentParser("python -m gpen.training.curves", description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, help="folders of runs, or their logs, in order")
     parser.add_argument("--log", type=Path, metavar="FILE", help="write the joined log there")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the picture, .png")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the plot, .png")
     options = parser.parse_args()
     return exit_status(lambda: _join_and_draw(options))
 

@@ -14,52 +14,59 @@ from torch import Tensor, nn
 from .. import checkpoints
 from ..errors import GPENError
 from ..network import GPEN, Discriminator
+from .compilation import compiled
 from .config import FinetuneConfig
 from .data import FacePairs
-from .identity import IdentityLoss, Recogniser
-from .judge import Judge
-from .loop import follow, train
+from .discriminator import DiscriminatorTrainer
+from .grow import load_prior_into
+from .identity import FaceRecognitionNet, IdentityLoss
+from .loop import ema_update, train
 from .losses import content, feature_matching, generator_logistic
-from .parallel import Group
-from .perceptual import PerceptualLoss
+from .parallel import Distributed
+from .projected import ProjectedTrainer
 from .start import IDENTITY, start_as_identity
+from .validation import RestorationValidation
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
 class Finetune:
-    """The networks, the average, the optimizers, and one step."""
+    """The networks, the averaged weights, the optimizers, and one training step."""
 
-    def __init__(self, config: FinetuneConfig, group: Group):
+    def __init__(self, config: FinetuneConfig, group: Distributed):
         torch.manual_seed(config.seed)
-        self.config, self.group, self.shown = config, group, 0
-        net = GPEN(config.network)
-        self.net = self._place(start_as_identity(net) if config.init == IDENTITY else _start(net, config.init, checkpoints.load))
-        if config.prior:
-            self.net.generator.load_state_dict(_start(self.net.generator, config.prior, checkpoints.load_prior).state_dict())
+        self.config, self.group, self.images_seen = config, group, 0
+        self.autocast = torch.autocast(group.device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
+        self.net = self._place(_initial(config))
         self.net.generator.requires_grad_(not config.freeze_prior)
-        self.average = copy.deepcopy(self.net).requires_grad_(False)
-        judge = _start(Discriminator(config.discriminator), config.init_discriminator, checkpoints.load_discriminator)
-        self.judge = Judge(self._place(judge), config.lr_discriminator, config.beta1, config.r1, config.r1_every)
-        self.recognising = self._recognising()
-        self.optimizer = torch.optim.Adam(self._groups(), betas=(config.beta1, 0.99))
-        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.forward = compiled(self.net, config.compile, group.device)
+        self.ema = copy.deepcopy(self.net).requires_grad_(False)
+        self.adversary = self._adversary()
+        self.identity = self._identity()
+        self.optimizer = torch.optim.Adam(self._parameter_groups(), betas=(config.beta1, 0.99), fused=True)
+        self.rates = [parameters["lr"] for parameters in self.optimizer.param_groups]
+        self.validation = RestorationValidation(config, group) if config.validation.data and group.rank == 0 else None
 
     def _place(self, net: Net) -> Net:
         net.to(device=self.group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         return net.train()
 
-    def _recognising(self) -> dict[str, IdentityLoss | PerceptualLoss]:
-        """The terms that ask a face recognition network, by the settings' names for their weights; none without a weight."""
+    def _adversary(self) -> DiscriminatorTrainer | ProjectedTrainer:
         config = self.config
-        if not (config.identity or config.perceptual):
-            return {}
-        recogniser = self._place(Recogniser(cast(str, config.identity_model)))
-        identity = IdentityLoss(recogniser, config.identity_jitter, config.identity_looks)
-        terms = {"identity": identity, "perceptual": PerceptualLoss(recogniser)}
-        return {name: term for name, term in terms.items() if getattr(config, name)}
+        if config.discriminator == "projected":
+            return ProjectedTrainer(config, True, self.group, self.autocast)
+        net = Discriminator(config.discriminator_network)
+        net = _load_whole(net, config.init_discriminator, checkpoints.load_discriminator)
+        return DiscriminatorTrainer(self._place(net), config.lr_discriminator, config.beta1, config.r1_weight, config.r1_interval)
 
-    def _groups(self) -> list[dict]:
+    def _identity(self) -> IdentityLoss | None:
+        config = self.config
+        if not config.identity_weight:
+            return None
+        net = self._place(FaceRecognitionNet(cast(str, config.identity_model)))
+        return IdentityLoss(net, config.identity_jitter, config.identity_color_jitter)
+
+    def _parameter_groups(self) -> list[dict]:
         config, generator = self.config, self.net.generator
         scales = [p for name, p in generator.named_parameters() if name.endswith("noise_scale")]
         decoder = [p for name, p in generator.named_parameters() if not name.endswith("noise_scale")]
@@ -73,88 +80,130 @@ class Finetune:
         """One step on this process's (degraded, target), [n, 3, s, s] each; returns the losses."""
         config = self.config
         degraded, target = (x.to(self.group.device, non_blocking=True) for x in batch)
-        autocast = torch.autocast(self.group.device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
-        with autocast:
-            restored = self.net(degraded)
-        losses = self._net_step(restored, target, autocast)
-        if config.plays:
-            rate = config.rate(self.shown)
-            losses |= self.judge.step(target, restored.detach(), self.shown // config.batch, rate, autocast, self.group)
-        follow(self.average, self.net, config.batch, self.shown, config.ema)
+        trains = self.images_seen >= config.frozen_images
+        with self.autocast, torch.set_grad_enabled(trains):
+            restored = self.forward(degraded)
+        if not trains:
+            restored = restored.detach().requires_grad_(True)  # the balance of the heads needs gradients at the image
+        losses = self._losses(restored.float(), target)
+        if trains:
+            losses |= self._update(losses)
+            ema_update(self.ema, self.net, config.batch_size, config.trained(self.images_seen), config.ema_half_life)
+        if isinstance(self.adversary, ProjectedTrainer):
+            losses |= self.adversary.step(config.lr_decay(self.images_seen))
+        elif config.uses_discriminator:
+            rate = config.lr_warmup(self.images_seen) * config.lr_decay(self.images_seen)
+            losses |= self.adversary.step(target, restored.detach(), self._step_number, rate, self.autocast, self.group)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    @property
+    def _step_number(self) -> int:
+        return self.images_seen // self.config.batch_size
+
+    def _losses(self, restored: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The terms of the network's loss by name, before their weights; images [n, 3, size, size]."""
+        config, random = self.config, self._random()
+        losses = {"content": content(restored, target, config.content_levels)}
+        if isinstance(self.adversary, ProjectedTrainer):
+            pairs = len(target)
+            losses |= self.adversary.losses(restored, target, pairs, self.images_seen, self._step_number, random, None)
+        elif config.uses_discriminator:
+            losses |= self._stylegan2_losses(self.adversary.net, restored, target)
+        if self.identity:
+            every = config.identity_interval
+            with self.autocast:
+                losses["identity"] = self.identity(restored[::every], target[::every], random)
         return losses
 
-    def _net_step(self, restored: Tensor, target: Tensor, autocast: torch.autocast) -> dict[str, Tensor]:
-        config = self.config
-        distance = content(restored.float(), target, config.content_levels)
-        total, losses = config.content * distance, {"content": distance.detach()}
-        if config.plays:
-            self.judge.net.requires_grad_(False)
-            with autocast:
-                fake = self.judge.net.features(restored)
-                with torch.no_grad():
-                    real = self.judge.net.features(target)
-                scores = self.judge.net.judge(fake[-1])
-            adversarial, feature = generator_logistic(scores), feature_matching(fake, real)
-            losses |= {"adversarial": adversarial.detach(), "feature": feature.detach()}
-            total = total + config.adversarial * adversarial + config.feature * feature
-        random = self._random()
-        for name, term in self.recognising.items():
-            with autocast:
-                distance = term(restored, target, random)
-            total, losses[name] = total + getattr(config, name) * distance, distance.detach()
+    def _stylegan2_losses(self, discriminator: Discriminator, restored: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """L_A and L_F."""
+        discriminator.requires_grad_(False)
+        with self.autocast:
+            fake = discriminator.features(restored)
+            with torch.no_grad():
+                real = discriminator.features(target)
+            scores = discriminator.judge(fake[-1])
+        return {"adversarial": generator_logistic(scores), "feature_matching": feature_matching(fake, real)}
+
+    def _update(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A step of the network's optimizer on the weighted sum of the losses; returns the norm of a clipped gradient."""
+        config, norm = self.config, {}
+        total = torch.stack([getattr(config, f"{name}_weight") * loss for name, loss in losses.items()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         self.group.average_gradients(self.net)
-        if config.clip:
-            losses["norm"] = nn.utils.clip_grad_norm_(self.net.parameters(), config.clip)
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * config.rate(self.shown)
+        if config.grad_clip:
+            norm["grad_norm"] = nn.utils.clip_grad_norm_(self.net.parameters(), config.grad_clip)
+        factor = config.lr_warmup(self.images_seen) * config.lr_decay(self.images_seen)
+        for parameters, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            parameters["lr"] = rate * factor
         self.optimizer.step()
-        return losses
+        return norm
 
     def _random(self) -> torch.Generator:
-        """Of this step and process: a resumed run draws what an uninterrupted one does."""
-        step = self.shown // self.config.batch * self.group.processes + self.group.rank
+        """Random numbers of this step and process: a resumed run uses the same ones as an uninterrupted run."""
+        step = self._step_number * self.group.processes + self.group.rank
         return torch.Generator(self.group.device).manual_seed(self.config.seed * 2**32 + step)
 
     def preview(self, batch: tuple[Tensor, Tensor]) -> list[Tensor]:
         """Rows for a grid: degraded, restored, true, each [n, 3, size, size]."""
         degraded, target = batch
         with torch.no_grad():
-            restored = self.average(degraded.to(self.group.device)).cpu()
+            restored = self.ema(degraded.to(self.group.device)).cpu()
         if degraded.shape != target.shape:
             degraded = F.interpolate(degraded, target.shape[-2:], mode="bilinear")
         return [degraded, restored, target]
 
+    def validate(self) -> tuple[dict[str, float], dict[str, list[Tensor]]]:
+        """Scores of the averaged network on the validation faces, and a grid for each preset."""
+        return self.validation(self.ema) if self.validation else ({}, {})
+
     def state(self) -> dict:
         """Everything that a resumed run needs."""
-        parts = ("net", "average", "judge", "optimizer")
+        parts = ("net", "ema", "adversary", "optimizer")
         return {"stage": "finetune"} | {name: getattr(self, name).state_dict() for name in parts}
 
     def load_state(self, state: dict) -> None:
         """The inverse of `state`. Raises RuntimeError, ValueError or KeyError for another network's."""
-        for name in ("net", "average", "judge", "optimizer"):
+        for name in ("net", "ema", "adversary", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
 
     def export(self, folder: Path) -> Path:
-        """Write FOLDER/gpen.safetensors (the average) and, where there is one, FOLDER/discriminator.safetensors."""
-        if self.config.plays:
-            checkpoints.save(self.judge.net, folder / "discriminator.safetensors")
-        return checkpoints.save(self.average, folder / "gpen.safetensors", shown=str(self.shown), task=self.config.task)
+        """Write FOLDER/gpen.safetensors (the averaged weights) and, of StyleGAN2's kind, FOLDER/discriminator.safetensors."""
+        if self.config.uses_discriminator and isinstance(self.adversary, DiscriminatorTrainer):
+            checkpoints.save(self.adversary.net, folder / "discriminator.safetensors")
+        notes = {"images_seen": str(self.images_seen), "task": self.config.task}
+        return checkpoints.save(self.ema, folder / "gpen.safetensors", **notes)
 
 
-def _start(net: Net, init: str | None, load: Callable[..., Net]) -> Net:
+def _initial(config: FinetuneConfig) -> GPEN:
+    """The network that the settings start from."""
+    net = GPEN(config.network)
+    if config.init == IDENTITY:
+        return start_as_identity(net)
+    net = _load_whole(net, config.init, checkpoints.load)
+    if config.init_prior:
+        load_prior_into(net.generator, config.init_prior)
+    if config.init_encoder:
+        encoder = checkpoints.load(config.init_encoder).encoder
+        net.encoder = _same_shapes(net.encoder, encoder, config.init_encoder)
+    return net
+
+
+def _load_whole(net: Net, init: str | None, load: Callable[..., Net]) -> Net:
     """`net` itself, or the network in the file `init`, which must have the same settings."""
-    if not init:
-        return net
-    source = load(init)
+    return _same_shapes(net, load(init), init) if init else net
+
+
+def _same_shapes(net: Net, source: Net, file: str) -> Net:
+    """`source`, trainable, if its tensors are those of `net`. Raises GPENError otherwise."""
     wanted, found = net.state_dict(), source.state_dict()
     if [(name, t.shape) for name, t in wanted.items()] != [(name, t.shape) for name, t in found.items()]:
-        raise GPENError(f"{init} holds a network of other settings ({source.config}) than the configuration asks for.")
+        raise GPENError(f"{file} holds a network of other settings than the configuration: give one of the same size and widths.")
     return source.requires_grad_(True)
 
 
 def finetune(data: str | Path, out: str | Path, config: FinetuneConfig, resume: bool = False, device: str | None = None) -> Path:
-    """Train on the faces in `data`; returns OUT/gpen.safetensors. Raises GPENError where a user can mend it."""
+    """Train on the faces in `data`; returns OUT/gpen.safetensors. Raises GPENError for what a user can correct."""
     dataset = FacePairs(data, config)
-    return train(Finetune(config, Group(device)), dataset, out, resume)
+    return train(Finetune(config, Distributed(device)), dataset, out, resume)

@@ -1,4 +1,4 @@
-"""The loop of both stages: batches in, steps, then now and then a line of log, a grid of samples, a checkpoint."""
+"""Training loop of both stages: steps on batches, and at intervals log records, image grids, validation and checkpoints."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from tqdm import tqdm
 
 from ..errors import GPENError
 from .config import RunConfig
-from .data import batches
+from .data import batches, one_sentence_errors
 from .memory import keep_freed
-from .parallel import Group
-from .run import Run
+from .parallel import Distributed
+from .run import TrainingRun
 
-LOG_EVERY = 400  # images
-PREVIEW = range(2**40, 2**40 + 6)  # numbers of items that no step uses
+LOG_INTERVAL = 400  # images
+PREVIEW = range(2**40, 2**40 + 8)  # numbers of items that no step uses
 
 
 class Trainer(Protocol):
-    """What a stage is: networks, optimizers, and one step."""
+    """Interface of a stage: networks, optimizers, and one step."""
 
-    group: Group
-    shown: int  # images so far, over all processes
+    group: Distributed
+    images_seen: int  # over all processes
 
     @property
     def config(self) -> RunConfig: ...
@@ -38,85 +38,135 @@ class Trainer(Protocol):
     def net(self) -> nn.Module: ...
     def step(self, batch, /) -> dict[str, Tensor]: ...  # the losses of this process's share of a batch
     def preview(self, batch, /) -> list[Tensor]: ...  # rows of images [n, 3, size, size]
+    def validate(self) -> tuple[dict[str, float], dict[str, list[Tensor]]]: ...  # scores, and grids by name; empty without data
     def state(self) -> dict: ...
     def load_state(self, state: dict, /) -> None: ...
     def export(self, folder: Path, /) -> Path: ...  # write the averaged network; returns its file
 
 
 def train(trainer: Trainer, dataset: Dataset, out: str | Path, resume: bool = False) -> Path:
-    """Run to the end of the settings; returns the file of the averaged network. Raises GPENError where a user can mend it."""
+    """Run to the end of the settings; returns the file of the averaged network. Raises GPENError for what a user can correct."""
     config, group = trainer.config, trainer.group
-    run = Run(out, resume, writes=group.rank == 0)
+    run = TrainingRun(out, resume, writes=group.rank == 0)
     if group.device.type == "cpu":
         keep_freed()
     if state := run.load():
         _restore(trainer, state)
-    loader = batches(dataset, config, trainer.shown, group.rank, group.processes)
-    preview = default_collate([dataset[i] for i in PREVIEW])
-    sums, since, began, exported = defaultdict(list), trainer.shown, time.time(), None
+    loader = batches(dataset, config, trainer.images_seen, group.rank, group.processes)
+    with one_sentence_errors():
+        preview = default_collate([dataset[i] for i in PREVIEW])
+    progress = _Progress(trainer, run)
     quiet = group.rank > 0 or not sys.stderr.isatty()
-    with tqdm(total=config.images, initial=trainer.shown, unit="img", disable=quiet, dynamic_ncols=True) as bar:
+    total = config.total_images
+    with (
+        tqdm(total=total, initial=trainer.images_seen, unit="img", disable=quiet, dynamic_ncols=True) as bar,
+        one_sentence_errors(),
+    ):
         for batch in loader:
-            losses = trainer.step(batch)
-            trainer.shown += config.batch
-            for name, value in losses.items():
-                sums[name].append(value)
-            bar.update(config.batch)
-            last = trainer.shown + config.batch > config.images
-            saves = last or _passed(trainer.shown, config.save_every, config.batch)
-            if saves or _passed(trainer.shown, LOG_EVERY, config.batch):
-                means = _means(sums, trainer.shown, group)
-                bar.set_postfix({name: f"{value:.3f}" for name, value in means.items()})
-                run.log(shown=trainer.shown, rate=(trainer.shown - since) / (time.time() - began), **means)
-                sums, since, began = defaultdict(list), trainer.shown, time.time()
-            if last or _passed(trainer.shown, config.grid_every, config.batch):
-                run.grid(f"{trainer.shown:08d}", trainer.preview(preview))
+            progress.add(trainer.step(batch))
+            trainer.images_seen += config.batch_size
+            bar.update(config.batch_size)
+            last = trainer.images_seen + config.batch_size > total
+            saves = last or _passed(trainer, config.save_interval)
+            if saves or _passed(trainer, LOG_INTERVAL):
+                bar.set_postfix({name: f"{value:.3f}" for name, value in progress.log().items()})
+            if last or _passed(trainer, config.grid_interval):
+                run.grid(f"{trainer.images_seen:08d}", trainer.preview(preview))
+            if last or _passed(trainer, config.validation.interval):
+                progress.validate()
             if saves:
-                _check_weights(trainer)
-                progress = {"shown": trainer.shown, "processes": group.processes, "settings": dataclasses.asdict(config)}
-                run.save(trainer.state() | progress)
-                exported = run.export(trainer.export)
-                run.plot()
+                progress.save()
     group.wait()
-    if exported is None:
-        raise GPENError(f"{out} is at image {trainer.shown} of {config.images}: raise images in the settings to go on.")
-    return exported
+    if progress.exported is None:
+        raise GPENError(f"{out} is at image {trainer.images_seen} of {total}: raise total_images in the settings to continue.")
+    return progress.exported
+
+
+class _Progress:
+    """What the loop writes down about a run: means of losses, validation scores, checkpoints."""
+
+    def __init__(self, trainer: Trainer, run: TrainingRun):
+        self.trainer, self.run = trainer, run
+        self.exported: Path | None = None
+        self._restart()
+
+    def _restart(self) -> None:
+        self.losses: defaultdict[str, list[Tensor]] = defaultdict(list)
+        self.since, self.began = self.trainer.images_seen, time.time()
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Keep the losses of a step."""
+        for name, value in losses.items():
+            self.losses[name].append(value)
+
+    def log(self) -> dict[str, float]:
+        """Write the mean losses since the last record, and the images per second."""
+        seen = self.trainer.images_seen
+        means = _means(self.losses, seen, self.trainer.group)
+        speed = (seen - self.since) / (time.time() - self.began)
+        self.run.log(images_seen=seen, images_per_second=speed, **means)
+        self._restart()
+        return means
+
+    def validate(self) -> None:
+        """Write the scores on the validation set, and its grids."""
+        start = time.time()
+        scores, grids = self.trainer.validate()
+        if scores:
+            self.run.log(images_seen=self.trainer.images_seen, **scores)
+        for name, rows in grids.items():
+            self.run.grid(f"{name}-{self.trainer.images_seen:08d}", rows)
+        self.began += time.time() - start  # the speed is that of training alone
+
+    def save(self) -> None:
+        """Write checkpoint, averaged network and curves."""
+        trainer = self.trainer
+        _check_weights(trainer)
+        settings = dataclasses.asdict(trainer.config)
+        state = {"images_seen": trainer.images_seen, "processes": trainer.group.processes, "settings": settings}
+        self.run.save(trainer.state() | state)
+        self.exported = self.run.export(trainer.export)
+        self.run.plot()
 
 
 def _restore(trainer: Trainer, state: dict) -> None:
     try:
         trainer.load_state(state)
     except (RuntimeError, ValueError, KeyError):
-        raise GPENError("The checkpoint is of another network or stage than the settings': resume with its own.") from None
-    trainer.shown = state["shown"]
+        raise GPENError(
+            "The checkpoint belongs to another network or stage than the settings: resume with the settings of the run."
+        ) from None
+    trainer.images_seen = state["images_seen"]
 
 
-def _means(sums: dict[str, list[Tensor]], shown: int, group: Group) -> dict[str, float]:
-    """The mean of each loss since the last look, over all processes. Raises GPENError where one is no finite number."""
-    means = {name: group.mean(torch.stack(values).float().mean()).item() for name, values in sums.items()}
+def _means(losses: dict[str, list[Tensor]], images_seen: int, group: Distributed) -> dict[str, float]:
+    """Mean of each loss over steps and processes. Raises GPENError where one is not finite."""
+    means = {name: group.mean(torch.stack(values).float().mean()).item() for name, values in losses.items()}
     if broken := [name for name, value in means.items() if not math.isfinite(value)]:
         raise GPENError(
-            f"Training stopped at image {shown}: {broken[0]} is no longer a finite number; the last checkpoint stands. "
-            "Resume with lower learning rates or in float32."
+            f"Training stopped at image {images_seen}: the loss {broken[0]} is not finite. The last checkpoint is intact: "
+            "resume with lower learning rates or in float32."
         )
     return means
 
 
 def _check_weights(trainer: Trainer) -> None:
     if not all(p.isfinite().all() for p in trainer.net.parameters()):
-        raise GPENError(f"Training stopped at image {trainer.shown}: a weight is no finite number; the last checkpoint stands.")
+        raise GPENError(
+            f"Training stopped at image {trainer.images_seen}: a weight is not finite. The last checkpoint is intact: "
+            "resume with lower learning rates or in float32."
+        )
 
 
-def _passed(shown: int, every: int, batch: int) -> bool:
-    """Whether the step that ended at `shown` passed a multiple of `every`."""
-    return shown // every != (shown - batch) // every
+def _passed(trainer: Trainer, interval: int) -> bool:
+    """Whether the last step passed a multiple of `interval` images."""
+    return trainer.images_seen // interval != (trainer.images_seen - trainer.config.batch_size) // interval
 
 
 @torch.no_grad()
-def follow(mean: nn.Module, net: nn.Module, batch: int, shown: int, half_life: int) -> None:
-    """Move the averaged weights towards the network's. Early on the average follows fast: half of what was shown so far."""
-    keep = 0.5 ** (batch / min(half_life, max(1, (shown + batch) / 2)))
-    for average, value in zip(mean.parameters(), net.parameters(), strict=True):
-        average.lerp_(value, 1 - keep)
-    for kept, buffer in zip(mean.buffers(), net.buffers(), strict=True):
+def ema_update(ema: nn.Module, net: nn.Module, batch_size: int, images_seen: int, half_life: int) -> None:
+    """Move the averaged weights towards the network's; `half_life` in images, at most half of the images seen so far."""
+    keep = 0.5 ** (batch_size / min(half_life, max(1, (images_seen + batch_size) / 2)))
+    torch._foreach_lerp_(list(ema.parameters()), list(net.parameters()), 1 - keep)
+    for kept, buffer in zip(ema.buffers(), net.buffers(), strict=True):
         kept.copy_(buffer)

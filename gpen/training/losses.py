@@ -7,21 +7,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def full_precision(x: Tensor) -> Tensor:
+    """x in float32, or in float64 if it is: losses are not computed in half precision."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 def generator_logistic(fake_scores: Tensor) -> Tensor:
     """L_A for the network: the non-saturating logistic loss of the discriminator's scores [n, 1] of restored images."""
-    return F.softplus(-fake_scores.float()).mean()
+    return F.softplus(-full_precision(fake_scores)).mean()
 
 
 def discriminator_logistic(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     """L_A for the discriminator, of its scores [n, 1]."""
-    return F.softplus(-real_scores.float()).mean() + F.softplus(fake_scores.float()).mean()
+    return F.softplus(-full_precision(real_scores)).mean() + F.softplus(full_precision(fake_scores)).mean()
 
 
 def content(restored: Tensor, target: Tensor, levels: int = 1) -> Tensor:
     """L_C: the L1 distance of images [n, 3, h, w], summed over `levels` of a pyramid, each half the size of the one before.
 
-    levels = 1 is the paper's. More keep what a face is known by, which the coarse levels hold: with one level the many small
-    errors of texture outweigh them.
+    levels = 1 is the paper's. Further levels raise the weight of coarse structure, on which identity depends, against texture.
     """
     total = F.l1_loss(restored, target)
     for _ in range(levels - 1):
@@ -36,13 +40,18 @@ def feature_matching(fake: list[Tensor], real: list[Tensor]) -> Tensor:
     Each norm is taken over the mean of a layer's squares, not their sum, so that beta means the same at every image size.
     fake, real: [n, c, h, w] for each layer.
     """
-    total = fake[0].new_zeros((), dtype=torch.float32)
+    total = full_precision(fake[0]).new_zeros(())
     for f, r in zip(fake, real, strict=True):
-        total = total + (f.float() - r.float()).square().mean((1, 2, 3)).add(1e-12).sqrt().mean()
+        total = total + (full_precision(f) - full_precision(r)).square().mean((1, 2, 3)).add(1e-12).sqrt().mean()
     return total
 
 
 def r1_penalty(real_scores: Tensor, real_images: Tensor) -> Tensor:
     """R1 (Mescheder et al., ICML 2018): the mean squared norm of the scores' gradient by the real images [n, 3, h, w]."""
     (gradient,) = torch.autograd.grad(real_scores.sum(), real_images, create_graph=True)
-    return gradient.float().square().sum((1, 2, 3)).mean()
+    return full_precision(gradient).square().sum((1, 2, 3)).mean()
+
+
+def range_penalty(images: Tensor) -> Tensor:
+    """Mean squared excess of images [n, 3, h, w] beyond [-1, 1]."""
+    return F.relu(full_precision(images).abs() - 1).square().mean()

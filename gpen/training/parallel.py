@@ -1,7 +1,7 @@
-"""One process or many (`accelerate launch`): who this process is, and averages over all of them.
+"""Training in one process or in several (`accelerate launch`): ranks, and averages over all processes.
 
-Gradients are averaged by hand after each backward pass, as the reference StyleGAN2 does, and not by a wrapper around the
-network: regularisers that differentiate a gradient, and several passes a step, are then nothing special.
+Gradients are averaged explicitly after each backward pass, as in the reference StyleGAN2, not by a wrapper of the network:
+regularisers that differentiate a gradient, and several passes per step, then need no special treatment.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..errors import GPENError
 
 
-class Group:
+class Distributed:
     """The processes of a run. `rank` 0 writes files."""
 
     def __init__(self, device: str | None = None):
@@ -49,6 +49,6 @@ class Group:
             gradient.copy_(part.view_as(gradient))
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process has reached this call."""
         if self.processes > 1:
             torch.distributed.barrier()

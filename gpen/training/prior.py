@@ -8,87 +8,164 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .. import checkpoints
 from ..network import Discriminator, Generator, sides
 from .augment import Augment
+from .auxiliary_encoder import AuxiliaryEncoder, kl_divergence, sample_z
+from .compilation import compiled
 from .config import PriorConfig
 from .data import Faces
-from .judge import Judge
-from .loop import follow, train
-from .losses import generator_logistic
-from .parallel import Group
+from .discriminator import DiscriminatorTrainer
+from .grow import load_prior_into
+from .loop import ema_update, train
+from .losses import generator_logistic, range_penalty
+from .parallel import Distributed
+from .projected import ProjectedTrainer
+from .validation import PriorValidation
 
 Noise = list[list[Tensor | None]]
 
 
 class Prior:
-    """Generator, its average, discriminator, and one step. All random numbers follow from the seed and the step."""
+    """Generator, its averaged weights, discriminator, and one step. All random numbers follow from the seed and the step."""
 
-    def __init__(self, config: PriorConfig, group: Group):
+    def __init__(self, config: PriorConfig, group: Distributed):
         torch.manual_seed(config.seed)
-        self.config, self.group, self.shown = config, group, 0
+        self.config, self.group, self.images_seen = config, group, 0
+        self.autocast = torch.autocast(group.device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
         place: dict[str, Any] = {"device": group.device, "memory_format": torch.channels_last}
-        self.net = Generator(config.network).to(**place)
-        self.average = copy.deepcopy(self.net).requires_grad_(False)
-        augment = Augment(config.augment_target, config.augment_images) if config.augment_target else None
-        judge = Discriminator(config.discriminator).to(**place)
-        self.judge = Judge(judge, config.lr, 0.0, config.r1, config.r1_every, augment)
-        self.judge.net.requires_grad_(False)
-        lazy = config.path_every / (config.path_every + 1) if self._regularizes else 1.0
+        net = Generator(config.network)
+        self.net = (load_prior_into(net, config.init) if config.init else net).to(**place)
+        self.forward = compiled(self.net, config.compile, group.device)
+        self.ema = copy.deepcopy(self.net).requires_grad_(False)
+        self.adversary = self._adversary(place)
+        lazy = config.path_length_interval / (config.path_length_interval + 1) if self._regularizes else 1.0
         self.lr = config.lr * lazy
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.lr, betas=(0.0, 0.99**lazy))
+        betas = (config.beta1, 0.99**lazy)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.lr, betas=betas, fused=True)
         self.path_mean = torch.zeros((), device=group.device)
+        self.encoder = AuxiliaryEncoder(config.network.size, config.network.style_dim).to(group.device)
+        self.encoder_optimizer = torch.optim.Adam(self.encoder.parameters(), lr=config.lr_encoder, betas=(0.5, 0.99), fused=True)
+        self.validation = PriorValidation(config, group) if config.validation.data and group.rank == 0 else None
+
+    def _adversary(self, place: dict[str, Any]) -> DiscriminatorTrainer | ProjectedTrainer:
+        config = self.config
+        if config.discriminator == "projected":
+            return ProjectedTrainer(config, bool(config.reconstruction_share), self.group, self.autocast)
+        augment = Augment(config.ada_target, config.ada_images) if config.ada_target else None
+        net = Discriminator(config.discriminator_network).to(**place).requires_grad_(False)
+        return DiscriminatorTrainer(net, config.lr, config.beta1, config.r1_weight, config.r1_interval, augment)
 
     @property
     def _regularizes(self) -> bool:
-        return bool(self.config.path_length and self.config.path_every)
+        return bool(self.config.path_length_weight and self.config.path_length_interval)
 
     def step(self, real: Tensor) -> dict[str, Tensor]:
         """One step on this process's real images [n, 3, size, size]; returns the losses."""
-        config, step = self.config, self.shown // self.config.batch
+        config, step = self.config, self.images_seen // self.config.batch_size
         random = self._random(step)
         real = real.to(self.group.device, non_blocking=True)
-        autocast = torch.autocast(self.group.device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
-        with autocast:
-            fake = self.net(*self._latent(config.batch, random))
-            loss = generator_logistic(self.judge.scores(fake, random))
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        losses = {"adversarial": loss.detach()}
-        if self._regularizes and step % config.path_every == 0:
-            losses["path"] = self._regularize(random)
-        self.group.average_gradients(self.net)
-        rate = config.rate(self.shown)
-        self.optimizer.param_groups[0]["lr"] = self.lr * rate
-        self.optimizer.step()
-        losses |= self.judge.step(real, fake.detach(), step, rate, autocast, self.group, random)
-        follow(self.average, self.net, config.batch, self.shown, config.ema)
-        return losses
+        trains = self.images_seen >= config.frozen_images
+        with torch.set_grad_enabled(trains):
+            fake, losses = self._generate(real, random)
+        if not trains:
+            fake = fake.detach().requires_grad_(True)
+        losses |= self._losses(fake, real, step, random)
+        if trains:
+            losses |= self._update(losses, step, random)
+            ema_update(self.ema, self.net, config.batch_size, config.trained(self.images_seen), config.ema_half_life)
+        if isinstance(self.adversary, ProjectedTrainer):
+            losses |= self.adversary.step(config.lr_decay(self.images_seen))
+        else:
+            factor = config.lr_warmup(self.images_seen) * config.lr_decay(self.images_seen)
+            losses |= self.adversary.step(real, fake.detach(), step, factor, self.autocast, self.group, random)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _generate(self, real: Tensor, random: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Images [n, 3, size, size]: first reconstructions of as many real ones, then samples; and the loss of z."""
+        z, noise, crossing = self._latent(self.config.batch_size, random)
+        losses = {}
+        if pairs := self._pairs(len(real)):
+            with self.autocast:
+                mean, log_variance = self.encoder(real[:pairs])
+            losses["kl"] = kl_divergence(mean, log_variance)
+            encoded = sample_z(mean, log_variance, z[0, :pairs])
+            z = torch.cat([torch.cat([encoded, z[0, pairs:]])[None], z[1:]])
+            crossing[:pairs] = len(self.net.blocks)  # a reconstruction has one style
+        with self.autocast:
+            return self.forward(self._styles(z, crossing), noise).float(), losses
+
+    def _pairs(self, n: int) -> int:
+        """How many of n images are reconstructions."""
+        return round(self.config.reconstruction_share * n)
+
+    def _losses(self, fake: Tensor, real: Tensor, step: int, random: torch.Generator) -> dict[str, Tensor]:
+        """The terms of the generator's loss by name, before their weights; images [n, 3, size, size]."""
+        config, losses = self.config, {}
+        if pairs := self._pairs(len(real)):
+            losses["content"] = _content(fake[:pairs], real[:pairs])
+        if config.range_weight:
+            losses["range"] = range_penalty(fake)
+        if isinstance(self.adversary, ProjectedTrainer):
+            reference = config.content_weight * losses["content"] if pairs else None
+            return losses | self.adversary.losses(fake, real, pairs, self.images_seen, step, random, reference)
+        with self.autocast:
+            return losses | {"adversarial": generator_logistic(self.adversary.scores(fake, random))}
+
+    def _update(self, losses: dict[str, Tensor], step: int, random: torch.Generator) -> dict[str, Tensor]:
+        """A step of the optimizers on the weighted sum of the losses; returns the loss of path length, where it is in turn."""
+        config, regularizer = self.config, {}
+        total = torch.stack([getattr(config, f"{name}_weight", 1.0) * loss for name, loss in losses.items()]).sum()
+        factor = config.lr_warmup(self.images_seen) * config.lr_decay(self.images_seen)
+        steps = [(self.net, self.optimizer, self.lr)]
+        if config.reconstruction_share:
+            steps.append((self.encoder, self.encoder_optimizer, config.lr_encoder))
+        for _, optimizer, _ in steps:
+            optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        if self._regularizes and step % config.path_length_interval == 0:
+            regularizer["path_length"] = self._path_length(random)
+        for net, optimizer, lr in steps:
+            self.group.average_gradients(net)
+            optimizer.param_groups[0]["lr"] = lr * factor
+            optimizer.step()
+        return regularizer
 
     def _random(self, step: int) -> torch.Generator:
         return torch.Generator(self.group.device).manual_seed(self.config.seed * 2**32 + step)
 
-    def _latent(self, images: int, random: torch.Generator) -> tuple[Tensor, Noise]:
-        """w [n, blocks, d] and noise of this process's share of `images`; every process draws all, so that all agree."""
+    def _latent(self, images: int, random: torch.Generator) -> tuple[Tensor, Noise, Tensor]:
+        """z [2, n, d], noise, and the block [n] from which on the second style counts, of this process's share of `images`.
+
+        Every process samples the numbers of all, so that any number of processes trains on the same ones.
+        """
         config, blocks = self.config, len(self.net.blocks)
         z = torch.randn(2, images, config.network.style_dim, generator=random, device=self.group.device)
-        mixes = torch.rand(images, generator=random, device=self.group.device) < config.style_mixing
+        mixes = torch.rand(images, generator=random, device=self.group.device) < config.style_mixing_probability
         crossing = torch.randint(1, blocks, (images,), generator=random, device=self.group.device)
-        crossing = torch.where(mixes, crossing, blocks)  # [images]: from this block on, the second style
+        crossing = torch.where(mixes, crossing, blocks)  # [images]
         mine = slice(self.group.rank, None, self.group.processes)
-        w = self.net.mapping(z[:, mine].flatten(0, 1)).unflatten(0, (2, -1))  # [2, n, d]
-        first = torch.arange(blocks, device=w.device) < crossing[mine, None]  # [n, blocks]
-        w = torch.where(first[:, :, None], w[0][:, None], w[1][:, None])
         noise = [self.net.noise(side, images, random) for side in sides(config.network.size)]
-        return w, [[None if layer is None else layer[mine] for layer in block] for block in noise]
+        return z[:, mine], [[None if x is None else x[mine] for x in block] for block in noise], crossing[mine]
 
-    def _regularize(self, random: torch.Generator) -> Tensor:
-        """Path length (StyleGAN2, equation 4): the norm of J_w^T y should be its own running mean. Half a batch, in float32."""
+    def _styles(self, z: Tensor, crossing: Tensor) -> Tensor:
+        """w [n, blocks, d] of z [2, n, d], with style mixing (StyleGAN, section 3.1)."""
+        w = self.net.mapping(z.flatten(0, 1)).unflatten(0, (2, -1))  # [2, n, d]
+        first = torch.arange(len(self.net.blocks), device=w.device) < crossing[:, None]  # [n, blocks]
+        return torch.where(first[:, :, None], w[0][:, None], w[1][:, None])
+
+    def _path_length(self, random: torch.Generator) -> Tensor:
+        """Add the gradient of path length regularisation (StyleGAN2, equation 4), on half a batch in float32.
+
+        It pulls the norm of J_w^T y towards its running mean.
+        """
         config = self.config
-        images = max(self.group.processes, config.batch // 2)
-        w, noise = self._latent(images, random)
+        images = max(self.group.processes, config.batch_size // 2)
+        z, noise, crossing = self._latent(images, random)
+        w = self._styles(z, crossing)
         fake = self.net(w, noise)
         y = torch.randn(images, *fake.shape[1:], generator=random, device=fake.device) / math.sqrt(fake[0, 0].numel())
         y = y[self.group.rank :: self.group.processes]
@@ -96,39 +173,50 @@ class Prior:
         length = gradient.square().sum(2).mean(1).sqrt()  # [n]
         mean = self.path_mean.lerp(self.group.mean(length.detach().mean()), 0.01)
         penalty = (length - mean).square().mean()
-        (penalty * (config.path_length * config.path_every)).backward()
+        (penalty * (config.path_length_weight * config.path_length_interval)).backward()
         self.path_mean = mean
-        return penalty.detach()
+        return penalty
 
     @torch.no_grad()
     def preview(self, real: Tensor) -> list[Tensor]:
-        """Rows for a grid: three of samples, one of real faces, [n, 3, size, size] each."""
+        """Rows for a grid: three of samples of fixed latents, one of real faces, [n, 3, size, size] each."""
         random = torch.Generator(self.group.device).manual_seed(0)
         rows = []
         for _ in range(3):
             z = torch.randn(len(real), self.config.network.style_dim, generator=random, device=self.group.device)
-            noise = [self.average.noise(side, len(real), random) for side in sides(self.config.network.size)]
-            rows.append(self.average(self.average.mapping(z), noise).cpu())
+            noise = [self.ema.noise(side, len(real), random) for side in sides(self.config.network.size)]
+            rows.append(self.ema(self.ema.mapping(z), noise).cpu())
         return [*rows, real]
+
+    def validate(self) -> tuple[dict[str, float], dict[str, list[Tensor]]]:
+        """Diversity and Frechet distance of the averaged generator's samples, and a sheet of fixed latents."""
+        return self.validation(self.ema) if self.validation else ({}, {})
 
     def state(self) -> dict:
         """Everything that a resumed run needs."""
-        parts = ("net", "average", "judge", "optimizer")
-        return {"stage": "prior", "path_mean": self.path_mean} | {name: getattr(self, name).state_dict() for name in parts}
+        return {"stage": "prior", "path_mean": self.path_mean} | {name: getattr(self, name).state_dict() for name in self._parts}
 
     def load_state(self, state: dict) -> None:
         """The inverse of `state`. Raises RuntimeError, ValueError or KeyError for another network's."""
-        for name in ("net", "average", "judge", "optimizer"):
+        for name in self._parts:
             getattr(self, name).load_state_dict(state[name])
         self.path_mean = state["path_mean"].to(self.group.device)
 
+    _parts = ("net", "ema", "adversary", "optimizer", "encoder", "encoder_optimizer")
+
     def export(self, folder: Path) -> Path:
-        """Write FOLDER/prior.safetensors (the average) and FOLDER/discriminator.safetensors."""
-        checkpoints.save(self.judge.net, folder / "discriminator.safetensors")
-        return checkpoints.save(self.average, folder / "prior.safetensors", shown=str(self.shown))
+        """Write FOLDER/prior.safetensors (the averaged weights) and, of StyleGAN2's kind, FOLDER/discriminator.safetensors."""
+        if isinstance(self.adversary, DiscriminatorTrainer):
+            checkpoints.save(self.adversary.net, folder / "discriminator.safetensors")
+        return checkpoints.save(self.ema, folder / "prior.safetensors", images_seen=str(self.images_seen))
+
+
+def _content(reconstructed: Tensor, real: Tensor) -> Tensor:
+    """L1 at full size and at a quarter of the side."""
+    return F.l1_loss(reconstructed, real) + F.l1_loss(F.avg_pool2d(reconstructed, 4), F.avg_pool2d(real, 4))
 
 
 def train_prior(data: str | Path, out: str | Path, config: PriorConfig, resume: bool = False, device: str | None = None) -> Path:
-    """Train on the faces in `data`; returns OUT/prior.safetensors. Raises GPENError where a user can mend it."""
+    """Train on the faces in `data`; returns OUT/prior.safetensors. Raises GPENError for what a user can correct."""
     dataset = Faces(data, config)
-    return train(Prior(config, Group(device)), dataset, out, resume)
+    return train(Prior(config, Distributed(device)), dataset, out, resume)

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: checkpoints written whole or not at all, a JSON-lines log, its curves, grids of samples."""
+"""The folder of a training run: checkpoints that are replaced atomically, a JSON-lines log, curves, image grids."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..restore import to_image
 from .curves import draw, read_log
 
 
-class Run:
+class TrainingRun:
     """The folder of a training run: checkpoint.pt, log.jsonl, curves.png, grids/. Only a process that `writes` changes it."""
 
     def __init__(self, folder: str | Path, resume: bool, writes: bool = True):
         self.folder, self.writes = Path(folder), writes
         self.checkpoint, self.lines = self.folder / "checkpoint.pt", self.folder / "log.jsonl"
         if self.checkpoint.exists() and not resume:
-            raise GPENError(f"{self.folder} holds a run already: continue it with --resume or choose another folder.")
+            raise GPENError(f"{self.folder} already holds a run: continue it with --resume, or choose another folder.")
         if resume and not self.checkpoint.exists():
             raise GPENError(f"{self.folder} holds no checkpoint to resume from: start without --resume.")
         if writes:
@@ -36,7 +36,7 @@ class Run:
             return None
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         if self.writes:
-            kept = [record for record in self.read_log() if record["shown"] <= state["shown"]]
+            kept = [record for record in self.read_log() if record["images_seen"] <= state["images_seen"]]
             self.lines.write_text("".join(json.dumps(record) + "\n" for record in kept))
         return state
 
@@ -52,15 +52,20 @@ class Run:
                 os.fsync(file.fileno())
         except (OSError, RuntimeError) as error:
             partial.unlink(missing_ok=True)
-            raise GPENError(f"No checkpoint could be written ({error}); the last one stands: make room, then --resume.") from None
+            raise GPENError(
+                f"The checkpoint {self.checkpoint} could not be written ({error}). The last one is intact: "
+                "free disk space, then use --resume."
+            ) from None
         partial.replace(self.checkpoint)
 
     def export(self, write: Callable[[Path], Path]) -> Path | None:
-        """Let the trainer write its averaged network here; returns the file's path."""
+        """Write the averaged network by the trainer's function; returns its file."""
         try:
             return write(self.folder) if self.writes else self.folder
         except OSError as error:
-            raise GPENError(f"The network could not be written ({error}): make room, then --resume.") from None
+            raise GPENError(
+                f"The network could not be written to {self.folder} ({error}): free disk space, then use --resume."
+            ) from None
 
     def log(self, **record: float) -> None:
         """Append a line to log.jsonl."""

@@ -1,6 +1,6 @@
-"""Both stages in under two minutes on two cores, at 32 px: to see that training works here, and to teach how it goes.
+"""Both stages at 32 px in under two minutes on two cores: a check that training works, and an example.
 
-Without a folder of faces it draws its own: round heads with eyes and a mouth, in random colours and places.
+Without a folder of faces it draws synthetic ones: ellipses with eyes and a mouth, in random colours and positions.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from .prior import train_prior
 
 NETWORK = GPENConfig(size=32, narrow=0.125, style_dim=64, mapping_layers=4)
 PRIOR = PriorConfig(
-    network=NETWORK, images=3200, batch=16, ema=400, augment_images=20_000, workers=0, save_every=1600, grid_every=800,
+    network=NETWORK, total_images=3200, batch_size=16, ema_half_life=400, ada_images=20_000, workers=0,
+    save_interval=1600, grid_interval=800,
 )  # fmt: skip
 FINETUNE = FinetuneConfig(
-    network=NETWORK, images=3200, batch=16, ema=400, workers=0, save_every=1600, grid_every=800,
-    degradations={"gpen-release": 0.5, "downsample": 0.5}, adversarial=0.05, lr_decoder=2e-3, lr_discriminator=2e-4,
-    lr_scales=5.0, clip=1.0, decay=0.5,
+    network=NETWORK, total_images=3200, batch_size=16, ema_half_life=400, workers=0, save_interval=1600, grid_interval=800,
+    degradations={"gpen-release": 0.5, "downsample": 0.5}, adversarial_weight=0.05, lr_decoder=2e-3, lr_discriminator=2e-4,
+    lr_scales=5.0, grad_clip=1.0, lr_decay_fraction=0.5,
 )  # fmt: skip
 
 
@@ -32,14 +33,14 @@ def smoke(out: str | Path, data: str | Path | None = None, device: str | None = 
     out = Path(out)
     if out.exists() and any(out.iterdir()):
         raise GPENError(f"{out} is not empty: choose another folder for the smoke test.")
-    data = data or draw_heads(out / "heads")
+    data = data or draw_faces(out / "heads")
     prior = train_prior(data, out / "prior", PRIOR, device=device)
     judge = prior.with_name("discriminator.safetensors")
-    config = {**vars(FINETUNE), "prior": str(prior), "init_discriminator": str(judge)}
+    config = {**vars(FINETUNE), "init_prior": str(prior), "init_discriminator": str(judge)}
     return finetune(data, out / "gpen", FinetuneConfig(**config), device=device)
 
 
-def draw_heads(folder: Path, count: int = 200, size: int = 32) -> Path:
+def draw_faces(folder: Path, count: int = 200, size: int = 32) -> Path:
     """Write `count` drawn heads as PNG into `folder`; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)

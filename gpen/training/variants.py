@@ -24,7 +24,7 @@ from .config import FinetuneConfig, PriorConfig
 from .finetune import finetune
 from .prior import train_prior
 
-_STAGE: dict[str, Any] = {"batch": 16, "precision": "bfloat16", "workers": 0, "save_every": 4000, "grid_every": 8000}
+_STAGE: dict[str, Any] = {"batch_size": 16, "precision": "bfloat16", "workers": 0, "save_interval": 4000, "grid_interval": 8000}
 
 
 @dataclass(frozen=True)
@@ -34,22 +34,28 @@ class VariantsConfig:
     network: GPENConfig = field(default_factory=lambda: GPENConfig(size=32, narrow=0.0625, style_dim=128, mapping_layers=4))
     prior: PriorConfig = field(
         default_factory=lambda: PriorConfig(
-            images=16_000, r1=0.2, path_every=16, augment_images=200_000, warmup=800, ema=2000, **_STAGE
+            total_images=16_000,
+            r1_weight=0.2,
+            path_length_interval=16,
+            ada_images=200_000,
+            lr_warmup_images=800,
+            ema_half_life=2000,
+            **_STAGE,
         )
     )
     # the rates are equal, not the paper's 100 : 10 : 1, which a run this short would not leave the prior by
     finetune: FinetuneConfig = field(
         default_factory=lambda: FinetuneConfig(
-            images=8_000,
-            adversarial=0.05,
-            r1=0.2,
+            total_images=8_000,
+            adversarial_weight=0.05,
+            r1_weight=0.2,
             lr_decoder=2e-3,
             lr_discriminator=2e-4,
             lr_scales=5.0,
-            clip=1.0,
-            warmup=400,
-            decay=0.5,
-            ema=1000,
+            grad_clip=1.0,
+            lr_warmup_images=400,
+            lr_decay_fraction=0.5,
+            ema_half_life=1000,
             degradations={"gpen-release": 0.5, "codeformer-2": 0.5},
             **_STAGE,
         )  # fmt: skip
@@ -72,7 +78,7 @@ VARIANTS = {
     "gpen-wo-noise": Variant(network={"noise_mode": "none"}),
     "gpen-noise-add": Variant(network={"noise_mode": "add"}),
     "gpen-wo-prior": Variant(prior=False),
-    "gpen-l1": Variant(finetune={"adversarial": 0.0, "feature": 0.0}),
+    "gpen-l1": Variant(finetune={"adversarial_weight": 0.0, "feature_matching_weight": 0.0}),
     "gpen-stylegan": Variant(network={"block": "stylegan"}),
     "gpen-pggan": Variant(network={"block": "pggan"}),
     "gpen-biggan": Variant(network={"block": "biggan"}),
@@ -103,9 +109,9 @@ def _train(
         stage = replace(config.prior, network=network, seed=seed)
         prior = _stage(train_prior, data, folder, stage, device, "prior.safetensors")
         judge = {"init_discriminator": str(prior.with_name("discriminator.safetensors"))}
-        settings |= {"prior": str(prior)} | (judge if variant.finetune.get("adversarial", 1) else {})
+        settings |= {"init_prior": str(prior)} | (judge if variant.finetune.get("adversarial_weight", 1) else {})
     else:
-        settings["images"] = config.prior.images + config.finetune.images
+        settings["total_images"] = config.prior.total_images + config.finetune.total_images
     return _stage(finetune, data, out / f"{name}-{seed}", replace(config.finetune, **settings), device, "gpen.safetensors")
 
 

@@ -1,7 +1,7 @@
-"""Photographs of more kinds than a folder holds: a face in another light, in other colours, sharper, of other proportions.
+"""Photometric and geometric augmentation of training faces: light, colours, sharpness and proportions, before the degradation.
 
-Generated faces stand before plain walls in soft light. A network that has seen nothing else takes a coloured lamp, a hard shadow
-or an unusual face for a fault, and mends it. What is drawn here changes the true image, before it is degraded.
+Generated faces have plain backgrounds and soft light. A network trained on them alone treats coloured light, hard shadows and
+unusual proportions as degradation, and removes them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 CHANCE = 0.5  # of each change
 
 
-def vary(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """uint8 RGB [s, s, 3] -> the same face in another photograph, uint8 RGB [s, s, 3]."""
+def augment_photo(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """uint8 RGB [s, s, 3] -> the augmented face, uint8 RGB [s, s, 3]; each change has probability 0.5."""
     x = image.astype(np.float32) / 255
     for change in (_proportions, _sharpness, _light, _colours):
         if rng.random() < CHANCE:
@@ -21,17 +21,17 @@ def vary(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.round(x.clip(0, 1) * 255).astype(np.uint8)
 
 
-def favoured(sizes: np.ndarray, power: float) -> np.ndarray:
-    """How often each of the files of so many bytes [n] is drawn: the cumulative shares [n] of sizes ** power.
+def sampling_cdf(sizes: np.ndarray, power: float) -> np.ndarray:
+    """Cumulative sampling probabilities [n] of files of `sizes` bytes [n], in proportion to sizes ** power.
 
-    The more there is in a picture (a street behind the face, a hat, glasses, curls), the less it can be compressed.
+    Images with more content (streets in the background, hats, glasses, curly hair) compress less.
     """
     shares = np.cumsum((sizes / sizes.mean()) ** power)
     return shares / shares[-1]
 
 
 def _proportions(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The head turns and tilts a little, and eyes, nose and jaw drift by some pixels: a person whom no generator drew."""
+    """Rotation, zoom and stretch of the whole, and a smooth random displacement field of some pixels."""
     side = len(x)
     coarse = rng.normal(0, 0.018 * side, (4, 4, 2)).astype(np.float32)  # px
     drift = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)  # [s, s, 2]
@@ -44,13 +44,13 @@ def _proportions(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _sharpness(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Edges and skin as a camera's own sharpening leaves them."""
+    """Unsharp masking, as in cameras."""
     soft = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.6, 1.5) * len(x) / 256)
     return x + rng.uniform(0.2, 1.1) * (x - soft)
 
 
 def _light(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A lamp from one side, of any colour: the gain changes along a line by up to a factor of four."""
+    """Coloured light from one side: a gain that changes along a line by up to a factor of four."""
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.7)
     line = np.linspace(-1, 1, len(x), dtype=np.float32)
     ramp = line[:, None] * np.sin(angle) + line * np.cos(angle)  # [s, s]

@@ -1,4 +1,4 @@
-"""Stage 1 and the way from it into stage 2."""
+"""Stage 1, and embedding its prior in stage 2."""
 
 import dataclasses
 import json
@@ -14,17 +14,17 @@ from gpen.training import smoke
 from gpen.training.augment import Augment, move, recolour
 from gpen.training.config import FinetuneConfig, PriorConfig
 from gpen.training.finetune import Finetune, finetune
-from gpen.training.parallel import Group
+from gpen.training.parallel import Distributed
 from gpen.training.prior import Prior, train_prior
 
 NETWORK = gpen.GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2)
 TINY = PriorConfig(
-    network=NETWORK, images=64, batch=8, workers=0, save_every=16, grid_every=64, ema=16, r1_every=2, path_every=2,
-    augment_images=64,
+    network=NETWORK, total_images=64, batch_size=8, workers=0, save_interval=16, grid_interval=64, ema_half_life=16,
+    r1_interval=2, path_length_interval=2, ada_images=64,
 )  # fmt: skip
 TUNE = FinetuneConfig(
-    network=NETWORK, images=48, batch=8, workers=0, save_every=16, grid_every=48, ema=16, r1_every=2,
-    lr_discriminator=1e-3, clip=1.0,
+    network=NETWORK, total_images=48, batch_size=8, workers=0, save_interval=16, grid_interval=48, ema_half_life=16,
+    r1_interval=2, lr_discriminator=1e-3, grad_clip=1.0,
 )  # fmt: skip
 
 
@@ -51,15 +51,15 @@ def test_a_resumed_prior_equals_an_uninterrupted_one_to_the_bit(faces, tmp_path,
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     logs = [[json.loads(line) for line in (tmp_path / n / "log.jsonl").read_text().splitlines()] for n in ("whole", "parts")]
-    losses = [[{k: v for k, v in record.items() if k != "rate"} for record in log] for log in logs]
+    losses = [[{k: v for k, v in record.items() if k != "images_per_second"} for record in log] for log in logs]
     assert losses[0] == losses[1]
 
 
 def test_the_prior_embeds_into_stage_2_and_can_stay_frozen(faces, tmp_path):
     prior = train_prior(faces, tmp_path / "prior", TINY)
     judge = tmp_path / "prior" / "discriminator.safetensors"
-    config = dataclasses.replace(TUNE, prior=str(prior), init_discriminator=str(judge))
-    started = Finetune(config, Group("cpu"))
+    config = dataclasses.replace(TUNE, init_prior=str(prior), init_discriminator=str(judge))
+    started = Finetune(config, Distributed("cpu"))
     expected = gpen.load_prior(prior)
     for name, tensor in started.net.generator.state_dict().items():
         assert torch.equal(tensor, expected.state_dict()[name])
@@ -84,15 +84,16 @@ def test_a_whole_network_s_file_serves_as_a_prior(tmp_path):
 def test_a_prior_of_other_settings_is_refused(faces, tmp_path):
     gpen.save(gpen.Generator(dataclasses.replace(NETWORK, narrow=0.125)), tmp_path / "prior.safetensors")
     with pytest.raises(gpen.GPENError, match="other settings"):
-        finetune(faces, tmp_path / "run", dataclasses.replace(TUNE, prior=str(tmp_path / "prior.safetensors")))
+        finetune(faces, tmp_path / "run", dataclasses.replace(TUNE, init_prior=str(tmp_path / "prior.safetensors")))
 
 
 @pytest.mark.parametrize("stage", ["prior", "finetune"])
 def test_two_processes_give_the_losses_of_one_with_the_same_batch(stage, faces, tmp_path):
     pytest.importorskip("accelerate")
     text = (
-        "images = 32\nbatch = 8\nworkers = 0\nsave_every = 8\ngrid_every = 32\nr1_every = 2\nema = 16\n"
-        + ("path_every = 2\naugment_images = 64\n" if stage == "prior" else "lr_discriminator = 0.001\nclip = 1.0\n")
+        "total_images = 32\nbatch_size = 8\nworkers = 0\nsave_interval = 8\ngrid_interval = 32\n"
+        "r1_interval = 2\nema_half_life = 16\n"
+        + ("path_length_interval = 2\nada_images = 64\n" if stage == "prior" else "lr_discriminator = 0.001\ngrad_clip = 1.0\n")
         + "[network]\nsize = 16\nnarrow = 0.0625\nstyle_dim = 16\nmapping_layers = 2\n"
     )
     (tmp_path / "tiny.toml").write_text(text)
@@ -106,11 +107,11 @@ def test_two_processes_give_the_losses_of_one_with_the_same_batch(stage, faces, 
     saved = [torch.load(tmp_path / n / "checkpoint.pt", weights_only=True)["processes"] for n in ("one", "two")]
     assert saved == [1, 2]
     for one, two in zip(*logs, strict=True):
-        one.pop("rate"), two.pop("rate")
+        one.pop("images_per_second"), two.pop("images_per_second")
         assert one == pytest.approx(two, rel=2e-3, abs=2e-4)
 
 
-def test_augmentation_rises_while_the_discriminator_is_too_sure():
+def test_ada_probability_follows_the_discriminators_sign():
     augment = Augment(target=0.6, images=1000)
     for _ in range(5):
         augment.observe(sign=0.9, images=100)
@@ -135,15 +136,14 @@ def test_augmentation_leaves_images_alone_at_p_0_and_is_differentiable():
     assert x.grad.isfinite().all() and x.grad.abs().sum() > 0
 
 
-def test_recolouring_turns_about_the_grey_axis():
-    """Grey stays grey under every hue and saturation: only brightness, contrast and the luma flip move it."""
+def test_recolouring_keeps_grey_pixels_grey():
     grey = torch.rand(8, 1, 4, 4).expand(-1, 3, -1, -1)
     y = recolour(grey, 1.0, torch.Generator().manual_seed(1))
     torch.testing.assert_close(y, y.mean(1, keepdim=True).expand(-1, 3, -1, -1), atol=1e-5, rtol=0)
 
 
-def test_smoke_trains_both_stages_and_the_network_learns(tmp_path, monkeypatch):
-    small = {"images": 480, "save_every": 480, "grid_every": 480}
+def test_smoke_run_trains_both_stages(tmp_path, monkeypatch):
+    small = {"total_images": 480, "save_interval": 480, "grid_interval": 480}
     monkeypatch.setattr(smoke, "PRIOR", dataclasses.replace(smoke.PRIOR, **small))
     monkeypatch.setattr(smoke, "FINETUNE", dataclasses.replace(smoke.FINETUNE, **small))
     path = smoke.smoke(tmp_path / "run", device="cpu")

@@ -1,4 +1,4 @@
-"""Stage 2 from the identity: at first the network leaves its input alone, and then everything learns."""
+"""Identity initialisation of stage 2, and blending a network with its input."""
 
 import pytest
 import torch
@@ -8,8 +8,8 @@ from gpen.errors import GPENError
 from gpen.network import GPENConfig
 from gpen.training.config import FinetuneConfig
 from gpen.training.finetune import Finetune
-from gpen.training.parallel import Group
-from gpen.training.start import lean_on_input, start_as_identity
+from gpen.training.parallel import Distributed
+from gpen.training.start import blend_with_input, start_as_identity
 
 NETWORK = GPENConfig(size=32, channel_multiplier=1, narrow=0.03125, style_dim=16, mapping_layers=2)
 
@@ -22,9 +22,9 @@ def test_the_network_starts_as_the_identity(size):
     assert torch.allclose(net(x), x, atol=1e-5)
 
 
-def test_every_weight_that_counts_learns_from_there():
-    config = FinetuneConfig(network=NETWORK, init="identity", adversarial=0.0, feature=0.0, batch=2)
-    trainer = Finetune(config, Group("cpu"))
+def test_all_weights_train_from_the_identity():
+    config = FinetuneConfig(network=NETWORK, init="identity", adversarial_weight=0.0, feature_matching_weight=0.0, batch_size=2)
+    trainer = Finetune(config, Distributed("cpu"))
     before = {name: p.detach().clone() for name, p in trainer.net.named_parameters()}
     torch.manual_seed(0)
     for _ in range(3):
@@ -34,26 +34,26 @@ def test_every_weight_that_counts_learns_from_there():
 
 
 @pytest.mark.parametrize("settings", [{"noise_mode": "add"}, {"block": "pggan"}, {"in_size": 16}])
-def test_networks_that_cannot_start_so_are_refused(settings):
+def test_unsupported_settings_are_refused(settings):
     with pytest.raises(GPENError, match="identity"):
         start_as_identity(gpen.GPEN(GPENConfig(size=32, narrow=0.0625, style_dim=16, mapping_layers=2, **settings)))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_a_network_leans_on_its_input_by_the_share_asked_for(share):
-    config = FinetuneConfig(network=NETWORK, init="identity", adversarial=0.0, feature=0.0, batch=2)
-    trainer = Finetune(config, Group("cpu"))
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_blend_with_input_is_a_weighted_mean(alpha):
+    config = FinetuneConfig(network=NETWORK, init="identity", adversarial_weight=0.0, feature_matching_weight=0.0, batch_size=2)
+    trainer = Finetune(config, Distributed("cpu"))
     torch.manual_seed(1)
     for _ in range(20):
         trainer.step((torch.rand(2, 3, 32, 32) * 1.8 - 0.9, torch.rand(2, 3, 32, 32) * 1.8 - 0.9))
     net, x = trainer.net, torch.rand(4, 3, 32, 32) * 1.8 - 0.9
     with torch.no_grad():
-        expected = share * x + (1 - share) * net(x)
+        expected = alpha * x + (1 - alpha) * net(x)
         assert (net(x) - x).abs().mean() > 0.02
-        assert (lean_on_input(net, share, x)(x) - expected).abs().mean() < 2e-3
+        assert (blend_with_input(net, alpha, x)(x) - expected).abs().mean() < 2e-3
 
 
-def test_a_network_that_did_not_start_as_the_identity_cannot_lean():
+def test_blending_needs_the_identity_initialisation():
     torch.manual_seed(0)
-    with pytest.raises(GPENError, match="did not start as the identity"):
-        lean_on_input(gpen.GPEN(NETWORK), 0.5, torch.rand(1, 3, 32, 32))
+    with pytest.raises(GPENError, match="not initialised as the identity"):
+        blend_with_input(gpen.GPEN(NETWORK), 0.5, torch.rand(1, 3, 32, 32))

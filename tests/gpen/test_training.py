@@ -1,4 +1,4 @@
-"""Training: it learns, an interrupted run equals an uninterrupted one to the bit, and what users do wrong is said."""
+"""Stage 2: the loss falls, resumed runs equal uninterrupted ones to the bit, and user errors are reported in one sentence."""
 
 import dataclasses
 import json
@@ -15,8 +15,8 @@ import torch
 
 import gpen
 import gpen.training
-from gpen.training.config import FinetuneConfig, PriorConfig, read_config
-from gpen.training.data import FacePairs, batches, draw_degradation
+from gpen.training.config import FinetuneConfig, PriorConfig, read_run_config
+from gpen.training.data import FacePairs, batches, sample_degradation
 from gpen.training.finetune import Finetune, finetune
 from gpen.training.losses import content, discriminator_logistic, feature_matching, generator_logistic, r1_penalty
 
@@ -24,7 +24,8 @@ TINY = FinetuneConfig(
     network=gpen.GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2),
     discriminator_narrow=0.0625,
     degradations={"gpen-release": 1.0},
-    images=48, batch=4, workers=0, save_every=16, grid_every=48, ema=16, r1_every=3, warmup=8, decay=0.5, clip=1.0,
+    total_images=48, batch_size=4, workers=0, save_interval=16, grid_interval=48, ema_half_life=16,
+    r1_interval=3, lr_warmup_images=8, lr_decay_fraction=0.5, grad_clip=1.0,
 )  # fmt: skip
 
 
@@ -32,9 +33,17 @@ def weights(path):
     return gpen.load(path).state_dict()
 
 
-def test_it_learns(faces, tmp_path):
+def test_loss_falls(faces, tmp_path):
     config = dataclasses.replace(
-        TINY, images=800, adversarial=0.0, feature=0.0, beta1=0.9, lr_encoder=3e-3, lr_decoder=3e-3, lr_scales=5.0, save_every=800
+        TINY,
+        total_images=800,
+        adversarial_weight=0.0,
+        feature_matching_weight=0.0,
+        beta1=0.9,
+        lr_encoder=3e-3,
+        lr_decoder=3e-3,
+        lr_scales=5.0,
+        save_interval=800,
     )
     finetune(faces, tmp_path / "run", config)
     content = [json.loads(line)["content"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
@@ -55,7 +64,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(faces, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         finetune(faces, tmp_path / "parts", TINY)
     monkeypatch.undo()
-    torch.manual_seed(99)  # nothing may hang on the process's own random state
+    torch.manual_seed(99)  # results do not depend on the global random state
     finetune(faces, tmp_path / "parts", TINY, resume=True)
     whole, parts = weights(tmp_path / "whole" / "gpen.safetensors"), weights(tmp_path / "parts" / "gpen.safetensors")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
@@ -71,7 +80,7 @@ def test_pairs_do_not_depend_on_the_number_of_workers(faces):
 def test_a_killed_run_resumes(faces, tmp_path):
     config = tmp_path / "tiny.toml"
     config.write_text(
-        "images = 100000\nbatch = 4\nworkers = 0\nsave_every = 8\ngrid_every = 100000\n"
+        "total_images = 100000\nbatch_size = 4\nworkers = 0\nsave_interval = 8\ngrid_interval = 100000\n"
         "[network]\nsize = 16\nnarrow = 0.0625\nstyle_dim = 16\nmapping_layers = 2\n"
     )
     run = tmp_path / "run"
@@ -83,24 +92,24 @@ def test_a_killed_run_resumes(faces, tmp_path):
     time.sleep(0.3)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    shown = torch.load(run / "checkpoint.pt", weights_only=True)["shown"]
+    shown = torch.load(run / "checkpoint.pt", weights_only=True)["images_seen"]
     assert shown >= 8
-    settings = dataclasses.replace(read_config(config, FinetuneConfig), images=shown + 8)
+    settings = dataclasses.replace(read_run_config(config, FinetuneConfig), total_images=shown + 8)
     finetune(faces, run, settings, resume=True)
-    assert torch.load(run / "checkpoint.pt", weights_only=True)["shown"] == shown + 8
+    assert torch.load(run / "checkpoint.pt", weights_only=True)["images_seen"] == shown + 8
     assert gpen.load(run / "gpen.safetensors").size == 16
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(faces, tmp_path, monkeypatch):
+def test_nan_loss_stops_the_run_and_keeps_the_last_checkpoint(faces, tmp_path, monkeypatch):
     real_step = Finetune.step
 
     def poisoned(self, batch):
-        return real_step(self, [batch[0], batch[1] * (torch.nan if self.shown >= 20 else 1)])
+        return real_step(self, [batch[0], batch[1] * (torch.nan if self.images_seen >= 20 else 1)])
 
     monkeypatch.setattr(Finetune, "step", poisoned)
-    with pytest.raises(gpen.GPENError, match="stopped at image 32.*last checkpoint stands"):
+    with pytest.raises(gpen.GPENError, match="stopped at image 32.*last checkpoint is intact"):
         finetune(faces, tmp_path / "run", TINY)
-    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["shown"] == 16
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["images_seen"] == 16
     assert all(t.isfinite().all() for t in weights(tmp_path / "run" / "gpen.safetensors").values())
 
 
@@ -108,7 +117,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(faces, tmp_path, monkeypatch):
     real_save = torch.save
 
     def full(state, file):
-        if state["shown"] > 16:
+        if state["images_seen"] > 16:
             file.write(b"half a checkpoint")
             raise OSError(28, "No space left on device")
         real_save(state, file)
@@ -116,59 +125,62 @@ def test_a_full_disk_keeps_the_last_checkpoint(faces, tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(gpen.GPENError, match="No space left on device.*--resume"):
         finetune(faces, tmp_path / "run", TINY)
-    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["shown"] == 16
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["images_seen"] == 16
     assert not list((tmp_path / "run").glob("*.partial"))
 
 
-def test_a_run_that_is_there_is_neither_overwritten_nor_resumed_by_mistake(faces, tmp_path):
+def test_existing_run_is_not_overwritten_and_other_settings_are_refused(faces, tmp_path):
     with pytest.raises(gpen.GPENError, match="no checkpoint to resume"):
         finetune(faces, tmp_path / "run", TINY, resume=True)
     finetune(faces, tmp_path / "run", TINY)
-    with pytest.raises(gpen.GPENError, match="--resume or choose another"):
+    with pytest.raises(gpen.GPENError, match="--resume, or choose another"):
         finetune(faces, tmp_path / "run", TINY)
     wider = dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, narrow=0.125))
     with pytest.raises(gpen.GPENError, match="another network"):
         finetune(faces, tmp_path / "run", wider, resume=True)
 
 
-def test_data_that_cannot_be_used_is_said(faces, tmp_path):
+def test_unusable_data_is_an_error(faces, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(gpen.GPENError, match="no images in"):
         finetune(tmp_path / "empty", tmp_path / "a", TINY)
     for file in faces.iterdir():
         file.write_text("not an image")
-    with pytest.raises(gpen.GPENError, match="cannot be read as an image"):
+    with pytest.raises(gpen.GPENError, match="6 of 6 files are no complete images"):
         finetune(faces, tmp_path / "b", TINY)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("images = ", "not TOML"), ("pictures = 3", "pictures"), ("batch = 0", "at least 1"), ('precision = "float8"', "float8"),
+    [("images = ", "not TOML"), ("pictures = 3", "pictures"), ("batch_size = 0", "at least 1"),
+     ('precision = "float8"', "float8"),
      ("[network]\nsize = 100", "powers of two"), ("degradations = {}", "at least one preset")],
 )  # fmt: skip
-def test_a_bad_configuration_is_said(text, words, tmp_path):
+def test_bad_configuration_is_an_error(text, words, tmp_path):
     path = tmp_path / "bad.toml"
     path.write_text(text)
     with pytest.raises(gpen.GPENError, match=words):
-        read_config(path, FinetuneConfig)
+        read_run_config(path, FinetuneConfig)
     with pytest.raises(gpen.GPENError, match="no configuration"):
-        read_config(tmp_path / "absent.toml", FinetuneConfig)
+        read_run_config(tmp_path / "absent.toml", FinetuneConfig)
 
 
 def test_every_configuration_of_the_repository_is_valid():
     files = sorted((Path(gpen.training.__file__).parent / "configs").glob("*.toml"))
     for path in files:
         if "prior" in path.stem:
-            assert read_config(path, PriorConfig).network.size in (64, 256, 512, 1024)
+            assert read_run_config(path, PriorConfig).network.size in (64, 256, 512, 1024)
             continue
-        config = read_config(path, FinetuneConfig)
+        config = read_run_config(path, FinetuneConfig)
         for preset in config.degradations:
-            assert draw_degradation(preset, np.random.default_rng(0), config.network.size).scale
+            assert sample_degradation(preset, np.random.default_rng(0), config.network.size).scale
     for size in (256, 512, 1024):  # the paper's
-        assert read_config(files[0].with_name(f"gpen-bfr-{size}-finetune.toml"), FinetuneConfig).feature == 0.02
+        assert (
+            read_run_config(files[0].with_name(f"gpen-bfr-{size}-finetune.toml"), FinetuneConfig).feature_matching_weight == 0.02
+        )
 
 
-def test_a_pair_is_a_face_and_the_same_face_degraded(faces):
+def test_pairs_are_deterministic_and_in_range(faces):
     degraded, target = FacePairs(faces, TINY)[3]
     assert degraded.shape == target.shape == (3, 16, 16)
     assert -1 <= degraded.min() and target.max() <= 1
@@ -177,7 +189,7 @@ def test_a_pair_is_a_face_and_the_same_face_degraded(faces):
     assert not torch.equal(FacePairs(faces, TINY)[4][0], degraded)
 
 
-def test_losses_are_the_ones_of_the_papers():
+def test_losses_match_their_definitions():
     scores = torch.tensor([[0.0], [2.0]])
     assert generator_logistic(scores).item() == pytest.approx(np.log1p(np.exp([0.0, -2.0])).mean())
     expected = np.log1p(np.exp([0.0, -2.0])).mean() + np.log1p(np.exp([0.0, 2.0])).mean()
@@ -201,7 +213,7 @@ def test_the_run_is_the_same_in_another_process(faces, tmp_path):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_content_on_one_level_is_l1_and_coarse_levels_see_shifts_of_colour_alone():
+def test_content_loss_of_one_level_is_l1_and_coarse_levels_ignore_fine_texture():
     target = torch.zeros(1, 3, 16, 16)
     checks = (torch.arange(16)[:, None] + torch.arange(16)) % 2 * 2.0 - 1  # texture of mean 0
     texture, shift = target + checks, target + 1.0

@@ -1,4 +1,4 @@
-"""The table of variants: each is what its name says, priors are shared, a stopped call goes on."""
+"""Training of the paper's variants: settings match names, priors are shared, interrupted calls continue."""
 
 from dataclasses import replace
 
@@ -7,28 +7,28 @@ import pytest
 import gpen
 from gpen.network import GPENConfig
 from gpen.training import variants
-from gpen.training.smoke import draw_heads
+from gpen.training.smoke import draw_faces
 from gpen.training.variants import VARIANTS, VariantsConfig, train_variants
 
-TINY = {"images": 8, "batch": 4, "save_every": 8, "grid_every": 8, "r1_every": 0}
+TINY = {"total_images": 8, "batch_size": 4, "save_interval": 8, "grid_interval": 8, "r1_interval": 0}
 
 
 @pytest.fixture(scope="module")
 def config() -> VariantsConfig:
     plain = VariantsConfig()
     network = GPENConfig(size=16, narrow=0.03125, style_dim=16, mapping_layers=1)
-    prior = replace(plain.prior, path_every=0, **TINY)
+    prior = replace(plain.prior, path_length_interval=0, **TINY)
     return replace(plain, network=network, prior=prior, finetune=replace(plain.finetune, **TINY), seeds=(3,))
 
 
 @pytest.fixture(scope="module")
 def trained(config, tmp_path_factory):
     out = tmp_path_factory.mktemp("variants")
-    faces = draw_heads(out / "heads", count=8, size=16)
+    faces = draw_faces(out / "heads", count=8, size=16)
     return train_variants(faces, out / "run", config, device="cpu"), faces
 
 
-def test_every_variant_is_there_as_its_name_says(trained):
+def test_variants_have_the_settings_of_their_names(trained):
     models, _ = trained
     assert {path.name for path in models.iterdir()} == {f"{name}-3.safetensors" for name in VARIANTS}
     for name, variant in VARIANTS.items():
@@ -37,7 +37,7 @@ def test_every_variant_is_there_as_its_name_says(trained):
         assert found.noise_mode == variant.network.get("noise_mode", "concat")
 
 
-def test_the_frozen_variant_keeps_the_prior_and_learns_the_encoder(trained):
+def test_frozen_variant_keeps_the_prior(trained):
     models, _ = trained
     prior = gpen.checkpoints.load_prior(models.parent / "prior-stylegan2-concat-3" / "prior.safetensors").state_dict()
     frozen = gpen.load(models / "gpen-wo-ft-3.safetensors").generator.state_dict()

@@ -1,4 +1,4 @@
-"""More kinds of photographs: what is drawn is a function of the item, stays a picture, and the settings choose how much of it."""
+"""Photometric and geometric augmentation: deterministic by seed, within limits, with the probability of the settings."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 from gpen import GPENConfig
 from gpen.training.config import FinetuneConfig
 from gpen.training.data import FacePairs
-from gpen.training.variety import _colours, _light, _proportions, _sharpness, favoured, vary
+from gpen.training.variety import _colours, _light, _proportions, _sharpness, augment_photo, sampling_cdf
 
 
 @pytest.fixture(scope="module")
@@ -16,24 +16,24 @@ def face():
     return cv2.GaussianBlur(rng.integers(0, 256, (64, 64, 3), np.uint8), (0, 0), 2)
 
 
-def test_the_same_draw_is_the_same_picture_and_another_is_another(face):
-    drawn = [vary(face, np.random.default_rng(seed)) for seed in range(20)]
+def test_augmentation_is_deterministic_by_seed(face):
+    drawn = [augment_photo(face, np.random.default_rng(seed)) for seed in range(20)]
     assert all(x.shape == face.shape and x.dtype == np.uint8 for x in drawn)
-    assert np.array_equal(drawn[3], vary(face, np.random.default_rng(3)))
+    assert np.array_equal(drawn[3], augment_photo(face, np.random.default_rng(3)))
     assert len({x.tobytes() for x in drawn}) > 15
 
 
-def test_proportions_move_the_face_smoothly_and_change_no_colour():
+def test_proportions_displace_smoothly_and_keep_colours():
     rows, columns = np.indices((64, 64), np.float32)
     ramp = np.stack([rows, columns, np.full_like(rows, 32)], 2)
     moved = _proportions(ramp, np.random.default_rng(1))
-    drift = (moved - ramp)[8:-8, 8:-8]  # px: the ramp tells where a pixel came from
+    drift = (moved - ramp)[8:-8, 8:-8]  # px: a ramp's values are coordinates
     assert 0.1 < np.abs(drift[..., :2]).mean() < 3
     assert np.abs(np.diff(drift, axis=0)).max() < 0.5
     assert np.allclose(moved[..., 2], 32, atol=1e-3)
 
 
-def test_sharpness_raises_contrast_of_detail_and_leaves_flat_parts():
+def test_sharpening_raises_detail_and_keeps_flat_regions():
     edges = np.indices((256, 256)).sum(0)[..., None].repeat(3, 2) // 16 % 2 * np.float32(0.5)
     x, flat = cv2.GaussianBlur(edges, (0, 0), 1), np.full((32, 32, 3), 0.5, np.float32)
     sharper = _sharpness(x, np.random.default_rng(0))
@@ -41,35 +41,35 @@ def test_sharpness_raises_contrast_of_detail_and_leaves_flat_parts():
     assert np.allclose(_sharpness(flat, np.random.default_rng(0)), flat, atol=1e-6)
 
 
-def test_light_changes_along_one_line_and_colours_keep_what_is_dark_dark():
+def test_light_is_symmetric_and_colours_keep_the_order_of_brightness():
     flat = np.full((32, 32, 3), 0.5, np.float32)
     lit = _light(flat, np.random.default_rng(2))
-    assert np.allclose(lit * lit[::-1, ::-1], flat**2, atol=1e-4)  # as much is gained on one side as is lost on the other
+    assert np.allclose(lit * lit[::-1, ::-1], flat**2, atol=1e-4)  # the gains of opposite pixels cancel
     steps = np.concatenate([np.full((16, 32, 3), 0.2, np.float32), np.full((16, 32, 3), 0.7, np.float32)])
     for seed in range(20):
         changed = _colours(steps, np.random.default_rng(seed))
         assert changed[:16].mean() < changed[16:].mean()
 
 
-def test_files_are_drawn_in_proportion_to_a_power_of_their_size(tmp_path, face):
-    assert np.allclose(favoured(np.array([1.0, 2.0, 3.0]), 0.0), [1 / 3, 2 / 3, 1])
-    assert np.allclose(np.diff(favoured(np.array([10.0, 10.0, 20.0]), 3.0)), [0.1, 0.8])
+def test_files_are_sampled_in_proportion_to_a_power_of_their_size(tmp_path, face):
+    assert np.allclose(sampling_cdf(np.array([1.0, 2.0, 3.0]), 0.0), [1 / 3, 2 / 3, 1])
+    assert np.allclose(np.diff(sampling_cdf(np.array([10.0, 10.0, 20.0]), 3.0)), [0.1, 0.8])
     plain, busy = np.full((64, 64, 3), 200, np.uint8), np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "plain.jpg"), plain)
     cv2.imwrite(str(tmp_path / "busy.jpg"), busy)
     sizes = [(tmp_path / name).stat().st_size for name in ("plain.jpg", "busy.jpg")]
     network = GPENConfig(size=64, channel_multiplier=1, narrow=0.0625)
-    pairs = FacePairs(tmp_path, FinetuneConfig(network=network, busy=1.0, degradations={"downsample": 1.0}))
+    pairs = FacePairs(tmp_path, FinetuneConfig(network=network, file_size_sampling_power=1.0, degradations={"downsample": 1.0}))
     shown = np.mean([pairs[i][1].std() > 0.1 for i in range(200)])
     assert abs(shown - sizes[1] / sum(sizes)) < 0.1
 
 
-def test_variety_changes_the_true_image_and_that_share_of_them_only(tmp_path, face):
+def test_augmentation_changes_its_share_of_the_targets(tmp_path, face):
     cv2.imwrite(str(tmp_path / "face.png"), face)
     network = GPENConfig(size=64, channel_multiplier=1, narrow=0.0625)
 
-    def targets(variety: float) -> list[bytes]:
-        settings = FinetuneConfig(network=network, variety=variety, degradations={"downsample": 1.0})
+    def targets(probability: float) -> list[bytes]:
+        settings = FinetuneConfig(network=network, augmentation_probability=probability, degradations={"downsample": 1.0})
         pairs = FacePairs(tmp_path, settings)
         return [pairs[i][1].numpy().tobytes() for i in range(100)]
 

@@ -1,4 +1,4 @@
-"""The discriminator's side of the game, the same in both stages: logistic loss, lazy R1, Adam (StyleGAN2, appendix B)."""
+"""Training of StyleGAN2's discriminator, the same in both stages: logistic loss, lazy R1, Adam (StyleGAN2, appendix B)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from torch import Tensor
 from ..network import Discriminator
 from .augment import Augment
 from .losses import discriminator_logistic, r1_penalty
-from .parallel import Group
+from .parallel import Distributed
 
 
-class Judge:
-    """A discriminator that learns. `augment` (stage 1) is applied to whatever it scores."""
+class DiscriminatorTrainer:
+    """A discriminator with its optimizer. `augment` (stage 1) is applied to all images that it scores."""
 
-    def __init__(self, net: Discriminator, lr: float, beta1: float, r1: float, r1_every: int, augment: Augment | None = None):
-        self.net, self.r1, self.r1_every, self.augment = net, r1, r1_every, augment
-        lazy = r1_every / (r1_every + 1) if r1 and r1_every else 1.0  # one step in so many does two steps' work
+    def __init__(
+        self, net: Discriminator, lr: float, beta1: float, r1_weight: float, r1_interval: int, augment: Augment | None = None
+    ):
+        self.net, self.r1_weight, self.r1_interval, self.augment = net, r1_weight, r1_interval, augment
+        lazy = (
+            r1_interval / (r1_interval + 1) if r1_weight and r1_interval else 1.0
+        )  # lazy regularisation (StyleGAN2, appendix B)
         self.lr = lr * lazy
         self.optimizer = torch.optim.Adam(net.parameters(), lr=self.lr, betas=(beta1**lazy, 0.99**lazy))
 
@@ -31,21 +35,21 @@ class Judge:
         real: Tensor,
         fake: Tensor,
         step: int,
-        rate: float,
+        lr_factor: float,
         autocast: torch.autocast,
-        group: Group,
+        group: Distributed,
         random: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """Learn from [n, 3, size, size] of each; returns the losses."""
+        """One step on real and generated images [n, 3, size, size]; returns the losses."""
         self.net.requires_grad_(True)
-        self.optimizer.param_groups[0]["lr"] = self.lr * rate
+        self.optimizer.param_groups[0]["lr"] = self.lr * lr_factor
         self.optimizer.zero_grad(set_to_none=True)
         with autocast:
             real_scores, fake_scores = self.scores(real, random), self.scores(fake, random)
             loss = discriminator_logistic(real_scores, fake_scores)
         loss.backward()
         losses = {"discriminator": loss.detach()}
-        if self.r1 and self.r1_every and step % self.r1_every == 0:
+        if self.r1_weight and self.r1_interval and step % self.r1_interval == 0:
             losses["r1"] = self._regularize(real, random)
         group.average_gradients(self.net)
         self.optimizer.step()
@@ -57,11 +61,11 @@ class Judge:
         return losses
 
     def _regularize(self, real: Tensor, random: torch.Generator | None) -> Tensor:
-        """R1 in float32, for it is a gradient's gradient, and by the image that the discriminator sees."""
+        """R1 with respect to the augmented image, in float32: a second derivative is too inexact in bfloat16."""
         seen = self.augment(real, cast(torch.Generator, random)) if self.augment else real
         seen = seen.detach().clone().requires_grad_(True)
         penalty = r1_penalty(self.net(seen), seen)
-        (penalty * (self.r1 / 2 * self.r1_every)).backward()
+        (penalty * (self.r1_weight / 2 * self.r1_interval)).backward()
         return penalty.detach()
 
     def state_dict(self) -> dict:
