@@ -36,21 +36,31 @@ def joined(phases: list[list[dict]]) -> list[dict]:
 
 
 def draw(records: list[dict], path: Path) -> None:
-    """Write the plot as PNG; a dotted line marks the start of each phase."""
+    """Write the plot as PNG; a dotted line marks the start of each phase.
+
+    Validation scores are named PRESET/SCORE; the presets of a score share a panel.
+    """
     from matplotlib.figure import Figure  # imported here: nothing else in gpen needs matplotlib
 
     names = [name for name in dict.fromkeys(key for record in records for key in record) if name not in NOT_DRAWN]
+    panels: dict[str, list[str]] = {}
+    for name in names:
+        _, found, score = name.rpartition("/")
+        panels.setdefault(f"validation: {score}" if found else name, []).append(name)
     starts = [a["images_seen"] for a, b in zip(records, records[1:], strict=False) if a.get("phase") != b.get("phase")]
-    columns = min(COLUMNS, len(names))
-    rows = math.ceil(len(names) / columns)
+    columns = min(COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(3.2 * columns, 2.6 * rows), layout="constrained")
-    for place, name in enumerate(names, 1):
+    for place, (title, series) in enumerate(panels.items(), 1):
         axis = figure.add_subplot(rows, columns, place)
-        points = [(record["images_seen"], record[name]) for record in records if name in record]
-        axis.plot(*zip(*points, strict=True), linewidth=1)
+        for name in series:
+            points = [(record["images_seen"], record[name]) for record in records if name in record]
+            axis.plot(*zip(*points, strict=True), linewidth=1, label=name.rsplit("/", 1)[0])
         for start in starts:
             axis.axvline(start, color="0.6", linewidth=0.8, linestyle=":")
-        axis.set_title(name, fontsize=9)
+        if len(series) > 1:
+            axis.legend(fontsize=6)
+        axis.set_title(title, fontsize=9)
         axis.set_xlabel("images seen", fontsize=8)
         axis.locator_params(axis="x", nbins=5)
         axis.tick_params(labelsize=7)
