@@ -1,9 +1,11 @@
-"""Two hundred raters at once: python -m bench.raters [--raters 200] [--answers 15] [--study assets/study] [--write]
+"""Load test of the rating store: concurrent raters, and a process killed under load.
 
-Every rater is a thread that agrees, asks for trials and answers them, and does what browsers do: sends an answer twice, sends it
-again under another id as a second tab would, takes one back. Then the store is compared with what was acknowledged: nothing
-lost, nothing doubled, nothing in another rater's name. The crash is a second process, killed (kill -9) in the middle of the load.
-Both run on SQLite, and on PostgreSQL where it is installed or DATABASE_URL names one.
+    python -m bench.raters [--raters 200] [--answers 15] [--study assets/study] [--write]
+
+Every rater is a thread that consents, requests trials and answers them. As browsers do, it sometimes sends an answer twice,
+sends it under another id (a second tab), or undoes one. Then the store is compared with the acknowledged answers: none may be
+lost, duplicated or assigned to another rater. In the crash test a second process is killed (kill -9) during the load.
+Both tests run on SQLite, and on PostgreSQL if it is installed or DATABASE_URL is set.
 """
 
 import argparse
@@ -30,13 +32,13 @@ from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
 
 ROOT = Path(__file__).resolve().parents[1]
-WRONG = ("lost", "doubled", "foreign")  # what has to be 0
-PATIENCE = 100  # times an answer is sent again while the store is busy
+WRONG = ("lost", "doubled", "foreign")  # these counts must be 0
+PATIENCE = 100  # retries while the store is busy
 
 
 @dataclass
 class Load:
-    """What the raters saw: acknowledged answers by (rater, id) -> (trial, choice), and seconds of each call."""
+    """Measurements of the raters: acknowledged answers by (rater, id) -> (trial, choice), and seconds of each call."""
 
     acknowledged: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     taken_back: set[tuple[str, str]] = field(default_factory=set)
@@ -47,7 +49,7 @@ class Load:
 
 
 def load(survey: Survey, raters: int, answers: int, tell=lambda *acknowledged: None) -> Load:
-    """All raters at once; `tell(rater, id, trial, choice)` is called after each acknowledgement."""
+    """Run all raters concurrently; `tell(rater, id, trial, choice)` is called after each acknowledgement."""
     seen, together = Load(), threading.Barrier(raters)
     start = time.perf_counter()
     with ThreadPoolExecutor(raters) as pool:
@@ -92,7 +94,7 @@ def _timed(seconds: list[float], call):
 
 
 def _patiently(seen: Load, call):
-    """As the page does: what was not stored is sent again."""
+    """Retry a call while the store is busy, as the page does."""
     for _ in range(PATIENCE):
         try:
             return call()
@@ -103,8 +105,11 @@ def _patiently(seen: Load, call):
 
 
 def compare(survey: Survey, acknowledged: dict, taken_back: set) -> dict[str, int]:
-    """{"lost", "doubled", "foreign"}: acknowledged answers that are not in the store as they were given, trials with two
-    answers of one rater, answers that nobody gave."""
+    """Compare the store with the acknowledged answers.
+
+    Returns the number of acknowledged answers that are missing or different ("lost"), of additional answers of one rater to
+    one trial ("doubled"), and of answers of unknown raters ("foreign").
+    """
     stored = survey.store.answers(survey.study.name)
     by_key = {(answer.rater, answer.id): (answer.trial, answer.choice) for answer in stored}
     standing = {key: value for key, value in acknowledged.items() if key not in taken_back}
@@ -118,9 +123,9 @@ def compare(survey: Survey, acknowledged: dict, taken_back: set) -> dict[str, in
 
 
 def crash(study: Path, url: str, raters: int, after: int) -> tuple[dict[str, int], int]:
-    """Kill a process under load once it has acknowledged `after` answers: (compare's figures, answers acknowledged).
+    """Kill a process under load after `after` acknowledged answers; returns the counts of `compare`, and that of answers.
 
-    An answer that the process stored but could not acknowledge any more is neither lost nor foreign.
+    Answers that were stored but not acknowledged before the kill count neither as lost nor as foreign.
     """
     command = [sys.executable, "-m", "bench.raters", "--worker", url, "--study", str(study), "--raters", str(raters)]
     worker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -139,7 +144,7 @@ def crash(study: Path, url: str, raters: int, after: int) -> tuple[dict[str, int
 
 
 def _work(url: str, study: Path, raters: int) -> None:
-    """The process that is killed: one line for each acknowledged answer; it takes nothing back."""
+    """Run the process that is killed: prints one line per acknowledged answer and undoes none."""
     writing = threading.Lock()
 
     def tell(*acknowledged: str) -> None:
@@ -154,7 +159,7 @@ def _work(url: str, study: Path, raters: int) -> None:
 
 @contextmanager
 def databases() -> Iterator[dict[str, str]]:
-    """Addresses of fresh databases by name."""
+    """Yield name -> address of new databases."""
     with tempfile.TemporaryDirectory() as folder:
         found = {"SQLite": f"sqlite:///{folder}/votes.sqlite"}
         if "DATABASE_URL" in os.environ:
@@ -170,10 +175,12 @@ def databases() -> Iterator[dict[str, str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m bench.raters", description=__doc__.splitlines()[0])
-    parser.add_argument("--raters", type=int, default=200)
-    parser.add_argument("--answers", type=int, default=15, help="of each rater")
-    parser.add_argument("--study", type=Path, default=ROOT / "assets" / "study")
-    parser.add_argument("--write", action="store_true", help="the rows go to bench/results/raters.json")
+    parser.add_argument("--raters", type=int, default=200, help="concurrent raters (default: %(default)s)")
+    parser.add_argument("--answers", type=int, default=15, help="answers per rater (default: %(default)s)")
+    parser.add_argument(
+        "--study", type=Path, default=ROOT / "assets" / "study", help="folder of the study (default: %(default)s)"
+    )
+    parser.add_argument("--write", action="store_true", help="write the results to bench/results/raters.json")
     parser.add_argument("--worker", metavar="URL", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -190,7 +197,7 @@ def main() -> int:
 
 
 def loaded(name: str, url: str, options: argparse.Namespace) -> dict:
-    """All raters at once on that database: its row."""
+    """Run the load test on a database; returns its row of the table."""
     with closing(Store.open(url)) as store:
         survey = Survey(Study.open(options.study), store)
         seen = load(survey, options.raters, options.answers)
@@ -203,15 +210,16 @@ def loaded(name: str, url: str, options: argparse.Namespace) -> dict:
 
 
 def killed(name: str, url: str, options: argparse.Namespace) -> dict:
-    """A process killed under that load: its row."""
+    """Run the crash test on a database; returns its row of the table."""
     figures, count = crash(options.study, url, options.raters, after=options.raters * 2)
     return {"store": f"{name}, kill -9", "raters": options.raters, "answers": count} | figures
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown."""
-    lines = ["| store | raters | answers | lost | doubled | of others | answers/s | answer, median / 99% | next, median / 99% |",
-             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    """Format the results as a Markdown table."""
+    heads = ["store", "raters", "answers", "lost", "duplicated", "foreign", "answers/s"]
+    heads += [f"{what}, median / 99th percentile" for what in ("answer", "next trial")]
+    lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
     for row in rows:
         cells = [row["store"], row["raters"], row["answers"], *(row[figure] for figure in WRONG)]
         cells.append(f"{row['rate']:.0f}" if "rate" in row else "")
