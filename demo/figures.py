@@ -1,7 +1,7 @@
-"""The playground's figures as HTML: the formula, the steps, the comparison with its error maps, the table.
+"""HTML of the playground: the formula, the steps, the comparison with error maps, and the table of scores.
 
-Images stand in the HTML itself as PNG data, so a visitor's face is in no file that an address could reach.
-The terms' colours (blur, scale, noise, jpeg) are the same as the sliders'; demo/style.css holds them.
+Images are embedded as PNG data URIs, so that the face of a visitor is not stored in a file with a URL. The colours of the
+terms (blur, scale, noise, jpeg) are defined in demo/style.css and are the same as those of the sliders.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from demo.experiment import METHODS, Experiment
 from eval.metrics import METRICS
 from gpen.degradation import Degradation
 
-ERROR_SCALE = 64  # of 255: the error that the colour map's upper end stands for; larger ones look the same
+ERROR_SCALE = 64  # absolute error, 0 to 255, at the upper end of the colour map; larger errors are clipped
 _COLOUR_MAP = cv2.COLORMAP_MAGMA
 
-_TERMS = (  # the terms of Degradation.formula(), and the class that colours each
+_TERMS = (  # patterns of the terms in Degradation.formula(), with their CSS class
     (r"∗ \w+\([^)]*\)", "blur"),
     (r"↓[\d.e+]+", "scale"),
     (r"\+ n\([^)]*\)", "noise"),
@@ -29,7 +29,7 @@ _TERMS = (  # the terms of Degradation.formula(), and the class that colours eac
 _STEPS = {  # step: (term, class, caption)
     "original": ("I", "", "original"),
     "recoloured": ("+ colour", "", "colour shift"),
-    "grey": ("grey", "", "without colours"),
+    "grey": ("grey", "", "converted to grey"),
     "shifted": ("shift", "", "displaced"),
     "hazy": ("haze", "", "towards white"),
     "blurred": ("∗ k", "blur", "blurred"),
@@ -38,7 +38,7 @@ _STEPS = {  # step: (term, class, caption)
     "jpeg": ("JPEG", "jpeg", "compressed"),
     "resized": ("resize", "", "enlarged"),
 }
-_SHOWN = {  # metric: (short title, unit, decimals)
+_SHOWN = {  # metric: (title, unit, decimals)
     "psnr": ("PSNR", "dB", 2),
     "ssim": ("SSIM", "", 4),
     "lpips_alex": ("LPIPS", "AlexNet", 4),
@@ -46,7 +46,7 @@ _SHOWN = {  # metric: (short title, unit, decimals)
 
 
 def formula(degradation: Degradation) -> str:
-    """I_d with this degradation's numbers, each term in its colour; terms that are off do not appear."""
+    """Return the formula with the numbers of the degradation, each term in its colour, without disabled terms."""
     text = html.escape(degradation.formula())
     for pattern, name in _TERMS:
         text = re.sub(pattern, lambda match, name=name: f'<b class="term {name}">{match[0]}</b>', text)
@@ -55,7 +55,7 @@ def formula(degradation: Degradation) -> str:
 
 
 def steps(experiment: Experiment) -> str:
-    """One picture for each step that is on, with its size in pixels."""
+    """Return one image for each enabled step, with its size in pixels."""
     figures = []
     for name, image in experiment.steps.items():
         term, colour, caption = _STEPS[name]
@@ -66,7 +66,7 @@ def steps(experiment: Experiment) -> str:
 
 
 def comparison(experiment: Experiment) -> str:
-    """Bilinear beside GPEN beside the original; under the first two their errors, on one scale of colours."""
+    """Return bilinear, GPEN and the original side by side, with error maps below on one colour scale."""
     target = experiment.target
     tiles = [
         _figure(experiment.degraded, "The degraded face, enlarged bilinearly", "<b>Bilinear</b>"),
@@ -81,18 +81,18 @@ def comparison(experiment: Experiment) -> str:
 
 
 def absolute_error(image: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Mean over the channels of |image - target|: uint8 RGB [h, w, 3] twice -> float32 [h, w], 0 to 255."""
+    """Return the mean over channels of |image - target|, float32 [h, w] in 0 to 255, of uint8 RGB [h, w, 3] images."""
     return cv2.absdiff(image, target).mean(axis=2, dtype=np.float32)
 
 
 def error_map(error: np.ndarray) -> np.ndarray:
-    """float [h, w] -> uint8 RGB [h, w, 3] in magma's colours: black is 0, the lightest ERROR_SCALE."""
+    """Map errors, float [h, w], to magma colours, uint8 RGB [h, w, 3]: black is 0, the brightest is ERROR_SCALE."""
     levels = np.clip(error * (255 / ERROR_SCALE), 0, 255).astype(np.uint8)  # [h, w]
     return cv2.cvtColor(cv2.applyColorMap(levels, _COLOUR_MAP), cv2.COLOR_BGR2RGB)
 
 
 def table(experiment: Experiment) -> str:
-    """Each metric for each method, the better in bold; under it, why a metric is missing and the way out."""
+    """Return a table of methods and metrics with the better value in bold, and notes about missing metrics."""
     scores = experiment.scores
     head = "".join(_heading(name) for name in _SHOWN)
     rows = ""
@@ -101,7 +101,7 @@ def table(experiment: Experiment) -> str:
         rows += f'<tr><th scope="row" class="method">{method}</th>{cells}</tr>'
     notes = {title: scores[METHODS[0]][name] for name, (title, _, _) in _SHOWN.items()}
     missing = "".join(
-        f"<details><summary>{title} is not available here: why, and the way out</summary><p>{html.escape(note)}</p></details>"
+        f"<details><summary>{title} is not available: reason and solution</summary><p>{html.escape(note)}</p></details>"
         for title, note in notes.items()
         if isinstance(note, str)
     )
@@ -129,8 +129,8 @@ def _legend() -> str:
     return (
         f'<div class="legend"><div class="ramp" style="background: linear-gradient(to right, {stops})"></div>'
         f'<div class="ticks"><span>0</span><span>{ERROR_SCALE // 2}</span><span>≥ {ERROR_SCALE}</span></div>'
-        "<p>Absolute error of each pixel, mean of the three channels, in levels of 255. "
-        "Both maps share this scale.</p></div>"
+        "<p>Absolute error of each pixel, mean of the three channels, on the scale 0 to 255. "
+        "Both maps use this scale.</p></div>"
     )
 
 

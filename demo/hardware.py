@@ -1,7 +1,8 @@
-"""Spaces with ZeroGPU: a GPU is lent for the length of a call. Everywhere else nothing here changes anything.
+"""Support for Hugging Face Spaces with ZeroGPU, which assigns a GPU for the duration of a call.
 
-ZeroGPU asks that a network is moved to cuda while the app starts and that whatever runs it is decorated with spaces.GPU.
-A decorated call runs in another process, so that what goes in and comes out is on the CPU.
+ZeroGPU requires that networks are moved to CUDA during startup and that functions that use them are decorated with
+spaces.GPU. A decorated call runs in another process, so its arguments and results must be on the CPU. Without ZeroGPU the
+functions of this module have no effect.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import gpen
 
 
 def gpu(function: Callable) -> Callable:
-    """`function`, with a GPU lent for each call where there is ZeroGPU; otherwise the function itself."""
+    """Decorate `function` with spaces.GPU on ZeroGPU; return it unchanged otherwise."""
     spaces = _spaces()
     return spaces.GPU(function) if spaces else function
 
 
 def restorer(net: gpen.GPEN) -> gpen.Restorer:
-    """A Restorer of `net` with GPEN_ENGINE; where there is ZeroGPU the network is on cuda, with a GPU lent for every run."""
+    """Return a Restorer of `net` with the engine in GPEN_ENGINE; on ZeroGPU the network is on CUDA."""
     if _spaces() is None:
         return gpen.Restorer(net, engine=os.environ.get("GPEN_ENGINE") or "torch")
     made = gpen.Restorer(copy.deepcopy(net).to("cuda"))
@@ -33,12 +34,15 @@ def restorer(net: gpen.GPEN) -> gpen.Restorer:
 
 
 def at_start(restorer: gpen.Restorer) -> gpen.Restorer:
-    """The one that may run while the app starts, when no GPU is lent yet: with ZeroGPU that of the same network on the CPU."""
+    """Return a restorer that can run during startup, when ZeroGPU provides no GPU yet: on the CPU."""
     return getattr(restorer, "starter", restorer)
 
 
 def _spaces():
-    """The package `spaces` where it is installed and there is a GPU, else None. It must come before CUDA's first use."""
+    """Return the package `spaces` if it is installed and CUDA is available, else None.
+
+    The import must precede the first use of CUDA.
+    """
     try:
         import spaces
     except ImportError:

@@ -1,7 +1,7 @@
-"""The photo tab: drop a photo, choose among its faces by clicking on them, restore them, compare before and after.
+"""The Photo tab: upload a photo, select faces by clicking on them, restore them, compare before and after.
 
-A visitor's photo passes through gradio's cache as the uploaded file, emptied by age; the session keeps where its faces are and
-what the network made of them, so that another strength or size needs no second run of the network.
+The photo is stored as an uploaded file in gradio's cache, which is emptied by age. The session state keeps the detected
+faces and the network output for each, so that changing the strength or size does not run the network again.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ from gpen.faces import Face, aligned_face, shrink
 from gpen.paste import RestoredFace, check_strength, compose, enlarge
 
 SCRIPT = Path(__file__).with_suffix(".js").read_text()
-SHOWN = 2400  # px: the longer side of what the page shows; the download is whole
-FACE_SHOWN = 320  # px a side, in the gallery
-SIZES = (1, 2, 4)  # times as large
-REMEMBERED = 16  # photos, of all visitors, whose restored faces are kept in memory
+SHOWN = 2400  # px, longer side of the preview; the download has full size
+FACE_SHOWN = 320  # px, side of a face in the gallery
+SIZES = (1, 2, 4)  # upscaling factors
+REMEMBERED = 16  # photos of all visitors whose restored faces are kept in memory
 VIEWS = ("Faces", "Before | After")
 SAMPLE = Degradation(blur_sigma=1.2, scale=2.0, noise_sigma=6, jpeg_quality=50)
 NO_FACE = (
-    "<b>No face was found in this photo.</b> If it is one face that fills the picture, upright, it can be restored as an "
-    "aligned face: its central square then goes through the network."
+    "<b>No face was found in this photo.</b> If it shows one upright face that fills the image, restore it as an aligned face: "
+    "its central square is then given to the network."
 )
-_SENTENCE = "<p>Drop a photo: every face in it is found, restored and put back. Everything else stays as it is.</p>"
+_SENTENCE = "<p>Upload a photo: all its faces are detected, restored and pasted back. The rest of the photo does not change.</p>"
 _PRIVATE = {"api_visibility": "private"}
-Progress = Callable[[int, int], None] | None  # called with the faces done and all of them
+Progress = Callable[[int, int], None] | None  # called with the number of finished faces and of all faces
 _recent: deque[weakref.ref] = deque(maxlen=REMEMBERED)
 
 
 @dataclass
 class Photo:
-    """A visitor's photo in the session: its file, its faces, and by index those that the network has restored."""
+    """A photo in the session state: its file, its faces, and the restored faces by index."""
 
     path: str
     size: tuple[int, int]  # width, height
     faces: list[Face]
     restored: dict[int, RestoredFace] = field(default_factory=dict)
-    shown: list[int] = field(default_factory=list)  # the faces of the result on the page
+    shown: list[int] = field(default_factory=list)  # indices of the faces in the displayed result
 
     def keep(self, restored: dict[int, RestoredFace]) -> None:
-        """Remember these faces; of all photos of all visitors only the last REMEMBERED do, the others start again."""
+        """Cache restored faces; the faces of all but the last REMEMBERED photos are dropped."""
         self.restored |= restored
         if any(reference() is self for reference in _recent):
             return
@@ -70,7 +70,7 @@ def tab(restorer) -> None:
     gr.HTML(_SENTENCE, elem_id="photo-sentence")
     with gr.Column(elem_id="photo-drop") as drop:
         upload = picture_input(
-            sources=["upload", "clipboard"], show_label=False, placeholder="Drop a photo here", height=420, buttons=[],
+            sources=["upload", "clipboard"], show_label=False, placeholder="Upload a photo", height=420, buttons=[],
             elem_id="photo-upload",
         )  # fmt: skip
         sample = gr.Button("Try a sample photo", elem_id="photo-sample", size="sm")
@@ -84,8 +84,8 @@ def tab(restorer) -> None:
             )  # fmt: skip
         with gr.Column(elem_id="photo-controls"):
             strength = gr.Slider(0, 1, restorer.strength, step=0.01, label="Strength", buttons=[], elem_id="photo-strength",
-                                 info="0 is the photo itself, 1 the network's result")  # fmt: skip
-            upscale = gr.Radio([(f"× {n}", n) for n in SIZES], value=SIZES[0], label="Enlarge the whole", elem_id="photo-size")
+                                 info="0: original photo, 1: full restoration")  # fmt: skip
+            upscale = gr.Radio([(f"× {n}", n) for n in SIZES], value=SIZES[0], label="Enlarge the photo", elem_id="photo-size")
             restore = gr.Button("Restore", variant="primary", elem_id="photo-restore")
             aligned = gr.Button("Restore as an aligned face", variant="primary", visible=False, elem_id="photo-aligned")
             with gr.Row(elem_id="photo-files"):
@@ -120,14 +120,14 @@ def tab(restorer) -> None:
     def open_sample() -> list:
         return open_photo(sample_photo())
 
-    def as_aligned(old: Photo | None, *rest, progress=gr.Progress()):  # noqa: B008 - gradio finds it among the defaults
+    def as_aligned(old: Photo | None, *rest, progress=gr.Progress()):  # noqa: B008 - gradio requires it as a default value
         new = old and Photo(old.path, old.size, [aligned_face(np.empty((*old.size[::-1], 3), np.uint8))])
         return [new, [0], *run(new, [0], *rest, progress)]
 
     @told
     def run(old: Photo | None, indices: list[int], how_much: float, times: int, progress=gr.Progress()) -> list:  # noqa: B008
         if old is None:
-            raise GPENError("There is no photo: drop one first.")
+            raise GPENError("There is no photo: upload one first.")
         start = time.perf_counter()
         shown = render(restorer, old, indices, how_much, times, lambda done, total: progress((done, total), unit="faces"))
         old.shown = indices
@@ -141,7 +141,7 @@ def tab(restorer) -> None:
 
     @told
     def again(old: Photo | None, how_much: float, times: int) -> list:
-        """Another strength or size of what is shown; nothing before the first run."""
+        """Render the displayed result with another strength or size; does nothing before the first run."""
         if old is None or not old.shown:
             return [gr.skip(), gr.skip()]
         shown = render(restorer, old, old.shown, how_much, times)
@@ -169,43 +169,45 @@ def tab(restorer) -> None:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page shows of a result: files for the slider, the whole restored photo, a picture of each face."""
+    """Files of a result: the slider images, the full restored photo, and an image of each face."""
 
     slider: tuple[str, str]
     file: str
-    gallery: list[tuple[str, str]]  # before and after side by side, and its caption
+    gallery: list[tuple[str, str]]  # before and after side by side, with a caption
 
 
 def find_faces(restorer, path: str) -> Photo:
-    """The faces of a visitor's file, largest first. Raises GPENError where it is no picture."""
+    """Detect the faces of an image file, largest first. Raises GPENError if it is not an image."""
     image = images.decode(path)
     return Photo(path, image.shape[1::-1], restorer.detector(image))
 
 
 def pick(photo: Photo, which: str) -> list[int]:
-    """Indices for "all", "largest" or the faces' numbers from 1, "1, 3". Raises GPENError for anything else."""
+    """Parse "all", "largest" or face numbers from 1 such as "1, 3" to indices. Raises GPENError otherwise."""
     if which in ("all", "largest"):
         return list(range(len(photo.faces)))[: None if which == "all" else 1]
     try:
         indices = [int(number) - 1 for number in which.split(",")]
     except ValueError:
-        raise GPENError(f'faces is "all", "largest" or numbers such as "1, 3"; got {which[:40]!r}.') from None
+        raise GPENError(f'faces must be "all", "largest" or numbers such as "1, 3"; got {which[:40]!r}.') from None
     if not all(0 <= i < len(photo.faces) for i in indices):
-        raise GPENError(f"This photo has {len(photo.faces)} faces, numbered from 1 by size; got {which[:40]!r}.")
+        raise GPENError(
+            f"faces is {which[:40]!r}, but the photo has {len(photo.faces)} faces: use their numbers from 1, by size."
+        )
     return list(dict.fromkeys(indices))
 
 
 def restored(
     restorer, photo: Photo, indices: list[int], strength: float, upscale: float, progress: Progress = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The photo before and after, of one size, uint8 RGB; the network sees only the faces that it has not seen yet."""
+    """Return the photo before and after, uint8 RGB of equal size; only new faces are given to the network."""
     experiment.check_numbers(strength=strength, upscale=upscale)
     check_strength(strength)
     width, height = photo.size
     if width * height * upscale**2 > images.MAX_PIXELS:
         raise GPENError(
-            f"Enlarged {upscale:g} times this photo has {width * height * upscale**2 / 1e6:.0f} megapixels: "
-            f"please choose less than {images.MAX_PIXELS // 10**6}."
+            f"The photo enlarged {upscale:g} times would have {width * height * upscale**2 / 1e6:.0f} megapixels: "
+            f"choose a factor that gives at most {images.MAX_PIXELS // 10**6}."
         )
     image = images.decode(photo.path)
     before = enlarge(image, upscale)
@@ -216,9 +218,9 @@ def restored(
 
 
 def render(restorer, photo: Photo, indices: list[int], strength: float, upscale: float, progress: Progress = None) -> Shown:
-    """Restore the faces with these indices and write what the page shows. Raises GPENError where none is chosen."""
+    """Restore the selected faces and write the files that the page shows. Raises GPENError if none is selected."""
     if not indices:
-        raise GPENError("No face is chosen: click on a face to choose it.")
+        raise GPENError("No face is selected: click on a face to select it.")
     before, after = restored(restorer, photo, indices, strength, upscale, progress)
     slider = _save(shrink(before, SHOWN), "photo"), _save(shrink(after, SHOWN), "restored")
     pairs = [(_save(_pair(photo.restored[i], strength), f"face-{i + 1}"), f"Face {i + 1}") for i in indices]
@@ -226,7 +228,7 @@ def render(restorer, photo: Photo, indices: list[int], strength: float, upscale:
 
 
 def report(photo: Photo, indices: list[int]) -> list[dict]:
-    """Boxes, landmarks and scores of these faces, for programs; numbers in pixels of the photo as it came."""
+    """Return number, box, landmarks and score of each selected face, in pixels of the input photo."""
     return [
         {
             "number": i + 1,
@@ -239,7 +241,7 @@ def report(photo: Photo, indices: list[int]) -> list[dict]:
 
 
 def sample_photo() -> str:
-    """The file of a photo to begin with: the astronaut (NASA), made small and noisy."""
+    """Return the file of a sample photo: the astronaut (NASA), degraded."""
     return _save(SAMPLE(skimage.data.astronaut()), "astronaut")
 
 
@@ -248,23 +250,23 @@ def _save(image: np.ndarray, name: str) -> str:
 
 
 def _pair(face: RestoredFace, strength: float) -> np.ndarray:
-    """A face before and after, side by side."""
+    """Return a face before and after restoration, side by side."""
     after = cv2.addWeighted(face.crop, 1 - strength, face.restored, strength, 0)
     return np.hstack([shrink(face.crop, FACE_SHOWN), shrink(after, FACE_SHOWN)])
 
 
 def _restore_button(indices: list[int]) -> dict:
-    label = {0: "Choose a face", 1: "Restore one face"}.get(len(indices), f"Restore {len(indices)} faces")
+    label = {0: "Select a face", 1: "Restore one face"}.get(len(indices), f"Restore {len(indices)} faces")
     return gr.update(value=label, interactive=bool(indices))
 
 
 def _ratio(photo: Photo) -> str:
-    """Tells the style sheet the photo's shape."""
+    """Return CSS that sets the aspect ratio of the photo for the style sheet."""
     return f"<style>#stage {{ --ratio: {photo.size[0] / photo.size[1]:.4f} }}</style>"
 
 
 def _boxes(photo: Photo) -> str:
-    """The photo with a numbered button on every face, as HTML; where there is none, the way out."""
+    """Return HTML of the photo with a numbered button on each face, or a hint if there is none."""
     preview = _save(shrink(images.decode(photo.path), SHOWN), "photo")
     picture = f'<img src="gradio_api/file={urllib.parse.quote(preview)}" alt="The photo">'
     if not photo.faces:
@@ -273,8 +275,8 @@ def _boxes(photo: Photo) -> str:
     buttons = "".join(f'<button type="button" data-pick="{name.lower()}">{name}</button>' for name in ("All", "Largest", "None"))
     faces = "".join(_box(number, face, photo.size) for number, face in enumerate(photo.faces, 1))
     return (
-        f'<div class="pick"><p><b>{count} found</b> <span class="chosen-count">{len(photo.faces)} chosen</span></p>'
-        f'<div role="group" aria-label="Choose">{buttons}</div></div><div class="photo">{picture}{faces}</div>'
+        f'<div class="pick"><p><b>{count} found</b> <span class="chosen-count">{len(photo.faces)} selected</span></p>'
+        f'<div role="group" aria-label="Select faces">{buttons}</div></div><div class="photo">{picture}{faces}</div>'
     )
 
 

@@ -1,6 +1,6 @@
-"""The pictures in README.md, taken of the running page: `python -m demo.pictures` writes them to assets/.
+"""Take the screenshots for README.md of the running page: `python -m demo.pictures` writes them to assets/.
 
-Needs Chromium and playwright (requirements-test.txt).
+Requires Chromium and playwright (requirements-test.txt).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from gpen.checkpoints import ASSETS
 VIEW = {"width": 1400, "height": 800}
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]  # fmt: skip
-SETTLE = 2500  # ms: pictures fade in
-PATIENCE = 90_000  # ms
+SETTLE = 2500  # ms, until images have faded in
+PATIENCE = 90_000  # ms, timeout of each step
 
 
 def main() -> None:

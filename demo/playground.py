@@ -1,8 +1,7 @@
-"""The playground tab: degrade a face by the formula, restore it live, and measure both against the original.
+"""The Playground tab: degrade a face by the formula, restore it live, and compare both with the original.
 
-Layout (demo/style.css): the picture first, beside it the controls, below it the steps, the comparison and the
-figures. A visitor's face lives in the session's state and in the page; of the pictures only the two sliders'
-and the downloads pass through files, in gradio's cache, which is emptied by age.
+The face of a visitor is kept in the session state and in the page. Only the images of the two sliders and the downloads
+are files, in gradio's cache, which is emptied by age. The layout is in demo/style.css.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from demo import controls, experiment, figures, hardware, images, samples, share
 from gpen.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 
-# one restoration at a time: each uses every core by itself
+# one restoration at a time, since each uses all cores
 NETWORK = {"concurrency_id": "network", "concurrency_limit": 1}
-LARGEST_SEED = 10_000  # of the dice: short enough to tell someone
-ROLLS = 50  # until a draw is one that the page shows: of a preset's scales for small networks some are below MIN_SCALE
-FIRST = Degradation(blur_sigma=2.0, scale=4.0, noise_sigma=8.0, jpeg_quality=60)  # what a visitor sees first
+LARGEST_SEED = 10_000  # of random samples: short numbers are easy to share
+ROLLS = 50  # attempts to sample a scale of at least MIN_SCALE; presets for small networks contain smaller ones
+FIRST = Degradation(blur_sigma=2.0, scale=4.0, noise_sigma=8.0, jpeg_quality=60)  # on the initial page
 _SENTENCE = (
-    "<p>Degrade a face by the formula, let the network restore it, and see how much better that is than plain enlarging.</p>"
+    "<p>Degrade a face by the formula, restore it with the network, and compare the result with bilinear interpolation.</p>"
 )
-_NO_FACE = "No face was found: this is the centre of your picture. A face that fills it, upright, can be used as it is."
+_NO_FACE = "No face was found: the centre of the image is used. An upright face that fills the image works best."
 
 
 def tab(restorer) -> None:
@@ -40,7 +39,7 @@ def tab(restorer) -> None:
 
     face, extras = gr.State(first_face), gr.State({})
     starter = hardware.at_start(restorer)
-    starter.face(first_face)  # the first call is slower than any later one, and the page shows the time
+    starter.face(first_face)  # warm-up: the first call is slower, and the page shows the time
     first_views = _views(experiment.run(starter, first_face, FIRST))
     gr.HTML(_SENTENCE, elem_id="sentence")
     with gr.Row(elem_id="bench"):
@@ -48,8 +47,8 @@ def tab(restorer) -> None:
         with gr.Column(elem_id="controls"):
             upload, gallery = _face_controls(faces)
             with gr.Row(elem_id="draw"):
-                preset = gr.Dropdown(list(PRESETS), label="Draw from a preset", scale=3, min_width=140, elem_id="preset")
-                dice = gr.Button("⚄ Roll", elem_id="dice", scale=1, min_width=80, variant="primary")
+                preset = gr.Dropdown(list(PRESETS), label="Sample from a preset", scale=3, min_width=140, elem_id="preset")
+                dice = gr.Button("⚄ Sample", elem_id="dice", scale=1, min_width=80, variant="primary")
             knobs, keep_extras = controls.build(FIRST)
         with gr.Column(elem_id="rest"):
             names = ("formula", "steps", "comparison", "table")
@@ -58,7 +57,7 @@ def tab(restorer) -> None:
             address = gr.Textbox(visible=False)
 
     views = [*sliders, *boxes, *downloads]
-    settings = [*knobs.values(), keep_extras, extras]  # what a draw or a file sets
+    settings = [*knobs.values(), keep_extras, extras]  # set by a sampled preset or a loaded file
     inputs = [face, extras, keep_extras, *knobs.values()]
 
     @told
@@ -96,7 +95,7 @@ def tab(restorer) -> None:
 
     def choose(path, old, *rest):
         unchanged = [None, old, *[gr.skip()] * len(views)]
-        if path is None:  # the visitor cleared the box: the face stays
+        if path is None:  # the upload was cleared: keep the face
             return unchanged
         try:
             image, found = images.find_face(path, size, restorer.detector)
@@ -131,28 +130,28 @@ def tab(restorer) -> None:
 
 
 def told(function):
-    """A user's mistake becomes a message in the page, as text and not as HTML, and no traceback."""
+    """Decorate an event function: a GPENError is shown as a message on the page, without a traceback."""
 
     @functools.wraps(function)
     def wrapper(*arguments, **named):
         try:
             return function(*arguments, **named)
         except GPENError as error:
-            # shown as HTML, between tags alone: a program, which reads it too, need not meet &#x27;
+            # displayed as HTML text; quotes need no escaping, and API clients receive the same message
             raise gr.Error(html.escape(str(error), quote=False), duration=20, print_exception=False) from None
 
     return wrapper
 
 
 def picture_input(**settings) -> gr.Image:
-    """A gr.Image that hands over the uploaded file's path unopened.
+    """Return a gr.Image that passes the path of the uploaded file without decoding it.
 
-    gr.Image would decode the file itself, without bounds, and answer a broken one with no reason. Set on the
-    instance because gradio writes a .pyi file beside every subclass of a component; never send this component
-    a gr.update, which makes a new one.
+    gr.Image would decode the file without size limits and report no reason for a damaged one. `preprocess` is set on the
+    instance, because gradio writes a .pyi file for every subclass of a component. Do not send a gr.update to this
+    component: it would create a new one.
     """
     component = gr.Image(type="filepath", image_mode=None, **settings)
-    # a payload without a path holds data in place of a file
+    # a payload without a path contains data instead of a file
     folder = gr.utils.get_upload_folder()
     component.preprocess = lambda payload: None if payload is None else images.uploaded(payload.path, folder)
     return component
@@ -170,7 +169,7 @@ def _before_after(values: list) -> list[gr.ImageSlider]:
 def _face_controls(faces: dict[str, np.ndarray]) -> tuple[gr.Image, gr.Gallery]:
     with gr.Row(elem_id="face"):
         upload = picture_input(
-            sources=["upload", "webcam", "clipboard"], show_label=False, placeholder="Your face", height=168,
+            sources=["upload", "webcam", "clipboard"], show_label=False, placeholder="Upload a face", height=168,
             elem_id="upload", buttons=[], min_width=140, webcam_options=gr.WebcamOptions(mirror=False),
         )  # fmt: skip
         gallery = gr.Gallery(
@@ -194,7 +193,7 @@ def _files(values: list) -> tuple[list[gr.DownloadButton], gr.UploadButton, gr.B
 
 
 def _views(result: experiment.Experiment) -> list:
-    """Values for the two sliders, formula, steps, comparison, table and the downloads, in this order."""
+    """Return values for the two sliders, formula, steps, comparison, table and the downloads, in this order."""
     folder = gr.utils.get_upload_folder()
     pictures = {"degraded": result.degraded, "restored": result.restored, "original": result.target}
     files = {name: images.save(images.png(image), folder, f"{name}.png") for name, image in pictures.items()}

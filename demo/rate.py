@@ -1,8 +1,8 @@
-"""The rate tab: people judge restorations without knowing the method. This is its server side; rate.js is the page.
+"""Server side of the Rate tab, in which volunteers compare restorations without knowing the methods; rate.js is the page.
 
-A rater is a random code that only the rater's browser keeps; there is no name, no cookie and no stored address.
-The routes under /study are thin: they check the shape of a request and hand it to eval.preference.survey.Survey.
-Of the study's folder only the pictures that its manifest lists are served; their names are hashes of their content.
+Raters are identified by a random code that only their browser stores; there are no names, cookies or stored addresses.
+The routes under /study validate requests and pass them to eval.preference.survey.Survey. Of the study folder, only images
+listed in its manifest are served; their file names are hashes of their content.
 """
 
 from __future__ import annotations
@@ -27,17 +27,16 @@ from gpen.checkpoints import ASSETS
 from gpen.errors import GPENError
 
 SAMPLE = ASSETS / "study"
-SCRIPTS = ("rate_panes.js", "rate_outbox.js", "rate_trial.js", "leaderboard.js", "rate.js")  # each uses those before it
+SCRIPTS = ("rate_panes.js", "rate_outbox.js", "rate_trial.js", "leaderboard.js", "rate.js")  # in order of dependency
 NO_STUDY = (
-    "There is no study here yet: build one with <code>python -m eval study build</code> "
-    "and name its folder in <code>GPEN_STUDY</code>."
+    "There is no study: build one with <code>python -m eval study build</code> and set <code>GPEN_STUDY</code> to its folder."
 )
 _FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 Text = Annotated[str, Field(max_length=64)]
 
 
 class Call(BaseModel):
-    """What every request is: these fields, of these types, and nothing else."""
+    """Base class of requests: strict types, and no additional fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -63,10 +62,10 @@ class Undo(Rater):
 
 
 def open_survey() -> Survey | None:
-    """The study in GPEN_STUDY (default: the sample in assets/) with its store; None where there is no study.
+    """Open the study in GPEN_STUDY (default: the sample in assets/) with its store; None if there is no study.
 
-    GPEN_VOTES is an SQLite file or a database's address; without it eval.preference.store decides. GPENError where
-    GPEN_STUDY names no study, or the store cannot be opened.
+    GPEN_VOTES is an SQLite file or a database address; eval.preference.store defines the default. Raises GPENError if
+    GPEN_STUDY is not a study or the store cannot be opened.
     """
     named = os.environ.get("GPEN_STUDY")
     if not named and not SAMPLE.is_dir():
@@ -78,17 +77,17 @@ def open_survey() -> Survey | None:
 
 
 def mirrored(survey: Survey | None):
-    """What keeps the votes in the dataset that GPEN_VOTES_REPO names (eval.preference.mirror); None where it names none."""
+    """Start copying votes to the dataset in GPEN_VOTES_REPO (eval.preference.mirror); None if it is not set."""
     repo = os.environ.get("GPEN_VOTES_REPO")
     if survey is None or not repo:
         return None
-    from eval.preference.mirror import mirror  # late: huggingface_hub
+    from eval.preference.mirror import mirror  # imported late because of huggingface_hub
 
     return mirror(survey, repo, tempfile.mkdtemp(prefix="gpen-votes-"))
 
 
 def tab(survey: Survey | None) -> None:
-    """Build the tab inside the current gr.Blocks; its routes must be served too."""
+    """Build the tab inside the current gr.Blocks. The server must also serve `routes`."""
     if survey is None:
         gr.HTML(f"<p>{NO_STUDY}</p>", elem_id="no-study")
         return
@@ -103,14 +102,14 @@ def tab(survey: Survey | None) -> None:
 
 
 def routes(survey: Survey | None) -> list[Route]:
-    """The tab's routes and the owner's, for launch(app_kwargs={"routes": ...}); none without a survey."""
+    """Return the routes of the tab and of the owner page for launch(app_kwargs={"routes": ...}); [] without a survey."""
     if survey is None:
         return []
 
     def rater_call(request: Request, body: bytes) -> object:
         shape, function = CALLS.get(request.path_params["call"], (None, None))
         if function is None:
-            raise web.Refused("There is no such call.", 404)
+            raise web.Refused(f"There is no endpoint {request.path_params['call'][:40]!r} in the study.", 404)
         return function(survey, _parsed(shape, body))
 
     def picture(request: Request, body: bytes) -> FileResponse:
@@ -132,12 +131,12 @@ def _parsed(shape: type[Call], body: bytes) -> Call:
         return shape.model_validate_json(body or b"{}")
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
-        raise GPENError(f"This request is wrong at {place!r}: {first['msg']}.") from None
+        place = ".".join(map(str, first["loc"])) or "request"
+        raise GPENError(f"The field {place!r} is invalid: {first['msg']}.") from None
 
 
 def _about(survey: Survey, _) -> dict:
-    """What the page shows before anyone agrees; nothing of the methods."""
+    """Return what the page shows before the consent; nothing about the methods."""
     study = survey.study
     return {
         "study": study.name,
@@ -172,7 +171,7 @@ def _undo(survey: Survey, ask: Undo) -> dict:
     return {"progress": survey.progress(ask.code)}
 
 
-CALLS = {  # the page's call: (shape of the request, what answers it)
+CALLS = {  # endpoint: (type of the request, handler)
     "about": (Call, _about),
     "consent": (Rater, _consent),
     "resume": (Rater, _resume),

@@ -1,7 +1,7 @@
-// DOM nodes made of text only, and pictures side by side whose zoom and pan are one. Plain JavaScript; demo/rate.py
-// puts this file before rate.js.
+// DOM helpers, and images side by side with synchronised zoom and pan. Plain JavaScript; demo/rate.py loads this file
+// before rate.js.
 
-/** A DOM node: h("button", {class: "x", onclick: f}, "text", node, null). Text stays text, whatever is in it. */
+/** Create a DOM node: h("button", {class: "x", onclick: f}, "text", node, null). Strings become text nodes, never HTML. */
 function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -13,15 +13,15 @@ function h(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Resolves when what was put into the page before is on the screen. */
+/** Resolves when previous changes of the page have been painted. */
 const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 
 const LARGEST_ZOOM = 12;
 
-/** Pictures that zoom and move as one. `figures`: [{image, label, className}]; `aspect`: width / height. */
+/** Images with synchronised zoom and pan. `figures`: [{image, label, className}]; `aspect`: width / height. */
 function lockedPanes(figures, aspect) {
-  const view = { zoom: 1, x: 0, y: 0 }; // x, y: where the picture's corner is, in widths and heights of a pane
-  const fingers = new Map(); // pointer: where it is
+  const view = { zoom: 1, x: 0, y: 0 }; // x, y: offset of the image, in widths and heights of a pane
+  const fingers = new Map(); // pointer id -> position
   const panes = figures.map(({ image, label, className }) =>
     h("figure", { class: className }, h("div", { class: "pane", style: `aspect-ratio: ${aspect}` }, image),
       label && h("figcaption", {}, label)));
@@ -34,7 +34,7 @@ function lockedPanes(figures, aspect) {
     element.classList.toggle("zoomed", view.zoom > 1);
   }
 
-  /** Zoom by a factor so that the point (x, y) of the pane stays where it is. */
+  /** Zoom by a factor around the point (x, y) of the pane. */
   function zoom(factor, x = 0.5, y = 0.5) {
     const old = view.zoom;
     view.zoom = Math.min(LARGEST_ZOOM, Math.max(1, old * factor));
@@ -48,7 +48,7 @@ function lockedPanes(figures, aspect) {
     return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
   }
 
-  /** Where the fingers' middle is, and how far they are from it. */
+  /** Centre of the active pointers, and the distance of the first from it. */
   function grip() {
     const points = [...fingers.values()];
     const x = points.reduce((sum, point) => sum + point.x, 0) / points.length;
@@ -68,7 +68,7 @@ function lockedPanes(figures, aspect) {
     zoom(view.zoom > 1 ? 0 : 3, x, y);
   });
   on("pointerdown", (event) => {
-    event.preventDefault(); // no dragging of the picture, no selection
+    event.preventDefault(); // prevents dragging and text selection
     event.target.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, at(event));
   });

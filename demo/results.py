@@ -1,6 +1,6 @@
-"""The results tab: the figures of archived runs (assets/results/*.json), sortable, drawn, with the command under each.
+"""The Results tab: sortable tables and plots of archived runs (assets/results/*.json), with the command of each run.
 
-python -m eval.archive RUN assets/results/NAME.json puts a run there.
+`python -m eval.archive RUN assets/results/NAME.json` archives a run.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from eval.cells import heading
 from gpen.errors import GPENError
 
 NONE = (
-    "<p>There are no results here yet: make a run with <code>python -m eval run</code>, then "
+    "<p>There are no results: evaluate with <code>python -m eval run</code>, then archive the run with "
     "<code>python -m eval.archive RUN assets/results/NAME.json</code>.</p>"
 )
 SENTENCE = (
-    "<p>What was measured, on which images, by which command: click a column's heading to sort by it. "
-    "An empty cell is infinite or was not measured. Drawn are means with their 95% intervals.</p>"
+    "<p>Evaluation results with the command that produced them. Click on a column heading to sort. "
+    "Empty cells are infinite or were not computed. Plots show means with 95% confidence intervals.</p>"
 )
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def tab(folder: str | Path = archive.RESULTS) -> None:
-    """Build the tab inside the current gr.Blocks from the archived runs in `folder`, the latest first."""
+    """Build the tab inside the current gr.Blocks from the archived runs in `folder`, latest first."""
     try:
         runs = {run.title: run for run in archive.read_all(folder)}
     except GPENError as error:
@@ -41,7 +41,9 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
     with gr.Row():
         titles = gr.Dropdown(list(runs), value=first.title, label="Run", elem_id="results-run")
         tasks = gr.Dropdown(first.tasks, value=task, label="Task", elem_id="results-task")
-        metrics = gr.Dropdown(_choices(first, task), value=first.metrics(task)[0], label="Drawn", elem_id="results-metric")
+        metrics = gr.Dropdown(
+            _choices(first, task), value=first.metrics(task)[0], label="Plotted metric", elem_id="results-metric"
+        )
     table, about, bars, trade_off, command = _views(first, task, first.metrics(task)[0])
     shown = [
         gr.Dataframe(table, interactive=False, elem_id="results-table", buttons=["copy", "fullscreen"]),
@@ -54,7 +56,7 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
         )
     shown.append(
         gr.Code(
-            command, language="shell", label="The command", interactive=False, wrap_lines=True, lines=1, elem_id="results-command"
+            command, language="shell", label="Command", interactive=False, wrap_lines=True, lines=1, elem_id="results-command"
         )
     )
 
@@ -80,12 +82,12 @@ def _choices(run: archive.Archived, task: str) -> list[tuple[str, str]]:
 
 
 def _views(run: archive.Archived, task: str, metric: str) -> tuple:
-    """Values for the table, the line under it, the two plots and the command."""
+    """Return values for the table, the line below it, the two plots and the command."""
     return run.table(task), _about(run, task), run.bars(task, metric), run.trade_off(task), "\n".join(run.commands)
 
 
 def _about(run: archive.Archived, task: str) -> str:
-    """How many images of which size, when, and what the figures stand on."""
+    """Return the number and size of the images, the date, and how the metrics are computed, as HTML."""
     settings, n = run.recipe.get("settings", {}), max(entry["n"] for entry in run.summary if entry["task"] == task)
     facts = [
         f"{n} images",
@@ -100,5 +102,5 @@ def _about(run: archive.Archived, task: str) -> str:
         for name, m in metrics.items()
         if name in run.metrics(task)
     )
-    details = f"<details><summary>What the metrics stand on</summary><ul>{stands}</ul></details>" if stands else ""
+    details = f"<details><summary>How the metrics are computed</summary><ul>{stands}</ul></details>" if stands else ""
     return f"<p>{html.escape(', '.join(filter(None, facts)))}</p>{details}"

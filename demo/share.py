@@ -1,6 +1,6 @@
-"""The playground's settings as a link: ?blur_sigma=4.0&scale=8.0, the fields of gpen.Degradation that are not off.
+"""Settings of the playground as a link: ?blur_sigma=4.0&scale=8.0, the enabled fields of gpen.Degradation.
 
-The picture is no part of it: who opens the link sees the settings on a sample, or puts in a face of their own.
+The link does not contain the image: it opens with a sample face.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 from demo import experiment
 from gpen.degradation import Degradation
 
-LONGEST = 2000  # characters of a query: what every browser takes
+LONGEST = 2000  # characters of a query, supported by all browsers
 COPY = """query => {
   const link = location.origin + location.pathname + query;
   history.replaceState(null, "", link);
@@ -22,16 +22,16 @@ _OFF = Degradation().to_dict()
 
 
 def query(degradation: Degradation) -> str:
-    """ "?name=value&..." of what is not off; degradation(query(d)) == d."""
+    """Return the query "?name=value&..." of the enabled fields; `degradation` is the inverse."""
     named = {name: value for name, value in degradation.to_dict().items() if value != _OFF[name]}
-    named = named or {"seed": 0}  # a link to a face as it is says so, or it would open the page's own beginning
+    named = named or {"seed": 0}  # an empty query would open the initial settings of the page
     return "?" + urlencode({name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()})
 
 
 def degradation(text: str) -> Degradation | None:
-    """The settings in a page's query; None where there are none. What is not one of theirs is not looked at.
+    """Parse the settings in the query of the page; None if there are none. Unknown names are ignored.
 
-    Raises GPENError for a value that the degradation refuses.
+    Raises GPENError for invalid values.
     """
     names = {field.name for field in fields(Degradation)}
     named = {name: _value(value) for name, value in parse_qsl(text.lstrip("?")[:LONGEST]) if name in names}

@@ -188,7 +188,7 @@ def files(tmp_path_factory, photo) -> dict[str, Path]:
     picture.transpose(Image.Transpose.ROTATE_90).save(made["turned.jpg"], exif=exif, quality=95)
     frames[0].save(made["moving.gif"], save_all=True, append_images=frames[1:], duration=50)
     picture.convert("L").save(made["grey.png"])
-    made["text.png"].write_text("This is not a picture.")
+    made["text.png"].write_text("This is not an image.")
     made["empty.png"].touch()
     picture.resize((1, 1)).save(made["1x1.png"])
     Image.new("1", (10_000, 10_000)).save(made["100-megapixel.png"])

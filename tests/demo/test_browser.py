@@ -94,8 +94,8 @@ def test_a_broken_file_is_answered_by_a_sentence_and_the_page_lives_on(open_app,
     page = open_app()
     old = picture(page)
     for name, words in (
-        ("text.png", "not a picture"),
-        ("cut-off.jpg", "cut off or damaged"),
+        ("text.png", "not an image"),
+        ("cut-off.jpg", "truncated or damaged"),
         ("1x1.png", "1 x 1 pixels"),
     ):
         page.set_input_files("#upload input[type=file]", files[name])

@@ -52,13 +52,13 @@ def test_grey_becomes_three_equal_channels(files):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("text.png", "not a picture"),
-        ("empty.png", "not a picture"),
+        ("text.png", "not an image"),
+        ("empty.png", "not an image"),
         ("1x1.png", "1 x 1 pixels"),
         ("100-megapixel.png", "100 megapixels"),
         ("bomb.png", "megapixels"),
-        ("cut-off.jpg", "cut off or damaged"),
-        ("strip.png", "a strip"),
+        ("cut-off.jpg", "truncated or damaged"),
+        ("strip.png", "too narrow"),
     ],
 )
 def test_a_picture_that_cannot_be_used_gives_one_sentence(files, name, words):

@@ -196,7 +196,7 @@ def test_without_a_face_the_aligned_way_is_offered(open_tab, files):
 def test_what_is_no_photo_is_said_and_another_can_be_dropped(open_tab, files, couple):
     page = open_tab(1400)
     page.set_input_files("#photo-upload input[type=file]", files["text.png"])
-    page.wait_for_selector("[data-testid=toast-body] >> text=not a picture")
+    page.wait_for_selector("[data-testid=toast-body] >> text=not an image")
     page.set_input_files("#photo-upload input[type=file]", couple)
     page.wait_for_selector("#found .face")
 

@@ -204,7 +204,7 @@ def test_on_a_telephone_everything_fits_and_both_pictures_zoom_as_one(visit, pai
     page.mouse.up()
     moved = page.eval_on_selector_all(".candidate img", zoom)
     assert moved[0] != zoomed[0] and moved[0] == moved[1]
-    page.click("text=Whole")
+    page.click("text=Reset zoom")
     assert set(page.eval_on_selector_all(".candidate img", zoom)) == {"matrix(1, 0, 0, 1, 0, 0)"}
 
 
@@ -231,7 +231,7 @@ def test_the_owner_reads_and_saves_the_results(visit, pairwise, monkeypatch):
     page.click("text=For the study's owner")
     page.fill("input[type=password]", "wrong")
     page.keyboard.press("Enter")
-    page.wait_for_selector(".notice:has-text('not the owner')")
+    page.wait_for_selector(".notice:has-text('not the token')")
     page.fill("input[type=password]", "geheim-ü")
     page.keyboard.press("Enter")
     page.wait_for_selector("dl >> text=answers")

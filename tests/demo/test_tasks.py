@@ -60,7 +60,7 @@ def test_variations_have_defaults_and_take_a_reference(client, files):
     assert styled["diversity"] != plain["diversity"]
 
 
-@pytest.mark.parametrize(("values", "words"), [({"n": 9}, "1 to 8 answers"), ({"n": 1.5}, "1 to 8"), ({"seed": -1}, "seed")])
+@pytest.mark.parametrize(("values", "words"), [({"n": 9}, "1 to 8 variations"), ({"n": 1.5}, "1 to 8"), ({"seed": -1}, "seed")])
 def test_a_wrong_number_is_answered_by_a_sentence(client, files, values, words):
     with pytest.raises(AppError, match=words):
         client.predict(image=handle_file(files["plain.png"]), api_name="/variations", **values)
@@ -149,12 +149,12 @@ def test_what_programs_give_wrong_is_told(tab_client, all_models, files, photo, 
     black = handle_file(save(tmp_path, "black.png", np.zeros_like(photo)))
     small = handle_file(save(tmp_path, "small.png", np.full((40, 40, 3), 255, np.uint8)))
     cases = [
-        ("/colorize", [handle_file(files["text.png"])], "not a picture"),
-        ("/colorize", [handle_file(fractions)], "holds fractions"),
-        ("/colorize", [None], "no picture"),
+        ("/colorize", [handle_file(files["text.png"])], "not an image"),
+        ("/colorize", [handle_file(fractions)], "floating-point"),
+        ("/colorize", [None], "no image"),
         ("/inpaint", [picture, None], "no mask"),
-        ("/inpaint", [None, picture], "no picture"),
-        ("/inpaint", [picture, small], "40 x 40 pixels and the picture 150 x 180"),
+        ("/inpaint", [None, picture], "no image"),
+        ("/inpaint", [picture, small], "40 x 40 pixels and the image 150 x 180"),
         ("/inpaint", [picture, black], "mask is black"),
         ("/seg2face", [picture], "no segmentation map"),
     ]
