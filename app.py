@@ -30,8 +30,8 @@ from demo import api, hardware, images, photo, playground, rate, results, tasks,
 from gpen.errors import exit_status  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
-MAX_WAITING = 64  # requests of all visitors in the queue; further ones are rejected with status 429
-CACHE_LOOK, CACHE_AGE = 120, 900  # seconds: interval of the cache cleanup, and maximum age of a cached file
+MAX_QUEUE_SIZE = 64  # requests of all visitors in the queue; further ones are rejected with status 429
+CACHE_CLEANUP_INTERVAL, CACHE_MAX_AGE = 120, 900  # seconds: interval of the cache cleanup, and maximum age of a cached file
 MAX_SESSIONS = 500  # in memory, about 2 MB each; the least recently used is dropped first
 
 
@@ -42,8 +42,8 @@ def build(restorer: gpen.Restorer | None = None, survey: rate.Survey | None = No
         restorer: defaults to a restorer of the model in GPEN_MODEL or of the default model.
         survey: the study of the Rate tab, or None. The server must also serve rate.routes(survey).
     """
-    restorer = restorer or hardware.restorer(gpen.load(os.environ.get("GPEN_MODEL")))
-    with gr.Blocks(title="GPEN", analytics_enabled=False, delete_cache=(CACHE_LOOK, CACHE_AGE)) as page:
+    restorer = restorer or hardware.make_restorer(gpen.load(os.environ.get("GPEN_MODEL")))
+    with gr.Blocks(title="GPEN", analytics_enabled=False, delete_cache=(CACHE_CLEANUP_INTERVAL, CACHE_MAX_AGE)) as page:
         gr.HTML(theme.HEADER, elem_id="header")
         with gr.Tab("Playground", id="playground"):
             playground.tab(restorer)
@@ -59,13 +59,13 @@ def build(restorer: gpen.Restorer | None = None, survey: rate.Survey | None = No
         api.endpoints(restorer)
         api.guard(page)
 
-        def forget(request: gr.Request) -> None:
+        def forget_visitor(request: gr.Request) -> None:
             """Delete the images of a visitor who leaves; gradio would keep them for an hour or longer."""
             page.state_holder.session_data.pop(request.session_hash, None)
 
-        page.unload(forget)
-    page.queue(max_size=MAX_WAITING, default_concurrency_limit=4, api_open=False)  # api_open=False: no call bypasses the queue
-    return visitors.bound(page)
+        page.unload(forget_visitor)
+    page.queue(max_size=MAX_QUEUE_SIZE, default_concurrency_limit=4, api_open=False)  # api_open=False: no call bypasses the queue
+    return visitors.limit_requests(page)
 
 
 def serve() -> None:
@@ -73,9 +73,9 @@ def serve() -> None:
 
     Raises gpen.GPENError for errors that a user can correct, such as a port in use.
     """
-    host, port = address()
+    host, port = server_address()
     survey = rate.open_survey()
-    rate.mirrored(survey)  # runs in a thread of its own
+    rate.start_mirror(survey)  # runs in a thread of its own
     page = build(survey=survey)
     try:
         page.launch(
@@ -99,7 +99,7 @@ def serve() -> None:
         raise gpen.GPENError(f"Port {port} is in use: stop the program that uses it, or set GRADIO_SERVER_PORT.") from None
 
 
-def address() -> tuple[str, int]:
+def server_address() -> tuple[str, int]:
     """Return host and port: the local host by default, all addresses on a Space."""
     host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
     port = os.environ.get("GRADIO_SERVER_PORT") or "7860"

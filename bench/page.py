@@ -32,10 +32,10 @@ RESULTS = ROOT / "bench" / "results"
 SLIDER, START, STEP = "blur-sigma", 1.0, 0.05  # slider, first value and increment: every image is a new one
 VISITORS, MOVES, WARM = 10, 30, 3
 TARGETS = {"start": 10.0, "alone": 0.3, "together": 5.0}  # seconds; "together" is the longest wait
-PATIENCE = 300  # seconds, timeout of the app and of each image
+TIMEOUT = 300  # seconds, timeout of the app and of each image
 
 
-class Failed(Exception):
+class BenchmarkError(Exception):
     """The page did not respond as expected."""
 
 
@@ -71,14 +71,14 @@ class App:
         begin = time.perf_counter()
         self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
         while not self._served():
-            if self.process.poll() is not None or time.perf_counter() - begin > PATIENCE:
+            if self.process.poll() is not None or time.perf_counter() - begin > TIMEOUT:
                 raise SystemExit("error: The app did not start: run python app.py to see the reason.")
             time.sleep(0.02)
         self.start = time.perf_counter() - begin
 
     def _served(self) -> bool:
         try:
-            return httpx.get(self.address, timeout=PATIENCE).status_code == 200
+            return httpx.get(self.address, timeout=TIMEOUT).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -92,9 +92,9 @@ class Visitor:
     """A session of the page; knows the slider's event and the values of all its inputs."""
 
     def __init__(self, address: str):
-        self.http = httpx.Client(base_url=f"{address}/gradio_api", timeout=PATIENCE)
+        self.http = httpx.Client(base_url=f"{address}/gradio_api", timeout=TIMEOUT)
         self.session = secrets.token_hex(8)
-        config = httpx.get(f"{address}/config", timeout=PATIENCE).raise_for_status().json()
+        config = httpx.get(f"{address}/config", timeout=TIMEOUT).raise_for_status().json()
         parts = {part["id"]: part for part in config["components"]}
         slider = next(key for key, part in parts.items() if part["props"].get("elem_id") == SLIDER)
         self.event = next(one for one in config["dependencies"] if [slider, "input"] in [list(t) for t in one["targets"]])
@@ -110,7 +110,7 @@ class Visitor:
         picture = self._answer()[0][1]  # the restored image of the first before/after slider
         content = self.http.get(f"/file={picture['path']}").raise_for_status().content
         if not content.startswith(b"\x89PNG"):
-            raise Failed("The response is not a PNG image")
+            raise BenchmarkError("The response is not a PNG image")
         return time.perf_counter() - begin
 
     def _answer(self) -> list:
@@ -119,9 +119,9 @@ class Visitor:
                 message = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
                 if message.get("msg") == "process_completed":
                     if not message["success"]:
-                        raise Failed(f"The page responded with an error: {message['output']}")
+                        raise BenchmarkError(f"The page responded with an error: {message['output']}")
                     return message["output"]["data"]
-        raise Failed("The page closed the connection without a response")
+        raise BenchmarkError("The page closed the connection without a response")
 
 
 def together(address: str, visitors: int, moves: int) -> list[list[float]]:
@@ -144,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
             one = Visitor(app.address)
             alone = [one.move(START + STEP * k) for k in range(arguments.moves + WARM)][WARM:]
             waits = together(app.address, VISITORS, 5)
-    except Failed as error:
+    except BenchmarkError as error:
         raise SystemExit(f"error: {error}.") from None
     means = [float(np.mean(each)) for each in waits]
     figures = {

@@ -31,7 +31,7 @@ from gpen.faces import FFHQ_POINTS_512, Face, align, similarity, warp
 from gpen.paste import RestoredFace, compose
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PLACES = ("coffee", "chelsea", "rocket")  # photos without a person
+BACKGROUNDS = ("coffee", "chelsea", "rocket")  # photos without a person
 SIZE = (640, 480)  # px, size of a composed photo
 SQUARE = 256  # px, side of a face before it is placed
 SIDES = (110, 230)  # px, range of the side of a face in the photo
@@ -42,7 +42,7 @@ OUTLINE = 2  # px to each side of the outline
 
 def compose_photo(faces: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, list[Face]]:
     """Compose a photo, uint8 RGB [480, 640, 3], of two faces [SQUARE, SQUARE, 3]; returns it and their positions."""
-    photo = cv2.resize(getattr(skimage.data, PLACES[rng.integers(len(PLACES))])(), SIZE, interpolation=cv2.INTER_AREA)
+    photo = cv2.resize(getattr(skimage.data, BACKGROUNDS[rng.integers(len(BACKGROUNDS))])(), SIZE, interpolation=cv2.INTER_AREA)
     soft = np.pad(np.ones((SQUARE - 16, SQUARE - 16), np.float32), 8)
     soft = cv2.GaussianBlur(soft, (0, 0), 3)[..., None]
     placed = []

@@ -32,12 +32,12 @@ from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
 
 ROOT = Path(__file__).resolve().parents[1]
-WRONG = ("lost", "doubled", "foreign")  # these counts must be 0
-PATIENCE = 100  # retries while the store is busy
+FAILURES = ("lost", "doubled", "foreign")  # these counts must be 0
+MAX_RETRIES = 100  # retries while the store is busy
 
 
 @dataclass
-class Load:
+class RaterLoad:
     """Measurements of the raters: acknowledged answers by (rater, id) -> (trial, choice), and seconds of each call."""
 
     acknowledged: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
@@ -48,41 +48,41 @@ class Load:
     seconds: float = 0.0
 
 
-def load(survey: Survey, raters: int, answers: int, tell=lambda *acknowledged: None) -> Load:
-    """Run all raters concurrently; `tell(rater, id, trial, choice)` is called after each acknowledgement."""
-    seen, together = Load(), threading.Barrier(raters)
+def load(survey: Survey, raters: int, answers: int, on_acknowledged=lambda *acknowledged: None) -> RaterLoad:
+    """Run all raters concurrently; `on_acknowledged(rater, id, trial, choice)` is called after each acknowledgement."""
+    seen, together = RaterLoad(), threading.Barrier(raters)
     start = time.perf_counter()
     with ThreadPoolExecutor(raters) as pool:
-        jobs = [pool.submit(_rate, survey, number, answers, seen, tell, together) for number in range(raters)]
+        jobs = [pool.submit(_rate, survey, number, answers, seen, on_acknowledged, together) for number in range(raters)]
         for job in jobs:
             job.result()
     seen.seconds = time.perf_counter() - start
     return seen
 
 
-def _rate(survey: Survey, number: int, answers: int, seen: Load, tell, together: threading.Barrier) -> None:
+def _rate(survey: Survey, number: int, answers: int, seen: RaterLoad, on_acknowledged, together: threading.Barrier) -> None:
     code, chance = new_code(), random.Random(number)
     rater = survey.rater(code)
     together.wait()
-    _patiently(seen, lambda: survey.consent(code))
+    _with_retries(seen, lambda: survey.consent(code))
     for k in range(answers):
-        asked = _timed(seen.next_seconds, lambda: _patiently(seen, lambda: survey.next(code, 1)))
+        asked = _timed(seen.next_seconds, lambda: _with_retries(seen, lambda: survey.next(code, 1)))
         if not asked:
             return
         trial, choice, name = asked[0]["trial"], chance.choice(CHOICES), f"answer-{number}-{k}"
 
         def send(id=name, trial=trial, choice=choice) -> None:
-            _patiently(seen, lambda: survey.answer(code, id=id, trial=trial, choice=choice, ms=500))
+            _with_retries(seen, lambda: survey.answer(code, id=id, trial=trial, choice=choice, ms=500))
 
         _timed(seen.answer_seconds, send)
         seen.acknowledged[rater, name] = trial, choice
-        tell(rater, name, trial, choice)
+        on_acknowledged(rater, name, trial, choice)
         if chance.random() < 0.2:  # a double click, or a retry after a lost connection
             send()
         if chance.random() < 0.1:  # a second tab
             send(f"second-{number}-{k}")
         if chance.random() < 0.05:
-            _patiently(seen, lambda name=name: survey.undo(code, name))
+            _with_retries(seen, lambda name=name: survey.undo(code, name))
             seen.taken_back.add((rater, name))
 
 
@@ -93,9 +93,9 @@ def _timed(seconds: list[float], call):
     return result
 
 
-def _patiently(seen: Load, call):
+def _with_retries(seen: RaterLoad, call):
     """Retry a call while the store is busy, as the page does."""
-    for _ in range(PATIENCE):
+    for _ in range(MAX_RETRIES):
         try:
             return call()
         except StoreError:
@@ -147,14 +147,14 @@ def _work(url: str, study: Path, raters: int) -> None:
     """Run the process that is killed: prints one line per acknowledged answer and undoes none."""
     writing = threading.Lock()
 
-    def tell(*acknowledged: str) -> None:
+    def on_acknowledged(*acknowledged: str) -> None:
         with writing:
             sys.stdout.write(" ".join(acknowledged) + "\n")
             sys.stdout.flush()
 
     survey = Survey(Study.open(study), Store.open(url))
     survey.undo = lambda code, id=None: None
-    load(survey, raters, survey.study.session, tell)
+    load(survey, raters, survey.study.session, on_acknowledged)
 
 
 @contextmanager
@@ -193,7 +193,7 @@ def main() -> int:
     print(table(rows))
     if options.write:
         (ROOT / "bench" / "results" / "raters.json").write_text(json.dumps(rows, indent=1) + "\n")
-    return int(any(row[figure] for row in rows for figure in WRONG))
+    return int(any(row[figure] for row in rows for figure in FAILURES))
 
 
 def loaded(name: str, url: str, options: argparse.Namespace) -> dict:
@@ -221,7 +221,7 @@ def table(rows: list[dict]) -> str:
     heads += [f"{what}, median / 99th percentile" for what in ("answer", "next trial")]
     lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
     for row in rows:
-        cells = [row["store"], row["raters"], row["answers"], *(row[figure] for figure in WRONG)]
+        cells = [row["store"], row["raters"], row["answers"], *(row[figure] for figure in FAILURES)]
         cells.append(f"{row['rate']:.0f}" if "rate" in row else "")
         for what in ("answer", "next"):
             cells.append(f"{row[f'{what}_median'] * 1000:.0f} / {row[f'{what}_p99'] * 1000:.0f} ms" if "rate" in row else "")

@@ -23,15 +23,15 @@ from bench.speed import RESULTS, Clock, machine, megabytes
 from gpen.engines import load_engine
 from gpen.faces import Face
 
-SIDES, BATCHES, FACES = (128, 256, 512, 1024, 2048), (1, 2, 4, 8, 16, 32), (1, 10, 50, 100, 200)
-EVERY = 120  # px, distance between neighbouring faces of the photo
+IMAGE_SIZES, BATCHES, FACES = (128, 256, 512, 1024, 2048), (1, 2, 4, 8, 16, 32), (1, 10, 50, 100, 200)
+FACE_SPACING = 120  # px, distance between neighbouring faces of the photo
 POINTS = np.array(
     [(39, 48), (81, 48), (60, 63), (44, 83), (76, 83)], np.float32
-)  # landmarks (eyes, nose, mouth) of a face of EVERY px
+)  # landmarks (eyes, nose, mouth) of a face of FACE_SPACING px
 REPEATS = 3
 
 
-def quickest(run: Callable[[], object], clock: Clock) -> float:
+def fastest_call(run: Callable[[], object], clock: Clock) -> float:
     """Return the seconds of the fastest of REPEATS calls, after one warm-up call."""
     run()
     times = []
@@ -44,10 +44,10 @@ def quickest(run: Callable[[], object], clock: Clock) -> float:
 
 def by_side(clock: Clock) -> list[dict]:
     rows = []
-    for side in SIDES:
+    for side in IMAGE_SIZES:
         net = gpen.GPEN(dataclasses.replace(gpen.load().config, size=side, in_size=side)).requires_grad_(False).eval()
         run, x = load_engine(net), torch.rand(1, 3, side, side) * 2 - 1
-        rows.append({"side": side, "seconds": quickest(lambda run=run, x=x: run(x), clock)})
+        rows.append({"side": side, "seconds": fastest_call(lambda run=run, x=x: run(x), clock)})
     return rows
 
 
@@ -56,16 +56,16 @@ def by_batch(clock: Clock) -> list[dict]:
     run, rows = load_engine(net), []
     for n in BATCHES:
         x = torch.rand(n, 3, net.in_size, net.in_size) * 2 - 1
-        rows.append({"batch": n, "seconds": quickest(lambda x=x: run(x), clock)})
+        rows.append({"batch": n, "seconds": fastest_call(lambda x=x: run(x), clock)})
     return rows
 
 
 def by_faces(clock: Clock) -> list[dict]:
     """Restore 1 to 200 known faces of one photo, so that only restoration and pasting are timed."""
-    face = gpen.restore.resize(gpen.restore.square(skimage.data.astronaut()[18:196, 136:314]), EVERY)
+    face = gpen.restore.resize(gpen.restore.square(skimage.data.astronaut()[18:196, 136:314]), FACE_SPACING)
     photo = np.tile(face, (10, 20, 1))  # 200 faces
-    corners = [(x, y) for y in range(0, photo.shape[0], EVERY) for x in range(0, photo.shape[1], EVERY)]
-    faces = [Face((x, y, x + EVERY, y + EVERY), POINTS + np.float32((x, y)), 1.0) for x, y in corners]
+    corners = [(x, y) for y in range(0, photo.shape[0], FACE_SPACING) for x in range(0, photo.shape[1], FACE_SPACING)]
+    faces = [Face((x, y, x + FACE_SPACING, y + FACE_SPACING), POINTS + np.float32((x, y)), 1.0) for x, y in corners]
     restorer, rows = gpen.Restorer(gpen.load()), []
     restorer.photo(photo, faces=faces[:8])
     for n in FACES:

@@ -46,10 +46,10 @@ MODELS = {  # None: the default model; the others have random weights
     "GPEN-BFR-512": gpen.GPENConfig(size=512, channel_multiplier=2, narrow=1),
 }
 ENGINES = ("torch", "onnx", "openvino", "torch-bf16", "openvino-bf16")
-LEFT_OUT = {("GPEN-BFR-512", 8): {"onnx"}}  # default of --engines: together they would need more than 24 GB of memory
+SKIPPED = {("GPEN-BFR-512", 8): {"onnx"}}  # default of --engines: together they would need more than 24 GB of memory
 REFERENCES = ("textbook", "roofline", "roofline-bf16")
 ROUNDS, SECONDS = (3, 15), 60  # minimum and maximum rounds of a case, and their approximate total time in seconds
-LONG = 5.0  # seconds; slower calls are made once per round instead of twice
+SLOW_CALL = 5.0  # seconds; slower calls are made once per round instead of twice
 PAUSE = 0.1  # seconds before each turn, until the threads of the previous engine have stopped spinning
 TOLERANCE, PSNR = 1e-4, 40.0  # maximum relative error in float32; minimum PSNR in bfloat16, dB, default model
 FLOORS = {"float32 against textbook": 2.0, "bfloat16 against textbook": 3.0, "float32 against roofline": 0.45}  # --check
@@ -138,7 +138,7 @@ def measure(runs: dict[str, Callable], rounds: tuple[int, int], clock: Clock) ->
                 begin = clock()
                 runs[name]()
                 seconds = clock() - begin
-                if seconds > LONG:
+                if seconds > SLOW_CALL:
                     break
             times[name].append(seconds)
     return {name: np.array(values) for name, values in times.items()}, outputs
@@ -175,7 +175,7 @@ def peak_memory(name: str, n: int, engine: str) -> float:
     return float(result.stdout.splitlines()[-1])
 
 
-def wrong(rows: list[dict]) -> list[str]:
+def accuracy_failures(rows: list[dict]) -> list[str]:
     """Return a message for each output that differs too much from that of the textbook form."""
     found = []
     for row in rows:
@@ -187,7 +187,7 @@ def wrong(rows: list[dict]) -> list[str]:
     return found
 
 
-def slow(rows: list[dict]) -> list[str]:
+def speed_failures(rows: list[dict]) -> list[str]:
     """Return a message for each floor that the best engine of its precision misses at batch size 1."""
     found = []
     for name in dict.fromkeys(row["model"] for row in rows if row["model"] != "default"):
@@ -222,7 +222,7 @@ def machine() -> dict[str, str | int]:
     return {"processor": names[0], "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
-def keep(rows: list[dict], where: dict) -> list[dict]:
+def merge_results(rows: list[dict], where: dict) -> list[dict]:
     """Merge the rows with those of other cases from the same machine, write them, and return all."""
     path = RESULTS / "speed.json"
     old = json.loads(path.read_text()) if path.exists() else {"machine": None}
@@ -283,7 +283,7 @@ def main(argv: list[str] | None = None) -> int:
     where, rows = machine() | {"clock": "cpu" if arguments.cpu_time else "wall"}, []
     for name in arguments.models:
         for n in [1] if arguments.check else arguments.batches:
-            engines = arguments.engines or [one for one in ENGINES if one not in LEFT_OUT.get((name, n), ())]
+            engines = arguments.engines or [one for one in ENGINES if one not in SKIPPED.get((name, n), ())]
             found = case(name, n, tuple(engines), tuple(arguments.rounds), clock)
             if arguments.check:
                 rows += found
@@ -291,11 +291,11 @@ def main(argv: list[str] | None = None) -> int:
             for row in found:
                 if not row["engine"].startswith("roofline"):
                     row["memory"] = peak_memory(name, n, row["engine"])
-            rows = keep(found, where)
+            rows = merge_results(found, where)
     if not arguments.check:
         plot(rows, RESULTS / "speed.png")
     print(table(rows))
-    failures = wrong(rows) + slow(rows)
+    failures = accuracy_failures(rows) + speed_failures(rows)
     for sentence in failures:
         print(f"error: {sentence}", file=sys.stderr)
     return 1 if failures else 0

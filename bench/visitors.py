@@ -30,7 +30,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from bench.page import PATIENCE, RESULTS, ROOT, START, STEP, App, Failed, Visitor
+from bench.page import RESULTS, ROOT, START, STEP, TIMEOUT, App, BenchmarkError, Visitor
 from bench.raters import compare
 from eval import meter
 from eval.preference.store import Store
@@ -45,7 +45,7 @@ GROWTH = 20.0  # MB per 1,000 restorations, less than 1 % of the size of all ima
 
 
 @dataclass
-class Load:
+class VisitorLoad:
     """Measurements of the visitors: waits in seconds by visitor, errors by kind, acknowledged answers as in bench.raters."""
 
     waits: dict[int, list[float]] = field(default_factory=dict)
@@ -61,14 +61,14 @@ class Load:
         except httpx.HTTPStatusError as error:
             busy = error.response.status_code == 429
             self.errors["busy" if busy else f"status {error.response.status_code}"] += 1
-        except (httpx.TransportError, Failed) as error:
+        except (httpx.TransportError, BenchmarkError) as error:
             if not self.stop.is_set():  # errors after the server was killed are expected
                 self.errors[str(error) or type(error).__name__] += 1
         self.stop.wait(BUSY_WAIT)
         return None
 
 
-def visit(app: App, seen: Load, number: int) -> None:
+def visit(app: App, seen: VisitorLoad, number: int) -> None:
     """Move the slider until the load test stops; no two visitors request the same image."""
     visitor, moves = None, 0
     while not seen.stop.is_set():
@@ -79,9 +79,9 @@ def visit(app: App, seen: Load, number: int) -> None:
             seen.waits[number].append(wait)
 
 
-def rate(app: App, seen: Load, survey: Survey) -> None:
+def rate(app: App, seen: VisitorLoad, survey: Survey) -> None:
     """Answer trials until the load test stops, with a new rater after each session."""
-    with httpx.Client(base_url=f"{app.address}/study", timeout=PATIENCE) as web:
+    with httpx.Client(base_url=f"{app.address}/study", timeout=TIMEOUT) as web:
 
         def ask(call: str, **body) -> dict | list:
             return web.post(f"/{call}", json=body).raise_for_status().json()
@@ -101,9 +101,9 @@ def rate(app: App, seen: Load, survey: Survey) -> None:
                 number += 1
 
 
-def load(app: App, visitors: int, seconds: float, survey: Survey, kill: bool = False) -> Load:
+def load(app: App, visitors: int, seconds: float, survey: Survey, kill: bool = False) -> VisitorLoad:
     """Run all visitors concurrently for `seconds`; with `kill`, kill the server at the end."""
-    seen = Load(waits={number: [] for number in range(visitors)})
+    seen = VisitorLoad(waits={number: [] for number in range(visitors)})
     with ThreadPoolExecutor(2 * visitors) as pool:
         jobs = [pool.submit(visit, app, seen, number) for number in range(visitors)]
         jobs += [pool.submit(rate, app, seen, survey) for _ in range(visitors)]

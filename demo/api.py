@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import gradio as gr
 
 from demo import experiment, images, photo
-from demo.playground import NETWORK, picture_input, told
+from demo.playground import NETWORK_LIMIT, image_input, show_user_errors
 from eval import metrics
 from gpen.degradation import BLUR_KINDS, PRESETS
 
@@ -26,7 +26,7 @@ def endpoints(restorer) -> None:
     """Add the endpoints to the current gr.Blocks. `restorer` is a gpen.Restorer."""
     size = restorer.net.size
 
-    @told
+    @show_user_errors
     def degrade(
         image: str,
         blur_sigma: float = 0,
@@ -74,7 +74,7 @@ def endpoints(restorer) -> None:
         )
         return _png(degradation(images.read_face(image, size)), "degraded"), degradation.to_dict()
 
-    @told
+    @show_user_errors
     def sample(preset: str, seed: float = 0) -> dict:
         """Sample a random degradation from a published training preset, for images of the network's size.
 
@@ -87,7 +87,7 @@ def endpoints(restorer) -> None:
         """
         return experiment.sample(preset, seed, size).to_dict()
 
-    @told
+    @show_user_errors
     def restore(image: str) -> str:
         """Restore a degraded face with GPEN.
 
@@ -101,7 +101,7 @@ def endpoints(restorer) -> None:
         """
         return _png(restorer.face(images.square(images.decode(image))).image, "restored")
 
-    @told
+    @show_user_errors
     def restore_photo(image: str, faces: str = "all", strength: float = 1, upscale: float = 1) -> tuple[str, dict]:
         """Detect the faces of a photo, restore them with GPEN and paste them back.
 
@@ -120,11 +120,11 @@ def endpoints(restorer) -> None:
         """
         experiment.check_numbers(strength=strength, upscale=upscale)
         found = photo.find_faces(restorer, image)
-        chosen = photo.pick(found, faces or "")
-        _, after = photo.restored(restorer, found, chosen, strength, upscale)
-        return _png(after, "restored"), {"found": len(found.faces), "faces": photo.report(found, chosen)}
+        chosen = photo.parse_faces(found, faces or "")
+        _, after = photo.restore_faces(restorer, found, chosen, strength, upscale)
+        return _png(after, "restored"), {"found": len(found.faces), "faces": photo.face_report(found, chosen)}
 
-    @told
+    @show_user_errors
     def score(image: str, original: str) -> dict:
         """Compare an image with its original: PSNR and SSIM (higher is better), LPIPS (lower is better).
 
@@ -139,17 +139,17 @@ def endpoints(restorer) -> None:
         return {name: _judged(name, value) for name, value in values.items()}
 
     with gr.Column(visible=False):
-        pictures = [picture_input(label="image"), picture_input(label="original")]
+        pictures = [image_input(label="image"), image_input(label="original")]
         parameters = list(inspect.signature(degrade).parameters.values())[1:]
         numbers = [_input(parameter.name, parameter.default) for parameter in parameters]
         preset = gr.Dropdown(list(PRESETS), label="preset")
         picture, values, trigger = gr.Image(format="png"), gr.JSON(), gr.Button()
         trigger.click(degrade, [pictures[0], *numbers], [picture, values], api_name="degrade")
         trigger.click(sample, [preset, numbers[-1]], values, api_name="sample")
-        trigger.click(restore, pictures[0], picture, api_name="restore", **NETWORK)
+        trigger.click(restore, pictures[0], picture, api_name="restore", **NETWORK_LIMIT)
         which = gr.Textbox("all", label="faces")
         blend = [gr.Number(1, label="strength"), gr.Number(1, label="upscale")]
-        trigger.click(restore_photo, [pictures[0], which, *blend], [picture, values], api_name="photo", **NETWORK)
+        trigger.click(restore_photo, [pictures[0], which, *blend], [picture, values], api_name="photo", **NETWORK_LIMIT)
         trigger.click(score, pictures, values, api_name="score")
 
 
@@ -163,7 +163,7 @@ def guard(page: gr.Blocks) -> None:
 
     async def preprocess(block, inputs, *rest, **named):
         folder = gr.utils.get_upload_folder()
-        if not all(path.startswith(("http://", "https://")) or images.uploaded(path, folder) for path in _paths(inputs)):
+        if not all(path.startswith(("http://", "https://")) or images.uploaded_path(path, folder) for path in _paths(inputs)):
             raise gr.Error(NO_FILE, print_exception=False)
         try:
             return await inner(block, inputs, *rest, **named)

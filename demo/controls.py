@@ -1,7 +1,7 @@
 """Controls of the playground: one group for each term of the formula, and conversion from and to a Degradation.
 
 On the page 0 (1 for the scale) stands for "off", where gpen.Degradation has None. JPEG has a checkbox, since no quality
-value means "off". Parameters of presets and files without a slider (EXTRAS) are kept in the session state and can be
+value means "off". Parameters of presets and files without a slider (EXTRA_FIELDS) are kept in the session state and can be
 dropped with a checkbox.
 """
 
@@ -15,11 +15,11 @@ import gradio as gr
 from demo import experiment
 from gpen.degradation import BLUR_KINDS, Degradation
 
-NAMES = (  # order of the values in read() and write()
+CONTROL_NAMES = (  # order of the values in read() and write()
     "blur_sigma", "blur_kind", "blur_sigma_y", "blur_angle", "kernel_size",
     "scale", "noise_sigma", "jpeg", "jpeg_quality", "grey", "seed",
 )  # fmt: skip
-ENDS = {  # maximum of each slider; a sampled or loaded value beyond it raises the maximum
+SLIDER_MAXIMA = {  # maximum of each slider; a sampled or loaded value beyond it raises the maximum
     "blur_sigma": 20,
     "blur_sigma_y": 20,
     "blur_angle": 360,
@@ -28,8 +28,8 @@ ENDS = {  # maximum of each slider; a sampled or loaded value beyond it raises t
     "noise_sigma": 50,
     "jpeg_quality": 100,
 }
-MAIN = ("blur_sigma", "scale", "noise_sigma", "jpeg_quality")  # labelled by the heading of their group
-EXTRAS = {field.name: field.default for field in fields(Degradation) if field.name in experiment.EXTRAS}
+MAIN_SLIDERS = ("blur_sigma", "scale", "noise_sigma", "jpeg_quality")  # labelled by the heading of their group
+EXTRA_DEFAULTS = {field.name: field.default for field in fields(Degradation) if field.name in experiment.EXTRA_FIELDS}
 
 
 def build(start: Degradation) -> tuple[dict[str, gr.components.Component], gr.Checkbox]:
@@ -40,14 +40,14 @@ def build(start: Degradation) -> tuple[dict[str, gr.components.Component], gr.Ch
     def slider(name: str, low: float, step: float, label: str, visible: bool = True) -> None:
         box[name] = gr.Slider(
             low,
-            ENDS[name],
+            SLIDER_MAXIMA[name],
             values[name],
             step=step,
             label=label,
             visible=visible,
             buttons=[],
             elem_id=name.replace("_", "-"),
-            elem_classes="main" if name in MAIN else None,
+            elem_classes="main" if name in MAIN_SLIDERS else None,
         )
 
     with gr.Column(elem_classes="term-group blur"):
@@ -75,18 +75,20 @@ def build(start: Degradation) -> tuple[dict[str, gr.components.Component], gr.Ch
     return box, keep_extras
 
 
-def filled(inputs: list[gr.components.Component], knobs: dict[str, gr.components.Component]) -> str:
+def fill_empty_fields_js(inputs: list[gr.components.Component], widgets: dict[str, gr.components.Component]) -> str:
     """Return JavaScript that replaces empty number fields by the value for "off" before an event is sent.
 
     Gradio's sliders reject empty values before any function of this page is called.
     """
-    off = {id(knobs[name]): value for name, value in _values(Degradation()).items() if name not in ("blur_kind", "jpeg", "grey")}
+    off = {
+        id(widgets[name]): value for name, value in _values(Degradation()).items() if name not in ("blur_kind", "jpeg", "grey")
+    }
     return f"(...values) => values.map((value, i) => value ?? {json.dumps([off.get(id(box)) for box in inputs])}[i])"
 
 
 def read(extras: dict, *values) -> Degradation:
     """Return the degradation shown by the controls; `extras` are the fields without a control."""
-    named = dict(zip(NAMES, values, strict=True))
+    named = dict(zip(CONTROL_NAMES, values, strict=True))
     if not named.pop("jpeg"):
         named["jpeg_quality"] = 0
     if named["kernel_size"]:
@@ -96,25 +98,25 @@ def read(extras: dict, *values) -> Degradation:
 
 
 def write(degradation: Degradation) -> list:
-    """Return updates for the controls in the order of NAMES, for the checkbox of the extras, and the extras.
+    """Return updates for the controls in the order of CONTROL_NAMES, for the checkbox of the extras, and the extras.
 
     The maximum of a slider is raised if the value exceeds it, and reset by the next value within it.
     """
     shown = {name: gr.update(value=value) for name, value in _values(degradation).items()}
-    for name, end in ENDS.items():
+    for name, end in SLIDER_MAXIMA.items():
         shown[name]["maximum"] = max(end, shown[name]["value"])
-    for name, update in zip(("blur_sigma_y", "blur_angle"), shape_of(degradation.blur_kind), strict=True):
+    for name, update in zip(("blur_sigma_y", "blur_angle"), shape_updates(degradation.blur_kind), strict=True):
         shown[name] |= update
     shown["kernel_size"]["visible"] = degradation.kernel_size is not None
-    extras = {name: getattr(degradation, name) for name, off in EXTRAS.items() if getattr(degradation, name) != off}
+    extras = {name: getattr(degradation, name) for name, off in EXTRA_DEFAULTS.items() if getattr(degradation, name) != off}
     label = "With " + ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in extras.items())
-    return [shown[name] for name in NAMES] + [
+    return [shown[name] for name in CONTROL_NAMES] + [
         gr.update(value=True, visible=bool(extras), label=label),
         extras,
     ]
 
 
-def shape_of(kind: str) -> list[dict]:
+def shape_updates(kind: str) -> list[dict]:
     """Return visibility updates for the second sigma and for the angle, which not every kind of blur has."""
     return [gr.update(visible=kind == "anisotropic"), gr.update(visible=kind != "isotropic")]
 

@@ -21,8 +21,8 @@ METRICS = ("psnr", "ssim", "lpips_alex")
 METHODS = ("Bilinear", "GPEN")
 MIN_SCALE = 0.5  # smaller values would enlarge the image without limit
 MAX_JSON_BYTES = 64 * 1024
-LARGEST_NUMBER = 2**53  # maximum of any argument; also that of a seed
-EXTRAS = ("grey_target", "colour_shift", "shift", "haze")  # parameters of some presets that have no slider
+MAX_NUMBER = 2**53  # maximum of any argument; also that of a seed
+EXTRA_FIELDS = ("grey_target", "colour_shift", "shift", "haze")  # parameters of some presets that have no slider
 _DECIMALS = 2  # of sampled parameters
 
 
@@ -41,7 +41,7 @@ class Experiment:
 
 def run(restorer, face: np.ndarray, degradation: Degradation) -> Experiment:
     """Degrade `face`, uint8 RGB [size, size, 3], restore it, and evaluate GPEN and bilinear."""
-    check(degradation)
+    check_scale(degradation)
     steps = degradation.steps(face)
     target, degraded = degradation.target(face), steps["resized"]
     start = time.perf_counter()
@@ -53,7 +53,7 @@ def run(restorer, face: np.ndarray, degradation: Degradation) -> Experiment:
     return Experiment(degradation, steps, target, degraded, restored, scores, seconds)
 
 
-def check(degradation: Degradation) -> None:
+def check_scale(degradation: Degradation) -> None:
     """Raise GPENError if applying the degradation would need too much memory."""
     if degradation.scale is not None and degradation.scale < MIN_SCALE:
         raise GPENError(f"The scale is {degradation.scale:.3g}: choose a scale of at least {MIN_SCALE}.")
@@ -62,7 +62,7 @@ def check(degradation: Degradation) -> None:
 def check_numbers(**values) -> None:
     """Raise GPENError for values that are not finite plain numbers, such as text, lists or NaN."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST_NUMBER:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MAX_NUMBER:
             raise GPENError(f"{name} must be a number; got {repr(value)[:40]}.")
 
 
@@ -94,7 +94,7 @@ def from_numbers(
         seed=_whole(seed),
         **extras,
     )
-    check(degradation)
+    check_scale(degradation)
     return degradation
 
 
@@ -119,7 +119,7 @@ def from_json(data: bytes) -> Degradation:
     except (ValueError, RecursionError):
         raise GPENError("The file is not JSON: choose a parameters file downloaded from this page.") from None
     degradation = Degradation.from_dict(values)
-    check(degradation)
+    check_scale(degradation)
     return degradation
 
 

@@ -38,7 +38,7 @@ _STEPS = {  # step: (term, class, caption)
     "jpeg": ("JPEG", "jpeg", "compressed"),
     "resized": ("resize", "", "enlarged"),
 }
-_SHOWN = {  # metric: (title, unit, decimals)
+_METRIC_COLUMNS = {  # metric: (title, unit, decimals)
     "psnr": ("PSNR", "dB", 2),
     "ssim": ("SSIM", "", 4),
     "lpips_alex": ("LPIPS", "AlexNet", 4),
@@ -94,12 +94,12 @@ def error_map(error: np.ndarray) -> np.ndarray:
 def table(experiment: Experiment) -> str:
     """Return a table of methods and metrics with the better value in bold, and notes about missing metrics."""
     scores = experiment.scores
-    head = "".join(_heading(name) for name in _SHOWN)
+    head = "".join(_heading(name) for name in _METRIC_COLUMNS)
     rows = ""
     for method in METHODS:
-        cells = "".join(_cell(name, scores[method][name], [scores[m][name] for m in METHODS]) for name in _SHOWN)
+        cells = "".join(_score_cell(name, scores[method][name], [scores[m][name] for m in METHODS]) for name in _METRIC_COLUMNS)
         rows += f'<tr><th scope="row" class="method">{method}</th>{cells}</tr>'
-    notes = {title: scores[METHODS[0]][name] for name, (title, _, _) in _SHOWN.items()}
+    notes = {title: scores[METHODS[0]][name] for name, (title, _, _) in _METRIC_COLUMNS.items()}
     missing = "".join(
         f"<details><summary>{title} is not available: reason and solution</summary><p>{html.escape(note)}</p></details>"
         for title, note in notes.items()
@@ -109,15 +109,15 @@ def table(experiment: Experiment) -> str:
 
 
 def _heading(name: str) -> str:
-    title, unit, _ = _SHOWN[name]
+    title, unit, _ = _METRIC_COLUMNS[name]
     hint = {"higher": "↑ higher is better", "lower": "↓ lower is better"}[METRICS[name].better]
     return f'<th scope="col">{title} <small>{unit}</small><small class="hint">{hint}</small></th>'
 
 
-def _cell(name: str, score: float | str, both: list[float | str]) -> str:
+def _score_cell(name: str, score: float | str, both: list[float | str]) -> str:
     if isinstance(score, str):
         return '<td class="missing" title="not available">–</td>'
-    _, _, decimals = _SHOWN[name]
+    _, _, decimals = _METRIC_COLUMNS[name]
     text = "∞" if score == float("inf") else f"{score:.{decimals}f}"
     best = score == (max if METRICS[name].better == "higher" else min)(both) and both[0] != both[1]
     return f'<td class="best"><b>{text}</b></td>' if best else f"<td>{text}</td>"
@@ -134,10 +134,10 @@ def _legend() -> str:
     )
 
 
-def _figure(image: np.ndarray, alternative: str, caption: str) -> str:
+def _figure(image: np.ndarray, alt_text: str, caption: str) -> str:
     h, w = image.shape[:2]
-    alternative = html.escape(alternative, quote=True)
+    alt_text = html.escape(alt_text, quote=True)
     return (
-        f'<figure><img src="{images.data_uri(image)}" width="{w}" height="{h}" alt="{alternative}">'
+        f'<figure><img src="{images.data_uri(image)}" width="{w}" height="{h}" alt="{alt_text}">'
         f"<figcaption>{caption}</figcaption></figure>"
     )

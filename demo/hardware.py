@@ -22,7 +22,7 @@ def gpu(function: Callable) -> Callable:
     return spaces.GPU(function) if spaces else function
 
 
-def restorer(net: gpen.GPEN) -> gpen.Restorer:
+def make_restorer(net: gpen.GPEN) -> gpen.Restorer:
     """Return a Restorer of `net` with the engine in GPEN_ENGINE; on ZeroGPU the network is on CUDA."""
     if _spaces() is None:
         return gpen.Restorer(net, engine=os.environ.get("GPEN_ENGINE") or "torch")
@@ -33,7 +33,7 @@ def restorer(net: gpen.GPEN) -> gpen.Restorer:
     return made
 
 
-def at_start(restorer: gpen.Restorer) -> gpen.Restorer:
+def startup_restorer(restorer: gpen.Restorer) -> gpen.Restorer:
     """Return a restorer that can run during startup, when ZeroGPU provides no GPU yet: on the CPU."""
     return getattr(restorer, "starter", restorer)
 

@@ -26,11 +26,10 @@ MAX_BYTES = 25 * 2**20  # of a file
 MAX_PIXELS = 40_000_000  # of an image, checked before decoding: 120 MB as RGB
 MIN_SIDE = 16  # px
 MAX_ASPECT = 8  # longer side / shorter side
-ALIGNED = 0.05  # maximum mean distance of landmarks from the template in an aligned face, relative to the side of the square
+ALIGNED_TOLERANCE = 0.05  # maximum mean landmark distance from the template, relative to the side of the square
 Image.init()
-FORMATS = [
-    name for name in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF") if name in Image.OPEN
-]  # older Pillow lacks AVIF
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS = [name for name in _FORMATS if name in Image.OPEN]  # older Pillow lacks AVIF
 
 
 class ImageError(GPENError):
@@ -43,9 +42,9 @@ def decode(path: str | os.PathLike | None) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the checks below handle what Pillow warns about
         try:
-            with Image.open(path, formats=FORMATS) as picture:
-                _check_pixels(*picture.size)
-                return _to_rgb(_upright(picture))
+            with Image.open(path, formats=FORMATS) as pil_image:
+                _check_pixels(*pil_image.size)
+                return _to_rgb(_upright(pil_image))
         except ImageError:
             raise
         except UnidentifiedImageError:
@@ -80,7 +79,7 @@ def is_aligned(image: np.ndarray, face: Face) -> bool:
     """Return whether the landmarks are where the template has them in the central square of the image."""
     expected = aligned_face(image)
     side = expected.box[2] - expected.box[0]
-    return float(np.linalg.norm(face.landmarks - expected.landmarks, axis=1).mean()) < ALIGNED * side
+    return float(np.linalg.norm(face.landmarks - expected.landmarks, axis=1).mean()) < ALIGNED_TOLERANCE * side
 
 
 def png(image: np.ndarray) -> bytes:
@@ -113,7 +112,7 @@ def save(data: bytes, folder: str | os.PathLike, name: str) -> str:
     return str(path)
 
 
-def uploaded(path: str | None, folder: str | os.PathLike) -> str:
+def uploaded_path(path: str | None, folder: str | os.PathLike) -> str:
     """Return the resolved `path` if it is inside `folder`, else "", which is handled as a missing file.
 
     Gradio checks only the paths of values marked as files; clients can send a path without that mark.
@@ -145,26 +144,26 @@ def _check_pixels(width: int, height: int) -> None:
         raise ImageError(f"This image has {width} x {height} pixels, which is too narrow: crop it to the face.")
 
 
-def _upright(picture: Image.Image) -> Image.Image:
+def _upright(pil_image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; a damaged EXIF block is ignored."""
-    picture.load()  # decode the pixels first: errors below then concern only the EXIF data
+    pil_image.load()  # decode the pixels first: errors below then concern only the EXIF data
     try:
-        return ImageOps.exif_transpose(picture)
+        return ImageOps.exif_transpose(pil_image)
     except Exception:
-        return picture
+        return pil_image
 
 
-def _to_rgb(picture: Image.Image) -> np.ndarray:
+def _to_rgb(pil_image: Image.Image) -> np.ndarray:
     """Convert any Pillow mode to uint8 RGB [h, w, 3]; transparent pixels become white."""
-    if picture.mode.startswith("I"):  # I;16 and its byte orders; older Pillow opens a 16-bit PNG as I
-        values = np.asarray(picture).astype(np.int64)  # [h, w]
+    if pil_image.mode.startswith("I"):  # I;16 and its byte orders; older Pillow opens a 16-bit PNG as I
+        values = np.asarray(pil_image).astype(np.int64)  # [h, w]
         if values.min() < 0 or values.max() > 65535:
             raise ImageError("This image has more than 16 bits per channel: save it with 8 or 16.")
         return np.repeat(((values * 255 + 32767) // 65535).astype(np.uint8)[..., None], 3, axis=2)
-    if picture.mode == "F":
+    if pil_image.mode == "F":
         raise ImageError("This image has floating-point pixels: save it with 8 or 16 bits per channel.")
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    return np.array(picture.convert("RGB"))
+    if pil_image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in pil_image.info:
+        pil_image = pil_image.convert("RGBA")
+        white = Image.new("RGBA", pil_image.size, "white")
+        pil_image = Image.alpha_composite(white, pil_image)
+    return np.array(pil_image.convert("RGB"))

@@ -23,20 +23,20 @@ from eval.preference.exports import FORMATS
 from eval.preference.survey import Survey
 from gpen.errors import GPENError
 
-TOKEN = "GPEN_OWNER_TOKEN"
+TOKEN_VARIABLE = "GPEN_OWNER_TOKEN"
 WRONG_TOKEN_SECONDS = 0.5  # delay of the response to a wrong token, against guessing
-LARGEST_IMPORT = 64 * 2**20  # bytes
-ENDINGS = {"jsonl": "jsonl", "csv": "csv", "choix": "json", "sureal": "py"}
+MAX_IMPORT_BYTES = 64 * 2**20  # bytes
+FILE_EXTENSIONS = {"jsonl": "jsonl", "csv": "csv", "choix": "json", "sureal": "py"}
 TICK_STEPS = (1, 2, 5, 10)
-NOTHING = {  # row of a method with too few votes
+EMPTY_ROW = {  # row of a method with too few votes
     "strength": None, "low": None, "high": None, "win_rate": None, "wins": 0, "ties": 0, "n": 0,
     "mos": None, "mos_low": None, "mos_high": None, "dmos": None,
 }  # fmt: skip
 
 
-def is_open() -> bool:
+def is_enabled() -> bool:
     """Return whether a token is set, which enables the owner page."""
-    return bool(os.environ.get(TOKEN))
+    return bool(os.environ.get(TOKEN_VARIABLE))
 
 
 def routes(survey: Survey) -> list[Route]:
@@ -49,34 +49,34 @@ def routes(survey: Survey) -> list[Route]:
         form = request.path_params["form"]
         pieces = iter(survey.export(form))
         first = next(pieces, "")  # errors are raised here, before the response has started
-        name = f"votes-{form}.{ENDINGS.get(form, 'txt')}"
+        name = f"votes-{form}.{FILE_EXTENSIONS.get(form, 'txt')}"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
         return StreamingResponse(itertools.chain([first], pieces), media_type="text/plain", headers=headers)
 
-    def take(request: Request, body: bytes) -> dict:
+    def import_votes(request: Request, body: bytes) -> dict:
         try:
             text = body.decode()
         except UnicodeDecodeError:
-            raise web.Refused("The file is not UTF-8 text: choose a file that was exported from this page.", 400) from None
+            raise web.RequestError("The file is not UTF-8 text: choose a file that was exported from this page.", 400) from None
         return {"new": survey.import_votes(text, request.path_params["form"])}
 
     return [
-        Route("/study/owner/report", web.endpoint(show, guard=_guard), methods=["POST"]),
-        Route("/study/owner/export/{form}", web.endpoint(export, guard=_guard), methods=["POST"]),
-        Route("/study/owner/import/{form}", web.endpoint(take, LARGEST_IMPORT, _guard), methods=["POST"]),
+        Route("/study/owner/report", web.json_endpoint(show, guard=_guard), methods=["POST"]),
+        Route("/study/owner/export/{form}", web.json_endpoint(export, guard=_guard), methods=["POST"]),
+        Route("/study/owner/import/{form}", web.json_endpoint(import_votes, MAX_IMPORT_BYTES, _guard), methods=["POST"]),
     ]
 
 
 async def _guard(request: Request) -> None:
-    token = os.environ.get(TOKEN)
+    token = os.environ.get(TOKEN_VARIABLE)
     if not token:
-        raise web.Refused(f"The owner page is disabled: set {TOKEN} and restart the server.", 403)
+        raise web.RequestError(f"The owner page is disabled: set {TOKEN_VARIABLE} and restart the server.", 403)
     given = request.headers.get("X-Owner-Token", "").encode(
         "latin-1"
     )  # starlette decodes headers as latin-1; leaderboard.js sends UTF-8
     if not secrets.compare_digest(given, token.encode()):
         await asyncio.sleep(WRONG_TOKEN_SECONDS)
-        raise web.Refused(f"This is not the token in {TOKEN}: check it and try again.", 401)
+        raise web.RequestError(f"This is not the token in {TOKEN_VARIABLE}: check it and try again.", 401)
 
 
 def report(survey: Survey) -> str:
@@ -87,7 +87,7 @@ def report(survey: Survey) -> str:
             raise GPENError("There are no answers yet.")
         scores = survey.leaderboard()
     except GPENError as error:  # too few answers for scores
-        return _tiles(counts, None) + _warnings([web.sentence(error)]) + _raters(survey.quality(), survey.rules.sentence())
+        return _tiles(counts, None) + _warnings([web.error_message(error)]) + _raters(survey.quality(), survey.rules.sentence())
     parts = [
         _tiles(counts, scores["alpha"]),
         _warnings(scores["warnings"]),
@@ -119,15 +119,15 @@ def _tiles(counts: dict, alpha: float | None) -> str:
 
 
 def _leaderboard(scores: dict) -> str:
-    methods = {name: NOTHING | row for name, row in scores["methods"].items()}
+    methods = {name: EMPTY_ROW | row for name, row in scores["methods"].items()}
     rows = [
         [_name(name), _interval(row, "strength", "low", "high"), _share(row["win_rate"]), row["wins"], row["ties"], row["n"]]
         for name, row in methods.items()
     ]
-    plots = forest("Strength, Bradley-Terry, natural log", _points(methods, "strength", "low", "high"), centre=0.0)
+    plots = forest_plot("Strength, Bradley-Terry, natural log", _points(methods, "strength", "low", "high"), centre=0.0)
     heads = ["Method", "Strength", "Win rate", "Wins", "Ties", "Comparisons"]
     if scores["protocol"] == "rating":
-        plots = forest("Mean opinion score, 1 to 5", _points(methods, "mos", "mos_low", "mos_high"), ends=(1, 5)) + plots
+        plots = forest_plot("Mean opinion score, 1 to 5", _points(methods, "mos", "mos_low", "mos_high"), ends=(1, 5)) + plots
         heads += ["MOS", "DMOS"]
         for cells, row in zip(rows, methods.values(), strict=True):
             cells += [_interval(row, "mos", "mos_low", "mos_high"), _number(row["dmos"])]
@@ -156,7 +156,7 @@ def _levels(levels: dict, methods: list[str]) -> str:
     if not levels:
         return ""
     rows = [
-        [html.escape(level), *(_interval(of.get(name, NOTHING), "strength", "low", "high") for name in methods)]
+        [html.escape(level), *(_interval(of.get(name, EMPTY_ROW), "strength", "low", "high") for name in methods)]
         for level, of in levels.items()
     ]
     return f"<h3>Strength by degradation</h3>{_table(['Level', *map(_name, methods)], rows)}"
@@ -173,7 +173,9 @@ def _raters(quality: list[dict], rule: str) -> str:
     return f'<h3>Raters</h3>{_table(heads, rows)}<p class="quiet">{html.escape(rule)}</p>' if rows else ""
 
 
-def forest(title: str, points: dict[str, tuple], ends: tuple[float, float] | None = None, centre: float | None = None) -> str:
+def forest_plot(
+    title: str, points: dict[str, tuple], ends: tuple[float, float] | None = None, centre: float | None = None
+) -> str:
     """Return a forest plot as HTML: one row per name with a dot and a confidence interval, on a common axis.
 
     Args:

@@ -21,45 +21,45 @@ import numpy as np
 import skimage.data
 
 from demo import experiment, images
-from demo.playground import NETWORK, picture_input, told
+from demo.playground import NETWORK_LIMIT, image_input, show_user_errors
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
 from gpen.faces import Face, aligned_face, shrink
 from gpen.paste import RestoredFace, check_strength, compose, enlarge
 
 SCRIPT = Path(__file__).with_suffix(".js").read_text()
-SHOWN = 2400  # px, longer side of the preview; the download has full size
-FACE_SHOWN = 320  # px, side of a face in the gallery
-SIZES = (1, 2, 4)  # upscaling factors
-REMEMBERED = 16  # photos of all visitors whose restored faces are kept in memory
+MAX_PREVIEW_SIDE = 2400  # px, longer side of the preview; the download has full size
+FACE_PREVIEW_SIDE = 320  # px, side of a face in the gallery
+UPSCALE_FACTORS = (1, 2, 4)
+MAX_CACHED_PHOTOS = 16  # photos of all visitors whose restored faces are kept in memory
 VIEWS = ("Faces", "Before | After")
-SAMPLE = Degradation(blur_sigma=1.2, scale=2.0, noise_sigma=6, jpeg_quality=50)
+SAMPLE_DEGRADATION = Degradation(blur_sigma=1.2, scale=2.0, noise_sigma=6, jpeg_quality=50)
 NO_FACE = (
     "<b>No face was found in this photo.</b> If it shows one upright face that fills the image, restore it as an aligned face: "
     "its central square is then given to the network."
 )
-_SENTENCE = "<p>Upload a photo: all its faces are detected, restored and pasted back. The rest of the photo does not change.</p>"
+_INTRO = "<p>Upload a photo: all its faces are detected, restored and pasted back. The rest of the photo does not change.</p>"
 _PRIVATE = {"api_visibility": "private"}
 Progress = Callable[[int, int], None] | None  # called with the number of finished faces and of all faces
-_recent: deque[weakref.ref] = deque(maxlen=REMEMBERED)
+_recent: deque[weakref.ref] = deque(maxlen=MAX_CACHED_PHOTOS)
 
 
 @dataclass
-class Photo:
+class PhotoState:
     """A photo in the session state: its file, its faces, and the restored faces by index."""
 
     path: str
     size: tuple[int, int]  # width, height
     faces: list[Face]
     restored: dict[int, RestoredFace] = field(default_factory=dict)
-    shown: list[int] = field(default_factory=list)  # indices of the faces in the displayed result
+    displayed: list[int] = field(default_factory=list)  # indices of the faces in the displayed result
 
-    def keep(self, restored: dict[int, RestoredFace]) -> None:
-        """Cache restored faces; the faces of all but the last REMEMBERED photos are dropped."""
+    def cache_faces(self, restored: dict[int, RestoredFace]) -> None:
+        """Cache restored faces; the faces of all but the last MAX_CACHED_PHOTOS photos are dropped."""
         self.restored |= restored
         if any(reference() is self for reference in _recent):
             return
-        if len(_recent) == REMEMBERED and (oldest := _recent[0]()):
+        if len(_recent) == MAX_CACHED_PHOTOS and (oldest := _recent[0]()):
             oldest.restored = {}
         _recent.append(weakref.ref(self))
 
@@ -67,9 +67,9 @@ class Photo:
 def tab(restorer) -> None:
     """Build the tab inside the current gr.Blocks. `restorer` is a gpen.Restorer."""
     photo, chosen = gr.State(), gr.State([])
-    gr.HTML(_SENTENCE, elem_id="photo-sentence")
+    gr.HTML(_INTRO, elem_id="photo-sentence")
     with gr.Column(elem_id="photo-drop") as drop:
-        upload = picture_input(
+        upload = image_input(
             sources=["upload", "clipboard"], show_label=False, placeholder="Upload a photo", height=420, buttons=[],
             elem_id="photo-upload",
         )  # fmt: skip
@@ -85,7 +85,12 @@ def tab(restorer) -> None:
         with gr.Column(elem_id="photo-controls"):
             strength = gr.Slider(0, 1, restorer.strength, step=0.01, label="Strength", buttons=[], elem_id="photo-strength",
                                  info="0: original photo, 1: full restoration")  # fmt: skip
-            upscale = gr.Radio([(f"× {n}", n) for n in SIZES], value=SIZES[0], label="Enlarge the photo", elem_id="photo-size")
+            upscale = gr.Radio(
+                [(f"× {n}", n) for n in UPSCALE_FACTORS],
+                value=UPSCALE_FACTORS[0],
+                label="Enlarge the photo",
+                elem_id="photo-size",
+            )
             restore = gr.Button("Restore", variant="primary", elem_id="photo-restore")
             aligned = gr.Button("Restore as an aligned face", variant="primary", visible=False, elem_id="photo-aligned")
             with gr.Row(elem_id="photo-files"):
@@ -120,17 +125,17 @@ def tab(restorer) -> None:
     def open_sample() -> list:
         return open_photo(sample_photo())
 
-    def as_aligned(old: Photo | None, *rest, progress=gr.Progress()):  # noqa: B008 - gradio requires it as a default value
-        new = old and Photo(old.path, old.size, [aligned_face(np.empty((*old.size[::-1], 3), np.uint8))])
+    def as_aligned(old: PhotoState | None, *rest, progress=gr.Progress()):  # noqa: B008 - gradio requires it as a default value
+        new = old and PhotoState(old.path, old.size, [aligned_face(np.empty((*old.size[::-1], 3), np.uint8))])
         return [new, [0], *run(new, [0], *rest, progress)]
 
-    @told
-    def run(old: Photo | None, indices: list[int], how_much: float, times: int, progress=gr.Progress()) -> list:  # noqa: B008
+    @show_user_errors
+    def run(old: PhotoState | None, indices: list[int], how_much: float, times: int, progress=gr.Progress()) -> list:  # noqa: B008
         if old is None:
             raise GPENError("There is no photo: upload one first.")
         start = time.perf_counter()
         shown = render(restorer, old, indices, how_much, times, lambda done, total: progress((done, total), unit="faces"))
-        old.shown = indices
+        old.displayed = indices
         seconds = time.perf_counter() - start
         count = "One face" if len(indices) == 1 else f"{len(indices)} faces"
         return [
@@ -139,36 +144,40 @@ def tab(restorer) -> None:
             f"<p>{count} restored in {seconds:.1f} s.</p>{_ratio(old)}", gr.update(value=shown.gallery, visible=True),
         ]  # fmt: skip
 
-    @told
-    def again(old: Photo | None, how_much: float, times: int) -> list:
+    @show_user_errors
+    def again(old: PhotoState | None, how_much: float, times: int) -> list:
         """Render the displayed result with another strength or size; does nothing before the first run."""
-        if old is None or not old.shown:
+        if old is None or not old.displayed:
             return [gr.skip(), gr.skip()]
-        shown = render(restorer, old, old.shown, how_much, times)
+        shown = render(restorer, old, old.displayed, how_much, times)
         return [shown.slider, shown.file]
 
-    def choose(event: gr.EventData, old: Photo) -> list:
+    def choose(event: gr.EventData, old: PhotoState) -> list:
         indices = [i for i in event.chosen if isinstance(i, int) and 0 <= i < len(old.faces)]
         return [indices, _restore_button(indices)]
 
     def switch(which: str) -> list:
         return [gr.update(visible=which == VIEWS[0]), gr.update(visible=which == VIEWS[1])]
 
-    busy = {"show_progress": "full", "show_progress_on": found, **NETWORK, **_PRIVATE}
+    busy = {"show_progress": "full", "show_progress_on": found, **NETWORK_LIMIT, **_PRIVATE}
     quick = {"queue": False, "show_progress": "hidden", **_PRIVATE}
-    upload.input(open_photo, upload, [upload, *begun], show_progress="minimal", show_progress_on=upload, **NETWORK, **_PRIVATE)
-    sample.click(open_sample, None, [upload, *begun], show_progress="minimal", show_progress_on=upload, **NETWORK, **_PRIVATE)
+    upload.input(
+        open_photo, upload, [upload, *begun], show_progress="minimal", show_progress_on=upload, **NETWORK_LIMIT, **_PRIVATE
+    )
+    sample.click(
+        open_sample, None, [upload, *begun], show_progress="minimal", show_progress_on=upload, **NETWORK_LIMIT, **_PRIVATE
+    )
     found.click(choose, photo, [chosen, restore], **quick)
     view.input(switch, view, [found, slider], **quick)
     restore.click(run, [photo, chosen, strength, upscale], results, **busy)
     aligned.click(as_aligned, [photo, strength, upscale], [photo, chosen, *results], **busy)
-    live = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK, **_PRIVATE}
+    live = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK_LIMIT, **_PRIVATE}
     gr.on([strength.input, upscale.input], again, [photo, strength, upscale], [slider, download], **live)
     another.click(lambda: [gr.update(visible=True), gr.update(visible=False), None, []], None, [*place, photo, chosen], **quick)
 
 
 @dataclass(frozen=True)
-class Shown:
+class PhotoView:
     """Files of a result: the slider images, the full restored photo, and an image of each face."""
 
     slider: tuple[str, str]
@@ -176,13 +185,13 @@ class Shown:
     gallery: list[tuple[str, str]]  # before and after side by side, with a caption
 
 
-def find_faces(restorer, path: str) -> Photo:
+def find_faces(restorer, path: str) -> PhotoState:
     """Detect the faces of an image file, largest first. Raises GPENError if it is not an image."""
     image = images.decode(path)
-    return Photo(path, image.shape[1::-1], restorer.detector(image))
+    return PhotoState(path, image.shape[1::-1], restorer.detector(image))
 
 
-def pick(photo: Photo, which: str) -> list[int]:
+def parse_faces(photo: PhotoState, which: str) -> list[int]:
     """Parse "all", "largest" or face numbers from 1 such as "1, 3" to indices. Raises GPENError otherwise."""
     if which in ("all", "largest"):
         return list(range(len(photo.faces)))[: None if which == "all" else 1]
@@ -197,8 +206,8 @@ def pick(photo: Photo, which: str) -> list[int]:
     return list(dict.fromkeys(indices))
 
 
-def restored(
-    restorer, photo: Photo, indices: list[int], strength: float, upscale: float, progress: Progress = None
+def restore_faces(
+    restorer, photo: PhotoState, indices: list[int], strength: float, upscale: float, progress: Progress = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the photo before and after, uint8 RGB of equal size; only new faces are given to the network."""
     experiment.check_numbers(strength=strength, upscale=upscale)
@@ -213,21 +222,23 @@ def restored(
     before = enlarge(image, upscale)
     if new := [i for i in indices if i not in photo.restored]:
         result = restorer.photo(image, only=new, faces=photo.faces, progress=progress)
-        photo.keep(dict(zip(new, result.faces, strict=True)))
+        photo.cache_faces(dict(zip(new, result.faces, strict=True)))
     return before, compose(before, [photo.restored[i] for i in indices], strength, upscale)
 
 
-def render(restorer, photo: Photo, indices: list[int], strength: float, upscale: float, progress: Progress = None) -> Shown:
+def render(
+    restorer, photo: PhotoState, indices: list[int], strength: float, upscale: float, progress: Progress = None
+) -> PhotoView:
     """Restore the selected faces and write the files that the page shows. Raises GPENError if none is selected."""
     if not indices:
         raise GPENError("No face is selected: click on a face to select it.")
-    before, after = restored(restorer, photo, indices, strength, upscale, progress)
-    slider = _save(shrink(before, SHOWN), "photo"), _save(shrink(after, SHOWN), "restored")
+    before, after = restore_faces(restorer, photo, indices, strength, upscale, progress)
+    slider = _save(shrink(before, MAX_PREVIEW_SIDE), "photo"), _save(shrink(after, MAX_PREVIEW_SIDE), "restored")
     pairs = [(_save(_pair(photo.restored[i], strength), f"face-{i + 1}"), f"Face {i + 1}") for i in indices]
-    return Shown(slider, _save(after, "restored"), pairs)
+    return PhotoView(slider, _save(after, "restored"), pairs)
 
 
-def report(photo: Photo, indices: list[int]) -> list[dict]:
+def face_report(photo: PhotoState, indices: list[int]) -> list[dict]:
     """Return number, box, landmarks and score of each selected face, in pixels of the input photo."""
     return [
         {
@@ -242,7 +253,7 @@ def report(photo: Photo, indices: list[int]) -> list[dict]:
 
 def sample_photo() -> str:
     """Return the file of a sample photo: the astronaut (NASA), degraded."""
-    return _save(SAMPLE(skimage.data.astronaut()), "astronaut")
+    return _save(SAMPLE_DEGRADATION(skimage.data.astronaut()), "astronaut")
 
 
 def _save(image: np.ndarray, name: str) -> str:
@@ -252,7 +263,7 @@ def _save(image: np.ndarray, name: str) -> str:
 def _pair(face: RestoredFace, strength: float) -> np.ndarray:
     """Return a face before and after restoration, side by side."""
     after = cv2.addWeighted(face.crop, 1 - strength, face.restored, strength, 0)
-    return np.hstack([shrink(face.crop, FACE_SHOWN), shrink(after, FACE_SHOWN)])
+    return np.hstack([shrink(face.crop, FACE_PREVIEW_SIDE), shrink(after, FACE_PREVIEW_SIDE)])
 
 
 def _restore_button(indices: list[int]) -> dict:
@@ -260,14 +271,14 @@ def _restore_button(indices: list[int]) -> dict:
     return gr.update(value=label, interactive=bool(indices))
 
 
-def _ratio(photo: Photo) -> str:
+def _ratio(photo: PhotoState) -> str:
     """Return CSS that sets the aspect ratio of the photo for the style sheet."""
     return f"<style>#stage {{ --ratio: {photo.size[0] / photo.size[1]:.4f} }}</style>"
 
 
-def _boxes(photo: Photo) -> str:
+def _boxes(photo: PhotoState) -> str:
     """Return HTML of the photo with a numbered button on each face, or a hint if there is none."""
-    preview = _save(shrink(images.decode(photo.path), SHOWN), "photo")
+    preview = _save(shrink(images.decode(photo.path), MAX_PREVIEW_SIDE), "photo")
     picture = f'<img src="gradio_api/file={urllib.parse.quote(preview)}" alt="The photo">'
     if not photo.faces:
         return f'<p class="none">{NO_FACE}</p><div class="photo">{picture}</div>'

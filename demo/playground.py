@@ -18,13 +18,11 @@ from gpen.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 
 # one restoration at a time, since each uses all cores
-NETWORK = {"concurrency_id": "network", "concurrency_limit": 1}
-LARGEST_SEED = 10_000  # of random samples: short numbers are easy to share
-ROLLS = 50  # attempts to sample a scale of at least MIN_SCALE; presets for small networks contain smaller ones
-FIRST = Degradation(blur_sigma=2.0, scale=4.0, noise_sigma=8.0, jpeg_quality=60)  # on the initial page
-_SENTENCE = (
-    "<p>Degrade a face by the formula, restore it with the network, and compare the result with bilinear interpolation.</p>"
-)
+NETWORK_LIMIT = {"concurrency_id": "network", "concurrency_limit": 1}
+MAX_SEED = 10_000  # of random samples: short numbers are easy to share
+MAX_ATTEMPTS = 50  # attempts to sample a scale of at least MIN_SCALE; presets for small networks contain smaller ones
+INITIAL_DEGRADATION = Degradation(blur_sigma=2.0, scale=4.0, noise_sigma=8.0, jpeg_quality=60)  # on the initial page
+_INTRO = "<p>Degrade a face by the formula, restore it with the network, and compare the result with bilinear interpolation.</p>"
 _NO_FACE = "No face was found: the centre of the image is used. An upright face that fills the image works best."
 
 
@@ -38,10 +36,10 @@ def tab(restorer) -> None:
         return _views(experiment.run(restorer, image, degradation))
 
     face, extras = gr.State(first_face), gr.State({})
-    starter = hardware.at_start(restorer)
+    starter = hardware.startup_restorer(restorer)
     starter.face(first_face)  # warm-up: the first call is slower, and the page shows the time
-    first_views = _views(experiment.run(starter, first_face, FIRST))
-    gr.HTML(_SENTENCE, elem_id="sentence")
+    first_views = _views(experiment.run(starter, first_face, INITIAL_DEGRADATION))
+    gr.HTML(_INTRO, elem_id="sentence")
     with gr.Row(elem_id="bench"):
         sliders = _before_after(first_views[:2])
         with gr.Column(elem_id="controls"):
@@ -49,7 +47,7 @@ def tab(restorer) -> None:
             with gr.Row(elem_id="draw"):
                 preset = gr.Dropdown(list(PRESETS), label="Sample from a preset", scale=3, min_width=140, elem_id="preset")
                 dice = gr.Button("⚄ Sample", elem_id="dice", scale=1, min_width=80, variant="primary")
-            knobs, keep_extras = controls.build(FIRST)
+            widgets, keep_extras = controls.build(INITIAL_DEGRADATION)
         with gr.Column(elem_id="rest"):
             names = ("formula", "steps", "comparison", "table")
             boxes = [gr.HTML(value, elem_id=name) for value, name in zip(first_views[2:6], names, strict=True)]
@@ -57,41 +55,41 @@ def tab(restorer) -> None:
             address = gr.Textbox(visible=False)
 
     views = [*sliders, *boxes, *downloads]
-    settings = [*knobs.values(), keep_extras, extras]  # set by a sampled preset or a loaded file
-    inputs = [face, extras, keep_extras, *knobs.values()]
+    settings = [*widgets.values(), keep_extras, extras]  # set by a sampled preset or a loaded file
+    inputs = [face, extras, keep_extras, *widgets.values()]
 
-    @told
+    @show_user_errors
     def live(image, drawn, keep, *values):
         return restored(image, controls.read(drawn if keep else {}, *values))
 
-    @told
+    @show_user_errors
     def draw(image, name, seed):
         degradation = experiment.sample(name, seed, size)
         return controls.write(degradation) + restored(image, degradation)
 
-    @told
+    @show_user_errors
     def roll(image, name):
-        for _ in range(ROLLS):
-            seed = secrets.randbelow(LARGEST_SEED)
+        for _ in range(MAX_ATTEMPTS):
+            seed = secrets.randbelow(MAX_SEED)
             if (experiment.sample(name, seed, size).scale or 1) >= experiment.MIN_SCALE:
                 break
         return draw(image, name, seed)
 
-    @told
+    @show_user_errors
     def load_parameters(image, data):
         degradation = experiment.from_json(data)
         return controls.write(degradation) + restored(image, degradation)
 
-    @told
+    @show_user_errors
     def open_link(image, text):
-        degradation = share.degradation(text)
+        degradation = share.from_query(text)
         if degradation is None:
             return [gr.skip() for _ in settings + views]
         return controls.write(degradation) + restored(image, degradation)
 
-    @told
+    @show_user_errors
     def to_link(drawn, keep, *values):
-        return share.query(controls.read(drawn if keep else {}, *values))
+        return share.to_query(controls.read(drawn if keep else {}, *values))
 
     def choose(path, old, *rest):
         unchanged = [None, old, *[gr.skip()] * len(views)]
@@ -111,17 +109,19 @@ def tab(restorer) -> None:
         return [None, image, *live(image, *rest)]
 
     private = {"api_visibility": "private"}
-    moved = [knob.input for knob in (*knobs.values(), keep_extras)]
-    quiet = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK, **private}
-    gr.on(moved, live, inputs, views, js=controls.filled(inputs, knobs), **quiet)
-    shape = [knobs["blur_sigma_y"], knobs["blur_angle"]]
-    knobs["blur_kind"].input(controls.shape_of, knobs["blur_kind"], shape, queue=False, show_progress="hidden", **private)
-    slow = {"show_progress": "minimal", "show_progress_on": sliders[0], **NETWORK, **private}
-    preset.input(draw, [face, preset, knobs["seed"]], settings + views, **slow)
+    changed = [widget.input for widget in (*widgets.values(), keep_extras)]
+    quiet = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK_LIMIT, **private}
+    gr.on(changed, live, inputs, views, js=controls.fill_empty_fields_js(inputs, widgets), **quiet)
+    shape = [widgets["blur_sigma_y"], widgets["blur_angle"]]
+    widgets["blur_kind"].input(
+        controls.shape_updates, widgets["blur_kind"], shape, queue=False, show_progress="hidden", **private
+    )
+    slow = {"show_progress": "minimal", "show_progress_on": sliders[0], **NETWORK_LIMIT, **private}
+    preset.input(draw, [face, preset, widgets["seed"]], settings + views, **slow)
     dice.click(roll, [face, preset], settings + views, trigger_mode="always_last", **slow)
     load.upload(load_parameters, [face, load], settings + views, **slow)
     copied = link.click(to_link, inputs[1:], address, queue=False, show_progress="hidden", **private)
-    copied.then(None, address, js=share.COPY, **private)
+    copied.then(None, address, js=share.COPY_LINK_JS, **private)
     gr.context.Context.root_block.load(
         open_link, [face, address], settings + views, js="(face, _) => [face, location.search]", **slow
     )
@@ -129,7 +129,7 @@ def tab(restorer) -> None:
     gallery.select(choose_sample, inputs[1:], [upload, face, *views], **slow)
 
 
-def told(function):
+def show_user_errors(function):
     """Decorate an event function: a GPENError is shown as a message on the page, without a traceback."""
 
     @functools.wraps(function)
@@ -143,7 +143,7 @@ def told(function):
     return wrapper
 
 
-def picture_input(**settings) -> gr.Image:
+def image_input(**settings) -> gr.Image:
     """Return a gr.Image that passes the path of the uploaded file without decoding it.
 
     gr.Image would decode the file without size limits and report no reason for a damaged one. `preprocess` is set on the
@@ -153,7 +153,7 @@ def picture_input(**settings) -> gr.Image:
     component = gr.Image(type="filepath", image_mode=None, **settings)
     # a payload without a path contains data instead of a file
     folder = gr.utils.get_upload_folder()
-    component.preprocess = lambda payload: None if payload is None else images.uploaded(payload.path, folder)
+    component.preprocess = lambda payload: None if payload is None else images.uploaded_path(payload.path, folder)
     return component
 
 
@@ -168,7 +168,7 @@ def _before_after(values: list) -> list[gr.ImageSlider]:
 
 def _face_controls(faces: dict[str, np.ndarray]) -> tuple[gr.Image, gr.Gallery]:
     with gr.Row(elem_id="face"):
-        upload = picture_input(
+        upload = image_input(
             sources=["upload", "webcam", "clipboard"], show_label=False, placeholder="Upload a face", height=168,
             elem_id="upload", buttons=[], min_width=140, webcam_options=gr.WebcamOptions(mirror=False),
         )  # fmt: skip
@@ -195,8 +195,8 @@ def _files(values: list) -> tuple[list[gr.DownloadButton], gr.UploadButton, gr.B
 def _views(result: experiment.Experiment) -> list:
     """Return values for the two sliders, formula, steps, comparison, table and the downloads, in this order."""
     folder = gr.utils.get_upload_folder()
-    pictures = {"degraded": result.degraded, "restored": result.restored, "original": result.target}
-    files = {name: images.save(images.png(image), folder, f"{name}.png") for name, image in pictures.items()}
+    images_by_name = {"degraded": result.degraded, "restored": result.restored, "original": result.target}
+    files = {name: images.save(images.png(image), folder, f"{name}.png") for name, image in images_by_name.items()}
     parameters = images.save(experiment.to_json(result.degradation), folder, "parameters.json")
     return [
         (files["degraded"], files["restored"]),

@@ -3,9 +3,9 @@
 // The next trials are fetched, and their images decoded, while the rater looks at the current one, so that raters do not
 // wait for the server. Answers are stored in the outbox until the server has confirmed them.
 
-const BLINK = 250; // ms, minimum time of an answer: ignores the second click of a double click
-const AHEAD = 4; // trials loaded in advance, enough for a short loss of connection
-const UNDOABLE = 20; // answers that can be undone, also after a reload
+const MIN_ANSWER_TIME = 250; // ms, minimum time of an answer: ignores the second click of a double click
+const PREFETCH = 4; // trials loaded in advance, enough for a short loss of connection
+const MAX_UNDO = 20; // answers that can be undone, also after a reload
 
 function rate(root) {
   const base = `${window.gradio_config?.root ?? ""}/study`;
@@ -16,7 +16,7 @@ function rate(root) {
   let ready = []; // loaded trials, from prepareTrial
   let current = null; // the displayed trial
   let answered = new Set(); // ids of trials answered since the page was opened
-  let undone = -BLINK; // time of the last undo, ms
+  let undone = -MIN_ANSWER_TIME; // time of the last undo, ms
   let exhausted = false; // the server has no more trials
   let filling = null; // promise of the pending fetch of trials
   const settings = { showInput: false }; // kept between trials
@@ -30,13 +30,13 @@ function rate(root) {
   const question = h("dialog");
   const title = root.querySelector("h2");
   root.replaceChildren(title, bar, notice, stage, foot, question);
-  document.addEventListener("keydown", pressed, true);
+  document.addEventListener("keydown", onKeyDown, true);
   begin();
 
   async function begin() {
     screen("waiting", [h("p", { class: "quiet" }, "Loading the study…")]);
     about = await server.ask("about");
-    store = memory(`gpen.rate.${about.study}.`);
+    store = browserStorage(`gpen.rate.${about.study}.`);
     box = outbox(store);
     const known = store.get("code");
     const state = known && (await server.ask("resume", { code: known }).catch(() => null));
@@ -69,18 +69,18 @@ function rate(root) {
     return box.flush(server.ask, done, refused, () => code !== null && code === mine).then(drawFrame);
   }
 
-  /** Fetch trials until AHEAD of them are loaded or loading. */
+  /** Fetch trials until PREFETCH of them are loaded or loading. */
   function refill() {
-    filling ??= fill().catch((error) => closed(error.message)).finally(() => (filling = null));
+    filling ??= fill().catch((error) => showError(error.message)).finally(() => (filling = null));
     return filling;
   }
 
   async function fill() {
     const mine = code;
-    while (code === mine && !exhausted && ready.length < AHEAD) {
+    while (code === mine && !exhausted && ready.length < PREFETCH) {
       const unsent = box.pending().flatMap(({ name, body }) => (name === "answer" ? [body.trial] : []));
       const held = () => [current, ...ready].filter((item) => item && !item.isPractice).map((item) => item.trial.trial);
-      const ask = { code, n: AHEAD - ready.length, holding: [...new Set([...held(), ...unsent])] };
+      const ask = { code, n: PREFETCH - ready.length, holding: [...new Set([...held(), ...unsent])] };
       const trials = await server.ask("next", ask, () => code === mine);
       if (code !== mine) return;
       const fresh = trials.filter(({ trial }) => !held().includes(trial) && !answered.has(trial));
@@ -101,8 +101,8 @@ function rate(root) {
     current = null;
     if (!ready.length && !exhausted) screen("waiting", [h("p", { class: "quiet" }, "Loading the next images…")]);
     while (!ready.length && !exhausted && code) await refill();
-    if (current || !code) return; // undo was pressed, or the answers were deleted
-    if (!ready.length) return thanks();
+    if (current || !code) return; // undo was onKeyDown, or the answers were deleted
+    if (!ready.length) return showEnd();
     show(ready.shift(), choose);
     refill();
   }
@@ -115,7 +115,7 @@ function rate(root) {
     if (current !== item) return;
     const timed = (choice) => {
       const now = performance.now();
-      if (current === item && item.since !== null && now - item.since >= BLINK)
+      if (current === item && item.since !== null && now - item.since >= MIN_ANSWER_TIME)
         chosen(choice, Math.round(item.spent + now - item.since));
     };
     const view = trialView(item, timed, canUndo() ? undo : null, settings);
@@ -132,32 +132,32 @@ function rate(root) {
     const id = uniqueId();
     current = null;
     box.add("answer", { code, id, trial: trial.trial, choice, ms });
-    store.set("history", JSON.stringify([...history(), { id, trial }].slice(-UNDOABLE)));
+    store.set("history", JSON.stringify([...history(), { id, trial }].slice(-MAX_UNDO)));
     answered.add(trial.trial);
     send();
     drawFrame();
     const { done, total } = count();
-    if (about.pause && done % about.pause === 0 && done < total) rest(`${done} of ${total} done. Please take a short pause.`);
+    if (about.pause && done % about.pause === 0 && done < total) showPause(`${done} of ${total} done. Please take a short pause.`);
     else advance();
   }
 
   function undo() {
     const past = history();
     const last = past.pop();
-    if (!last || performance.now() - undone < BLINK) return;
+    if (!last || performance.now() - undone < MIN_ANSWER_TIME) return;
     undone = performance.now();
     store.set("history", JSON.stringify(past));
     box.add("undo", { code, id: last.id });
     send();
     drawFrame();
-    putBack();
+    requeue();
     answered.delete(last.trial.trial);
     exhausted = false;
     show(prepare(last.trial), choose);
   }
 
   /** Put the displayed trial back into the queue; its viewing time is kept. */
-  function putBack() {
+  function requeue() {
     if (!current) return;
     if (current.since !== null) current.spent += performance.now() - current.since;
     ready.unshift(current);
@@ -182,7 +182,7 @@ function rate(root) {
       };
       consent(store.get("code") ?? uniqueId())
         .catch(() => (store.clear(), consent(uniqueId()))) // the answers of this rater were deleted: use a new code
-        .catch((error) => closed(error.message));
+        .catch((error) => showError(error.message));
     }, { class: "primary" });
     screen("consent", [
       h("p", { class: "text" }, about.instructions),
@@ -222,33 +222,33 @@ function rate(root) {
   function explain(item, choice, go) {
     item.since = null;
     const onward = button("Continue", null, go, { class: "primary" });
-    stage.querySelector(".controls").replaceChildren(verdict(item, choice), onward);
+    stage.querySelector(".controls").replaceChildren(feedback(item, choice), onward);
     stage.querySelector(".tools").remove();
     onward.focus({ preventScroll: true });
     keys = {};
   }
 
-  function rest(sentence) {
-    putBack();
+  function showPause(sentence) {
+    requeue();
     const back = canUndo();
     const onward = button("Continue", null, advance, { class: "primary" });
     screen("centred", [h("p", {}, sentence), h("p", { class: "quiet" }, "Rest your eyes for a moment."),
       h("div", { class: "row" }, onward, back && button("Undo last answer", "Z", undo))], back ? { z: undo } : {});
   }
 
-  async function thanks() {
+  async function showEnd() {
     const mine = code;
     screen("centred", [h("p", { class: "quiet" }, "Sending your last answers…")]);
     await send();
     const own = code === mine && (await server.ask("agreement", { code }, () => code === mine).catch(() => null));
     if (!own || code !== mine || current) return;
     const back = history().length > 0;
-    screen("centred thanks", [h("h3", {}, "Thank you!"), agreement(own),
+    screen("centred thanks", [h("h3", {}, "Thank you!"), raterStatistics(own),
       h("p", { class: "quiet" }, "You have completed all trials. Your answers are stored; you can close the page."),
       back && button("Undo last answer", "Z", undo)], back ? { z: undo } : {});
   }
 
-  function closed(sentence) {
+  function showError(sentence) {
     screen("centred", [h("p", {}, sentence), button("Start again", null, () => (forget(), consentScreen(false)))]);
   }
 
@@ -296,7 +296,7 @@ function rate(root) {
     const close = (text) => button(text, null, () => question.close());
     drawNotice();
     foot.replaceChildren(...[
-      isTrial && button("Pause", null, () => rest("Paused.")),
+      isTrial && button("Pause", null, () => showPause("Paused.")),
       code && button("Instructions", null, () => dialog(about.instructions, close("Close"))),
       code && button("Delete my answers", null, () =>
         dialog("Delete all your answers permanently?", button("Delete them", null, deleteAll, { class: "danger" }),
@@ -324,7 +324,7 @@ function rate(root) {
     notice.textContent = trouble ? `${trouble} ${hope}` : refusal;
   }
 
-  function pressed(event) {
+  function onKeyDown(event) {
     const elsewhere = root.offsetParent === null || question.open || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
     const native = event.key === "Enter" && event.target.tagName === "BUTTON";
     if (elsewhere || native || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -26,39 +26,39 @@ from eval.preference.survey import Survey
 from gpen.checkpoints import ASSETS
 from gpen.errors import GPENError
 
-SAMPLE = ASSETS / "study"
+SAMPLE_STUDY = ASSETS / "study"
 SCRIPTS = ("rate_panes.js", "rate_outbox.js", "rate_trial.js", "leaderboard.js", "rate.js")  # in order of dependency
 NO_STUDY = (
     "There is no study: build one with <code>python -m eval study build</code> and set <code>GPEN_STUDY</code> to its folder."
 )
 _FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
-Text = Annotated[str, Field(max_length=64)]
+ShortText = Annotated[str, Field(max_length=64)]
 
 
-class Call(BaseModel):
+class StudyRequest(BaseModel):
     """Base class of requests: strict types, and no additional fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Rater(Call):
-    code: Text
+class RaterRequest(StudyRequest):
+    code: ShortText
 
 
-class Next(Rater):
+class NextRequest(RaterRequest):
     n: Annotated[int, Field(ge=1, le=8)] = 2
-    holding: Annotated[list[Text], Field(max_length=200)] = []
+    holding: Annotated[list[ShortText], Field(max_length=200)] = []
 
 
-class Answer(Rater):
-    id: Text
-    trial: Text
-    choice: Text | int | Annotated[list[int], Field(max_length=16)]
+class AnswerRequest(RaterRequest):
+    id: ShortText
+    trial: ShortText
+    choice: ShortText | int | Annotated[list[int], Field(max_length=16)]
     ms: int
 
 
-class Undo(Rater):
-    id: Text
+class UndoRequest(RaterRequest):
+    id: ShortText
 
 
 def open_survey() -> Survey | None:
@@ -68,15 +68,15 @@ def open_survey() -> Survey | None:
     GPEN_STUDY is not a study or the store cannot be opened.
     """
     named = os.environ.get("GPEN_STUDY")
-    if not named and not SAMPLE.is_dir():
+    if not named and not SAMPLE_STUDY.is_dir():
         return None
     votes = os.environ.get("GPEN_VOTES")
     if votes and "://" not in votes:
         votes = f"sqlite:///{Path(votes).resolve()}"
-    return Survey(Study.open(named or SAMPLE), Store.open(votes or None))
+    return Survey(Study.open(named or SAMPLE_STUDY), Store.open(votes or None))
 
 
-def mirrored(survey: Survey | None):
+def start_mirror(survey: Survey | None):
     """Start copying votes to the dataset in GPEN_VOTES_REPO (eval.preference.mirror); None if it is not set."""
     repo = os.environ.get("GPEN_VOTES_REPO")
     if survey is None or not repo:
@@ -107,28 +107,28 @@ def routes(survey: Survey | None) -> list[Route]:
         return []
 
     def rater_call(request: Request, body: bytes) -> object:
-        shape, function = CALLS.get(request.path_params["call"], (None, None))
+        request_type, function = ENDPOINTS.get(request.path_params["call"], (None, None))
         if function is None:
-            raise web.Refused(f"There is no endpoint {request.path_params['call'][:40]!r} in the study.", 404)
-        return function(survey, _parsed(shape, body))
+            raise web.RequestError(f"There is no endpoint {request.path_params['call'][:40]!r} in the study.", 404)
+        return function(survey, _parsed(request_type, body))
 
-    def picture(request: Request, body: bytes) -> FileResponse:
+    def image(request: Request, body: bytes) -> FileResponse:
         try:
             path = survey.study.image(f"images/{request.path_params['name']}")
         except GPENError as error:
-            raise web.Refused(str(error), 404) from None
+            raise web.RequestError(str(error), 404) from None
         return FileResponse(path, media_type="image/png", headers=_FOR_EVER)
 
     return [
-        Route("/study/images/{name}", web.endpoint(picture), methods=["GET"]),
-        Route("/study/{call}", web.endpoint(rater_call), methods=["POST"]),
+        Route("/study/images/{name}", web.json_endpoint(image), methods=["GET"]),
+        Route("/study/{call}", web.json_endpoint(rater_call), methods=["POST"]),
         *leaderboard.routes(survey),
     ]
 
 
-def _parsed(shape: type[Call], body: bytes) -> Call:
+def _parsed(request_type: type[StudyRequest], body: bytes) -> StudyRequest:
     try:
-        return shape.model_validate_json(body or b"{}")
+        return request_type.model_validate_json(body or b"{}")
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "request"
@@ -147,38 +147,38 @@ def _about(survey: Survey, _) -> dict:
         "version": study.consent_version,
         "session": study.session,
         "pause": study.pause,
-        "owner": leaderboard.is_open(),
+        "owner": leaderboard.is_enabled(),
     }
 
 
-def _consent(survey: Survey, ask: Rater) -> dict:
+def _consent(survey: Survey, ask: RaterRequest) -> dict:
     survey.consent(ask.code)
     return {"progress": survey.progress(ask.code)}
 
 
-def _resume(survey: Survey, ask: Rater) -> dict:
+def _resume(survey: Survey, ask: RaterRequest) -> dict:
     if not survey.consented(ask.code):
         return {"consented": False}
     return {"consented": True, "progress": survey.progress(ask.code)}
 
 
-def _answer(survey: Survey, ask: Answer) -> dict:
+def _answer(survey: Survey, ask: AnswerRequest) -> dict:
     return {"progress": survey.answer(ask.code, id=ask.id, trial=ask.trial, choice=ask.choice, ms=ask.ms)}
 
 
-def _undo(survey: Survey, ask: Undo) -> dict:
+def _undo(survey: Survey, ask: UndoRequest) -> dict:
     survey.undo(ask.code, id=ask.id)
     return {"progress": survey.progress(ask.code)}
 
 
-CALLS = {  # endpoint: (type of the request, handler)
-    "about": (Call, _about),
-    "consent": (Rater, _consent),
-    "resume": (Rater, _resume),
-    "training": (Call, lambda survey, _: survey.training()),
-    "next": (Next, lambda survey, ask: survey.next(ask.code, ask.n, ask.holding)),
-    "answer": (Answer, _answer),
-    "undo": (Undo, _undo),
-    "agreement": (Rater, lambda survey, ask: survey.agreement(ask.code)),
-    "delete": (Rater, lambda survey, ask: {"deleted": survey.delete(ask.code)}),
+ENDPOINTS = {  # endpoint: (type of the request, handler)
+    "about": (StudyRequest, _about),
+    "consent": (RaterRequest, _consent),
+    "resume": (RaterRequest, _resume),
+    "training": (StudyRequest, lambda survey, _: survey.training()),
+    "next": (NextRequest, lambda survey, ask: survey.next(ask.code, ask.n, ask.holding)),
+    "answer": (AnswerRequest, _answer),
+    "undo": (UndoRequest, _undo),
+    "agreement": (RaterRequest, lambda survey, ask: survey.agreement(ask.code)),
+    "delete": (RaterRequest, lambda survey, ask: {"deleted": survey.delete(ask.code)}),
 }

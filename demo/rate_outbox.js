@@ -2,7 +2,7 @@
 // confirms it. An answer carries its own id, so that sending it twice does not duplicate it.
 
 /** The server rejected a request permanently; all other errors are retried. */
-class Refused extends Error {}
+class RejectedError extends Error {}
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -13,7 +13,7 @@ function uniqueId() {
 }
 
 /** Key-value storage under `prefix` in localStorage, or in memory if the browser refuses (blocked or full). */
-function memory(prefix) {
+function browserStorage(prefix) {
   const here = new Map();
   const stored = (use) => {
     try {
@@ -46,13 +46,13 @@ function memory(prefix) {
   return self;
 }
 
-/** Requests to the server at `base`; `tell` receives the current problem as a message, or null. */
-function connection(base, tell) {
+/** Requests to the server at `base`; `report` receives the current problem as a message, or null. */
+function connection(base, report) {
   const troubles = new Map(); // request -> error message
   const trouble = (name, sentence) => {
     if (sentence) troubles.set(name, sentence);
     else troubles.delete(name);
-    tell(troubles.values().next().value ?? null);
+    report(troubles.values().next().value ?? null);
   };
   const waiting = new Set();
   window.addEventListener("online", () => waiting.forEach((wake) => wake()));
@@ -71,27 +71,27 @@ function connection(base, tell) {
     });
     const result = await response.json().catch(() => null);
     if (response.ok && result !== null) return result;
-    if (result?.error && response.status < 500) throw new Refused(result.error);
+    if (result?.error && response.status < 500) throw new RejectedError(result.error);
     throw new Error(result?.error ?? `The server returned an unexpected response (status ${response.status}).`);
   }
 
   /** Repeat `attempt` until it succeeds, is rejected, or is no longer `wanted` (returns undefined). */
-  async function insist(name, attempt, wanted = () => true) {
+  async function retry(name, attempt, wanted = () => true) {
     for (let wait = 500; wanted(); wait = Math.min(2 * wait, 15_000)) {
       try {
         const result = await attempt();
         trouble(name, null);
         return result;
       } catch (error) {
-        trouble(name, error instanceof Refused ? null : error.message);
-        if (error instanceof Refused) throw error;
+        trouble(name, error instanceof RejectedError ? null : error.message);
+        if (error instanceof RejectedError) throw error;
       }
       await pause(wait);
     }
     trouble(name, null);
   }
 
-  return { call, insist, ask: (name, body, wanted) => insist(name, () => call(name, body), wanted) };
+  return { call, retry, ask: (name, body, wanted) => retry(name, () => call(name, body), wanted) };
 }
 
 /** Unsent requests, oldest first. Each entry has its own key, so that two tabs of a browser can share the storage. */

@@ -16,19 +16,19 @@ function h(tag, attributes = {}, ...children) {
 /** Resolves when previous changes of the page have been painted. */
 const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 
-const LARGEST_ZOOM = 12;
+const MAX_ZOOM = 12;
 
 /** Images with synchronised zoom and pan. `figures`: [{image, label, className}]; `aspect`: width / height. */
-function lockedPanes(figures, aspect) {
+function syncedPanes(figures, aspect) {
   const view = { zoom: 1, x: 0, y: 0 }; // x, y: offset of the image, in widths and heights of a pane
-  const fingers = new Map(); // pointer id -> position
+  const pointers = new Map(); // pointer id -> position
   const panes = figures.map(({ image, label, className }) =>
     h("figure", { class: className }, h("div", { class: "pane", style: `aspect-ratio: ${aspect}` }, image),
       label && h("figcaption", {}, label)));
   const element = h("div", { class: "panes", style: `--n: ${figures.length}` }, panes);
 
-  function place() {
-    view.zoom = Math.min(LARGEST_ZOOM, Math.max(1, view.zoom));
+  function applyView() {
+    view.zoom = Math.min(MAX_ZOOM, Math.max(1, view.zoom));
     for (const axis of ["x", "y"]) view[axis] = Math.min(0, Math.max(1 - view.zoom, view[axis]));
     for (const [name, value] of Object.entries(view)) element.style.setProperty(`--${name}`, value);
     element.classList.toggle("zoomed", view.zoom > 1);
@@ -37,10 +37,10 @@ function lockedPanes(figures, aspect) {
   /** Zoom by a factor around the point (x, y) of the pane. */
   function zoom(factor, x = 0.5, y = 0.5) {
     const old = view.zoom;
-    view.zoom = Math.min(LARGEST_ZOOM, Math.max(1, old * factor));
+    view.zoom = Math.min(MAX_ZOOM, Math.max(1, old * factor));
     view.x = x - ((x - view.x) * view.zoom) / old;
     view.y = y - ((y - view.y) * view.zoom) / old;
-    place();
+    applyView();
   }
 
   function at(event) {
@@ -49,11 +49,11 @@ function lockedPanes(figures, aspect) {
   }
 
   /** Centre of the active pointers, and the distance of the first from it. */
-  function grip() {
-    const points = [...fingers.values()];
+  function pointerCentre() {
+    const points = [...pointers.values()];
     const x = points.reduce((sum, point) => sum + point.x, 0) / points.length;
     const y = points.reduce((sum, point) => sum + point.y, 0) / points.length;
-    return { x, y, reach: Math.hypot(points[0].x - x, points[0].y - y) };
+    return { x, y, distance: Math.hypot(points[0].x - x, points[0].y - y) };
   }
 
   const on = (name, act, options) =>
@@ -70,18 +70,18 @@ function lockedPanes(figures, aspect) {
   on("pointerdown", (event) => {
     event.preventDefault(); // prevents dragging and text selection
     event.target.setPointerCapture(event.pointerId);
-    fingers.set(event.pointerId, at(event));
+    pointers.set(event.pointerId, at(event));
   });
   on("pointermove", (event) => {
-    if (!fingers.has(event.pointerId)) return;
-    const before = grip();
-    fingers.set(event.pointerId, at(event));
-    const now = grip();
+    if (!pointers.has(event.pointerId)) return;
+    const before = pointerCentre();
+    pointers.set(event.pointerId, at(event));
+    const now = pointerCentre();
     view.x += now.x - before.x;
     view.y += now.y - before.y;
-    zoom(before.reach > 0 ? now.reach / before.reach : 1, now.x, now.y);
+    zoom(before.distance > 0 ? now.distance / before.distance : 1, now.x, now.y);
   });
-  for (const name of ["pointerup", "pointercancel"]) on(name, (event) => fingers.delete(event.pointerId));
-  place();
-  return { element, panes, zoom, whole: () => zoom(0) };
+  for (const name of ["pointerup", "pointercancel"]) on(name, (event) => pointers.delete(event.pointerId));
+  applyView();
+  return { element, panes, zoom, resetZoom: () => zoom(0) };
 }

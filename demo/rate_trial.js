@@ -1,7 +1,7 @@
 // One trial on the screen: the images, the question, the controls and the keys of each protocol.
 
 const ORDINALS = ["1st", "2nd", "3rd", "4th", "5th", "6th"];
-const ACR = ["Bad", "Poor", "Fair", "Good", "Excellent"]; // 1 to 5: absolute category rating of ITU-T P.910
+const RATING_LABELS = ["Bad", "Poor", "Fair", "Good", "Excellent"]; // 1 to 5: absolute category rating of ITU-T P.910
 
 function button(text, key, act, attributes = {}) {
   return h("button", { type: "button", onclick: act, ...attributes }, text, key && h("kbd", {}, key));
@@ -19,8 +19,8 @@ const PROTOCOLS = {
   },
 
   rating(item, choose) {
-    const act = Object.fromEntries(ACR.map((_, i) => [i + 1, () => choose(i + 1)]));
-    const buttons = ACR.map((word, i) => button(word, i + 1, () => choose(i + 1)));
+    const act = Object.fromEntries(RATING_LABELS.map((_, i) => [i + 1, () => choose(i + 1)]));
+    const buttons = RATING_LABELS.map((word, i) => button(word, i + 1, () => choose(i + 1)));
     return { asks: "How good is this image?", labels: [], controls: h("div", { class: "controls" }, buttons), act };
   },
 
@@ -65,7 +65,7 @@ const PROTOCOLS = {
  */
 function prepareTrial(trial, base, server, wanted) {
   const load = (image, path) =>
-    server.insist(`image ${path}`, () => {
+    server.retry(`image ${path}`, () => {
       image.src = `${base}/${path}`;
       return image.decode().catch(() => {
         throw new Error("An image could not be loaded.");
@@ -88,7 +88,7 @@ function trialView(item, choose, undo, settings) {
     item.input.alt = "Image before restoration";
     figures.push({ image: item.input, label: "Input", className: "input" });
   }
-  const { element, panes, zoom, whole } = lockedPanes(figures, item.trial.width / item.trial.height);
+  const { element, panes, zoom, resetZoom } = syncedPanes(figures, item.trial.width / item.trial.height);
   item.panes = panes;
   const inputButton = button("Input", "I", () => toggleInput(!settings.showInput));
   function toggleInput(on) {
@@ -98,7 +98,7 @@ function trialView(item, choose, undo, settings) {
     element.style.setProperty("--n", item.images.length + (on ? 1 : 0));
   }
   const [closer, away] = [() => zoom(1.5), () => zoom(1 / 1.5)];
-  Object.assign(act, { "+": closer, "=": closer, "-": away, 0: whole });
+  Object.assign(act, { "+": closer, "=": closer, "-": away, 0: resetZoom });
   if (item.input) {
     act.i = () => toggleInput(!settings.showInput);
     toggleInput(settings.showInput);
@@ -108,12 +108,12 @@ function trialView(item, choose, undo, settings) {
     undo && button("Undo", "Z", undo),
     item.input && inputButton,
     h("span", { class: "zoom" }, button("−", null, away, { "aria-label": "Zoom out" }),
-      button("Reset zoom", "0", whole), button("+", null, closer, { "aria-label": "Zoom in" })));
+      button("Reset zoom", "0", resetZoom), button("+", null, closer, { "aria-label": "Zoom in" })));
   return { nodes: [h("p", { class: "asks" }, asks), element, controls, tools], act };
 }
 
 /** Feedback after a practice trial; the better image is marked. */
-function verdict(item, choice) {
+function feedback(item, choice) {
   const { better, scores, why } = item.trial;
   const right = scores ? scores.includes(choice) : [["left", "right"][better], better].includes([choice].flat()[0]);
   item.panes[better]?.classList.add("better");
@@ -121,7 +121,7 @@ function verdict(item, choice) {
 }
 
 /** Statistics of the rater for the last screen. */
-function agreement(own) {
+function raterStatistics(own) {
   const tiles = [
     [own.answers, own.answers === 1 ? "answer given" : "answers given"],
     own.repeats && [`${own.consistent} of ${own.repeats}`, "repeated trials answered the same"],

@@ -14,11 +14,11 @@ from eval import archive
 from eval.cells import heading
 from gpen.errors import GPENError
 
-NONE = (
+NO_RESULTS = (
     "<p>There are no results: evaluate with <code>python -m eval run</code>, then archive the run with "
     "<code>python -m eval.archive RUN assets/results/NAME.json</code>.</p>"
 )
-SENTENCE = (
+INTRO = (
     "<p>Evaluation results with the command that produced them. Click on a column heading to sort. "
     "Empty cells are infinite or were not computed. Plots show means with 95% confidence intervals.</p>"
 )
@@ -33,11 +33,11 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
         gr.HTML(f"<p>{html.escape(str(error))}</p>", elem_id="no-results")
         return
     if not runs:
-        gr.HTML(NONE, elem_id="no-results")
+        gr.HTML(NO_RESULTS, elem_id="no-results")
         return
     first = next(iter(runs.values()))
     task = first.tasks[0]
-    gr.HTML(SENTENCE)
+    gr.HTML(INTRO)
     with gr.Row():
         titles = gr.Dropdown(list(runs), value=first.title, label="Run", elem_id="results-run")
         tasks = gr.Dropdown(first.tasks, value=task, label="Task", elem_id="results-task")

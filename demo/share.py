@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, urlencode
 from demo import experiment
 from gpen.degradation import Degradation
 
-LONGEST = 2000  # characters of a query, supported by all browsers
-COPY = """query => {
+MAX_QUERY_LENGTH = 2000  # characters of a query, supported by all browsers
+COPY_LINK_JS = """query => {
   const link = location.origin + location.pathname + query;
   history.replaceState(null, "", link);
   navigator.clipboard?.writeText(link).catch(() => {});
@@ -21,24 +21,24 @@ COPY = """query => {
 _OFF = Degradation().to_dict()
 
 
-def query(degradation: Degradation) -> str:
-    """Return the query "?name=value&..." of the enabled fields; `degradation` is the inverse."""
+def to_query(degradation: Degradation) -> str:
+    """Return the query "?name=value&..." of the enabled fields; `from_query` is the inverse."""
     named = {name: value for name, value in degradation.to_dict().items() if value != _OFF[name]}
     named = named or {"seed": 0}  # an empty query would open the initial settings of the page
     return "?" + urlencode({name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()})
 
 
-def degradation(text: str) -> Degradation | None:
+def from_query(text: str) -> Degradation | None:
     """Parse the settings in the query of the page; None if there are none. Unknown names are ignored.
 
     Raises GPENError for invalid values.
     """
     names = {field.name for field in fields(Degradation)}
-    named = {name: _value(value) for name, value in parse_qsl(text.lstrip("?")[:LONGEST]) if name in names}
+    named = {name: _value(value) for name, value in parse_qsl(text.lstrip("?")[:MAX_QUERY_LENGTH]) if name in names}
     if not named:
         return None
     found = Degradation.from_dict(named)
-    experiment.check(found)
+    experiment.check_scale(found)
     return found
 
 

@@ -16,24 +16,24 @@ import numpy as np
 
 import gpen
 from demo import experiment, hardware, images, samples
-from demo.playground import NETWORK, picture_input, told
+from demo.playground import NETWORK_LIMIT, image_input, show_user_errors
 from gpen import checkpoints, tasks, variations
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
 
-NAMES = {"colorize": "Colourise", "inpaint": "Inpaint", "seg2face": "Segmentation map to face"}
-DOES = {
+TASK_TITLES = {"colorize": "Colourise", "inpaint": "Inpaint", "seg2face": "Segmentation map to face"}
+DESCRIPTIONS = {
     "colorize": "Colourises a grey face. The luminance of every pixel is preserved exactly.",
     "inpaint": "Paint over the region to fill in. All other pixels are returned unchanged.",
     "seg2face": "Generates a face from a segmentation map with the 19 classes of CelebAMask-HQ, as colours or as labels 0 to 18.",
 }
-GO = {"colorize": "Colourise", "inpaint": "Fill in"}  # button labels
-OWN = "The model is a small one that this project trained; {}.pth in a folder of GPEN_MODELS replaces it."
+BUTTON_LABELS = {"colorize": "Colourise", "inpaint": "Fill in"}  # of tasks with an input image
+OWN_MODEL_NOTE = "The model is a small one that this project trained; {}.pth in a folder of GPEN_MODELS replaces it."
 BRUSH = "#ff00aa"  # any opaque colour except white: transparent pixels are decoded as white
 SAMPLE_SIDE = 256  # px
-LARGEST = 2048  # px; larger faces are reduced, which does not affect any network here
-MOST = 8  # variations per request
-BLURRED = Degradation(blur_sigma=2.0, scale=8.0, noise_sigma=4.0)  # of the initial sample face
+MAX_SIDE = 2048  # px; larger faces are reduced, which does not affect any network here
+MAX_VARIATIONS = 8  # variations per request
+SAMPLE_DEGRADATION = Degradation(blur_sigma=2.0, scale=8.0, noise_sigma=4.0)  # of the initial sample face
 PRIVATE = {"api_visibility": "private"}
 
 
@@ -41,12 +41,12 @@ def tab(restorer) -> None:
     """Build the tab inside the current gr.Blocks. `restorer` is a gpen.Restorer."""
     device = next(restorer.net.parameters()).device
     with gr.Tabs():
-        with gr.Tab("Variations", id="answers"):
-            _answers_panel(restorer)
-        for task, name in NAMES.items():
+        with gr.Tab("Variations", id="variations"):
+            _variations_panel(restorer)
+        for task, name in TASK_TITLES.items():
             with gr.Tab(name, id=task):
                 here = tasks.local_model(task)
-                gr.HTML(f"<p>{_about(task, here) if here else missing(task)}</p>", elem_id=f"about-{task}")
+                gr.HTML(f"<p>{_about(task, here) if here else missing_model_message(task)}</p>", elem_id=f"about-{task}")
                 if here:
                     _task_panel(task, device)
     with gr.Column(visible=False):
@@ -55,10 +55,10 @@ def tab(restorer) -> None:
 
 def _about(task: str, model: Path) -> str:
     own = model.parent == checkpoints.ASSETS
-    return DOES[task] + (f" {OWN.format(tasks.TASKS[task].models[0])}" if own else "")
+    return DESCRIPTIONS[task] + (f" {OWN_MODEL_NOTE.format(tasks.TASKS[task].models[0])}" if own else "")
 
 
-def missing(task: str) -> str:
+def missing_model_message(task: str) -> str:
     """Return the message that replaces a task without a model."""
     names = tasks.TASKS[task].models
     own = f", or train your own with `python -m gpen train finetune --task {task}` and name it {names[-1]}.safetensors"
@@ -68,17 +68,17 @@ def missing(task: str) -> str:
     )
 
 
-def answers(restorer, path: str | None, reference: str | None, n: float, seed: float) -> variations.Variations:
+def make_variations(restorer, path: str | None, reference: str | None, n: float, seed: float) -> variations.Variations:
     """Return n variations of the face in a file, with the style of the face in another file if given."""
     experiment.check_numbers(n=n, seed=seed)
-    if n != int(n) or not 1 <= n <= MOST:
-        raise GPENError(f"n is {n:g}: request 1 to {MOST} variations.")
+    if n != int(n) or not 1 <= n <= MAX_VARIATIONS:
+        raise GPENError(f"n is {n:g}: request 1 to {MAX_VARIATIONS} variations.")
     face = images.read_face(path, restorer.net.size)
     other = images.read_face(reference, restorer.net.size) if reference else None
     return variations.vary(restorer, face, int(n), seed, other)
 
 
-def run(task: str, network, image: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def run_task(task: str, network, image: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Run a task; return its input and its output, uint8 RGB of equal size. `network` is the Restorer of the task."""
     result = tasks.run(network, task, image, mask)
     if task == "seg2face":
@@ -87,84 +87,84 @@ def run(task: str, network, image: np.ndarray, mask: np.ndarray | None = None) -
     return (tasks.grey(image) if mask is None else tasks.hide(image, mask)), result
 
 
-def read(path: str | None, task: str) -> np.ndarray:
-    """Read an image file as a square, uint8 RGB [h, h, 3], of at most LARGEST px; labels are not interpolated."""
+def read_square(path: str | None, task: str) -> np.ndarray:
+    """Read an image file as a square, uint8 RGB [h, h, 3], of at most MAX_SIDE px; labels are not interpolated."""
     image = images.square(images.decode(path))
-    if len(image) <= LARGEST:
+    if len(image) <= MAX_SIDE:
         return image
     if task == "seg2face":
-        return cv2.resize(image, (LARGEST, LARGEST), interpolation=cv2.INTER_NEAREST)
-    return images.square(image, LARGEST)
+        return cv2.resize(image, (MAX_SIDE, MAX_SIDE), interpolation=cv2.INTER_NEAREST)
+    return images.square(image, MAX_SIDE)
 
 
 def read_drawing(paths: list[str] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Read an image and the painted layers from their files: the image as in `read`, and the mask, bool [h, h]."""
+    """Read an image and the painted layers from their files: the image as in `read_square`, and the mask, bool [h, h]."""
     if not paths:
         raise GPENError("There is no image: choose one, then paint over the region to fill in.")
-    picture, *layers = (images.decode(path) for path in paths)
-    painted = np.zeros(picture.shape[:2], np.uint8)
+    image, *layers = (images.decode(path) for path in paths)
+    painted = np.zeros(image.shape[:2], np.uint8)
     for layer in layers:
-        if layer.shape == picture.shape:
+        if layer.shape == image.shape:
             painted |= (layer < 250).any(2)
     if not painted.any():
         raise GPENError("Nothing is painted: paint over the region to fill in.")
-    return _squares(picture, painted)
+    return _squares(image, painted)
 
 
-def read_masked(path: str | None, mask: str | None) -> tuple[np.ndarray, np.ndarray]:
+def read_with_mask(path: str | None, mask: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Read an image and a mask file of equal size, white where to fill in; returns the same as `read_drawing`."""
-    picture = images.decode(path)
+    image = images.decode(path)
     if mask is None:
         raise GPENError("There is no mask: pass an image of the same size, white in the region to fill in and black elsewhere.")
     white = tasks.luma(images.decode(mask)) > 127
-    if white.shape != picture.shape[:2]:
-        sizes = [f"{shape[1]} x {shape[0]}" for shape in (white.shape, picture.shape)]
+    if white.shape != image.shape[:2]:
+        sizes = [f"{shape[1]} x {shape[0]}" for shape in (white.shape, image.shape)]
         raise GPENError(f"The mask has {sizes[0]} pixels and the image {sizes[1]}: both must have the same size.")
-    picture, white = _squares(picture, white.astype(np.uint8))
+    image, white = _squares(image, white.astype(np.uint8))
     if not white.any():
         raise GPENError("The mask is black in the central square of the image: make the region to fill in white.")
-    return picture, white
+    return image, white
 
 
-def _squares(picture: np.ndarray, marked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _squares(image: np.ndarray, marked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the central squares of an image and of a mask, uint8 [h, w], non-zero where marked; see `read_drawing`."""
-    picture, marked = images.square(picture), images.square(marked)
-    if len(picture) > LARGEST:
-        picture, marked = (images.square(x, LARGEST) for x in (picture, (marked > 0) * np.uint8(255)))
-    return picture, marked > 0
+    image, marked = images.square(image), images.square(marked)
+    if len(image) > MAX_SIDE:
+        image, marked = (images.square(x, MAX_SIDE) for x in (image, (marked > 0) * np.uint8(255)))
+    return image, marked > 0
 
 
-def _answers_panel(restorer) -> None:
-    sample = _save(BLURRED.resized(samples.astronaut(restorer.net.size)), "face")
+def _variations_panel(restorer) -> None:
+    sample = _save(SAMPLE_DEGRADATION.resized(samples.astronaut(restorer.net.size)), "face")
     gr.HTML(
         "<p>Many faces have the same low-quality image. All variations match the input about as well as the default output.</p>"
     )
     with gr.Row():
         with gr.Column(scale=1, min_width=260):
-            face = picture_input(value=sample, label="Face", sources=["upload", "clipboard"], height=220, elem_id="answers-face")
-            reference = picture_input(
-                label="Style of another face (optional)", sources=["upload", "clipboard"], height=180, elem_id="answers-style"
+            face = image_input(value=sample, label="Face", sources=["upload", "clipboard"], height=220, elem_id="variations-face")
+            reference = image_input(
+                label="Style of another face (optional)", sources=["upload", "clipboard"], height=180, elem_id="variations-style"
             )
-            n = gr.Slider(2, MOST, 4, step=1, label="Number of variations", elem_id="answers-n")
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31, elem_id="answers-seed")
-            button = gr.Button("Generate", variant="primary", elem_id="answers-go")
+            n = gr.Slider(2, MAX_VARIATIONS, 4, step=1, label="Number of variations", elem_id="variations-n")
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31, elem_id="variations-seed")
+            button = gr.Button("Generate", variant="primary", elem_id="variations-go")
         with gr.Column(scale=3, min_width=320):
             gallery = gr.Gallery(
-                format="png", columns=3, height=640, label="Default output, then variations", elem_id="answers-gallery"
+                format="png", columns=3, height=640, label="Default output, then variations", elem_id="variations-gallery"
             )
-            note = gr.HTML(elem_id="answers-note")
+            note = gr.HTML(elem_id="variations-note")
 
-    ask = hardware.gpu(functools.partial(answers, restorer))
+    ask = hardware.gpu(functools.partial(make_variations, restorer))
 
-    @told
+    @show_user_errors
     def show(path, style, count, start):
         found = ask(path, style, count, start)
         items = zip(["Default output", *found.fits], [found.plain, *found.images], strict=True)
-        labelled = [(_save(image, "answer"), f"{name:.1f} dB" if isinstance(name, float) else name) for name, image in items]
+        labelled = [(_save(image, "variation"), f"{name:.1f} dB" if isinstance(name, float) else name) for name, image in items]
         return labelled, _note(found)
 
-    @told
-    def several(image: str, n: float = 4, seed: float = 0, reference: str | None = None) -> tuple[list[str], dict]:
+    @show_user_errors
+    def generate_variations(image: str, n: float = 4, seed: float = 0, reference: str | None = None) -> tuple[list[str], dict]:
         """Generate several restorations of one degraded face that match it about as well as the default output.
 
         Args:
@@ -179,14 +179,14 @@ def _answers_panel(restorer) -> None:
         """
         found = ask(image, reference, n, seed)
         figures = {"fits": found.fits, "own_fit": found.plain_fit, "diversity": variations.diversity(found.images)}
-        return [_save(answer, "answer") for answer in found.images], figures
+        return [_save(variation, "variation") for variation in found.images], figures
 
-    button.click(show, [face, reference, n, seed], [gallery, note], show_progress_on=gallery, **NETWORK, **PRIVATE)
+    button.click(show, [face, reference, n, seed], [gallery, note], show_progress_on=gallery, **NETWORK_LIMIT, **PRIVATE)
     with gr.Column(visible=False):
-        pictures = [picture_input(label="image"), picture_input(label="reference")]
+        pictures = [image_input(label="image"), image_input(label="reference")]
         numbers, trigger = [gr.Number(4, label="n"), gr.Number(0, label="seed")], gr.Button()
         inputs = [pictures[0], *numbers, pictures[1]]
-        trigger.click(several, inputs, [gr.Files(), gr.JSON()], api_name="variations", **NETWORK)
+        trigger.click(generate_variations, inputs, [gr.Files(), gr.JSON()], api_name="variations", **NETWORK_LIMIT)
 
 
 def _note(found: variations.Variations) -> str:
@@ -207,28 +207,28 @@ def _task_panel(task: str, device) -> None:
                 source = _editor(_save(face, "face"))
             else:
                 sample = _save(tasks.grey(face), "face") if task == "colorize" else None  # there is no sample segmentation map
-                source = picture_input(value=sample, label="Image", sources=["upload", "clipboard"], elem_id=f"{task}-picture")
+                source = image_input(value=sample, label="Image", sources=["upload", "clipboard"], elem_id=f"{task}-picture")
                 triggers.append(source.upload)
-            if task in GO:
-                triggers.append(gr.Button(GO[task], variant="primary", elem_id=f"{task}-go").click)
+            if task in BUTTON_LABELS:
+                triggers.append(gr.Button(BUTTON_LABELS[task], variant="primary", elem_id=f"{task}-go").click)
         with gr.Column(min_width=300):
             slider = gr.ImageSlider(label="Before | After", format="png", interactive=False, elem_id=f"{task}-result")
             download = gr.DownloadButton("↓ PNG", size="sm", elem_id=f"{task}-download")
 
-    @told
+    @show_user_errors
     def do(given):
         network = _network(task, device)
-        image, mask = read_drawing(given) if task == "inpaint" else (read(given, task), None)
-        before, after = (_save(x, task) for x in run(task, network, image, mask))
+        image, mask = read_drawing(given) if task == "inpaint" else (read_square(given, task), None)
+        before, after = (_save(x, task) for x in run_task(task, network, image, mask))
         return (before, after), after
 
-    gr.on(triggers, do, source, [slider, download], show_progress_on=slider, **NETWORK, **PRIVATE)
+    gr.on(triggers, do, source, [slider, download], show_progress_on=slider, **NETWORK_LIMIT, **PRIVATE)
 
 
 def _endpoints(device) -> None:
-    """Add the API endpoints of the tasks; without the model of a task they return the message of `missing`."""
+    """Add the API endpoints of the tasks; without the model of a task they return the message of `missing_model_message`."""
 
-    @told
+    @show_user_errors
     def colorize(image: str) -> str:
         """Colourise a grey face. The colours are generated; the luminance of the image is preserved.
 
@@ -238,9 +238,9 @@ def _endpoints(device) -> None:
         Returns:
             The colourised face as a PNG file, at the size of that square.
         """
-        return _done("colorize", device, lambda: (read(image, "colorize"), None))
+        return _done("colorize", device, lambda: (read_square(image, "colorize"), None))
 
-    @told
+    @show_user_errors
     def inpaint(image: str, mask: str) -> str:
         """Fill in the masked region of a face. Its content is generated; all other pixels are unchanged.
 
@@ -251,9 +251,9 @@ def _endpoints(device) -> None:
         Returns:
             The completed image as a PNG file, at the size of that square.
         """
-        return _done("inpaint", device, lambda: read_masked(image, mask))
+        return _done("inpaint", device, lambda: read_with_mask(image, mask))
 
-    @told
+    @show_user_errors
     def seg2face(image: str) -> str:
         """Generate a face from a segmentation map with the 19 classes of CelebAMask-HQ. The person does not exist.
 
@@ -264,35 +264,35 @@ def _endpoints(device) -> None:
         Returns:
             The face as a PNG file, at the size of the network.
         """
-        return _done("seg2face", device, lambda: (read(image, "seg2face"), None))
+        return _done("seg2face", device, lambda: (read_square(image, "seg2face"), None))
 
-    picture, mask = picture_input(label="image"), picture_input(label="mask")
+    image, mask = image_input(label="image"), image_input(label="mask")
     result, trigger = gr.Image(format="png"), gr.Button()
-    for function, inputs in ((colorize, picture), (inpaint, [picture, mask]), (seg2face, picture)):
-        trigger.click(function, inputs, result, api_name=function.__name__, **NETWORK)
+    for function, inputs in ((colorize, image), (inpaint, [image, mask]), (seg2face, image)):
+        trigger.click(function, inputs, result, api_name=function.__name__, **NETWORK_LIMIT)
 
 
 def _done(task: str, device, given: Callable[[], tuple[np.ndarray, np.ndarray | None]]) -> str:
     """Run a task and return the output file; `given` reads image and mask only if the model is available."""
     network = _network(task, device)
-    return _save(run(task, network, *given())[1], task)
+    return _save(run_task(task, network, *given())[1], task)
 
 
 def _network(task: str, device) -> gpen.Restorer:
     if not (here := tasks.local_model(task)):
-        raise GPENError(missing(task))
+        raise GPENError(missing_model_message(task))
     return _loaded(here, device)
 
 
-@functools.lru_cache(maxsize=len(NAMES))
+@functools.lru_cache(maxsize=len(TASK_TITLES))
 def _loaded(file: Path, device) -> gpen.Restorer:
-    return hardware.restorer(gpen.load(file, device=device))
+    return hardware.make_restorer(gpen.load(file, device=device))
 
 
-def _editor(picture: str) -> gr.ImageEditor:
+def _editor(image: str) -> gr.ImageEditor:
     """Return an image editor that passes the paths of its files without decoding them, for `read_drawing`."""
     component = gr.ImageEditor(
-        {"background": picture, "layers": [], "composite": None}, label="Image",
+        {"background": image, "layers": [], "composite": None}, label="Image",
         type="filepath", format="png", sources=["upload", "clipboard"], layers=False, transforms=(),
         brush=gr.Brush(colors=[BRUSH], color_mode="fixed"), elem_id="inpaint-picture", buttons=[],
     )  # fmt: skip
@@ -303,7 +303,7 @@ def _editor(picture: str) -> gr.ImageEditor:
             return None
         parts = [part for part in (stored.background, *stored.layers) if part is not None]
         folder = gr.utils.get_upload_folder()
-        return [_kept(part) if isinstance(part, bytes) else images.uploaded(part.path, folder) for part in parts]
+        return [_kept(part) if isinstance(part, bytes) else images.uploaded_path(part.path, folder) for part in parts]
 
     component.preprocess = files
     return component

@@ -15,29 +15,29 @@ from collections.abc import Iterator
 import gradio as gr
 from starlette.exceptions import HTTPException
 
-AT_ONCE = 4  # requests waiting or running; the page itself sends the next slider value after the last response
-A_MINUTE = 600  # requests; dragging a slider without a pause sends 200 to 300 if the network takes 0.2 s
-MINUTE = 60.0  # s
+MAX_CONCURRENT = 4  # requests waiting or running; the page itself sends the next slider value after the last response
+MAX_PER_MINUTE = 600  # requests; dragging a slider without a pause sends 200 to 300 if the network takes 0.2 s
+WINDOW = 60.0  # s
 
 
-class Pace:
-    """Sliding-window rate limiter: at most `most` requests per visitor in `period` seconds."""
+class RateLimiter:
+    """Sliding-window rate limiter: at most `max_requests` requests per visitor in `period` seconds."""
 
-    def __init__(self, most: int = A_MINUTE, period: float = MINUTE, clock=time.monotonic):
-        self._most, self._period, self._clock = most, period, clock
+    def __init__(self, max_requests: int = MAX_PER_MINUTE, period: float = WINDOW, clock=time.monotonic):
+        self._max_requests, self._period, self._clock = max_requests, period, clock
         self._times: dict[int, deque[float]] = {}  # visitor -> times of requests, most recent visitor last
 
     def __len__(self) -> int:
         return len(self._times)
 
-    def wait(self, visitor: int) -> float:
+    def retry_after(self, visitor: int) -> float:
         """Return the seconds until the visitor may send a request; 0 means now, and counts the request."""
         now = self._clock()
         self._forget(now)
         times = self._times.get(visitor, deque())
         while times and times[0] + self._period <= now:
             times.popleft()
-        if len(times) >= self._most:
+        if len(times) >= self._max_requests:
             return times[0] + self._period - now
         times.append(now)
         self._times.pop(visitor, None)
@@ -52,24 +52,26 @@ class Pace:
             del self._times[visitor]
 
 
-def bound(page: gr.Blocks, pace: Pace | None = None) -> gr.Blocks:
+def limit_requests(page: gr.Blocks, limiter: RateLimiter | None = None) -> gr.Blocks:
     """Limit the queue of the page, for each visitor and in total. Call it after page.queue()."""
-    queue, pace = page._queue, Pace() if pace is None else pace
+    queue, limiter = page._queue, RateLimiter() if limiter is None else limiter
     push = queue.push
 
-    async def bounded(body, request, username):
-        who = _visitor(body.session_hash, request)
-        if sum(_visitor(_session(event), event.request) == who for event in _events(queue)) >= AT_ONCE:
-            raise HTTPException(429, f"You already have {AT_ONCE} requests waiting or running: wait until one is finished.")
+    async def limited(body, request, username):
+        visitor = _visitor(body.session_hash, request)
+        if sum(_visitor(_session(event), event.request) == visitor for event in _events(queue)) >= MAX_CONCURRENT:
+            raise HTTPException(
+                429, f"You already have {MAX_CONCURRENT} requests waiting or running: wait until one is finished."
+            )
         if queue.max_size is not None and len(queue) >= queue.max_size:
             raise HTTPException(
                 429, f"The server is busy: you would be number {len(queue) + 1} in the queue. Try again in a minute."
             )
-        if wait := pace.wait(who):
+        if wait := limiter.retry_after(visitor):
             raise HTTPException(429, f"You have sent too many requests within a minute: wait for {wait + 0.5:.0f} seconds.")
         return await push(body=body, request=request, username=username)
 
-    queue.push = bounded
+    queue.push = limited
     return page
 
 

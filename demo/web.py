@@ -17,17 +17,17 @@ from gpen.errors import GPENError
 MAX_BYTES = 16 * 1024  # of a request body, by default
 
 
-class Refused(GPENError):
+class RequestError(GPENError):
     """A rejected request with an HTTP status other than 400."""
 
-    def __init__(self, sentence: str, status: int):
-        super().__init__(sentence)
+    def __init__(self, message: str, status: int):
+        super().__init__(message)
         self.status = status
 
 
-def endpoint(
+def json_endpoint(
     function: Callable[[Request, bytes], object],
-    most: int = MAX_BYTES,
+    max_bytes: int = MAX_BYTES,
     guard: Callable[[Request], Awaitable[None]] | None = None,
 ) -> Callable:
     """Return an async endpoint for starlette's Route that calls `function(request, body)` in a thread.
@@ -41,11 +41,11 @@ def endpoint(
         try:
             if guard:
                 await guard(request)
-            data = await _read(request, most)
+            data = await _read(request, max_bytes)
             result = await run_in_threadpool(function, request, data)
         except GPENError as error:
             status = 503 if getattr(error, "retry", False) else getattr(error, "status", 400)
-            return JSONResponse({"error": sentence(error)}, status, headers={"Cache-Control": "no-store"})
+            return JSONResponse({"error": error_message(error)}, status, headers={"Cache-Control": "no-store"})
         except ClientDisconnect:
             return Response(status_code=400)
         if isinstance(result, Response):
@@ -55,16 +55,16 @@ def endpoint(
     return answer
 
 
-def sentence(error: GPENError) -> str:
+def error_message(error: GPENError) -> str:
     """Return the message of the error with a capital first letter and a full stop."""
     text = str(error)
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-async def _read(request: Request, most: int) -> bytes:
+async def _read(request: Request, max_bytes: int) -> bytes:
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
-        if len(data) > most:
-            raise Refused(f"The request is larger than {most / 1024:.0f} KB: send less data at once.", 413)
+        if len(data) > max_bytes:
+            raise RequestError(f"The request is larger than {max_bytes / 1024:.0f} KB: send less data at once.", 413)
     return bytes(data)

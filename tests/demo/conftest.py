@@ -24,7 +24,7 @@ from eval.preference.build import StudySettings, build, from_folders
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 128  # of the network's images
 METHODS = ("sharpest-method", "middling-method", "blurry-method")  # of the study
-PATIENCE = 90  # s, of whoever waits for the app or its page: a machine may be slow and busy
+TIMEOUT = 90  # s, of whoever waits for the app or its page: a machine may be slow and busy
 WIDE = {"width": 1400, "height": 900}  # px
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -72,7 +72,7 @@ def visit(browser):
 
     def visited(url: str, **settings):
         context = browser.new_context(**({"viewport": WIDE, "accept_downloads": True} | settings))
-        context.set_default_timeout(1000 * PATIENCE)
+        context.set_default_timeout(1000 * TIMEOUT)
         contexts.append(context)
         page = context.new_page()
         page.asked = []
@@ -100,7 +100,7 @@ def open_app(visit, server):
 
 def wait_until(page, condition) -> None:
     """Until `condition()` holds, while the page goes on."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < end, f"this never came: {condition.__code__.co_names}"
         page.wait_for_timeout(50)
@@ -141,14 +141,14 @@ def server(model_file, study, tmp_path_factory):
         yield f"http://127.0.0.1:{port}/"
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
 
 
 def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + 2 * PATIENCE
+    end = time.monotonic() + 2 * TIMEOUT
     while time.monotonic() < end and process.poll() is None:
         try:
-            urllib.request.urlopen(url, timeout=PATIENCE).close()
+            urllib.request.urlopen(url, timeout=TIMEOUT).close()
             return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)

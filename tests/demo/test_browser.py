@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import app
-from tests.demo.conftest import PATIENCE, WIDE, wait_until
+from tests.demo.conftest import TIMEOUT, WIDE, wait_until
 
 NARROW = {"width": 390, "height": 844}
 SHOWN = "[...document.querySelectorAll('#before-after img')].at(-1)?.src"
@@ -169,7 +169,7 @@ def test_a_visitor_who_leaves_takes_the_pictures_along(visit, restorer, files):
         wait_for_another_picture(shown, old)
         assert len(page.state_holder.session_data) == 1
         shown.context.close()
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while page.state_holder.session_data and time.monotonic() < end:
             time.sleep(0.1)
         assert not page.state_holder.session_data

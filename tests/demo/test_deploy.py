@@ -107,11 +107,11 @@ def test_votes_are_mirrored_where_a_dataset_is_named(monkeypatch):
     asked = []
     monkeypatch.setattr("eval.preference.mirror.mirror", lambda survey, repo, folder: asked.append((survey, repo)))
     monkeypatch.delenv("GPEN_VOTES_REPO", raising=False)
-    rate.mirrored("survey")
+    rate.start_mirror("survey")
     monkeypatch.setenv("GPEN_VOTES_REPO", "me/ratings")
-    rate.mirrored(None)
+    rate.start_mirror(None)
     assert not asked
-    rate.mirrored("survey")
+    rate.start_mirror("survey")
     assert asked == [("survey", "me/ratings")]
 
 
@@ -133,9 +133,9 @@ def test_without_zerogpu_nothing_changes(restorer, monkeypatch, installed, gpu):
     monkeypatch.setitem(sys.modules, "spaces", types.SimpleNamespace(GPU=None) if installed else None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     assert hardware.gpu(len) is len
-    made = hardware.restorer(restorer.net)
+    made = hardware.make_restorer(restorer.net)
     assert "_run" not in vars(made) and next(made.net.parameters()).device.type == "cpu"
-    assert hardware.at_start(made) is made
+    assert hardware.startup_restorer(made) is made
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def zerogpu(monkeypatch):
 
 def test_with_zerogpu_the_network_is_on_cuda_and_each_run_has_a_gpu_lent(restorer, photo, zerogpu):
     lent, moved = zerogpu
-    made = hardware.restorer(restorer.net)
+    made = hardware.make_restorer(restorer.net)
     assert moved == ["cuda"] and not lent
     face = np.ascontiguousarray(photo[:128, :128])
     assert (made.face(face).image == restorer.face(face).image).all() and len(lent) == 1
@@ -167,8 +167,8 @@ def test_with_zerogpu_the_network_is_on_cuda_and_each_run_has_a_gpu_lent(restore
 
 def test_with_zerogpu_the_app_starts_without_asking_for_a_gpu(restorer, zerogpu):
     lent, moved = zerogpu
-    made = hardware.restorer(restorer.net)
-    assert hardware.at_start(made).net is restorer.net and made.net is not restorer.net
+    made = hardware.make_restorer(restorer.net)
+    assert hardware.startup_restorer(made).net is restorer.net and made.net is not restorer.net
     page = app.build(made)
     assert moved == ["cuda"] and not lent
     roll = next(function.fn for function in page.fns.values() if function.name == "roll")

@@ -75,7 +75,7 @@ def test_parameters_survive_the_file(degradation):
 
 @given(scale=st.floats(experiment.MIN_SCALE, 10_000), sigma=st.floats(0, 200))
 def test_a_slider_reaches_every_number_that_a_file_may_hold(scale, sigma):
-    updates = dict(zip(controls.NAMES, controls.write(Degradation(blur_sigma=sigma, scale=scale)), strict=False))
+    updates = dict(zip(controls.CONTROL_NAMES, controls.write(Degradation(blur_sigma=sigma, scale=scale)), strict=False))
     for name, value in (("scale", scale), ("blur_sigma", sigma)):
         assert updates[name]["value"] == value <= updates[name]["maximum"]
 

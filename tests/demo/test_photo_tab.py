@@ -14,7 +14,7 @@ from PIL import Image
 from demo import images, photo
 from gpen.errors import GPENError
 from gpen.faces import aligned_face, load_detector
-from tests.demo.conftest import PATIENCE
+from tests.demo.conftest import TIMEOUT
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def couple(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(server, tmp_path_factory):
-    return Client(server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": PATIENCE})
+    return Client(server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": TIMEOUT})
 
 
 def read(path) -> np.ndarray:
@@ -80,9 +80,9 @@ def test_what_is_out_of_range_is_answered_by_a_sentence(client, couple, values, 
 
 
 def test_an_enlargement_beyond_the_bounds_is_refused_before_anything_is_decoded(restorer):
-    large = photo.Photo("not read", (6000, 4000), [])
+    large = photo.PhotoState("not read", (6000, 4000), [])
     with pytest.raises(GPENError, match="384 megapixels"):
-        photo.restored(restorer, large, [], 1.0, 4)
+        photo.restore_faces(restorer, large, [], 1.0, 4)
 
 
 WRONG = [float("nan"), float("inf"), 1e308, -1, 10**400, "1", None, True, [1]]
@@ -95,7 +95,7 @@ def test_the_tab_s_own_events_refuse_wrong_numbers_before_the_network_runs(resto
     with gr.Blocks() as page:
         photo.tab(restorer)
     events = {function.name: function.fn for function in page.fns.values()}
-    visit = photo.Photo(str(astronaut), (512, 512), [aligned_face(np.empty((512, 512, 3), np.uint8))], shown=[0])
+    visit = photo.PhotoState(str(astronaut), (512, 512), [aligned_face(np.empty((512, 512, 3), np.uint8))], displayed=[0])
     numbers = {"strength": 1.0, "upscale": 1} | {name: value}
     for event, arguments in (("run", [[0]]), ("again", []), ("as_aligned", [])):
         with pytest.raises(gr.Error, match=f"{name}|megapixels"):
@@ -114,14 +114,14 @@ def test_without_a_photo_the_events_say_so(restorer):
 def test_another_strength_needs_no_network_and_only_the_last_photos_are_kept(restorer, astronaut, monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     face = aligned_face(np.empty((512, 512, 3), np.uint8))
-    visits = [photo.Photo(str(astronaut), (512, 512), [face]) for _ in range(photo.REMEMBERED + 1)]
+    visits = [photo.PhotoState(str(astronaut), (512, 512), [face]) for _ in range(photo.MAX_CACHED_PHOTOS + 1)]
     calls = []
     monkeypatch.setattr(restorer, "_run", lambda x, run=restorer._run: calls.append(len(x)) or run(x))
-    before, half = photo.restored(restorer, visits[0], [0], 0.5, 1)
-    _, full = photo.restored(restorer, visits[0], [0], 1.0, 1)
+    before, half = photo.restore_faces(restorer, visits[0], [0], 0.5, 1)
+    _, full = photo.restore_faces(restorer, visits[0], [0], 1.0, 1)
     assert calls == [1] and not np.array_equal(half, full) and np.array_equal(before, read(astronaut))
     for visit in visits[1:]:
-        visit.keep({0: visits[0].restored.get(0)})
+        visit.cache_faces({0: visits[0].restored.get(0)})
     assert visits[0].restored == {} and visits[1].restored
 
 

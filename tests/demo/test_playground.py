@@ -13,7 +13,7 @@ from gradio_client.exceptions import AppError
 import app
 from demo import controls, experiment, images, playground
 from gpen.degradation import Degradation
-from tests.demo.conftest import PATIENCE
+from tests.demo.conftest import TIMEOUT
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +95,10 @@ def test_a_number_out_of_range_is_answered_by_a_sentence(client, files, values, 
 
 def call(server: str, name: str, *data) -> str:
     """What the server answers to a plain HTTP call, which gradio_client's own care for files does not soften."""
-    started = httpx.post(f"{server}gradio_api/call/{name}", json={"data": data}, timeout=PATIENCE)
+    started = httpx.post(f"{server}gradio_api/call/{name}", json={"data": data}, timeout=TIMEOUT)
     if started.status_code != 200:
         return started.text
-    return httpx.get(f"{server}gradio_api/call/{name}/{started.json()['event_id']}", timeout=PATIENCE).text
+    return httpx.get(f"{server}gradio_api/call/{name}/{started.json()['event_id']}", timeout=TIMEOUT).text
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", str(app.ROOT / "assets" / "playground.png"), "../" * 20 + "etc/passwd"])
@@ -106,7 +106,7 @@ def test_no_file_of_the_server_can_be_named(server, client, files, path):
     answer = call(server, "restore", {"path": path, "meta": {"_type": "gradio.FileData"}})
     assert "event: complete" not in answer and "root:" not in answer
     picture = {"files": files["plain.png"].read_bytes()}
-    (uploaded,) = httpx.post(f"{server}gradio_api/upload", files=picture, timeout=PATIENCE).json()
+    (uploaded,) = httpx.post(f"{server}gradio_api/upload", files=picture, timeout=TIMEOUT).json()
     assert "event: complete" in call(server, "restore", {"path": uploaded, "meta": {"_type": "gradio.FileData"}})
 
 
@@ -130,7 +130,7 @@ def test_the_dice_pass_over_what_the_page_does_not_show(restorer, photo, size, m
     seeds = iter([small, small, large])
     monkeypatch.setattr(playground.secrets, "randbelow", lambda most: next(seeds))
     updates = roll(images.square(photo, size), "gfpgan")
-    assert [update["value"] for update in updates[: len(controls.NAMES)]][-1] == large
+    assert [update["value"] for update in updates[: len(controls.CONTROL_NAMES)]][-1] == large
 
 
 def test_a_missing_model_ends_in_one_sentence(monkeypatch, capsys, tmp_path):

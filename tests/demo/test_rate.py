@@ -168,7 +168,7 @@ def test_the_environment_names_the_study_and_its_store(study, tmp_path, monkeypa
     with pytest.raises(GPENError, match="no study"):
         rate.open_survey()
     monkeypatch.delenv("GPEN_STUDY")
-    monkeypatch.setattr(rate, "SAMPLE", tmp_path / "none")
+    monkeypatch.setattr(rate, "SAMPLE_STUDY", tmp_path / "none")
     assert rate.open_survey() is None and rate.routes(None) == []
 
 
@@ -181,11 +181,11 @@ def test_without_a_study_the_tab_says_how_to_build_one():
 @pytest.mark.parametrize("call", ["report", "export/jsonl", "import/jsonl"])
 def test_the_owner_s_page_is_closed_without_a_token_and_to_a_wrong_one(client, monkeypatch, call):
     monkeypatch.setattr(leaderboard, "WRONG_TOKEN_SECONDS", 0)
-    monkeypatch.delenv(leaderboard.TOKEN, raising=False)
+    monkeypatch.delenv(leaderboard.TOKEN_VARIABLE, raising=False)
     for headers in ({}, {"X-Owner-Token": ""}, OWNER):
         assert client.post(f"/study/owner/{call}", headers=headers).status_code == 403
     assert client.post("/study/about").json()["owner"] is False
-    monkeypatch.setenv(leaderboard.TOKEN, OWNER["X-Owner-Token"].decode())
+    monkeypatch.setenv(leaderboard.TOKEN_VARIABLE, OWNER["X-Owner-Token"].decode())
     for headers in ({}, {"X-Owner-Token": ""}, {"X-Owner-Token": "guess"}, {"X-Owner-Token": "gu\u00e9ss".encode()}):
         assert client.post(f"/study/owner/{call}", headers=headers).status_code == 401
     assert client.post("/study/about").json()["owner"] is True
@@ -193,7 +193,7 @@ def test_the_owner_s_page_is_closed_without_a_token_and_to_a_wrong_one(client, m
 
 @pytest.fixture
 def owner(client, monkeypatch):
-    monkeypatch.setenv(leaderboard.TOKEN, OWNER["X-Owner-Token"].decode())
+    monkeypatch.setenv(leaderboard.TOKEN_VARIABLE, OWNER["X-Owner-Token"].decode())
     return lambda call, **given: client.post(f"/study/owner/{call}", headers=OWNER, **given)
 
 

@@ -226,7 +226,7 @@ def test_the_other_protocols(visit, serve, study, tmp_path, protocol, keys, choi
 
 def test_the_owner_reads_and_saves_the_results(visit, pairwise, monkeypatch):
     url, survey = pairwise
-    monkeypatch.setenv(leaderboard.TOKEN, "geheim-ü")
+    monkeypatch.setenv(leaderboard.TOKEN_VARIABLE, "geheim-ü")
     page = visit(url)
     page.click("text=For the study's owner")
     page.fill("input[type=password]", "wrong")

@@ -15,7 +15,7 @@ from PIL import Image
 
 import app
 from demo import images, rate
-from tests.demo.conftest import PATIENCE
+from tests.demo.conftest import TIMEOUT
 
 SECONDS = 10  # of fuzzing the endpoints, and half as long the routes of the study
 FILE = {"_type": "gradio.FileData"}
@@ -29,7 +29,7 @@ VALUES = [
 
 @pytest.fixture(scope="module")
 def web(server):
-    with httpx.Client(base_url=server, timeout=PATIENCE) as web:
+    with httpx.Client(base_url=server, timeout=TIMEOUT) as web:
         yield web
 
 
@@ -119,9 +119,9 @@ def test_a_link_in_the_cache_leads_nowhere(tmp_path):
     (tmp_path / "private.png").write_bytes(png())
     (cache / "link.png").symlink_to(tmp_path / "private.png")
     (cache / "own.png").write_bytes(png())
-    assert images.uploaded(str(cache / "own.png"), cache) == str((cache / "own.png").resolve())
+    assert images.uploaded_path(str(cache / "own.png"), cache) == str((cache / "own.png").resolve())
     for path in (cache / "link.png", cache / ".." / "private.png", "x\0y", "x" * 10_000, "", None):
-        assert images.uploaded(path if path is None else str(path), cache) == ""
+        assert images.uploaded_path(path if path is None else str(path), cache) == ""
 
 
 @pytest.mark.parametrize("marked", [True, False])
@@ -168,7 +168,7 @@ def test_bombs_are_refused_before_they_are_opened(web, files, tmp_path):
     for path in (files["bomb.png"], files["100-megapixel.png"], files["text.png"], files["empty.png"]):
         start = time.monotonic()
         answer = call(web, "/photo", [{"path": upload(web, path.name, path.read_bytes()), "meta": FILE}, "all", 1, 1])
-        assert refused(answer) and time.monotonic() - start < PATIENCE
+        assert refused(answer) and time.monotonic() - start < TIMEOUT
     assert images.decode(tmp_path / "frames.tiff").shape == (4000, 4000, 3)  # of many frames the first alone is read
 
 
@@ -182,7 +182,7 @@ def test_the_study_s_routes_refuse_wrong_values_by_sentences(web):
     fields = ("code", "n", "holding", "id", "trial", "choice", "ms")
     bodies += [json.dumps({field: value}).encode() for field in fields for value in VALUES if value != 10**400]
     drawn, end = random.Random(1), time.monotonic() + SECONDS / 2
-    cases = [(name, body) for name in [*rate.CALLS, "owner/report", "owner/export/jsonl", "nothing"] for body in bodies]
+    cases = [(name, body) for name in [*rate.ENDPOINTS, "owner/report", "owner/export/jsonl", "nothing"] for body in bodies]
     drawn.shuffle(cases)
     for name, body in cases:
         if time.monotonic() > end:

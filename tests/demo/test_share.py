@@ -16,20 +16,20 @@ def test_a_link_gives_the_settings_it_was_made_of(preset, seed):
     drawn = Degradation.sample(preset, seed=seed, size=256)
     if drawn.scale is not None and drawn.scale < 0.5:
         with pytest.raises(GPENError):
-            share.degradation(share.query(drawn))
+            share.from_query(share.to_query(drawn))
     else:
-        assert share.degradation(share.query(drawn)) == drawn
-    assert len(share.query(drawn)) < share.LONGEST
+        assert share.from_query(share.to_query(drawn)) == drawn
+    assert len(share.to_query(drawn)) < share.MAX_QUERY_LENGTH
 
 
 def test_a_link_is_readable_and_holds_only_what_is_on():
-    assert share.query(Degradation(blur_sigma=4.0, scale=8.0)) == "?blur_sigma=4.0&scale=8.0"
-    assert share.degradation(share.query(Degradation())) == Degradation()
+    assert share.to_query(Degradation(blur_sigma=4.0, scale=8.0)) == "?blur_sigma=4.0&scale=8.0"
+    assert share.from_query(share.to_query(Degradation())) == Degradation()
 
 
 @pytest.mark.parametrize("text", ["", "?", "?__theme=dark&view=api", "?image=/etc/passwd", "?=&&&=x"])
 def test_a_query_without_settings_is_none(text):
-    assert share.degradation(text) is None
+    assert share.from_query(text) is None
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_query_without_settings_is_none(text):
 )  # fmt: skip
 def test_a_bad_value_is_one_sentence(text):
     with pytest.raises(GPENError) as caught:
-        share.degradation(text)
+        share.from_query(text)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
@@ -49,4 +49,4 @@ def test_a_link_opens_on_its_settings_and_is_copied(open_app):
     page.click("#copy-link button, button#copy-link")
     page.wait_for_function("!location.search.includes('theme')")
     wait_until(page, lambda: page.evaluate("navigator.clipboard.readText()") == page.url)
-    assert share.degradation(httpx.URL(page.url).query.decode()).scale == 6.0
+    assert share.from_query(httpx.URL(page.url).query.decode()).scale == 6.0

@@ -15,12 +15,12 @@ import gpen
 from demo import images
 from demo import tasks as tab
 from gpen import tasks
-from tests.demo.conftest import PATIENCE
+from tests.demo.conftest import TIMEOUT
 
 
 @pytest.fixture(scope="module")
 def client(server, tmp_path_factory):
-    return Client(server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": PATIENCE})
+    return Client(server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": TIMEOUT})
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_task_without_its_model_says_how_to_get_it(restorer, models):
     with gr.Blocks() as page:
         tab.tab(restorer)
     about = {block.elem_id: block.value for block in page.blocks.values() if isinstance(block, gr.HTML)}
-    assert about["about-colorize"] == f"<p>{tab.DOES['colorize']}</p>"
+    assert about["about-colorize"] == f"<p>{tab.DESCRIPTIONS['colorize']}</p>"
     assert "GPEN-Inpainting-1024.pth" in about["about-inpaint"] and "--task inpaint" in about["about-inpaint"]
     assert "GPEN-Seg2face-512.pth" in about["about-seg2face"] and "train" not in about["about-seg2face"]
     ids = {getattr(block, "elem_id", None) for block in page.blocks.values()}
@@ -84,7 +84,10 @@ def test_a_model_of_the_projects_own_is_called_one(restorer, models, model_file)
     with gr.Blocks() as page:
         tab.tab(restorer)
     about = {block.elem_id: block.value for block in page.blocks.values() if isinstance(block, gr.HTML)}
-    assert about["about-inpaint"].startswith(f"<p>{tab.DOES['inpaint']}") and "this project trained" in about["about-inpaint"]
+    assert (
+        about["about-inpaint"].startswith(f"<p>{tab.DESCRIPTIONS['inpaint']}")
+        and "this project trained" in about["about-inpaint"]
+    )
     assert "this project trained" not in about["about-colorize"]
 
 
@@ -94,7 +97,7 @@ def tab_client(restorer, tmp_path_factory):
     with gr.Blocks() as page:
         tab.tab(restorer)
     _, address, _ = page.launch(prevent_thread_lock=True, quiet=True)
-    yield Client(address, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": PATIENCE})
+    yield Client(address, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": TIMEOUT})
     page.close()
 
 
@@ -133,7 +136,7 @@ def test_the_tasks_are_described_for_programs(tab_client):
         assert described[name]["description"]
 
 
-@pytest.mark.parametrize("task", tab.NAMES)
+@pytest.mark.parametrize("task", tab.TASK_TITLES)
 def test_programs_are_told_how_to_get_a_model(tab_client, models, files, task):
     (models / "GPEN-Colorization-1024.safetensors").unlink()
     given = [handle_file(files["plain.png"])] * (2 if task == "inpaint" else 1)
@@ -164,23 +167,23 @@ def test_what_programs_give_wrong_is_told(tab_client, all_models, files, photo, 
 
 
 def test_a_large_map_keeps_its_labels(tmp_path):
-    labels = np.zeros((tab.LARGEST + 152, tab.LARGEST + 152, 1), np.uint8)
+    labels = np.zeros((tab.MAX_SIDE + 152, tab.MAX_SIDE + 152, 1), np.uint8)
     labels[::2] = 18
-    large = tab.read(save(tmp_path, "map.png", labels.repeat(3, 2)), "seg2face")
-    assert len(large) == tab.LARGEST and set(np.unique(large)) == {0, 18}
+    large = tab.read_square(save(tmp_path, "map.png", labels.repeat(3, 2)), "seg2face")
+    assert len(large) == tab.MAX_SIDE and set(np.unique(large)) == {0, 18}
 
 
 def test_every_task_that_has_its_model_shows_before_and_after(restorer, photo):
     face = images.square(photo)
-    before, after = tab.run("colorize", restorer, face)
+    before, after = tab.run_task("colorize", restorer, face)
     assert np.array_equal(before, tasks.grey(face)) and np.array_equal(after, tasks.run(restorer, "colorize", face))
     mask = np.zeros(face.shape[:2], bool)
     mask[20:50, 30:60] = True
-    before, after = tab.run("inpaint", restorer, face, mask)
+    before, after = tab.run_task("inpaint", restorer, face, mask)
     assert (before[mask] == 255).all() and np.array_equal(after[~mask], face[~mask])
     assert not np.array_equal(after[mask], face[mask])
     labels = np.random.default_rng(0).integers(0, 19, (40, 40), dtype=np.uint8)
-    before, after = tab.run("seg2face", restorer, tasks.to_palette(labels))
+    before, after = tab.run_task("seg2face", restorer, tasks.to_palette(labels))
     assert before.shape == after.shape == (restorer.net.size, restorer.net.size, 3)
     assert set(np.unique(tasks.to_labels(before))) == set(np.unique(labels))
 
@@ -200,18 +203,18 @@ def test_a_drawing_is_the_picture_and_what_is_painted(tmp_path, photo):
 
 
 def test_a_large_drawing_is_brought_to_a_bounded_size(tmp_path):
-    side = tab.LARGEST + 100
+    side = tab.MAX_SIDE + 100
     layer = np.zeros((side, side, 4), np.uint8)
     layer[10, 10:500] = (255, 0, 170, 255)
     face, mask = tab.read_drawing(
         [save(tmp_path, "large.png", np.full((side, side, 3), 90, np.uint8)), save(tmp_path, "layer.png", layer)]
     )
-    assert face.shape == (tab.LARGEST, tab.LARGEST, 3) and mask.shape == face.shape[:2] and mask.any()
-    assert tab.read(str(tmp_path / "large.png"), "colorize").shape == face.shape
+    assert face.shape == (tab.MAX_SIDE, tab.MAX_SIDE, 3) and mask.shape == face.shape[:2] and mask.any()
+    assert tab.read_square(str(tmp_path / "large.png"), "colorize").shape == face.shape
     mask = np.zeros((side, side, 3), np.uint8)
     mask[side // 2, side // 2 :] = 255
-    masked, hole = tab.read_masked(str(tmp_path / "large.png"), save(tmp_path, "mask.png", mask))
-    assert masked.shape == face.shape and hole.shape == face.shape[:2] and hole.any() and not hole[: tab.LARGEST // 3].any()
+    masked, hole = tab.read_with_mask(str(tmp_path / "large.png"), save(tmp_path, "mask.png", mask))
+    assert masked.shape == face.shape and hole.shape == face.shape[:2] and hole.any() and not hole[: tab.MAX_SIDE // 3].any()
 
 
 def test_the_editor_hands_over_files_that_were_not_opened(tmp_path):

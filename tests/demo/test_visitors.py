@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 import app
 from bench import visitors as bench
 from demo import visitors
-from tests.demo.conftest import PATIENCE
+from tests.demo.conftest import TIMEOUT
 
 
 class Clock:
@@ -28,26 +28,26 @@ class Clock:
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 30)), max_size=200), st.integers(1, 5))
 def test_in_no_minute_more_is_let_through_and_whoever_waits_as_told_is(asked, most):
     clock, passed = Clock(), {}
-    pace = visitors.Pace(most, 60.0, clock)
+    limiter = visitors.RateLimiter(most, 60.0, clock)
     for visitor, pause in asked:
         clock.now += pause
         mine = [at for at in passed.get(visitor, []) if at + 60 > clock.now]
-        wait = pace.wait(visitor)
+        wait = limiter.retry_after(visitor)
         assert (wait > 0) == (len(mine) == most) and wait <= 60 + 1e-6
         if wait:
             clock.now += wait + 1e-6
-            assert pace.wait(visitor) == 0
+            assert limiter.retry_after(visitor) == 0
         passed.setdefault(visitor, []).append(clock.now)
 
 
 def test_whoever_asks_nothing_for_a_minute_is_forgotten():
     clock = Clock()
-    pace = visitors.Pace(3, 60.0, clock)
+    limiter = visitors.RateLimiter(3, 60.0, clock)
     for visitor in range(1000):
-        pace.wait(visitor)
+        limiter.retry_after(visitor)
     clock.now = 61.0
-    pace.wait(-1)
-    assert len(pace) == 1
+    limiter.retry_after(-1)
+    assert len(limiter) == 1
 
 
 def ask(page, session: str | None, address: str = "203.0.113.7", proxy: str = ""):
@@ -78,8 +78,8 @@ def page(monkeypatch):
 @pytest.mark.parametrize(("first", "second"), [(("mine",), ("theirs",)), ((None, "203.0.113.7"), (None, "203.0.113.8"))],
                          ids=["sessions", "addresses"])  # fmt: skip
 def test_one_visitor_has_few_requests_at_once_and_leaves_room_for_others(page, first, second):
-    visitors.bound(page)
-    for _ in range(visitors.AT_ONCE):
+    visitors.limit_requests(page)
+    for _ in range(visitors.MAX_CONCURRENT):
         assert ask(page, *first)[0]
     with pytest.raises(HTTPException, match="already") as refused:
         ask(page, *first)
@@ -94,18 +94,18 @@ def test_one_visitor_has_few_requests_at_once_and_leaves_room_for_others(page, f
 
 
 def test_behind_a_space_s_proxy_addresses_are_told_apart(page, monkeypatch):
-    visitors.bound(page)
+    visitors.limit_requests(page)
     monkeypatch.setenv("SPACE_ID", "me/faces")
-    for number in range(2 * visitors.AT_ONCE):
+    for number in range(2 * visitors.MAX_CONCURRENT):
         assert ask(page, None, f"203.0.113.{number}", proxy="10.0.0.1")[0]
     monkeypatch.delenv("SPACE_ID")  # elsewhere a header proves nothing
     with pytest.raises(HTTPException, match="already"):
-        for number in range(visitors.AT_ONCE + 1):
+        for number in range(visitors.MAX_CONCURRENT + 1):
             ask(page, None, f"203.0.113.{number}", proxy="10.0.0.1")
 
 
 def test_a_full_queue_tells_the_number_one_would_have(page):
-    visitors.bound(page)
+    visitors.limit_requests(page)
     for number in range(10):
         ask(page, f"session {number}")
     with pytest.raises(HTTPException, match="number 11 in the queue"):
@@ -114,35 +114,35 @@ def test_a_full_queue_tells_the_number_one_would_have(page):
 
 def test_a_visitor_s_rate_is_bounded_and_a_dragged_slider_stays_below(page):
     clock = Clock()
-    visitors.bound(page, visitors.Pace(clock=clock))
+    visitors.limit_requests(page, visitors.RateLimiter(clock=clock))
     line = page._queue.event_queue_per_concurrency_id["network"].queue
     for _ in range(5 * 300):  # five minutes of dragging, a picture every 0.2 s
         clock.now += 0.2
         assert ask(page, "drags")[0]
         line.clear()
     with pytest.raises(HTTPException, match=r"wait for \d+ seconds"):
-        for _ in range(visitors.A_MINUTE + 1):
+        for _ in range(visitors.MAX_PER_MINUTE + 1):
             ask(page, "hammers")
             line.clear()
 
 
 def test_the_running_page_tells_a_visitor_who_asks_too_much_at_once_and_serves_the_next(server):
-    with httpx.Client(base_url=f"{server}gradio_api", timeout=PATIENCE) as web:
+    with httpx.Client(base_url=f"{server}gradio_api", timeout=TIMEOUT) as web:
         asked = [web.post("/call/sample", json={"data": ["gfpgan", 1], "session_hash": f"s{k}"}) for k in range(6)]
         assert all(answer.status_code == 200 for answer in asked)
     client = Client(server, verbose=False)
-    jobs = [client.submit(preset="gfpgan", seed=k, api_name="/sample") for k in range(visitors.AT_ONCE)]
-    assert all(job.result(PATIENCE)["blur_sigma"] for job in jobs)
+    jobs = [client.submit(preset="gfpgan", seed=k, api_name="/sample") for k in range(visitors.MAX_CONCURRENT)]
+    assert all(job.result(TIMEOUT)["blur_sigma"] for job in jobs)
 
 
 def test_nothing_that_computes_goes_past_the_queue(server):
-    page = httpx.get(f"{server}config", timeout=PATIENCE).json()
+    page = httpx.get(f"{server}config", timeout=TIMEOUT).json()
     for event in page["dependencies"]:
         if event["queue"]:
             body = {"data": [], "fn_index": event["id"], "session_hash": "past-the-queue"}
-            answer = httpx.post(f"{server}gradio_api/run/predict", json=body, timeout=PATIENCE)
+            answer = httpx.post(f"{server}gradio_api/run/predict", json=body, timeout=TIMEOUT)
             assert answer.status_code == 404, event["api_name"]
-    assert app.MAX_WAITING > visitors.AT_ONCE
+    assert app.MAX_QUEUE_SIZE > visitors.MAX_CONCURRENT
 
 
 def test_a_load_of_visitors_ends_without_errors_and_a_crash_loses_nothing(model_file, study, monkeypatch, tmp_path):
