@@ -20,13 +20,10 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # gradio reads it at import; no requests to other servers
 
-# a grammar that jsonschema builds where jupyter installed it: more than a second, for formats that no schema here has
-sys.modules.setdefault("rfc3987_syntax", None)
-
 import gradio as gr  # noqa: E402
 
 import gpen  # noqa: E402
-from demo import api, hardware, images, photo, playground, rate, results, tasks, theme, visitors  # noqa: E402
+from demo import api, gradio_patches, hardware, images, photo, playground, rate, results, tasks, theme, visitors  # noqa: E402
 from gpen.errors import exit_status  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
@@ -61,7 +58,7 @@ def build(restorer: gpen.Restorer | None = None, survey: rate.Survey | None = No
 
         def forget_visitor(request: gr.Request) -> None:
             """Delete the images of a visitor who leaves; gradio would keep them for an hour or longer."""
-            page.state_holder.session_data.pop(request.session_hash, None)
+            gradio_patches.forget_session(page, request.session_hash)
 
         page.unload(forget_visitor)
     page.queue(max_size=MAX_QUEUE_SIZE, default_concurrency_limit=4, api_open=False)  # api_open=False: no call bypasses the queue

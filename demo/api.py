@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import gradio as gr
 
-from demo import experiment, images, photo
+from demo import experiment, gradio_patches, images, photo
 from demo.playground import NETWORK_LIMIT, image_input, show_user_errors
 from eval import metrics
 from gpen.degradation import BLUR_KINDS, PRESETS
@@ -159,20 +159,22 @@ def guard(page: gr.Blocks) -> None:
     Gradio checks only the paths of values marked as files, and replaces values that it cannot convert by None. URLs are
     left to gradio, which does not fetch from private networks.
     """
-    inner = page.preprocess_data
 
-    async def preprocess(block, inputs, *rest, **named):
-        folder = gr.utils.get_upload_folder()
-        if not all(path.startswith(("http://", "https://")) or images.uploaded_path(path, folder) for path in _paths(inputs)):
-            raise gr.Error(NO_FILE, print_exception=False)
-        try:
-            return await inner(block, inputs, *rest, **named)
-        except gr.Error as error:  # messages of gradio may quote arguments of any length
-            raise gr.Error(_shortened(str(error.message)), print_exception=False) from None
-        except Exception:  # errors of pydantic, gradio and components; their messages may contain server paths
-            raise gr.Error(WRONG_KIND, print_exception=False) from None
+    def wrap(convert: gradio_patches.Preprocess) -> gradio_patches.Preprocess:
+        async def checked(block, inputs, *rest, **named):
+            folder = gradio_patches.upload_folder()
+            if not all(path.startswith(("http://", "https://")) or images.uploaded_path(path, folder) for path in _paths(inputs)):
+                raise gr.Error(NO_FILE, print_exception=False)
+            try:
+                return await convert(block, inputs, *rest, **named)
+            except gr.Error as error:  # messages of gradio may quote arguments of any length
+                raise gr.Error(_shortened(str(error.message)), print_exception=False) from None
+            except Exception:  # errors of pydantic, gradio and components; their messages may contain server paths
+                raise gr.Error(WRONG_KIND, print_exception=False) from None
 
-    page.preprocess_data = preprocess
+        return checked
+
+    gradio_patches.wrap_preprocess(page, wrap)
 
 
 def _shortened(sentence: str) -> str:
@@ -204,4 +206,4 @@ def _judged(name: str, value: float | str) -> dict:
 
 
 def _png(image, name: str) -> str:
-    return images.save(images.png(image), gr.utils.get_upload_folder(), f"{name}.png")
+    return images.save(images.png(image), gradio_patches.upload_folder(), f"{name}.png")

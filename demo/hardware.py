@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 import gpen
 
@@ -22,20 +23,33 @@ def gpu(function: Callable) -> Callable:
     return spaces.GPU(function) if spaces else function
 
 
+class ZeroGPURestorer(gpen.Restorer):
+    """A Restorer whose network is on CUDA and runs with a GPU that is requested for each call.
+
+    Attributes:
+        startup: a Restorer of the same network on the CPU, for calls during startup, when no GPU is available yet.
+    """
+
+    def __init__(self, net: gpen.GPEN):
+        super().__init__(copy.deepcopy(net).to("cuda"))
+        self.startup = gpen.Restorer(net)
+        run = super()._run
+        self._run_on_gpu = gpu(lambda x: run(x).cpu())
+
+    def _run(self, x: Tensor) -> Tensor:  # x [n, 3, in_size, in_size] on the CPU -> [n, 3, size, size] on the CPU
+        return self._run_on_gpu(x)
+
+
 def make_restorer(net: gpen.GPEN) -> gpen.Restorer:
-    """Return a Restorer of `net` with the engine in GPEN_ENGINE; on ZeroGPU the network is on CUDA."""
+    """Return a Restorer of `net` with the engine in GPEN_ENGINE; on ZeroGPU a ZeroGPURestorer."""
     if _spaces() is None:
         return gpen.Restorer(net, engine=os.environ.get("GPEN_ENGINE") or "torch")
-    made = gpen.Restorer(copy.deepcopy(net).to("cuda"))
-    made.starter = gpen.Restorer(net)
-    run = made._run
-    made._run = gpu(lambda x: run(x).cpu())  # x [n, 3, in_size, in_size], on the CPU -> [n, 3, size, size], likewise
-    return made
+    return ZeroGPURestorer(net)
 
 
 def startup_restorer(restorer: gpen.Restorer) -> gpen.Restorer:
-    """Return a restorer that can run during startup, when ZeroGPU provides no GPU yet: on the CPU."""
-    return getattr(restorer, "starter", restorer)
+    """Return the restorer to use during startup, when ZeroGPU provides no GPU yet."""
+    return restorer.startup if isinstance(restorer, ZeroGPURestorer) else restorer
 
 
 def _spaces():

@@ -20,7 +20,7 @@ import gradio as gr
 import numpy as np
 import skimage.data
 
-from demo import experiment, images
+from demo import experiment, gradio_patches, images
 from demo.playground import NETWORK_LIMIT, image_input, show_user_errors
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
@@ -257,7 +257,7 @@ def sample_photo() -> str:
 
 
 def _save(image: np.ndarray, name: str) -> str:
-    return images.save(images.png(image), gr.utils.get_upload_folder(), f"{name}.png")
+    return images.save(images.png(image), gradio_patches.upload_folder(), f"{name}.png")
 
 
 def _pair(face: RestoredFace, strength: float) -> np.ndarray:

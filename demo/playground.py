@@ -13,7 +13,7 @@ import secrets
 import gradio as gr
 import numpy as np
 
-from demo import controls, experiment, figures, hardware, images, samples, share
+from demo import controls, experiment, figures, gradio_patches, hardware, images, samples, share
 from gpen.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 
@@ -122,7 +122,7 @@ def tab(restorer) -> None:
     load.upload(load_parameters, [face, load], settings + views, **slow)
     copied = link.click(to_link, inputs[1:], address, queue=False, show_progress="hidden", **private)
     copied.then(None, address, js=share.COPY_LINK_JS, **private)
-    gr.context.Context.root_block.load(
+    gradio_patches.current_page().load(
         open_link, [face, address], settings + views, js="(face, _) => [face, location.search]", **slow
     )
     upload.input(choose, [upload, *inputs], [upload, face, *views], **slow)
@@ -146,14 +146,13 @@ def show_user_errors(function):
 def image_input(**settings) -> gr.Image:
     """Return a gr.Image that passes the path of the uploaded file without decoding it.
 
-    gr.Image would decode the file without size limits and report no reason for a damaged one. `preprocess` is set on the
-    instance, because gradio writes a .pyi file for every subclass of a component. Do not send a gr.update to this
-    component: it would create a new one.
+    gr.Image would decode the file without size limits and report no reason for a damaged one. Do not send a gr.update to
+    this component: it would create a new one.
     """
     component = gr.Image(type="filepath", image_mode=None, **settings)
+    folder = gradio_patches.upload_folder()
     # a payload without a path contains data instead of a file
-    folder = gr.utils.get_upload_folder()
-    component.preprocess = lambda payload: None if payload is None else images.uploaded_path(payload.path, folder)
+    gradio_patches.set_preprocess(component, lambda payload: payload and images.uploaded_path(payload.path, folder))
     return component
 
 
@@ -194,7 +193,7 @@ def _files(values: list) -> tuple[list[gr.DownloadButton], gr.UploadButton, gr.B
 
 def _views(result: experiment.Experiment) -> list:
     """Return values for the two sliders, formula, steps, comparison, table and the downloads, in this order."""
-    folder = gr.utils.get_upload_folder()
+    folder = gradio_patches.upload_folder()
     images_by_name = {"degraded": result.degraded, "restored": result.restored, "original": result.target}
     files = {name: images.save(images.png(image), folder, f"{name}.png") for name, image in images_by_name.items()}
     parameters = images.save(experiment.to_json(result.degradation), folder, "parameters.json")

@@ -15,7 +15,7 @@ import gradio as gr
 import numpy as np
 
 import gpen
-from demo import experiment, hardware, images, samples
+from demo import experiment, gradio_patches, hardware, images, samples
 from demo.playground import NETWORK_LIMIT, image_input, show_user_errors
 from gpen import checkpoints, tasks, variations
 from gpen.degradation import Degradation
@@ -298,20 +298,20 @@ def _editor(image: str) -> gr.ImageEditor:
     )  # fmt: skip
 
     def files(payload) -> list[str] | None:
-        stored = component.blob_storage.pop(payload.id, None) if payload and payload.id else payload
+        stored = gradio_patches.editor_payload(component, payload)
         if stored is None or stored.background is None:
             return None
         parts = [part for part in (stored.background, *stored.layers) if part is not None]
-        folder = gr.utils.get_upload_folder()
+        folder = gradio_patches.upload_folder()
         return [_kept(part) if isinstance(part, bytes) else images.uploaded_path(part.path, folder) for part in parts]
 
-    component.preprocess = files
+    gradio_patches.set_preprocess(component, files)
     return component
 
 
 def _kept(data: bytes) -> str:
-    return images.save(data, gr.utils.get_upload_folder(), "drawing.png")
+    return images.save(data, gradio_patches.upload_folder(), "drawing.png")
 
 
 def _save(image: np.ndarray, name: str) -> str:
-    return images.save(images.png(image), gr.utils.get_upload_folder(), f"{name}.png")
+    return images.save(images.png(image), gradio_patches.upload_folder(), f"{name}.png")

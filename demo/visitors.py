@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import gradio as gr
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from demo import gradio_patches
 
 MAX_CONCURRENT = 4  # requests waiting or running; the page itself sends the next slider value after the last response
 MAX_PER_MINUTE = 600  # requests; dragging a slider without a pause sends 200 to 300 if the network takes 0.2 s
@@ -23,7 +26,7 @@ WINDOW = 60.0  # s
 class RateLimiter:
     """Sliding-window rate limiter: at most `max_requests` requests per visitor in `period` seconds."""
 
-    def __init__(self, max_requests: int = MAX_PER_MINUTE, period: float = WINDOW, clock=time.monotonic):
+    def __init__(self, max_requests: int = MAX_PER_MINUTE, period: float = WINDOW, clock: Callable[[], float] = time.monotonic):
         self._max_requests, self._period, self._clock = max_requests, period, clock
         self._times: dict[int, deque[float]] = {}  # visitor -> times of requests, most recent visitor last
 
@@ -53,45 +56,31 @@ class RateLimiter:
 
 
 def limit_requests(page: gr.Blocks, limiter: RateLimiter | None = None) -> gr.Blocks:
-    """Limit the queue of the page, for each visitor and in total. Call it after page.queue()."""
-    queue, limiter = page._queue, RateLimiter() if limiter is None else limiter
-    push = queue.push
+    """Limit the requests of each visitor and the length of the queue. Call it after page.queue()."""
+    limiter = RateLimiter() if limiter is None else limiter
 
-    async def limited(body, request, username):
-        visitor = _visitor(body.session_hash, request)
-        if sum(_visitor(_session(event), event.request) == visitor for event in _events(queue)) >= MAX_CONCURRENT:
-            raise HTTPException(
-                429, f"You already have {MAX_CONCURRENT} requests waiting or running: wait until one is finished."
-            )
-        if queue.max_size is not None and len(queue) >= queue.max_size:
-            raise HTTPException(
-                429, f"The server is busy: you would be number {len(queue) + 1} in the queue. Try again in a minute."
-            )
-        if wait := limiter.retry_after(visitor):
-            raise HTTPException(429, f"You have sent too many requests within a minute: wait for {wait + 0.5:.0f} seconds.")
-        return await push(body=body, request=request, username=username)
+    def check(session: str | None, request: Request) -> None:
+        visitor = _visitor(session, request)
+        if sum(_visitor(*queued) == visitor for queued in gradio_patches.queued_requests(page)) >= MAX_CONCURRENT:
+            message = f"You already have {MAX_CONCURRENT} requests waiting or running: wait until one is finished."
+            raise HTTPException(429, message)
+        length, max_length = gradio_patches.queue_size(page)
+        if max_length is not None and length >= max_length:
+            message = f"The server is busy: you would be number {length + 1} in the queue. Try again in a minute."
+            raise HTTPException(429, message)
+        if seconds := limiter.retry_after(visitor):
+            message = f"You have sent too many requests within a minute: wait for {seconds + 0.5:.0f} seconds."
+            raise HTTPException(429, message)
 
-    queue.push = limited
+    gradio_patches.before_enqueue(page, check)
     return page
 
 
-def _events(queue) -> Iterator:
-    for line in queue.event_queue_per_concurrency_id.values():
-        yield from line.queue
-    for running in queue.active_jobs:
-        yield from running or ()
-
-
-def _session(event) -> str | None:
-    """Return the session of an event; gradio uses the id of the event as its session if there is none."""
-    return None if event.session_hash == event._id else event.session_hash
-
-
-def _visitor(session: str | None, request) -> int:
+def _visitor(session: str | None, request: Request) -> int:
     return hash(("session", session) if session else ("address", _address(request)))
 
 
-def _address(request) -> str:
+def _address(request: Request) -> str:
     """Return the address of the client; a Space is behind a proxy, which names it in a header."""
     named = request.headers.get("x-forwarded-for") if "SPACE_ID" in os.environ else None
     return named.split(",")[0].strip() if named else request.client.host if request.client else ""
