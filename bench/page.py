@@ -107,8 +107,8 @@ class Visitor:
         self.values[self.place] = value
         request = {"data": self.values, "event_data": None, "fn_index": self.event["id"], "trigger_id": self.slider}
         self.http.post("/queue/join", json=request | {"session_hash": self.session}).raise_for_status()
-        picture = self._answer()[0][1]  # the restored image of the first before/after slider
-        content = self.http.get(f"/file={picture['path']}").raise_for_status().content
+        image = self._answer()[0][1]  # the restored image of the first before/after slider
+        content = self.http.get(f"/file={image['path']}").raise_for_status().content
         if not content.startswith(b"\x89PNG"):
             raise BenchmarkError("The response is not a PNG image")
         return time.perf_counter() - begin

@@ -135,8 +135,8 @@ def crash(study: Path, url: str, raters: int, after: int) -> tuple[dict[str, int
         if len(lines) == after:
             worker.kill()
     worker.wait()
-    told = [line.split() for line in lines if line.endswith("\n")]
-    acknowledged = {(rater, name): (trial, choice) for rater, name, trial, choice in told}
+    acknowledged_lines = [line.split() for line in lines if line.endswith("\n")]
+    acknowledged = {(rater, name): (trial, choice) for rater, name, trial, choice in acknowledged_lines}
     with closing(Store.open(url)) as store:
         survey = Survey(Study.open(study), store)
         figures = compare(survey, acknowledged, set())

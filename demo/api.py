@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
+import numpy as np
 
+import gpen
 from demo import experiment, gradio_patches, images, photo
 from demo.playground import NETWORK_LIMIT, image_input, show_user_errors
 from eval import metrics
@@ -22,7 +25,7 @@ WRONG_KIND = (
 )
 
 
-def endpoints(restorer) -> None:
+def endpoints(restorer: gpen.Restorer) -> None:
     """Add the endpoints to the current gr.Blocks. `restorer` is a gpen.Restorer."""
     size = restorer.net.size
 
@@ -139,18 +142,18 @@ def endpoints(restorer) -> None:
         return {name: _judged(name, value) for name, value in values.items()}
 
     with gr.Column(visible=False):
-        pictures = [image_input(label="image"), image_input(label="original")]
+        inputs = [image_input(label="image"), image_input(label="original")]
         parameters = list(inspect.signature(degrade).parameters.values())[1:]
         numbers = [_input(parameter.name, parameter.default) for parameter in parameters]
         preset = gr.Dropdown(list(PRESETS), label="preset")
-        picture, values, trigger = gr.Image(format="png"), gr.JSON(), gr.Button()
-        trigger.click(degrade, [pictures[0], *numbers], [picture, values], api_name="degrade")
+        output, values, trigger = gr.Image(format="png"), gr.JSON(), gr.Button()
+        trigger.click(degrade, [inputs[0], *numbers], [output, values], api_name="degrade")
         trigger.click(sample, [preset, numbers[-1]], values, api_name="sample")
-        trigger.click(restore, pictures[0], picture, api_name="restore", **NETWORK_LIMIT)
+        trigger.click(restore, inputs[0], output, api_name="restore", **NETWORK_LIMIT)
         which = gr.Textbox("all", label="faces")
         blend = [gr.Number(1, label="strength"), gr.Number(1, label="upscale")]
-        trigger.click(restore_photo, [pictures[0], which, *blend], [picture, values], api_name="photo", **NETWORK_LIMIT)
-        trigger.click(score, pictures, values, api_name="score")
+        trigger.click(restore_photo, [inputs[0], which, *blend], [output, values], api_name="photo", **NETWORK_LIMIT)
+        trigger.click(score, inputs, values, api_name="score")
 
 
 def guard(page: gr.Blocks) -> None:
@@ -161,7 +164,7 @@ def guard(page: gr.Blocks) -> None:
     """
 
     def wrap(convert: gradio_patches.Preprocess) -> gradio_patches.Preprocess:
-        async def checked(block, inputs, *rest, **named):
+        async def checked(block: Any, inputs: list, *rest: Any, **named: Any) -> list:
             folder = gradio_patches.upload_folder()
             if not all(path.startswith(("http://", "https://")) or images.uploaded_path(path, folder) for path in _paths(inputs)):
                 raise gr.Error(NO_FILE, print_exception=False)
@@ -183,7 +186,7 @@ def _shortened(sentence: str) -> str:
     return line if len(line) <= 400 else f"{line[:100]} ... {line[-295:]}"
 
 
-def _paths(value) -> Iterator[str]:
+def _paths(value: Any) -> Iterator[str]:
     """Yield every "path" in nested request data."""
     if isinstance(value, dict) and isinstance(value.get("path"), str):
         yield value["path"]
@@ -192,7 +195,7 @@ def _paths(value) -> Iterator[str]:
             yield from _paths(part)
 
 
-def _input(name: str, value) -> gr.components.Component:
+def _input(name: str, value: Any) -> gr.components.Component:
     if isinstance(value, str):
         return gr.Dropdown(BLUR_KINDS, value=value, label=name)
     return gr.Checkbox(value, label=name) if isinstance(value, bool) else gr.Number(value, label=name)
@@ -205,5 +208,5 @@ def _judged(name: str, value: float | str) -> dict:
     return {"value": "infinite" if value == float("inf") else value, "better": better}
 
 
-def _png(image, name: str) -> str:
+def _png(image: np.ndarray, name: str) -> str:
     return images.save(images.png(image), gradio_patches.upload_folder(), f"{name}.png")

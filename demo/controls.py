@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from typing import Any
 
 import gradio as gr
 
@@ -32,9 +33,9 @@ MAIN_SLIDERS = ("blur_sigma", "scale", "noise_sigma", "jpeg_quality")  # labelle
 EXTRA_DEFAULTS = {field.name: field.default for field in fields(Degradation) if field.name in experiment.EXTRA_FIELDS}
 
 
-def build(start: Degradation) -> tuple[dict[str, gr.components.Component], gr.Checkbox]:
+def build(start: Degradation) -> tuple[dict[str, Any], gr.Checkbox]:
     """Build the controls with the values of `start`. Returns them by name, and the checkbox for the extras."""
-    box = {}
+    box: dict[str, Any] = {}
     values = _values(start)
 
     def slider(name: str, low: float, step: float, label: str, visible: bool = True) -> None:
@@ -86,7 +87,7 @@ def fill_empty_fields_js(inputs: list[gr.components.Component], widgets: dict[st
     return f"(...values) => values.map((value, i) => value ?? {json.dumps([off.get(id(box)) for box in inputs])}[i])"
 
 
-def read(extras: dict, *values) -> Degradation:
+def read(extras: dict, *values: Any) -> Degradation:
     """Return the degradation shown by the controls; `extras` are the fields without a control."""
     named = dict(zip(CONTROL_NAMES, values, strict=True))
     if not named.pop("jpeg"):
@@ -138,6 +139,6 @@ def _values(d: Degradation) -> dict:
     }
 
 
-def _plain(value) -> str:
+def _plain(value: float | tuple) -> str:
     numbers = value if isinstance(value, tuple) else (value,)
     return " ".join(f"{number:.3g}" for number in numbers)

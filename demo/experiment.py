@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+import gpen
 from eval import metrics
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
@@ -39,7 +41,7 @@ class Experiment:
     seconds: float  # time of the restoration
 
 
-def run(restorer, face: np.ndarray, degradation: Degradation) -> Experiment:
+def run(restorer: gpen.Restorer, face: np.ndarray, degradation: Degradation) -> Experiment:
     """Degrade `face`, uint8 RGB [size, size, 3], restore it, and evaluate GPEN and bilinear."""
     check_scale(degradation)
     steps = degradation.steps(face)
@@ -59,7 +61,7 @@ def check_scale(degradation: Degradation) -> None:
         raise GPENError(f"The scale is {degradation.scale:.3g}: choose a scale of at least {MIN_SCALE}.")
 
 
-def check_numbers(**values) -> None:
+def check_numbers(**values: object) -> None:
     """Raise GPENError for values that are not finite plain numbers, such as text, lists or NaN."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MAX_NUMBER:
@@ -77,7 +79,7 @@ def from_numbers(
     jpeg_quality: float,
     grey: bool,
     seed: float,
-    **extras,
+    **extras: Any,
 ) -> Degradation:
     """Return a Degradation from numbers where 0 (1 for the scale) means "off"."""
     blurred = bool(blur_sigma) or blur_kind == "anisotropic" and bool(blur_sigma_y)
@@ -100,12 +102,12 @@ def from_numbers(
 
 def sample(preset: str, seed: float, size: int) -> Degradation:
     """Sample a degradation from a preset for images of `size` px, rounded to the precision of the sliders."""
-    drawn = Degradation.sample(preset, seed=_whole(seed), size=size)
+    sampled = Degradation.sample(preset, seed=_whole(seed), size=size)
     names = ("blur_sigma", "blur_sigma_y", "blur_angle", "scale", "noise_sigma")
-    rounded = {name: round(getattr(drawn, name), _DECIMALS) for name in names if getattr(drawn, name) is not None}
-    if drawn.haze is not None:
-        rounded["haze"] = round(drawn.haze, _DECIMALS)
-    return replace(drawn, **rounded)
+    rounded = {name: round(getattr(sampled, name), _DECIMALS) for name in names if getattr(sampled, name) is not None}
+    if sampled.haze is not None:
+        rounded["haze"] = round(sampled.haze, _DECIMALS)
+    return replace(sampled, **rounded)
 
 
 def from_json(data: bytes) -> Degradation:
@@ -128,6 +130,6 @@ def to_json(degradation: Degradation) -> bytes:
     return (json.dumps(degradation.to_dict(), indent=2) + "\n").encode()
 
 
-def _whole(value: float) -> float | int:
+def _whole(value: float) -> Any:
     """Convert 3.0 from a number field to 3; other fractions are left for Degradation to reject."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

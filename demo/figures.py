@@ -49,7 +49,7 @@ def formula(degradation: Degradation) -> str:
     """Return the formula with the numbers of the degradation, each term in its colour, without disabled terms."""
     text = html.escape(degradation.formula())
     for pattern, name in _TERMS:
-        text = re.sub(pattern, lambda match, name=name: f'<b class="term {name}">{match[0]}</b>', text)
+        text = re.sub(pattern, rf'<b class="term {name}">\g<0></b>', text)
     text = re.sub(r"JPEG_(\d+)", r"JPEG<sub>\1</sub>", text).replace("I_d", "I<sub>d</sub>", 1)
     return f'<div class="formula" role="math">{text}</div>'
 

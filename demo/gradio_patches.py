@@ -35,7 +35,7 @@ def set_preprocess(component: gr.components.Component, function: Callable[[Any],
     The method is replaced on the instance, because gradio writes a .pyi file for every subclass of a component. Do not send
     a gr.update to the component: it would create a new one.
     """
-    component.preprocess = function
+    setattr(component, "preprocess", function)  # noqa: B010 - mypy rejects assignments to methods
 
 
 def editor_payload(editor: gr.ImageEditor, payload: Any) -> Any:
@@ -47,12 +47,13 @@ def editor_payload(editor: gr.ImageEditor, payload: Any) -> Any:
 
 def wrap_preprocess(page: gr.Blocks, wrap: Callable[[Preprocess], Preprocess]) -> None:
     """Replace the conversion of the inputs of all events, private ones too, by `wrap(conversion)`."""
-    page.preprocess_data = wrap(page.preprocess_data)
+    setattr(page, "preprocess_data", wrap(page.preprocess_data))  # noqa: B010
 
 
 def forget_session(page: gr.Blocks, session: str | None) -> None:
     """Delete the state of a session now; gradio would keep it for an hour after the visitor has left."""
-    page.state_holder.session_data.pop(session, None)
+    if session is not None:
+        page.state_holder.session_data.pop(session, None)
 
 
 def before_enqueue(page: gr.Blocks, check: Callable[[str | None, Request], None]) -> None:
@@ -64,7 +65,7 @@ def before_enqueue(page: gr.Blocks, check: Callable[[str | None, Request], None]
         check(body.session_hash, request)
         return await push(body=body, request=request, username=username)
 
-    queue.push = checked_push
+    setattr(queue, "push", checked_push)  # noqa: B010
 
 
 def queued_requests(page: gr.Blocks) -> Iterator[tuple[str | None, Request]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ def startup_restorer(restorer: gpen.Restorer) -> gpen.Restorer:
     return restorer.startup if isinstance(restorer, ZeroGPURestorer) else restorer
 
 
-def _spaces():
+def _spaces() -> ModuleType | None:
     """Return the package `spaces` if it is installed and CUDA is available, else None.
 
     The import must precede the first use of CUDA.

@@ -38,7 +38,7 @@ class ImageError(GPENError):
 
 def decode(path: str | os.PathLike | None) -> np.ndarray:
     """Read an image file as upright uint8 RGB [h, w, 3]. Raises ImageError if that is not possible."""
-    _check_bytes(path)
+    path = _checked_path(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the checks below handle what Pillow warns about
         try:
@@ -124,7 +124,8 @@ def uploaded_path(path: str | None, folder: str | os.PathLike) -> str:
     return real if Path(real).is_relative_to(os.path.realpath(folder)) else ""
 
 
-def _check_bytes(path: str | os.PathLike | None) -> None:
+def _checked_path(path: str | os.PathLike | None) -> str | os.PathLike:
+    """Return `path` if the file exists and is not too large. Raises ImageError otherwise."""
     if path is None:
         raise ImageError("There is no image: choose one.")
     try:
@@ -133,6 +134,7 @@ def _check_bytes(path: str | os.PathLike | None) -> None:
         raise ImageError("The image is no longer on the server: upload it again.") from None
     if size > MAX_BYTES:
         raise ImageError(f"This file has {size / 2**20:.0f} MB: choose one of at most {MAX_BYTES // 2**20} MB.")
+    return path
 
 
 def _check_pixels(width: int, height: int) -> None:

@@ -14,12 +14,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import gradio as gr
 import numpy as np
 import skimage.data
 
+import gpen
 from demo import experiment, gradio_patches, images
 from demo.playground import NETWORK_LIMIT, image_input, show_user_errors
 from gpen.degradation import Degradation
@@ -39,7 +41,7 @@ NO_FACE = (
     "its central square is then given to the network."
 )
 _INTRO = "<p>Upload a photo: all its faces are detected, restored and pasted back. The rest of the photo does not change.</p>"
-_PRIVATE = {"api_visibility": "private"}
+_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 Progress = Callable[[int, int], None] | None  # called with the number of finished faces and of all faces
 _recent: deque[weakref.ref] = deque(maxlen=MAX_CACHED_PHOTOS)
 
@@ -64,7 +66,7 @@ class PhotoState:
         _recent.append(weakref.ref(self))
 
 
-def tab(restorer) -> None:
+def tab(restorer: gpen.Restorer) -> None:
     """Build the tab inside the current gr.Blocks. `restorer` is a gpen.Restorer."""
     photo, chosen = gr.State(), gr.State([])
     gr.HTML(_INTRO, elem_id="photo-sentence")
@@ -125,16 +127,27 @@ def tab(restorer) -> None:
     def open_sample() -> list:
         return open_photo(sample_photo())
 
-    def as_aligned(old: PhotoState | None, *rest, progress=gr.Progress()):  # noqa: B008 - gradio requires it as a default value
+    def as_aligned(
+        old: PhotoState | None,
+        strength_value: float,
+        factor: int,
+        progress: Any = gr.Progress(),  # noqa: B008 - gradio requires it as a default value
+    ) -> list:
         new = old and PhotoState(old.path, old.size, [aligned_face(np.empty((*old.size[::-1], 3), np.uint8))])
-        return [new, [0], *run(new, [0], *rest, progress)]
+        return [new, [0], *run(new, [0], strength_value, factor, progress)]
 
     @show_user_errors
-    def run(old: PhotoState | None, indices: list[int], how_much: float, times: int, progress=gr.Progress()) -> list:  # noqa: B008
+    def run(
+        old: PhotoState | None,
+        indices: list[int],
+        strength_value: float,
+        factor: int,
+        progress: Any = gr.Progress(),  # noqa: B008
+    ) -> list:
         if old is None:
             raise GPENError("There is no photo: upload one first.")
         start = time.perf_counter()
-        shown = render(restorer, old, indices, how_much, times, lambda done, total: progress((done, total), unit="faces"))
+        shown = render(restorer, old, indices, strength_value, factor, lambda done, total: progress((done, total), unit="faces"))
         old.displayed = indices
         seconds = time.perf_counter() - start
         count = "One face" if len(indices) == 1 else f"{len(indices)} faces"
@@ -145,11 +158,11 @@ def tab(restorer) -> None:
         ]  # fmt: skip
 
     @show_user_errors
-    def again(old: PhotoState | None, how_much: float, times: int) -> list:
+    def again(old: PhotoState | None, strength_value: float, factor: int) -> list:
         """Render the displayed result with another strength or size; does nothing before the first run."""
         if old is None or not old.displayed:
             return [gr.skip(), gr.skip()]
-        shown = render(restorer, old, old.displayed, how_much, times)
+        shown = render(restorer, old, old.displayed, strength_value, factor)
         return [shown.slider, shown.file]
 
     def choose(event: gr.EventData, old: PhotoState) -> list:
@@ -159,8 +172,8 @@ def tab(restorer) -> None:
     def switch(which: str) -> list:
         return [gr.update(visible=which == VIEWS[0]), gr.update(visible=which == VIEWS[1])]
 
-    busy = {"show_progress": "full", "show_progress_on": found, **NETWORK_LIMIT, **_PRIVATE}
-    quick = {"queue": False, "show_progress": "hidden", **_PRIVATE}
+    busy: dict[str, Any] = {"show_progress": "full", "show_progress_on": found, **NETWORK_LIMIT, **_PRIVATE}
+    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", **_PRIVATE}
     upload.input(
         open_photo, upload, [upload, *begun], show_progress="minimal", show_progress_on=upload, **NETWORK_LIMIT, **_PRIVATE
     )
@@ -171,7 +184,7 @@ def tab(restorer) -> None:
     view.input(switch, view, [found, slider], **quick)
     restore.click(run, [photo, chosen, strength, upscale], results, **busy)
     aligned.click(as_aligned, [photo, strength, upscale], [photo, chosen, *results], **busy)
-    live = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK_LIMIT, **_PRIVATE}
+    live: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK_LIMIT, **_PRIVATE}
     gr.on([strength.input, upscale.input], again, [photo, strength, upscale], [slider, download], **live)
     another.click(lambda: [gr.update(visible=True), gr.update(visible=False), None, []], None, [*place, photo, chosen], **quick)
 
@@ -185,7 +198,7 @@ class PhotoView:
     gallery: list[tuple[str, str]]  # before and after side by side, with a caption
 
 
-def find_faces(restorer, path: str) -> PhotoState:
+def find_faces(restorer: gpen.Restorer, path: str) -> PhotoState:
     """Detect the faces of an image file, largest first. Raises GPENError if it is not an image."""
     image = images.decode(path)
     return PhotoState(path, image.shape[1::-1], restorer.detector(image))
@@ -207,7 +220,7 @@ def parse_faces(photo: PhotoState, which: str) -> list[int]:
 
 
 def restore_faces(
-    restorer, photo: PhotoState, indices: list[int], strength: float, upscale: float, progress: Progress = None
+    restorer: gpen.Restorer, photo: PhotoState, indices: list[int], strength: float, upscale: float, progress: Progress = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the photo before and after, uint8 RGB of equal size; only new faces are given to the network."""
     experiment.check_numbers(strength=strength, upscale=upscale)
@@ -227,7 +240,7 @@ def restore_faces(
 
 
 def render(
-    restorer, photo: PhotoState, indices: list[int], strength: float, upscale: float, progress: Progress = None
+    restorer: gpen.Restorer, photo: PhotoState, indices: list[int], strength: float, upscale: float, progress: Progress = None
 ) -> PhotoView:
     """Restore the selected faces and write the files that the page shows. Raises GPENError if none is selected."""
     if not indices:
@@ -279,15 +292,15 @@ def _ratio(photo: PhotoState) -> str:
 def _boxes(photo: PhotoState) -> str:
     """Return HTML of the photo with a numbered button on each face, or a hint if there is none."""
     preview = _save(shrink(images.decode(photo.path), MAX_PREVIEW_SIDE), "photo")
-    picture = f'<img src="gradio_api/file={urllib.parse.quote(preview)}" alt="The photo">'
+    image = f'<img src="gradio_api/file={urllib.parse.quote(preview)}" alt="The photo">'
     if not photo.faces:
-        return f'<p class="none">{NO_FACE}</p><div class="photo">{picture}</div>'
+        return f'<p class="none">{NO_FACE}</p><div class="photo">{image}</div>'
     count = "One face" if len(photo.faces) == 1 else f"{len(photo.faces)} faces"
     buttons = "".join(f'<button type="button" data-pick="{name.lower()}">{name}</button>' for name in ("All", "Largest", "None"))
     faces = "".join(_box(number, face, photo.size) for number, face in enumerate(photo.faces, 1))
     return (
         f'<div class="pick"><p><b>{count} found</b> <span class="chosen-count">{len(photo.faces)} selected</span></p>'
-        f'<div role="group" aria-label="Select faces">{buttons}</div></div><div class="photo">{picture}{faces}</div>'
+        f'<div role="group" aria-label="Select faces">{buttons}</div></div><div class="photo">{image}{faces}</div>'
     )
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import shutil
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 import app
 from demo import rate, theme
 from gpen.checkpoints import ASSETS
 
-VIEWPORT = {"width": 1400, "height": 800}
+VIEWPORT: ViewportSize = {"width": 1400, "height": 800}
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]  # fmt: skip
 FADE_IN = 2500  # ms, until images have faded in

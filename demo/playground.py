@@ -9,16 +9,21 @@ from __future__ import annotations
 import functools
 import html
 import secrets
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 import numpy as np
 
+import gpen
 from demo import controls, experiment, figures, gradio_patches, hardware, images, samples, share
 from gpen.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 
+P = ParamSpec("P")
+R = TypeVar("R")
 # one restoration at a time, since each uses all cores
-NETWORK_LIMIT = {"concurrency_id": "network", "concurrency_limit": 1}
+NETWORK_LIMIT: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
 MAX_SEED = 10_000  # of random samples: short numbers are easy to share
 MAX_ATTEMPTS = 50  # attempts to sample a scale of at least MIN_SCALE; presets for small networks contain smaller ones
 INITIAL_DEGRADATION = Degradation(blur_sigma=2.0, scale=4.0, noise_sigma=8.0, jpeg_quality=60)  # on the initial page
@@ -26,7 +31,7 @@ _INTRO = "<p>Degrade a face by the formula, restore it with the network, and com
 _NO_FACE = "No face was found: the centre of the image is used. An upright face that fills the image works best."
 
 
-def tab(restorer) -> None:
+def tab(restorer: gpen.Restorer) -> None:
     """Build the playground inside the current gr.Blocks. `restorer` is a gpen.Restorer."""
     size = restorer.net.size
     faces = samples.load(size)
@@ -59,16 +64,16 @@ def tab(restorer) -> None:
     inputs = [face, extras, keep_extras, *widgets.values()]
 
     @show_user_errors
-    def live(image, drawn, keep, *values):
-        return restored(image, controls.read(drawn if keep else {}, *values))
+    def live(image: np.ndarray, extras: dict, keep: bool, *values: Any) -> list:
+        return restored(image, controls.read(extras if keep else {}, *values))
 
     @show_user_errors
-    def draw(image, name, seed):
+    def draw(image: np.ndarray, name: str, seed: float) -> list:
         degradation = experiment.sample(name, seed, size)
         return controls.write(degradation) + restored(image, degradation)
 
     @show_user_errors
-    def roll(image, name):
+    def roll(image: np.ndarray, name: str) -> list:
         for _ in range(MAX_ATTEMPTS):
             seed = secrets.randbelow(MAX_SEED)
             if (experiment.sample(name, seed, size).scale or 1) >= experiment.MIN_SCALE:
@@ -76,22 +81,22 @@ def tab(restorer) -> None:
         return draw(image, name, seed)
 
     @show_user_errors
-    def load_parameters(image, data):
+    def load_parameters(image: np.ndarray, data: bytes) -> list:
         degradation = experiment.from_json(data)
         return controls.write(degradation) + restored(image, degradation)
 
     @show_user_errors
-    def open_link(image, text):
+    def open_link(image: np.ndarray, text: str) -> list:
         degradation = share.from_query(text)
         if degradation is None:
             return [gr.skip() for _ in settings + views]
         return controls.write(degradation) + restored(image, degradation)
 
     @show_user_errors
-    def to_link(drawn, keep, *values):
-        return share.to_query(controls.read(drawn if keep else {}, *values))
+    def to_link(extras: dict, keep: bool, *values: Any) -> str:
+        return share.to_query(controls.read(extras if keep else {}, *values))
 
-    def choose(path, old, *rest):
+    def choose(path: str | None, old: np.ndarray, *rest: Any) -> list:
         unchanged = [None, old, *[gr.skip()] * len(views)]
         if path is None:  # the upload was cleared: keep the face
             return unchanged
@@ -104,19 +109,19 @@ def tab(restorer) -> None:
             gr.Info(_NO_FACE, duration=8)
         return [path, image, *live(image, *rest)]
 
-    def choose_sample(event: gr.SelectData, *rest):
+    def choose_sample(event: gr.SelectData, *rest: Any) -> list:
         image = list(faces.values())[event.index]
         return [None, image, *live(image, *rest)]
 
-    private = {"api_visibility": "private"}
+    private: dict[str, Any] = {"api_visibility": "private"}
     changed = [widget.input for widget in (*widgets.values(), keep_extras)]
-    quiet = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK_LIMIT, **private}
+    quiet: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK_LIMIT, **private}
     gr.on(changed, live, inputs, views, js=controls.fill_empty_fields_js(inputs, widgets), **quiet)
     shape = [widgets["blur_sigma_y"], widgets["blur_angle"]]
     widgets["blur_kind"].input(
         controls.shape_updates, widgets["blur_kind"], shape, queue=False, show_progress="hidden", **private
     )
-    slow = {"show_progress": "minimal", "show_progress_on": sliders[0], **NETWORK_LIMIT, **private}
+    slow: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": sliders[0], **NETWORK_LIMIT, **private}
     preset.input(draw, [face, preset, widgets["seed"]], settings + views, **slow)
     dice.click(roll, [face, preset], settings + views, trigger_mode="always_last", **slow)
     load.upload(load_parameters, [face, load], settings + views, **slow)
@@ -129,11 +134,11 @@ def tab(restorer) -> None:
     gallery.select(choose_sample, inputs[1:], [upload, face, *views], **slow)
 
 
-def show_user_errors(function):
+def show_user_errors(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate an event function: a GPENError is shown as a message on the page, without a traceback."""
 
     @functools.wraps(function)
-    def wrapper(*arguments, **named):
+    def wrapper(*arguments: P.args, **named: P.kwargs) -> R:
         try:
             return function(*arguments, **named)
         except GPENError as error:
@@ -143,7 +148,7 @@ def show_user_errors(function):
     return wrapper
 
 
-def image_input(**settings) -> gr.Image:
+def image_input(**settings: Any) -> gr.Image:
     """Return a gr.Image that passes the path of the uploaded file without decoding it.
 
     gr.Image would decode the file without size limits and report no reason for a damaged one. Do not send a gr.update to
@@ -179,7 +184,7 @@ def _face_controls(faces: dict[str, np.ndarray]) -> tuple[gr.Image, gr.Gallery]:
 
 
 def _files(values: list) -> tuple[list[gr.DownloadButton], gr.UploadButton, gr.Button]:
-    settings = {"size": "sm", "min_width": 150}
+    settings: dict[str, Any] = {"size": "sm", "min_width": 150}
     names = {"degraded": "↓ Degraded PNG", "restored": "↓ Restored PNG", "parameters": "↓ Parameters JSON"}
     with gr.Row(elem_id="files"):
         downloads = [

@@ -10,8 +10,9 @@ from __future__ import annotations
 import html
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import gradio as gr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -76,7 +77,7 @@ def open_survey() -> Survey | None:
     return Survey(Study.open(named or SAMPLE_STUDY), Store.open(votes or None))
 
 
-def start_mirror(survey: Survey | None):
+def start_mirror(survey: Survey | None) -> object:
     """Start copying votes to the dataset in GPEN_VOTES_REPO (eval.preference.mirror); None if it is not set."""
     repo = os.environ.get("GPEN_VOTES_REPO")
     if survey is None or not repo:
@@ -107,9 +108,10 @@ def routes(survey: Survey | None) -> list[Route]:
         return []
 
     def rater_call(request: Request, body: bytes) -> object:
-        request_type, function = ENDPOINTS.get(request.path_params["call"], (None, None))
-        if function is None:
-            raise web.RequestError(f"There is no endpoint {request.path_params['call'][:40]!r} in the study.", 404)
+        name = request.path_params["call"]
+        if name not in ENDPOINTS:
+            raise web.RequestError(f"There is no endpoint {name[:40]!r} in the study.", 404)
+        request_type, function = ENDPOINTS[name]
         return function(survey, _parsed(request_type, body))
 
     def image(request: Request, body: bytes) -> FileResponse:
@@ -135,7 +137,7 @@ def _parsed(request_type: type[StudyRequest], body: bytes) -> StudyRequest:
         raise GPENError(f"The field {place!r} is invalid: {first['msg']}.") from None
 
 
-def _about(survey: Survey, _) -> dict:
+def _about(survey: Survey, _: StudyRequest) -> dict:
     """Return what the page shows before the consent; nothing about the methods."""
     study = survey.study
     return {
@@ -171,7 +173,7 @@ def _undo(survey: Survey, ask: UndoRequest) -> dict:
     return {"progress": survey.progress(ask.code)}
 
 
-ENDPOINTS = {  # endpoint: (type of the request, handler)
+ENDPOINTS: dict[str, tuple[type[StudyRequest], Callable[[Survey, Any], object]]] = {  # endpoint: (type of the request, handler)
     "about": (StudyRequest, _about),
     "consent": (RaterRequest, _consent),
     "resume": (RaterRequest, _resume),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -22,7 +23,7 @@ INTRO = (
     "<p>Evaluation results with the command that produced them. Click on a column heading to sort. "
     "Empty cells are infinite or were not computed. Plots show means with 95% confidence intervals.</p>"
 )
-PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def tab(folder: str | Path = archive.RESULTS) -> None:
@@ -96,11 +97,11 @@ def _about(run: archive.Archived, task: str) -> str:
         run.recipe.get("time", "")[:10],
     ]
     metrics = run.recipe.get("metrics", {})
-    stands = "".join(
+    metric_items = "".join(
         f"<li>{html.escape(m['title'])}: {html.escape(m['library'])}; {html.escape(m['backbone'])}; "
         f"{html.escape(m['colour'])}</li>"
         for name, m in metrics.items()
         if name in run.metrics(task)
     )
-    details = f"<details><summary>How the metrics are computed</summary><ul>{stands}</ul></details>" if stands else ""
+    details = f"<details><summary>How the metrics are computed</summary><ul>{metric_items}</ul></details>" if metric_items else ""
     return f"<p>{html.escape(', '.join(filter(None, facts)))}</p>{details}"

@@ -9,10 +9,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import gradio as gr
 import numpy as np
+import torch
 
 import gpen
 from demo import experiment, gradio_patches, hardware, images, samples
@@ -34,10 +36,10 @@ SAMPLE_SIDE = 256  # px
 MAX_SIDE = 2048  # px; larger faces are reduced, which does not affect any network here
 MAX_VARIATIONS = 8  # variations per request
 SAMPLE_DEGRADATION = Degradation(blur_sigma=2.0, scale=8.0, noise_sigma=4.0)  # of the initial sample face
-PRIVATE = {"api_visibility": "private"}
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 
-def tab(restorer) -> None:
+def tab(restorer: gpen.Restorer) -> None:
     """Build the tab inside the current gr.Blocks. `restorer` is a gpen.Restorer."""
     device = next(restorer.net.parameters()).device
     with gr.Tabs():
@@ -68,17 +70,21 @@ def missing_model_message(task: str) -> str:
     )
 
 
-def make_variations(restorer, path: str | None, reference: str | None, n: float, seed: float) -> variations.Variations:
+def make_variations(
+    restorer: gpen.Restorer, path: str | None, reference: str | None, n: float, seed: float
+) -> variations.Variations:
     """Return n variations of the face in a file, with the style of the face in another file if given."""
     experiment.check_numbers(n=n, seed=seed)
     if n != int(n) or not 1 <= n <= MAX_VARIATIONS:
         raise GPENError(f"n is {n:g}: request 1 to {MAX_VARIATIONS} variations.")
     face = images.read_face(path, restorer.net.size)
     other = images.read_face(reference, restorer.net.size) if reference else None
-    return variations.vary(restorer, face, int(n), seed, other)
+    return variations.vary(restorer, face, int(n), seed, other)  # type: ignore[arg-type]  # vary rejects fractions
 
 
-def run_task(task: str, network, image: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def run_task(
+    task: str, network: gpen.Restorer, image: np.ndarray, mask: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Run a task; return its input and its output, uint8 RGB of equal size. `network` is the Restorer of the task."""
     result = tasks.run(network, task, image, mask)
     if task == "seg2face":
@@ -134,7 +140,7 @@ def _squares(image: np.ndarray, marked: np.ndarray) -> tuple[np.ndarray, np.ndar
     return image, marked > 0
 
 
-def _variations_panel(restorer) -> None:
+def _variations_panel(restorer: gpen.Restorer) -> None:
     sample = _save(SAMPLE_DEGRADATION.resized(samples.astronaut(restorer.net.size)), "face")
     gr.HTML(
         "<p>Many faces have the same low-quality image. All variations match the input about as well as the default output.</p>"
@@ -157,7 +163,7 @@ def _variations_panel(restorer) -> None:
     ask = hardware.gpu(functools.partial(make_variations, restorer))
 
     @show_user_errors
-    def show(path, style, count, start):
+    def show(path: str | None, style: str | None, count: float, start: float) -> tuple[list[tuple[str, str]], str]:
         found = ask(path, style, count, start)
         items = zip(["Default output", *found.fits], [found.plain, *found.images], strict=True)
         labelled = [(_save(image, "variation"), f"{name:.1f} dB" if isinstance(name, float) else name) for name, image in items]
@@ -198,16 +204,17 @@ def _note(found: variations.Variations) -> str:
     )
 
 
-def _task_panel(task: str, device) -> None:
+def _task_panel(task: str, device: torch.device) -> None:
     face = samples.astronaut(SAMPLE_SIDE)
-    triggers = []
+    triggers: list[Any] = []
+    source: gr.Image | gr.ImageEditor
     with gr.Row():
         with gr.Column(min_width=300):
             if task == "inpaint":
                 source = _editor(_save(face, "face"))
             else:
                 sample = _save(tasks.grey(face), "face") if task == "colorize" else None  # there is no sample segmentation map
-                source = image_input(value=sample, label="Image", sources=["upload", "clipboard"], elem_id=f"{task}-picture")
+                source = image_input(value=sample, label="Image", sources=["upload", "clipboard"], elem_id=f"{task}-image")
                 triggers.append(source.upload)
             if task in BUTTON_LABELS:
                 triggers.append(gr.Button(BUTTON_LABELS[task], variant="primary", elem_id=f"{task}-go").click)
@@ -216,7 +223,7 @@ def _task_panel(task: str, device) -> None:
             download = gr.DownloadButton("↓ PNG", size="sm", elem_id=f"{task}-download")
 
     @show_user_errors
-    def do(given):
+    def do(given: Any) -> tuple[tuple[str, str], str]:
         network = _network(task, device)
         image, mask = read_drawing(given) if task == "inpaint" else (read_square(given, task), None)
         before, after = (_save(x, task) for x in run_task(task, network, image, mask))
@@ -225,7 +232,7 @@ def _task_panel(task: str, device) -> None:
     gr.on(triggers, do, source, [slider, download], show_progress_on=slider, **NETWORK_LIMIT, **PRIVATE)
 
 
-def _endpoints(device) -> None:
+def _endpoints(device: torch.device) -> None:
     """Add the API endpoints of the tasks; without the model of a task they return the message of `missing_model_message`."""
 
     @show_user_errors
@@ -272,20 +279,20 @@ def _endpoints(device) -> None:
         trigger.click(function, inputs, result, api_name=function.__name__, **NETWORK_LIMIT)
 
 
-def _done(task: str, device, given: Callable[[], tuple[np.ndarray, np.ndarray | None]]) -> str:
+def _done(task: str, device: torch.device, given: Callable[[], tuple[np.ndarray, np.ndarray | None]]) -> str:
     """Run a task and return the output file; `given` reads image and mask only if the model is available."""
     network = _network(task, device)
     return _save(run_task(task, network, *given())[1], task)
 
 
-def _network(task: str, device) -> gpen.Restorer:
+def _network(task: str, device: torch.device) -> gpen.Restorer:
     if not (here := tasks.local_model(task)):
         raise GPENError(missing_model_message(task))
     return _loaded(here, device)
 
 
 @functools.lru_cache(maxsize=len(TASK_TITLES))
-def _loaded(file: Path, device) -> gpen.Restorer:
+def _loaded(file: Path, device: torch.device) -> gpen.Restorer:
     return hardware.make_restorer(gpen.load(file, device=device))
 
 
@@ -294,10 +301,10 @@ def _editor(image: str) -> gr.ImageEditor:
     component = gr.ImageEditor(
         {"background": image, "layers": [], "composite": None}, label="Image",
         type="filepath", format="png", sources=["upload", "clipboard"], layers=False, transforms=(),
-        brush=gr.Brush(colors=[BRUSH], color_mode="fixed"), elem_id="inpaint-picture", buttons=[],
+        brush=gr.Brush(colors=[BRUSH], color_mode="fixed"), elem_id="inpaint-image", buttons=[],
     )  # fmt: skip
 
-    def files(payload) -> list[str] | None:
+    def files(payload: Any) -> list[str] | None:
         stored = gradio_patches.editor_payload(component, payload)
         if stored is None or stored.background is None:
             return None

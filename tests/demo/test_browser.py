@@ -14,6 +14,8 @@ from tests.demo.conftest import TIMEOUT, WIDE, wait_until
 NARROW = {"width": 390, "height": 844}
 SHOWN = "[...document.querySelectorAll('#before-after img')].at(-1)?.src"
 
+pytestmark = pytest.mark.browser
+
 
 def restored_image(page) -> str:
     """URL of the restored image, which contains a hash of the image."""

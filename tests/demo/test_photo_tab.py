@@ -159,6 +159,7 @@ def wait_for_another(page, old: str) -> str:
     return page.evaluate(last)
 
 
+@pytest.mark.browser
 def test_upload_select_restore_compare_and_download(open_tab, couple):
     page = open_tab(1400)
     page.set_input_files("#photo-upload input[type=file]", couple)
@@ -184,6 +185,7 @@ def test_upload_select_restore_compare_and_download(open_tab, couple):
     page.wait_for_selector("#photo-upload")
 
 
+@pytest.mark.browser
 def test_photo_without_face_offers_aligned_restoration(open_tab, files):
     page = open_tab(1400)
     page.set_input_files("#photo-upload input[type=file]", files["plain.png"])
@@ -193,6 +195,7 @@ def test_photo_without_face_offers_aligned_restoration(open_tab, files):
     assert page.locator("[data-testid=toast-body]").count() == 0
 
 
+@pytest.mark.browser
 def test_invalid_photo_shows_error_and_next_upload_works(open_tab, files, couple):
     page = open_tab(1400)
     page.set_input_files("#photo-upload input[type=file]", files["text.png"])
@@ -201,6 +204,7 @@ def test_invalid_photo_shows_error_and_next_upload_works(open_tab, files, couple
     page.wait_for_selector("#found .face")
 
 
+@pytest.mark.browser
 def test_photo_tab_fits_phone_screen(open_tab, couple):
     page = open_tab(390, 844)
     page.set_input_files("#photo-upload input[type=file]", couple)

@@ -13,6 +13,8 @@ from tests.demo.conftest import METHODS
 REMEMBERS = "Object.keys(localStorage).some(key => key.startsWith('gpen.rate'))"  # whether the browser stores data
 TRIES, WAIT = 1000, 60  # ms between attempts: the page ignores keys pressed too early
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory):

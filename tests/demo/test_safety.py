@@ -73,6 +73,7 @@ def refused(answer: str) -> bool:
     return bool(message) and len(message) < 1000 and "\n" not in message
 
 
+@pytest.mark.slow
 def test_invalid_values_return_messages_and_server_keeps_running(web, endpoints):
     rng = random.Random(0)
     places = [(name, k) for name, values in endpoints.items() for k in range(len(values))]
@@ -92,6 +93,7 @@ def test_wrong_number_of_arguments_returns_message(web, endpoints, count):
             assert refused(answer) or "detail" in answer, (name, answer[:300])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["as a file", "unmarked", "nested"])
 def test_images_outside_the_cache_cannot_be_read(web, endpoints, tmp_path, how):
     """The file is a valid image, so that it would be returned if it were read; /etc/passwd would only fail to decode."""

@@ -42,6 +42,7 @@ def test_invalid_value_raises_one_line_error(text):
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
+@pytest.mark.browser
 def test_link_opens_with_its_settings_and_is_copied(open_app):
     page = open_app("?scale=6.0&noise_sigma=3.0&__theme=light", permissions=["clipboard-read", "clipboard-write"])
     page.wait_for_function("document.querySelector('#scale input[type=number]')?.value == '6'")

@@ -145,6 +145,7 @@ def test_queued_events_cannot_bypass_the_queue(server):
     assert app.MAX_QUEUE_SIZE > visitors.MAX_CONCURRENT
 
 
+@pytest.mark.slow
 def test_load_test_has_no_errors_and_crash_loses_no_answers(model_file, study, monkeypatch, tmp_path):
     monkeypatch.setenv("GPEN_MODEL", str(model_file))
     monkeypatch.setenv("GPEN_STUDY", str(study))
