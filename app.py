@@ -1,4 +1,4 @@
-"""Entry point of the page: `python app.py` serves it on http://127.0.0.1:7860, also as a Hugging Face Space.
+"""Entry point of the page, also on a Hugging Face Space: `python app.py` serves it.
 
 Environment variables (all are listed in docs/deployment.md):
     GPEN_MODEL          name or file of the model (default: the default model)

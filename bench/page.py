@@ -1,4 +1,4 @@
-"""Benchmark the response time of the page: starts the real app and moves its slider as a browser does.
+"""Benchmark the response time of the page: start the app and move its slider.
 
     python -m bench.page
 

@@ -1,4 +1,4 @@
-"""Benchmark pasting faces back into a photo: known faces at known positions, a whole photo degraded, restored and measured.
+"""Benchmark the pasting of restored faces into a photo, with known faces and positions.
 
     python -m bench.paste [--faces DIR] [--model NAME] [--photos 6]
 
@@ -41,7 +41,10 @@ OUTLINE = 2  # px to each side of the outline
 
 
 def compose_photo(faces: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, list[Face]]:
-    """Compose a photo, uint8 RGB [480, 640, 3], of two faces [SQUARE, SQUARE, 3]; returns it and their positions."""
+    """Compose a photo of two faces [SQUARE, SQUARE, 3]; return it and their positions.
+
+    The photo is uint8 RGB [480, 640, 3].
+    """
     photo = cv2.resize(getattr(skimage.data, BACKGROUNDS[rng.integers(len(BACKGROUNDS))])(), SIZE, interpolation=cv2.INTER_AREA)
     soft = np.pad(np.ones((SQUARE - 16, SQUARE - 16), np.float32), 8)
     soft = cv2.GaussianBlur(soft, (0, 0), 3)[..., None]
@@ -92,7 +95,10 @@ def measure(after: np.ndarray, before: np.ndarray, truth: np.ndarray, face: Rest
 
 
 def drift(found: list[Face], true: list[Face], face: RestoredFace) -> float:
-    """Return the landmark drift between restored and undegraded photo; NaN if either has no face at this position."""
+    """Return the landmark drift between the restored and the undegraded photo.
+
+    NaN if either has no face at this position.
+    """
     nearest = [min(faces, key=lambda f: np.linalg.norm(f.landmarks - face.landmarks), default=None) for faces in (found, true)]
     eyes = np.linalg.norm(face.landmarks[0] - face.landmarks[1])
     if None in nearest or any(np.linalg.norm(f.landmarks - face.landmarks, axis=1).mean() > eyes for f in nearest):

@@ -20,7 +20,10 @@ class NoPostgres(RuntimeError):
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """Yield the address of a new database, postgresql://... Raises NoPostgres if no server can be started."""
+    """Yield the address of a new database, postgresql://...
+
+    Raises NoPostgres if no server can be started.
+    """
     initdb, server = _program("initdb"), _program("pg_ctl")
     user = _user()
     folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))

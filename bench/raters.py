@@ -38,7 +38,10 @@ MAX_RETRIES = 100  # retries while the store is busy
 
 @dataclass
 class RaterLoad:
-    """Measurements of the raters: acknowledged answers by (rater, id) -> (trial, choice), and seconds of each call."""
+    """Measurements of the raters.
+
+    Acknowledged answers are (rater, id) -> (trial, choice); times are seconds of each call.
+    """
 
     acknowledged: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     taken_back: set[tuple[str, str]] = field(default_factory=set)
@@ -49,7 +52,10 @@ class RaterLoad:
 
 
 def load(survey: Survey, raters: int, answers: int, on_acknowledged=lambda *acknowledged: None) -> RaterLoad:
-    """Run all raters concurrently; `on_acknowledged(rater, id, trial, choice)` is called after each acknowledgement."""
+    """Run all raters concurrently.
+
+    `on_acknowledged(rater, id, trial, choice)` is called after each acknowledgement.
+    """
     seen, together = RaterLoad(), threading.Barrier(raters)
     start = time.perf_counter()
     with ThreadPoolExecutor(raters) as pool:
@@ -123,7 +129,9 @@ def compare(survey: Survey, acknowledged: dict, taken_back: set) -> dict[str, in
 
 
 def crash(study: Path, url: str, raters: int, after: int) -> tuple[dict[str, int], int]:
-    """Kill a process under load after `after` acknowledged answers; returns the counts of `compare`, and that of answers.
+    """Kill a process under load after `after` acknowledged answers.
+
+    Returns the counts of `compare`, and the number of acknowledged answers.
 
     Answers that were stored but not acknowledged before the kill count neither as lost nor as foreign.
     """

@@ -1,4 +1,4 @@
-"""Benchmark how the time of a restoration grows with the image size, the batch size and the number of faces in a photo.
+"""Benchmark the time by image size, batch size and number of faces in a photo.
 
     python -m bench.scale           about three minutes on two cores
 

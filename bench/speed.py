@@ -75,7 +75,10 @@ def inputs(side: int, n: int) -> Tensor:
 
 
 def convolutions(config: gpen.GPENConfig) -> Iterator[tuple[int, int, int]]:
-    """Yield (inputs, outputs, side) of plain 3x3 convolutions with the same operations as those of the network."""
+    """Yield (inputs, outputs, side) of plain 3x3 convolutions.
+
+    They have the same number of operations as those of the network.
+    """
     c = config.channels
     for side in sides(config.in_size)[1:]:  # stride 2: computed at the smaller size
         yield c(side), c(side // 2), side // 2
@@ -100,12 +103,18 @@ def roofline(config: gpen.GPENConfig, n: int, dtype: torch.dtype) -> Callable[[]
 
 
 def flop(config: gpen.GPENConfig, n: int) -> int:
-    """Return the FLOP of the 3x3 convolutions of one call, which are almost all of the network; a multiply-add counts as two."""
+    """Return the FLOP of the 3x3 convolutions of one call; a multiply-add counts as two.
+
+    Other operations are a few percent of the total.
+    """
     return n * sum(2 * 9 * i * o * side**2 for i, o, side in convolutions(config))
 
 
 def runners(name: str, n: int, engines: tuple[str, ...]) -> tuple[dict[str, Callable], float]:
-    """Return the functions to time, without arguments, returning [n, 3, size, size] for networks; and the FLOP of one call."""
+    """Return the functions to time, and the FLOP of one call.
+
+    The functions have no arguments; those of networks return [n, 3, size, size].
+    """
     net = network(name)
     x = inputs(net.in_size, n)
     runs = {}
@@ -123,7 +132,9 @@ def runners(name: str, n: int, engines: tuple[str, ...]) -> tuple[dict[str, Call
 
 
 def measure(runs: dict[str, Callable], rounds: tuple[int, int], clock: Clock) -> tuple[dict[str, np.ndarray], dict[str, Tensor]]:
-    """Time all functions alternately; returns the seconds per round, and the output of a first call that is not timed.
+    """Time all functions alternately; return the seconds per round, and first outputs.
+
+    The first call of each function is not timed.
 
     Every second round has the reverse order.
     """

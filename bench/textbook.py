@@ -21,7 +21,10 @@ SQRT2 = math.sqrt(2)
 
 
 def resample(x: Tensor, kernel: Tensor, up: int = 1, pad: tuple[int, int] = (0, 0)) -> Tensor:
-    """Insert zeros between the samples (up = 2), pad, and apply a dense 2-D filter to each plane. x [n, c, h, w]."""
+    """Insert zeros between the samples (up = 2), pad, and filter each plane in 2-D.
+
+    x [n, c, h, w] -> [n, c, h', w'].
+    """
     n, c, h, w = x.shape
     x = x.reshape(n * c, 1, h, 1, w, 1)
     x = F.pad(x, (0, up - 1, 0, 0, 0, up - 1)).reshape(n * c, 1, h * up, w * up)
@@ -48,7 +51,10 @@ def encoder_level(layer: EqualConv2d, x: Tensor) -> Tensor:
 
 
 def modulated(conv: ModulatedConv2d, x: Tensor, w: Tensor) -> Tensor:
-    """Modulated convolution with one group per image: x [n, c, h, w] -> [n, outputs, h, w], doubled with `up`."""
+    """Modulated convolution with one group per image.
+
+    x [n, c, h, w] -> [n, outputs, h, w], doubled with `up`.
+    """
     n, c, height, width = x.shape
     style = linear(conv.style, w)  # [n, c]
     weight = conv.scale * conv.weight * style[:, None, :, None, None]  # [n, outputs, c, 3, 3]
@@ -78,7 +84,10 @@ def colours(to_rgb: ToRGB, x: Tensor, w: Tensor, below: Tensor | None) -> Tensor
 
 @torch.inference_mode()
 def forward(net: GPEN, x: Tensor, seed: int = 0) -> Tensor:
-    """Compute net(x, seed) for networks of StyleGAN2 blocks: x [n, 3, in_size, in_size] -> [n, 3, size, size]."""
+    """Compute net(x, seed) for networks of StyleGAN2 blocks.
+
+    x [n, 3, in_size, in_size] -> [n, 3, size, size].
+    """
     features = []
     for level in net.encoder.levels:
         x = encoder_level(level, x)

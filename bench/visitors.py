@@ -46,7 +46,10 @@ GROWTH = 20.0  # MB per 1,000 restorations, less than 1 % of the size of all ima
 
 @dataclass
 class VisitorLoad:
-    """Measurements of the visitors: waits in seconds by visitor, errors by kind, acknowledged answers as in bench.raters."""
+    """Measurements of the visitors: waits, errors by kind, acknowledged answers.
+
+    Waits are seconds by visitor; acknowledged answers are as in bench.raters.
+    """
 
     waits: dict[int, list[float]] = field(default_factory=dict)
     answers: list[float] = field(default_factory=list)
@@ -142,7 +145,10 @@ def resident(process: int) -> float:
 
 
 def flatness(mb: np.ndarray) -> dict[str, float]:
-    """Return memory at the start (after WARM) and at the end, and the slope per 1,000 restorations, from mb [n]."""
+    """Return memory at the start and at the end, and the slope per 1,000 restorations.
+
+    mb [n] is the memory after each restoration; the first WARM of it is ignored.
+    """
     mb = mb[int(WARM * len(mb)) :]
     tenth, half = max(1, len(mb) // 10), mb[len(mb) // 2 :]
     slope = np.polyfit(np.arange(len(half)), half, 1)[0] * 1000

@@ -1,4 +1,6 @@
-"""Controls of the playground: one group for each term of the formula, and conversion from and to a Degradation.
+"""Controls of the playground, and their conversion from and to a Degradation.
+
+There is one group of controls for each term of the formula.
 
 On the page 0 (1 for the scale) stands for "off", where gpen.Degradation has None. JPEG has a checkbox, since no quality
 value means "off". Parameters of presets and files without a slider (EXTRA_FIELDS) are kept in the session state and can be
@@ -34,7 +36,10 @@ EXTRA_DEFAULTS = {field.name: field.default for field in fields(Degradation) if 
 
 
 def build(start: Degradation) -> tuple[dict[str, Any], gr.Checkbox]:
-    """Build the controls with the values of `start`. Returns them by name, and the checkbox for the extras."""
+    """Build the controls with the values of `start`.
+
+    Returns them by name, and the checkbox for the extras.
+    """
     box: dict[str, Any] = {}
     values = _values(start)
 
@@ -99,7 +104,9 @@ def read(extras: dict, *values: Any) -> Degradation:
 
 
 def write(degradation: Degradation) -> list:
-    """Return updates for the controls in the order of CONTROL_NAMES, for the checkbox of the extras, and the extras.
+    """Return updates for the controls and the checkbox of the extras, and the extras.
+
+    The controls are in the order of CONTROL_NAMES.
 
     The maximum of a slider is raised if the value exceeds it, and reset by the next value within it.
     """
@@ -123,7 +130,10 @@ def shape_updates(kind: str) -> list[dict]:
 
 
 def _values(d: Degradation) -> dict:
-    """Return the value of each control for a degradation; parameters that no step uses get neutral values."""
+    """Return the value of each control for a degradation.
+
+    Parameters that no step uses get neutral values.
+    """
     return {
         "blur_sigma": d.blur_sigma or 0,
         "blur_kind": d.blur_kind,

@@ -1,4 +1,6 @@
-"""Deploy the page as a Hugging Face Space: `python -m demo.deploy --space OWNER/NAME [--ratings OWNER/DATASET] [--dry-run]`.
+"""Deploy the page as a Hugging Face Space.
+
+    python -m demo.deploy --space OWNER/NAME [--ratings OWNER/DATASET] [--dry-run]
 
 The Space is created if it does not exist, the required files are uploaded, and secrets are copied from the environment:
 GPEN_OWNER_TOKEN, DATABASE_URL and, with --ratings, the token that writes the dataset (GPEN_RATINGS_TOKEN, preferably with
@@ -23,7 +25,10 @@ _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def files(root: Path = ROOT) -> list[str]:
-    """Return the files to upload, relative to the project folder, without hidden files, caches and symbolic links."""
+    """Return the files to upload, relative to the project folder.
+
+    Hidden files, caches and symbolic links are excluded.
+    """
     found = [path for folder in FOLDERS for path in sorted((root / folder).rglob("*"))]
     names = [path.relative_to(root) for path in found if path.is_file() and not path.is_symlink()]
     hidden = [name for name in names if any(part[0] == "." or part == "__pycache__" for part in name.parts)]
@@ -40,7 +45,10 @@ def settings(ratings: str | None, environment: dict[str, str]) -> tuple[dict[str
 
 
 def deploy(space: str, ratings: str | None = None) -> str:
-    """Create or update the Space and return its URL. Raises GPENError without a token or if the Hub refuses."""
+    """Create or update the Space and return its URL.
+
+    Raises GPENError without a token or if the Hub refuses.
+    """
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError
 

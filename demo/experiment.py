@@ -101,7 +101,7 @@ def from_numbers(
 
 
 def sample(preset: str, seed: float, size: int) -> Degradation:
-    """Sample a degradation from a preset for images of `size` px, rounded to the precision of the sliders."""
+    """Sample a degradation from a preset for images of `size` px, rounded to slider precision."""
     sampled = Degradation.sample(preset, seed=_whole(seed), size=size)
     names = ("blur_sigma", "blur_sigma_y", "blur_angle", "scale", "noise_sigma")
     rounded = {name: round(getattr(sampled, name), _DECIMALS) for name in names if getattr(sampled, name) is not None}

@@ -1,4 +1,4 @@
-"""HTML of the playground: the formula, the steps, the comparison with error maps, and the table of scores.
+"""HTML of the playground: formula, steps, comparison with error maps, table of scores.
 
 Images are embedded as PNG data URIs, so that the face of a visitor is not stored in a file with a URL. The colours of the
 terms (blur, scale, noise, jpeg) are defined in demo/style.css and are the same as those of the sliders.
@@ -46,7 +46,10 @@ _METRIC_COLUMNS = {  # metric: (title, unit, decimals)
 
 
 def formula(degradation: Degradation) -> str:
-    """Return the formula with the numbers of the degradation, each term in its colour, without disabled terms."""
+    """Return the formula with the numbers of the degradation, each term in its colour.
+
+    Disabled terms are omitted.
+    """
     text = html.escape(degradation.formula())
     for pattern, name in _TERMS:
         text = re.sub(pattern, rf'<b class="term {name}">\g<0></b>', text)
@@ -81,18 +84,27 @@ def comparison(experiment: Experiment) -> str:
 
 
 def absolute_error(image: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the mean over channels of |image - target|, float32 [h, w] in 0 to 255, of uint8 RGB [h, w, 3] images."""
+    """Return the mean over channels of |image - target|.
+
+    uint8 RGB [h, w, 3] twice -> float32 [h, w], 0 to 255.
+    """
     return cv2.absdiff(image, target).mean(axis=2, dtype=np.float32)
 
 
 def error_map(error: np.ndarray) -> np.ndarray:
-    """Map errors, float [h, w], to magma colours, uint8 RGB [h, w, 3]: black is 0, the brightest is ERROR_SCALE."""
+    """Map errors, float [h, w], to magma colours, uint8 RGB [h, w, 3].
+
+    Black is 0, the brightest colour is ERROR_SCALE.
+    """
     levels = np.clip(error * (255 / ERROR_SCALE), 0, 255).astype(np.uint8)  # [h, w]
     return cv2.cvtColor(cv2.applyColorMap(levels, _COLOUR_MAP), cv2.COLOR_BGR2RGB)
 
 
 def table(experiment: Experiment) -> str:
-    """Return a table of methods and metrics with the better value in bold, and notes about missing metrics."""
+    """Return a table of methods and metrics, with the better value in bold.
+
+    Notes below it explain missing metrics.
+    """
     scores = experiment.scores
     head = "".join(_heading(name) for name in _METRIC_COLUMNS)
     rows = ""

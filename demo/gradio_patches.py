@@ -39,7 +39,10 @@ def set_preprocess(component: gr.components.Component, function: Callable[[Any],
 
 
 def editor_payload(editor: gr.ImageEditor, payload: Any) -> Any:
-    """Return the data of an image editor, which arrives as an id if it was uploaded in parts. Call it once per payload."""
+    """Return the data of an image editor; call it once per payload.
+
+    Payloads that were uploaded in parts arrive as an id.
+    """
     if payload is not None and payload.id:
         return editor.blob_storage.pop(payload.id, None)
     return payload
@@ -57,7 +60,10 @@ def forget_session(page: gr.Blocks, session: str | None) -> None:
 
 
 def before_enqueue(page: gr.Blocks, check: Callable[[str | None, Request], None]) -> None:
-    """Call `check(session, request)` before a request enters the queue; it rejects by raising an HTTPException."""
+    """Call `check(session, request)` before a request enters the queue.
+
+    `check` rejects the request by raising an HTTPException.
+    """
     queue = page._queue
     push = queue.push
 
@@ -69,7 +75,10 @@ def before_enqueue(page: gr.Blocks, check: Callable[[str | None, Request], None]
 
 
 def queued_requests(page: gr.Blocks) -> Iterator[tuple[str | None, Request]]:
-    """Yield session and HTTP request of all waiting and running requests; the session is None for clients without one."""
+    """Yield session and HTTP request of all waiting and running requests.
+
+    The session is None for clients without one.
+    """
     queue = page._queue
     events = [event for waiting in queue.event_queue_per_concurrency_id.values() for event in waiting.queue]
     events += [event for job in queue.active_jobs for event in job or ()]

@@ -1,4 +1,4 @@
-"""Image input and output of the page: files to uint8 RGB [h, w, 3], or one clear error message; arrays to PNG.
+"""Image input and output of the page: files to uint8 RGB [h, w, 3], and arrays to PNG.
 
 The format of a file is detected from its content, not from its name. Its size in bytes and pixels is checked before it is
 decoded. Only the first frame of an animation is read. 16-bit images and transparency are converted to 8-bit RGB here.
@@ -63,7 +63,7 @@ def read_face(path: str | os.PathLike | None, size: int) -> np.ndarray:
 
 
 def find_face(path: str | os.PathLike | None, size: int, detector: Callable[[np.ndarray], list[Face]]) -> tuple[np.ndarray, bool]:
-    """Read the largest face of an image file, aligned: uint8 RGB [size, size, 3], and whether a face was found.
+    """Read the largest face of an image file, aligned, and whether a face was found.
 
     Without a face, the central square is returned. A face that is already aligned is not resampled.
     """
@@ -83,7 +83,10 @@ def is_aligned(image: np.ndarray, face: Face) -> bool:
 
 
 def png(image: np.ndarray) -> bytes:
-    """Encode uint8 RGB [h, w, 3] as PNG with fast compression, since images are encoded at every slider movement."""
+    """Encode uint8 RGB [h, w, 3] as PNG, with fast compression.
+
+    Images are encoded at every slider movement.
+    """
     _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     return data.tobytes()
 

@@ -1,4 +1,4 @@
-"""Owner page of a study: live counts, leaderboard with confidence intervals, raters, export and import.
+"""Owner page of a study: counts, leaderboard with intervals, raters, export and import.
 
 The page opens from the Rate tab with the token in GPEN_OWNER_TOKEN; without that variable it is disabled. The token is
 sent in a header of its own, because Spaces use Authorization. The HTML is generated here and displayed by leaderboard.js;
@@ -176,7 +176,7 @@ def _raters(quality: list[dict], rule: str) -> str:
 def forest_plot(
     title: str, points: dict[str, tuple], ends: tuple[float, float] | None = None, centre: float | None = None
 ) -> str:
-    """Return a forest plot as HTML: one row per name with a dot and a confidence interval, on a common axis.
+    """Return a forest plot as HTML: a dot and a confidence interval per name, on a common axis.
 
     Args:
         points: name -> (value, low, high); names with a None value are omitted.

@@ -1,4 +1,4 @@
-"""The Photo tab: upload a photo, select faces by clicking on them, restore them, compare before and after.
+"""The Photo tab: select faces of an uploaded photo, restore them, compare before and after.
 
 The photo is stored as an uploaded file in gradio's cache, which is emptied by age. The session state keeps the detected
 faces and the network output for each, so that changing the strength or size does not run the network again.
@@ -205,7 +205,10 @@ def find_faces(restorer: gpen.Restorer, path: str) -> PhotoState:
 
 
 def parse_faces(photo: PhotoState, which: str) -> list[int]:
-    """Parse "all", "largest" or face numbers from 1 such as "1, 3" to indices. Raises GPENError otherwise."""
+    """Parse "all", "largest" or face numbers from 1, such as "1, 3", to indices.
+
+    Raises GPENError for any other text.
+    """
     if which in ("all", "largest"):
         return list(range(len(photo.faces)))[: None if which == "all" else 1]
     try:
@@ -222,7 +225,10 @@ def parse_faces(photo: PhotoState, which: str) -> list[int]:
 def restore_faces(
     restorer: gpen.Restorer, photo: PhotoState, indices: list[int], strength: float, upscale: float, progress: Progress = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the photo before and after, uint8 RGB of equal size; only new faces are given to the network."""
+    """Return the photo before and after restoration, uint8 RGB of equal size.
+
+    Only faces that are not cached in `photo` are given to the network. Raises GPENError for values out of range.
+    """
     experiment.check_numbers(strength=strength, upscale=upscale)
     check_strength(strength)
     width, height = photo.size
@@ -242,7 +248,10 @@ def restore_faces(
 def render(
     restorer: gpen.Restorer, photo: PhotoState, indices: list[int], strength: float, upscale: float, progress: Progress = None
 ) -> PhotoView:
-    """Restore the selected faces and write the files that the page shows. Raises GPENError if none is selected."""
+    """Restore the selected faces and write the files that the page shows.
+
+    Raises GPENError if no face is selected.
+    """
     if not indices:
         raise GPENError("No face is selected: click on a face to select it.")
     before, after = restore_faces(restorer, photo, indices, strength, upscale, progress)

@@ -1,4 +1,4 @@
-"""Take the screenshots for README.md of the running page: `python -m demo.pictures` writes them to assets/.
+"""Take the screenshots for README.md: `python -m demo.pictures` writes them to assets/.
 
 Requires Chromium and playwright (requirements-test.txt).
 """

@@ -1,4 +1,4 @@
-"""The Playground tab: degrade a face by the formula, restore it live, and compare both with the original.
+"""The Playground tab: degrade a face, restore it live, and compare both with the original.
 
 The face of a visitor is kept in the session state and in the page. Only the images of the two sliders and the downloads
 are files, in gradio's cache, which is emptied by age. The layout is in demo/style.css.
@@ -197,7 +197,10 @@ def _files(values: list) -> tuple[list[gr.DownloadButton], gr.UploadButton, gr.B
 
 
 def _views(result: experiment.Experiment) -> list:
-    """Return values for the two sliders, formula, steps, comparison, table and the downloads, in this order."""
+    """Return the values of all outputs of an update, in the order of `views` in `tab`.
+
+    Two sliders, formula, steps, comparison, table and three downloads.
+    """
     folder = gradio_patches.upload_folder()
     images_by_name = {"degraded": result.degraded, "restored": result.restored, "original": result.target}
     files = {name: images.save(images.png(image), folder, f"{name}.png") for name, image in images_by_name.items()}

@@ -1,4 +1,4 @@
-"""Server side of the Rate tab, in which volunteers compare restorations without knowing the methods; rate.js is the page.
+"""Server side of the Rate tab, a blind comparison by volunteers; rate.js is the page.
 
 Raters are identified by a random code that only their browser stores; there are no names, cookies or stored addresses.
 The routes under /study validate requests and pass them to eval.preference.survey.Survey. Of the study folder, only images
@@ -63,7 +63,7 @@ class UndoRequest(RaterRequest):
 
 
 def open_survey() -> Survey | None:
-    """Open the study in GPEN_STUDY (default: the sample in assets/) with its store; None if there is no study.
+    """Open the study in GPEN_STUDY with its store; None if there is no study.
 
     GPEN_VOTES is an SQLite file or a database address; eval.preference.store defines the default. Raises GPENError if
     GPEN_STUDY is not a study or the store cannot be opened.
@@ -78,7 +78,10 @@ def open_survey() -> Survey | None:
 
 
 def start_mirror(survey: Survey | None) -> object:
-    """Start copying votes to the dataset in GPEN_VOTES_REPO (eval.preference.mirror); None if it is not set."""
+    """Start copying votes to the dataset in GPEN_VOTES_REPO; return None if it is not set.
+
+    See eval.preference.mirror.
+    """
     repo = os.environ.get("GPEN_VOTES_REPO")
     if survey is None or not repo:
         return None
@@ -103,7 +106,10 @@ def tab(survey: Survey | None) -> None:
 
 
 def routes(survey: Survey | None) -> list[Route]:
-    """Return the routes of the tab and of the owner page for launch(app_kwargs={"routes": ...}); [] without a survey."""
+    """Return the routes of the tab and of the owner page; [] without a survey.
+
+    Pass them to launch(app_kwargs={"routes": ...}).
+    """
     if survey is None:
         return []
 

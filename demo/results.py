@@ -1,4 +1,4 @@
-"""The Results tab: sortable tables and plots of archived runs (assets/results/*.json), with the command of each run.
+"""The Results tab: tables and plots of archived runs (assets/results/*.json).
 
 `python -m eval.archive RUN assets/results/NAME.json` archives a run.
 """

@@ -1,4 +1,6 @@
-"""Settings of the playground as a link: ?blur_sigma=4.0&scale=8.0, the enabled fields of gpen.Degradation.
+"""Settings of the playground as a link, such as ?blur_sigma=4.0&scale=8.0.
+
+The query contains the enabled fields of gpen.Degradation.
 
 The link does not contain the image: it opens with a sample face.
 """

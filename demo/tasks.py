@@ -1,4 +1,4 @@
-"""The More tasks tab: variations of one face, colourisation, inpainting and face synthesis from a segmentation map.
+"""The More tasks tab: variations, colourisation, inpainting, segmentation map to face.
 
 Variations use the network of the page (gpen/variations.py). Each of the other tasks has a model of its own (gpen/tasks.py)
 that is loaded at first use. If it is missing, the tab and the API (/colorize, /inpaint, /seg2face) say how to get it.
@@ -85,7 +85,10 @@ def make_variations(
 def run_task(
     task: str, network: gpen.Restorer, image: np.ndarray, mask: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Run a task; return its input and its output, uint8 RGB of equal size. `network` is the Restorer of the task."""
+    """Run a task; return its input and its output, uint8 RGB of equal size.
+
+    `network` is the Restorer of the task.
+    """
     result = tasks.run(network, task, image, mask)
     if task == "seg2face":
         labels = cv2.resize(tasks.to_labels(image), result.shape[1::-1], interpolation=cv2.INTER_NEAREST)
@@ -94,7 +97,10 @@ def run_task(
 
 
 def read_square(path: str | None, task: str) -> np.ndarray:
-    """Read an image file as a square, uint8 RGB [h, h, 3], of at most MAX_SIDE px; labels are not interpolated."""
+    """Read an image file as a square, uint8 RGB [h, h, 3], of at most MAX_SIDE px.
+
+    Labels of segmentation maps are not interpolated.
+    """
     image = images.square(images.decode(path))
     if len(image) <= MAX_SIDE:
         return image
@@ -104,7 +110,10 @@ def read_square(path: str | None, task: str) -> np.ndarray:
 
 
 def read_drawing(paths: list[str] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Read an image and the painted layers from their files: the image as in `read_square`, and the mask, bool [h, h]."""
+    """Read an image and the painted layers from their files, the image first.
+
+    Returns the image as in `read_square`, and the mask, bool [h, h].
+    """
     if not paths:
         raise GPENError("There is no image: choose one, then paint over the region to fill in.")
     image, *layers = (images.decode(path) for path in paths)
@@ -118,7 +127,10 @@ def read_drawing(paths: list[str] | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_with_mask(path: str | None, mask: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Read an image and a mask file of equal size, white where to fill in; returns the same as `read_drawing`."""
+    """Read an image and a mask of equal size, white in the region to fill in.
+
+    Returns the same as `read_drawing`.
+    """
     image = images.decode(path)
     if mask is None:
         raise GPENError("There is no mask: pass an image of the same size, white in the region to fill in and black elsewhere.")
@@ -133,7 +145,10 @@ def read_with_mask(path: str | None, mask: str | None) -> tuple[np.ndarray, np.n
 
 
 def _squares(image: np.ndarray, marked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the central squares of an image and of a mask, uint8 [h, w], non-zero where marked; see `read_drawing`."""
+    """Return the central squares of an image and of a mask, as in `read_drawing`.
+
+    The mask is uint8 [h, w], non-zero where marked.
+    """
     image, marked = images.square(image), images.square(marked)
     if len(image) > MAX_SIDE:
         image, marked = (images.square(x, MAX_SIDE) for x in (image, (marked > 0) * np.uint8(255)))
@@ -171,7 +186,9 @@ def _variations_panel(restorer: gpen.Restorer) -> None:
 
     @show_user_errors
     def generate_variations(image: str, n: float = 4, seed: float = 0, reference: str | None = None) -> tuple[list[str], dict]:
-        """Generate several restorations of one degraded face that match it about as well as the default output.
+        """Generate several restorations of one degraded face, all of which match it.
+
+        Their distance to the input is about that of the default output.
 
         Args:
             image: an image of one aligned face; its central square is resized to the size of the network.
@@ -233,7 +250,7 @@ def _task_panel(task: str, device: torch.device) -> None:
 
 
 def _endpoints(device: torch.device) -> None:
-    """Add the API endpoints of the tasks; without the model of a task they return the message of `missing_model_message`."""
+    """Add the API endpoints of the tasks; without a model they return how to get it."""
 
     @show_user_errors
     def colorize(image: str) -> str:
@@ -262,7 +279,9 @@ def _endpoints(device: torch.device) -> None:
 
     @show_user_errors
     def seg2face(image: str) -> str:
-        """Generate a face from a segmentation map with the 19 classes of CelebAMask-HQ. The person does not exist.
+        """Generate a face from a segmentation map with the 19 classes of CelebAMask-HQ.
+
+        The person does not exist.
 
         Args:
             image: lossless segmentation map in the colours of the palette, or grey with the labels 0 to 18; its central
@@ -297,7 +316,10 @@ def _loaded(file: Path, device: torch.device) -> gpen.Restorer:
 
 
 def _editor(image: str) -> gr.ImageEditor:
-    """Return an image editor that passes the paths of its files without decoding them, for `read_drawing`."""
+    """Return an image editor that passes the paths of its files for `read_drawing`.
+
+    The files are not decoded by gradio.
+    """
     component = gr.ImageEditor(
         {"background": image, "layers": [], "composite": None}, label="Image",
         type="filepath", format="png", sources=["upload", "clipboard"], layers=False, transforms=(),

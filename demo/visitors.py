@@ -1,4 +1,4 @@
-"""Request limits per visitor: a few concurrent requests and a maximum rate, so that all visitors are served.
+"""Request limits per visitor, so that all visitors are served.
 
 A visitor is a session of the page or of gradio_client, or the address of a client without a session (all MCP tools share
 one session). Visitors are identified by a salted hash that is kept in memory for one minute. Requests above a limit are

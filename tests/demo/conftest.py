@@ -1,4 +1,4 @@
-"""Shared fixtures: a small random network, a study, a running page, Chromium, and files that should not be uploaded."""
+"""Shared fixtures: a random network, a study, a running page, Chromium, unusual files."""
 
 import io
 import os
@@ -108,7 +108,10 @@ def wait_until(page, condition) -> None:
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Path:
-    """A pairwise study of four items and three methods with five trials per session and a pause after three."""
+    """A pairwise study of four items and three methods.
+
+    A session has five trials, with a pause after three.
+    """
     folder = tmp_path_factory.mktemp("study")
     generator = np.random.default_rng(0)
     for item in range(4):

@@ -141,7 +141,10 @@ def test_without_zerogpu_restorer_is_plain(restorer, monkeypatch, installed, gpu
 
 @pytest.fixture
 def zerogpu(monkeypatch):
-    """Replaces `spaces` on ZeroGPU; records which functions had a GPU, and devices to which networks were moved."""
+    """Replacement for `spaces` on ZeroGPU.
+
+    Records the functions that had a GPU, and the devices to which networks were moved.
+    """
     lent, moved = [], []
 
     def lend(function):

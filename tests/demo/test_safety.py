@@ -96,7 +96,7 @@ def test_wrong_number_of_arguments_returns_message(web, endpoints, count):
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["as a file", "unmarked", "nested"])
 def test_images_outside_the_cache_cannot_be_read(web, endpoints, tmp_path, how):
-    """The file is a valid image, so that it would be returned if it were read; /etc/passwd would only fail to decode."""
+    """Only a valid image would be returned if it were read; /etc/passwd would fail to decode."""
     (tmp_path / "private.png").write_bytes(png(side=32))
     cache = upload(web, "face.png", png(91)).rsplit("/", 2)[0]
     paths = [
