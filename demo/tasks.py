@@ -206,9 +206,9 @@ def _variations_panel(restorer: gpen.Restorer) -> None:
 
     button.click(show, [face, reference, n, seed], [gallery, note], show_progress_on=gallery, **NETWORK_LIMIT, **PRIVATE)
     with gr.Column(visible=False):
-        pictures = [image_input(label="image"), image_input(label="reference")]
+        image_inputs = [image_input(label="image"), image_input(label="reference")]
         numbers, trigger = [gr.Number(4, label="n"), gr.Number(0, label="seed")], gr.Button()
-        inputs = [pictures[0], *numbers, pictures[1]]
+        inputs = [image_inputs[0], *numbers, image_inputs[1]]
         trigger.click(generate_variations, inputs, [gr.Files(), gr.JSON()], api_name="variations", **NETWORK_LIMIT)
 
 

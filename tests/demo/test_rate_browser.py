@@ -67,7 +67,7 @@ def begin(page, key: str = "ArrowLeft") -> None:
     page.wait_for_selector(".candidate img")
 
 
-def pictures(page) -> list[str]:
+def image_urls(page) -> list[str]:
     return page.eval_on_selector_all(".candidate img", "images => images.map(image => image.src)")
 
 
@@ -95,13 +95,13 @@ def test_complete_session_by_keyboard(visit, pairwise):
     rater = rater_of(page, survey)
     assert not any(method in page.content() for method in METHODS)
 
-    first = pictures(page)
+    first = image_urls(page)
     press(page, "ArrowLeft", done(1))
     (answer,) = wait_for_answers(page, survey, 1, rater)
     assert answer.choice == "left" and answer.ms >= 250
     press(page, "z", done(0))
     page.wait_for_function("old => document.querySelector('.candidate img')?.src === old", arg=first[0])
-    assert pictures(page) == first
+    assert image_urls(page) == first
     press(page, "ArrowRight", done(1))
     page.keyboard.press("i")
     assert page.is_visible(".input img")

@@ -113,12 +113,12 @@ def lossless(path: str) -> np.ndarray:
 
 def test_api_runs_tasks(tab_client, all_models, restorer, photo, tmp_path):
     face = images.square(photo)
-    picture = handle_file(save(tmp_path, "picture.png", photo))
-    coloured = lossless(tab_client.predict(picture, api_name="/colorize"))
+    image = handle_file(save(tmp_path, "image.png", photo))
+    coloured = lossless(tab_client.predict(image, api_name="/colorize"))
     assert np.abs(coloured.astype(int) - tasks.run(restorer, "colorize", face)).max() <= 2  # threads may round differently
     mask = np.zeros_like(photo)
     mask[60:90, 40:80] = 255
-    filled = lossless(tab_client.predict(picture, handle_file(save(tmp_path, "mask.png", mask)), api_name="/inpaint"))
+    filled = lossless(tab_client.predict(image, handle_file(save(tmp_path, "mask.png", mask)), api_name="/inpaint"))
     hole = images.square(mask)[..., 0] > 0
     assert np.array_equal(filled[~hole], face[~hole]) and not np.array_equal(filled[hole], face[hole])
     assert np.abs(filled.astype(int) - tasks.run(restorer, "inpaint", face, hole)).max() <= 2
@@ -147,7 +147,7 @@ def test_api_explains_how_to_get_missing_model(tab_client, models, files, task):
 
 
 def test_invalid_task_inputs_return_messages(tab_client, all_models, files, photo, tmp_path):
-    picture, fractions = handle_file(files["plain.png"]), tmp_path / "fractions.tiff"
+    image, fractions = handle_file(files["plain.png"]), tmp_path / "fractions.tiff"
     Image.fromarray(np.full((40, 40), np.nan, np.float32)).save(fractions)
     black = handle_file(save(tmp_path, "black.png", np.zeros_like(photo)))
     small = handle_file(save(tmp_path, "small.png", np.full((40, 40, 3), 255, np.uint8)))
@@ -155,11 +155,11 @@ def test_invalid_task_inputs_return_messages(tab_client, all_models, files, phot
         ("/colorize", [handle_file(files["text.png"])], "not an image"),
         ("/colorize", [handle_file(fractions)], "floating-point"),
         ("/colorize", [None], "no image"),
-        ("/inpaint", [picture, None], "no mask"),
-        ("/inpaint", [None, picture], "no image"),
-        ("/inpaint", [picture, small], "40 x 40 pixels and the image 150 x 180"),
-        ("/inpaint", [picture, black], "mask is black"),
-        ("/seg2face", [picture], "no segmentation map"),
+        ("/inpaint", [image, None], "no mask"),
+        ("/inpaint", [None, image], "no image"),
+        ("/inpaint", [image, small], "40 x 40 pixels and the image 150 x 180"),
+        ("/inpaint", [image, black], "mask is black"),
+        ("/seg2face", [image], "no segmentation map"),
     ]
     for name, given, words in cases:
         with pytest.raises(AppError, match=words):
@@ -192,7 +192,7 @@ def test_read_drawing_returns_image_and_painted_mask(tmp_path, photo):
     layer = np.zeros((*photo.shape[:2], 4), np.uint8)
     layer[60:90, 40:80] = (255, 0, 170, 255)
     layer[100, 100] = (255, 0, 170, 40)  # soft border of the brush
-    paths = [save(tmp_path, "picture.png", photo), save(tmp_path, "layer.png", layer)]
+    paths = [save(tmp_path, "image.png", photo), save(tmp_path, "layer.png", layer)]
     face, mask = tab.read_drawing(paths)
     assert np.array_equal(face, images.square(photo)) and mask.dtype == bool
     assert np.array_equal(mask, images.square((layer[..., 3:] > 0).repeat(3, 2).astype(np.uint8))[..., 0] > 0)
@@ -222,8 +222,8 @@ def test_editor_returns_paths_without_decoding(tmp_path):
         editor = tab._editor(tab._save(np.zeros((8, 8, 3), np.uint8), "face"))
     folder = Path(gr.utils.get_upload_folder())
     paths = (folder / "bomb.png", folder / "layer.png", tmp_path / "other.png")
-    picture, layer, other = (gr.FileData(path=str(path)) for path in paths)
-    payload = editor.data_model(background=picture, layers=[layer, other])
-    inside = [os.path.realpath(picture.path), os.path.realpath(layer.path)]
+    image, layer, other = (gr.FileData(path=str(path)) for path in paths)
+    payload = editor.data_model(background=image, layers=[layer, other])
+    inside = [os.path.realpath(image.path), os.path.realpath(layer.path)]
     assert editor.preprocess(payload) == [*inside, ""]  # files that were not uploaded are rejected
     assert editor.preprocess(None) is None and editor.preprocess(editor.data_model()) is None
