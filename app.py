@@ -1,9 +1,14 @@
-"""The Space's entry: builds the tabs and serves them. `python app.py`, then http://127.0.0.1:7860.
+"""Entry point of the page, also on a Hugging Face Space: `python app.py` serves it.
 
-Environment: GPEN_MODEL names another model (a name or a file), GPEN_ENGINE another engine (gpen.engines.ENGINES),
-GRADIO_SERVER_NAME and GRADIO_SERVER_PORT another address; GPEN_STUDY another study for the rate tab, GPEN_VOTES or
-DATABASE_URL where its answers are kept, GPEN_VOTES_REPO (OWNER/NAME) a private dataset on the Hub that mirrors them;
-GPEN_OWNER_TOKEN opens its owner's page.
+Environment variables (all are listed in docs/deployment.md):
+    GPEN_MODEL          name or file of the model (default: the default model)
+    GPEN_ENGINE         engine that runs it, one of gpen.engines.ENGINES (default: torch)
+    GRADIO_SERVER_NAME  address to listen on
+    GRADIO_SERVER_PORT  port to listen on
+    GPEN_STUDY          folder of the study in the Rate tab (default: assets/study)
+    GPEN_VOTES          SQLite file or database address for the answers; also DATABASE_URL
+    GPEN_VOTES_REPO     private dataset on the Hub (OWNER/NAME) to which the answers are copied
+    GPEN_OWNER_TOKEN    token of the owner page of the study; without it the page is disabled
 """
 
 from __future__ import annotations
@@ -13,30 +18,29 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read by gradio's import: it asks no server anything
-
-# a grammar that jsonschema builds where jupyter installed it: more than a second, for formats that no schema here has
-sys.modules.setdefault("rfc3987_syntax", None)
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # gradio reads it at import; no requests to other servers
 
 import gradio as gr  # noqa: E402
 
 import gpen  # noqa: E402
-from demo import api, hardware, images, photo, playground, rate, results, tasks, theme, visitors  # noqa: E402
+from demo import api, gradio_patches, hardware, images, photo, playground, rate, results, tasks, theme, visitors  # noqa: E402
 from gpen.errors import exit_status  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
-MAX_WAITING = 64  # requests in the queue, of all visitors; the next one is told to come back
-CACHE_LOOK, CACHE_AGE = 120, 900  # seconds: how often, and how old a file in the cache must be to go
-MAX_SESSIONS = 500  # in memory at once, about 2 MB each; the one unused for longest goes first
+MAX_QUEUE_SIZE = 64  # requests of all visitors in the queue; further ones are rejected with status 429
+CACHE_CLEANUP_INTERVAL, CACHE_MAX_AGE = 120, 900  # seconds: interval of the cache cleanup, and maximum age of a cached file
+MAX_SESSIONS = 500  # in memory, about 2 MB each; the least recently used is dropped first
 
 
 def build(restorer: gpen.Restorer | None = None, survey: rate.Survey | None = None) -> gr.Blocks:
-    """The page with all its tabs. `restorer` defaults to one with GPEN_MODEL or the default model.
+    """Build the page with all its tabs.
 
-    `survey` is the rate tab's, None where there is no study; the server must have rate.routes(survey) too.
+    Args:
+        restorer: defaults to a restorer of the model in GPEN_MODEL or of the default model.
+        survey: the study of the Rate tab, or None. The server must also serve rate.routes(survey).
     """
-    restorer = restorer or hardware.restorer(gpen.load(os.environ.get("GPEN_MODEL")))
-    with gr.Blocks(title="GPEN", analytics_enabled=False, delete_cache=(CACHE_LOOK, CACHE_AGE)) as page:
+    restorer = restorer or hardware.make_restorer(gpen.load(os.environ.get("GPEN_MODEL")))
+    with gr.Blocks(title="GPEN", analytics_enabled=False, delete_cache=(CACHE_CLEANUP_INTERVAL, CACHE_MAX_AGE)) as page:
         gr.HTML(theme.HEADER, elem_id="header")
         with gr.Tab("Playground", id="playground"):
             playground.tab(restorer)
@@ -52,20 +56,23 @@ def build(restorer: gpen.Restorer | None = None, survey: rate.Survey | None = No
         api.endpoints(restorer)
         api.guard(page)
 
-        def forget(request: gr.Request) -> None:
-            """A visitor's pictures leave with the visitor; gradio would keep them for an hour and longer."""
-            page.state_holder.session_data.pop(request.session_hash, None)
+        def forget_visitor(request: gr.Request) -> None:
+            """Delete the images of a visitor who leaves; gradio would keep them for an hour or longer."""
+            gradio_patches.forget_session(page, request.session_hash)
 
-        page.unload(forget)
-    page.queue(max_size=MAX_WAITING, default_concurrency_limit=4, api_open=False)  # nothing that computes goes past the queue
-    return visitors.bound(page)
+        page.unload(forget_visitor)
+    page.queue(max_size=MAX_QUEUE_SIZE, default_concurrency_limit=4, api_open=False)  # api_open=False: no call bypasses the queue
+    return visitors.limit_requests(page)
 
 
 def serve() -> None:
-    """Build the page and answer until interrupted. Raises gpen.GPENError where a user can mend it."""
-    host, port = address()
+    """Build the page and serve it until interrupted.
+
+    Raises gpen.GPENError for errors that a user can correct, such as a port in use.
+    """
+    host, port = server_address()
     survey = rate.open_survey()
-    rate.mirrored(survey)  # a thread of its own from here on
+    rate.start_mirror(survey)  # runs in a thread of its own
     page = build(survey=survey)
     try:
         page.launch(
@@ -86,15 +93,15 @@ def serve() -> None:
     except OSError as error:
         if "empty port" not in str(error):
             raise
-        raise gpen.GPENError(f"Port {port} is in use: stop what answers there, or set GRADIO_SERVER_PORT to another.") from None
+        raise gpen.GPENError(f"Port {port} is in use: stop the program that uses it, or set GRADIO_SERVER_PORT.") from None
 
 
-def address() -> tuple[str, int]:
-    """Where to listen: to this machine alone, but on a Space to every address."""
+def server_address() -> tuple[str, int]:
+    """Return host and port: the local host by default, all addresses on a Space."""
     host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
     port = os.environ.get("GRADIO_SERVER_PORT") or "7860"
     if not (port.isdecimal() and 0 < int(port) < 2**16):
-        raise gpen.GPENError(f"GRADIO_SERVER_PORT is a port from 1 to 65535; got {port!r}.")
+        raise gpen.GPENError(f"GRADIO_SERVER_PORT is {port!r}: set it to a port from 1 to 65535.")
     return host, int(port)
 
 

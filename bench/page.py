@@ -1,12 +1,12 @@
-"""How quick the page is: starts the real app, moves its slider as a browser does, alone and with nine others.
+"""Benchmark the response time of the page: start the app and move its slider.
 
     python -m bench.page
 
-    start     seconds from `python app.py` to the page served whole
-    alone     seconds from a slider's move to the new picture fetched, one visitor
-    together  the same, ten visitors at once, each of whom moves again as soon as the picture is there
+    start     seconds from `python app.py` to the first complete page
+    alone     seconds from a slider movement to the new image, one visitor
+    together  the same with ten visitors, each of whom moves the slider again as soon as the image is there
 
-Written: bench/results/page.json. The exit code is 1 where a figure is more than twice its target: a wide margin.
+Writes bench/results/page.json. The exit code is 1 if a value exceeds twice its target.
 """
 
 from __future__ import annotations
@@ -29,19 +29,21 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
-SLIDER, START, STEP = "blur-sigma", 1.0, 0.05  # what is moved, from where, and by how much: each picture is a new one
+SLIDER, START, STEP = "blur-sigma", 1.0, 0.05  # slider, first value and increment: every image is a new one
 VISITORS, MOVES, WARM = 10, 30, 3
-TARGETS = {"start": 10.0, "alone": 0.3, "together": 5.0}  # s; the last is for the one who waits longest
-PATIENCE = 300  # s, before the app or a picture is given up
+TARGETS = {"start": 10.0, "alone": 0.3, "together": 5.0}  # seconds; "together" is the longest wait
+TIMEOUT = 300  # seconds, timeout of the app and of each image
 
 
-class Failed(Exception):
-    """The page did not do what it was asked."""
+class BenchmarkError(Exception):
+    """The page did not respond as expected."""
 
 
 def free_port() -> int:
-    """A free port below those of outgoing connections: who asks again and again whether a server is there yet could else meet
-    himself, and hold the port against it."""
+    """Return a free port below the range of outgoing connections.
+
+    A client that polls a port inside that range can connect to itself and block the port for the server.
+    """
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe:
@@ -53,7 +55,7 @@ def free_port() -> int:
 
 
 class App:
-    """`python app.py` on a free port, with nothing written but into a folder that goes."""
+    """`python app.py` on a free port, with all its files in a temporary folder."""
 
     def __enter__(self) -> App:
         port = free_port()
@@ -65,18 +67,18 @@ class App:
         return self
 
     def run(self) -> None:
-        """Start it, again if it was killed; `start` is the time to the first page in seconds."""
+        """Start or restart the app; `start` is the time to the first page in seconds."""
         begin = time.perf_counter()
         self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
         while not self._served():
-            if self.process.poll() is not None or time.perf_counter() - begin > PATIENCE:
-                raise SystemExit("error: the app did not start: run python app.py to see why.")
+            if self.process.poll() is not None or time.perf_counter() - begin > TIMEOUT:
+                raise SystemExit("error: The app did not start: run python app.py to see the reason.")
             time.sleep(0.02)
         self.start = time.perf_counter() - begin
 
     def _served(self) -> bool:
         try:
-            return httpx.get(self.address, timeout=PATIENCE).status_code == 200
+            return httpx.get(self.address, timeout=TIMEOUT).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -87,12 +89,12 @@ class App:
 
 
 class Visitor:
-    """One session at the page, which knows the event of the slider and the values of all that goes with it."""
+    """A session of the page; knows the slider's event and the values of all its inputs."""
 
     def __init__(self, address: str):
-        self.http = httpx.Client(base_url=f"{address}/gradio_api", timeout=PATIENCE)
+        self.http = httpx.Client(base_url=f"{address}/gradio_api", timeout=TIMEOUT)
         self.session = secrets.token_hex(8)
-        config = httpx.get(f"{address}/config", timeout=PATIENCE).raise_for_status().json()
+        config = httpx.get(f"{address}/config", timeout=TIMEOUT).raise_for_status().json()
         parts = {part["id"]: part for part in config["components"]}
         slider = next(key for key, part in parts.items() if part["props"].get("elem_id") == SLIDER)
         self.event = next(one for one in config["dependencies"] if [slider, "input"] in [list(t) for t in one["targets"]])
@@ -100,15 +102,15 @@ class Visitor:
         self.place, self.slider = self.event["inputs"].index(slider), slider
 
     def move(self, value: float) -> float:
-        """Seconds until the restored picture is here."""
+        """Move the slider to `value`; returns the seconds until the restored image is received."""
         begin = time.perf_counter()
         self.values[self.place] = value
         request = {"data": self.values, "event_data": None, "fn_index": self.event["id"], "trigger_id": self.slider}
         self.http.post("/queue/join", json=request | {"session_hash": self.session}).raise_for_status()
-        picture = self._answer()[0][1]  # of the first of the page's two sliders, degraded and restored, the latter
-        content = self.http.get(f"/file={picture['path']}").raise_for_status().content
+        image = self._answer()[0][1]  # the restored image of the first before/after slider
+        content = self.http.get(f"/file={image['path']}").raise_for_status().content
         if not content.startswith(b"\x89PNG"):
-            raise Failed("the page gave no picture")
+            raise BenchmarkError("The response is not a PNG image")
         return time.perf_counter() - begin
 
     def _answer(self) -> list:
@@ -117,13 +119,13 @@ class Visitor:
                 message = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
                 if message.get("msg") == "process_completed":
                     if not message["success"]:
-                        raise Failed(f"the page answered {message['output']}")
+                        raise BenchmarkError(f"The page responded with an error: {message['output']}")
                     return message["output"]["data"]
-        raise Failed("the page closed the line without an answer")
+        raise BenchmarkError("The page closed the connection without a response")
 
 
 def together(address: str, visitors: int, moves: int) -> list[list[float]]:
-    """The waits of each visitor; no two ask for the same picture."""
+    """Return the waiting times of each visitor in seconds; no two visitors request the same image."""
     everyone = [Visitor(address) for _ in range(visitors)]
 
     def visit(k: int) -> list[float]:
@@ -135,14 +137,14 @@ def together(address: str, visitors: int, moves: int) -> list[list[float]]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.page", description=__doc__.splitlines()[0])
-    parser.add_argument("--moves", type=int, default=MOVES, help="of the slider, by the one who is alone")
+    parser.add_argument("--moves", type=int, default=MOVES, help="slider movements of the single visitor (default: %(default)s)")
     arguments = parser.parse_args(argv)
     try:
         with App() as app:
             one = Visitor(app.address)
             alone = [one.move(START + STEP * k) for k in range(arguments.moves + WARM)][WARM:]
             waits = together(app.address, VISITORS, 5)
-    except Failed as error:
+    except BenchmarkError as error:
         raise SystemExit(f"error: {error}.") from None
     means = [float(np.mean(each)) for each in waits]
     figures = {
@@ -151,13 +153,13 @@ def main(argv: list[str] | None = None) -> int:
     }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "page.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print("| from | seconds | target |\n| --- | ---: | ---: |")
-    print(f"| `python app.py` to the first page | {figures['start']:.1f} | {TARGETS['start']:.0f} |")
-    print(f"| slider to picture, alone, median | {figures['alone']:.3f} | {TARGETS['alone']} |")
-    print(f"| the longest wait of {VISITORS} visitors | {figures['together']:.2f} | {TARGETS['together']:.0f} |")
+    print("| measurement | seconds | target |\n| --- | ---: | ---: |")
+    print(f"| `python app.py` to first page | {figures['start']:.1f} | {TARGETS['start']:.0f} |")
+    print(f"| slider to image, one visitor, median | {figures['alone']:.3f} | {TARGETS['alone']} |")
+    print(f"| longest wait of {VISITORS} visitors | {figures['together']:.2f} | {TARGETS['together']:.0f} |")
     missed = [name for name, target in TARGETS.items() if figures[name] > 2 * target]
     if missed:
-        print(f"error: more than twice the target: {', '.join(missed)}.", file=sys.stderr)
+        print(f"error: These values exceed twice their target: {', '.join(missed)}.", file=sys.stderr)
     return 1 if missed else 0
 
 

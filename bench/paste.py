@@ -1,16 +1,16 @@
-"""How well faces go back into a photo: known faces in known places, a whole photo degraded, restored and measured.
+"""Benchmark the pasting of restored faces into a photo, with known faces and positions.
 
     python -m bench.paste [--faces DIR] [--model NAME] [--photos 6]
 
-Photos are composed from aligned faces (DIR; without it the astronaut's) on scikit-image's pictures, at known places, sizes and
-angles, and degraded whole. Of the paste as shipped, of it without a part, and of plain enlarging (nothing pasted) it says
+Photos are composed from aligned faces (DIR; default: the astronaut) on images of scikit-image, at known positions, sizes and
+angles, and degraded as a whole. The paste method, variants of it without one component, and no paste at all are compared:
 
-    colour   mean over faces of |mean colour of the face after - before|, levels of 255; 0 is skin that keeps its tone
-    seam     gradient of the change on the outline of what was pasted, over its mean inside; 0 is no seam, 1 as strong as the face
-    drift    distance of the five landmarks found to those found in the undegraded photo, over that of the eyes
-    psnr     of the faces' squares against the undegraded photo, dB
+    colour   mean over faces of |mean colour of the face after - before|, 0 to 255; 0 means that the skin tone is unchanged
+    seam     gradient of the change along the outline of the mask, relative to its mean inside; 0 means no visible seam
+    drift    distance of the five detected landmarks from those of the undegraded photo, relative to the eye distance
+    psnr     of the squares around the faces against the undegraded photo, dB
 
-Written: bench/results/paste.json.
+Writes bench/results/paste.json.
 """
 
 from __future__ import annotations
@@ -31,18 +31,21 @@ from gpen.faces import FFHQ_POINTS_512, Face, align, similarity, warp
 from gpen.paste import RestoredFace, compose
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PLACES = ("coffee", "chelsea", "rocket")  # photos without a person
-SIZE = (640, 480)  # px, of a composed photo
-SQUARE = 256  # px, of a face before it is placed
-SIDES = (110, 230)  # px, of a face's square in the photo
-ANGLE = 20  # degrees, at most
+BACKGROUNDS = ("coffee", "chelsea", "rocket")  # photos without a person
+SIZE = (640, 480)  # px, size of a composed photo
+SQUARE = 256  # px, side of a face before it is placed
+SIDES = (110, 230)  # px, range of the side of a face in the photo
+ANGLE = 20  # degrees, maximum
 DEGRADATION = gpen.Degradation(blur_sigma=1.0, scale=2.0, noise_sigma=8, jpeg_quality=50, seed=0)
-OUTLINE = 2  # px to either side
+OUTLINE = 2  # px to each side of the outline
 
 
 def compose_photo(faces: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, list[Face]]:
-    """A photo uint8 RGB [480, 640, 3] with one face on either side, and where they are; faces are [SQUARE, SQUARE, 3]."""
-    photo = cv2.resize(getattr(skimage.data, PLACES[rng.integers(len(PLACES))])(), SIZE, interpolation=cv2.INTER_AREA)
+    """Compose a photo of two faces [SQUARE, SQUARE, 3]; return it and their positions.
+
+    The photo is uint8 RGB [480, 640, 3].
+    """
+    photo = cv2.resize(getattr(skimage.data, BACKGROUNDS[rng.integers(len(BACKGROUNDS))])(), SIZE, interpolation=cv2.INTER_AREA)
     soft = np.pad(np.ones((SQUARE - 16, SQUARE - 16), np.float32), 8)
     soft = cv2.GaussianBlur(soft, (0, 0), 3)[..., None]
     placed = []
@@ -61,20 +64,20 @@ def compose_photo(faces: list[np.ndarray], rng: np.random.Generator) -> tuple[np
 
 
 def variants(restorer: gpen.Restorer, faces: list[RestoredFace]) -> dict[str, list[RestoredFace]]:
-    """The faces as they are pasted, and with one part left out."""
+    """Return the faces as pasted by default, and with one component disabled."""
     plain = restorer.faces([face.crop for face in faces])
     return {
-        "as shipped": faces,
-        "colours not matched": [dataclasses.replace(f, restored=r) for f, r in zip(faces, plain, strict=True)],
-        "mask not soft": [dataclasses.replace(f, mask=(f.mask > 0.5).astype(np.float32)) for f in faces],
-        "whole square, as it comes": [
+        "default": faces,
+        "no colour matching": [dataclasses.replace(f, restored=r) for f, r in zip(faces, plain, strict=True)],
+        "hard mask": [dataclasses.replace(f, mask=(f.mask > 0.5).astype(np.float32)) for f in faces],
+        "whole square, no colour matching": [
             dataclasses.replace(f, restored=r, mask=np.ones_like(f.mask)) for f, r in zip(faces, plain, strict=True)
         ],
     }
 
 
 def measure(after: np.ndarray, before: np.ndarray, truth: np.ndarray, face: RestoredFace) -> dict[str, float]:
-    """The figures of one face but for the drift; `face.mask` is the one that it was pasted with."""
+    """Return all metrics of one face except the drift; `face.mask` is the mask with which it was pasted."""
     back = cv2.invertAffineTransform(similarity(face.landmarks, len(face.mask)))
     mask = warp(face.mask, back, SIZE, cv2.BORDER_CONSTANT)  # [h, w]
     change = after.astype(np.float32) - before  # [h, w, 3]
@@ -92,7 +95,10 @@ def measure(after: np.ndarray, before: np.ndarray, truth: np.ndarray, face: Rest
 
 
 def drift(found: list[Face], true: list[Face], face: RestoredFace) -> float:
-    """Between the faces found in the restored and in the undegraded photo at the known place; NaN where one shows none."""
+    """Return the landmark drift between the restored and the undegraded photo.
+
+    NaN if either has no face at this position.
+    """
     nearest = [min(faces, key=lambda f: np.linalg.norm(f.landmarks - face.landmarks), default=None) for faces in (found, true)]
     eyes = np.linalg.norm(face.landmarks[0] - face.landmarks[1])
     if None in nearest or any(np.linalg.norm(f.landmarks - face.landmarks, axis=1).mean() > eyes for f in nearest):
@@ -101,7 +107,7 @@ def drift(found: list[Face], true: list[Face], face: RestoredFace) -> float:
 
 
 def run(restorer: gpen.Restorer, faces: list[np.ndarray], photos: int, seed: int = 0) -> dict[str, dict[str, float]]:
-    """Method -> figure -> mean over all faces of `photos` composed photos."""
+    """Return method -> metric -> mean over all faces of `photos` composed photos."""
     rng, rows = np.random.default_rng(seed), {}
 
     for _ in tqdm(range(photos), desc="photos", disable=None):
@@ -109,7 +115,7 @@ def run(restorer: gpen.Restorer, faces: list[np.ndarray], photos: int, seed: int
         before = DEGRADATION.resized(truth)
         result = restorer.photo(before, 1.0, faces=places)
         true = restorer.detector(truth, turned=False)
-        for method, pasted in {"nothing pasted": [], **variants(restorer, result.faces)}.items():
+        for method, pasted in {"no paste": [], **variants(restorer, result.faces)}.items():
             after = compose(before, pasted, 1.0)
             found = restorer.detector(after, turned=False)
             for face in pasted or result.faces:
@@ -120,7 +126,7 @@ def run(restorer: gpen.Restorer, faces: list[np.ndarray], photos: int, seed: int
 
 
 def table(figures: dict[str, dict[str, float]]) -> str:
-    """Markdown."""
+    """Format the results as a Markdown table."""
     lines = ["| paste | colour, levels ↓ | seam ↓ | drift ↓ | PSNR, dB ↑ |", "| --- | ---: | ---: | ---: | ---: |"]
     for method, row in figures.items():
         lines.append(f"| {method} | {row['colour']:.2f} | {row['seam']:.3f} | {row['drift']:.3f} | {row['psnr']:.2f} |")
@@ -129,9 +135,9 @@ def table(figures: dict[str, dict[str, float]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.paste", description=__doc__.splitlines()[0])
-    parser.add_argument("--faces", type=Path, metavar="DIR", help="aligned faces; without it the astronaut's")
-    parser.add_argument("--model", help="a name or a file; without it the default model")
-    parser.add_argument("--photos", type=int, default=6)
+    parser.add_argument("--faces", type=Path, metavar="DIR", help="folder of aligned faces (default: the astronaut)")
+    parser.add_argument("--model", help="name or file of the model (default: the default model)")
+    parser.add_argument("--photos", type=int, default=6, help="number of composed photos (default: %(default)s)")
     arguments = parser.parse_args()
     restorer = gpen.Restorer(gpen.load(arguments.model))
     if arguments.faces:

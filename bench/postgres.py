@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own for as long as a test lasts, where the server is installed."""
+"""Temporary PostgreSQL server for tests and benchmarks, if PostgreSQL is installed."""
 
 import os
 import pwd
@@ -10,17 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-OTHERS = ("postgres", "nobody")  # who runs it where we are root, whom PostgreSQL refuses
+OTHERS = ("postgres", "nobody")  # accounts for the server, since PostgreSQL refuses to run as root
 DEBIAN = Path("/usr/lib/postgresql")
 
 
 class NoPostgres(RuntimeError):
-    """There is no server to start here; the message says why."""
+    """No server can be started; the message says why."""
 
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """The address of a fresh database, postgresql://...; raises NoPostgres where there can be none."""
+    """Yield the address of a new database, postgresql://...
+
+    Raises NoPostgres if no server can be started.
+    """
     initdb, server = _program("initdb"), _program("pg_ctl")
     user = _user()
     folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))
@@ -42,7 +45,7 @@ def postgres() -> Iterator[str]:
 def _program(name: str) -> str:
     found = shutil.which(name) or next((str(path) for path in sorted(DEBIAN.glob(f"*/bin/{name}"), reverse=True)), None)
     if not found:
-        raise NoPostgres(f"PostgreSQL is not installed: there is no {name}")
+        raise NoPostgres(f"PostgreSQL is not installed: the program {name} was not found.")
     return found
 
 
@@ -54,12 +57,12 @@ def _user() -> str | None:
             return pwd.getpwnam(name).pw_name
         except KeyError:
             continue
-    raise NoPostgres("PostgreSQL does not run as root, and there is no other user")
+    raise NoPostgres(f"PostgreSQL does not run as root, and none of these users exists: {', '.join(OTHERS)}.")
 
 
 def _run(command: list, user: str | None, folder: Path) -> None:
     group = pwd.getpwnam(user).pw_gid if user else None
-    with tempfile.TemporaryFile("w+") as output:  # a pipe would stay open as long as the server runs
+    with tempfile.TemporaryFile("w+") as output:  # a pipe would stay open while the server runs
         done = subprocess.run(
             [str(part) for part in command],
             user=user,

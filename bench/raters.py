@@ -1,9 +1,11 @@
-"""Two hundred raters at once: python -m bench.raters [--raters 200] [--answers 15] [--study assets/study] [--write]
+"""Load test of the rating store: concurrent raters, and a process killed under load.
 
-Every rater is a thread that agrees, asks for trials and answers them, and does what browsers do: sends an answer twice, sends it
-again under another id as a second tab would, takes one back. Then the store is compared with what was acknowledged: nothing
-lost, nothing doubled, nothing in another rater's name. The crash is a second process, killed (kill -9) in the middle of the load.
-Both run on SQLite, and on PostgreSQL where it is installed or DATABASE_URL names one.
+    python -m bench.raters [--raters 200] [--answers 15] [--study assets/study] [--write]
+
+Every rater is a thread that consents, requests trials and answers them. As browsers do, it sometimes sends an answer twice,
+sends it under another id (a second tab), or undoes one. Then the store is compared with the acknowledged answers: none may be
+lost, duplicated or assigned to another rater. In the crash test a second process is killed (kill -9) during the load.
+Both tests run on SQLite, and on PostgreSQL if it is installed or DATABASE_URL is set.
 """
 
 import argparse
@@ -30,13 +32,16 @@ from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
 
 ROOT = Path(__file__).resolve().parents[1]
-WRONG = ("lost", "doubled", "foreign")  # what has to be 0
-PATIENCE = 100  # times an answer is sent again while the store is busy
+FAILURES = ("lost", "doubled", "foreign")  # these counts must be 0
+MAX_RETRIES = 100  # retries while the store is busy
 
 
 @dataclass
-class Load:
-    """What the raters saw: acknowledged answers by (rater, id) -> (trial, choice), and seconds of each call."""
+class RaterLoad:
+    """Measurements of the raters.
+
+    Acknowledged answers are (rater, id) -> (trial, choice); times are seconds of each call.
+    """
 
     acknowledged: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     taken_back: set[tuple[str, str]] = field(default_factory=set)
@@ -46,41 +51,44 @@ class Load:
     seconds: float = 0.0
 
 
-def load(survey: Survey, raters: int, answers: int, tell=lambda *acknowledged: None) -> Load:
-    """All raters at once; `tell(rater, id, trial, choice)` is called after each acknowledgement."""
-    seen, together = Load(), threading.Barrier(raters)
+def load(survey: Survey, raters: int, answers: int, on_acknowledged=lambda *acknowledged: None) -> RaterLoad:
+    """Run all raters concurrently.
+
+    `on_acknowledged(rater, id, trial, choice)` is called after each acknowledgement.
+    """
+    seen, together = RaterLoad(), threading.Barrier(raters)
     start = time.perf_counter()
     with ThreadPoolExecutor(raters) as pool:
-        jobs = [pool.submit(_rate, survey, number, answers, seen, tell, together) for number in range(raters)]
+        jobs = [pool.submit(_rate, survey, number, answers, seen, on_acknowledged, together) for number in range(raters)]
         for job in jobs:
             job.result()
     seen.seconds = time.perf_counter() - start
     return seen
 
 
-def _rate(survey: Survey, number: int, answers: int, seen: Load, tell, together: threading.Barrier) -> None:
+def _rate(survey: Survey, number: int, answers: int, seen: RaterLoad, on_acknowledged, together: threading.Barrier) -> None:
     code, chance = new_code(), random.Random(number)
     rater = survey.rater(code)
     together.wait()
-    _patiently(seen, lambda: survey.consent(code))
+    _with_retries(seen, lambda: survey.consent(code))
     for k in range(answers):
-        asked = _timed(seen.next_seconds, lambda: _patiently(seen, lambda: survey.next(code, 1)))
+        asked = _timed(seen.next_seconds, lambda: _with_retries(seen, lambda: survey.next(code, 1)))
         if not asked:
             return
         trial, choice, name = asked[0]["trial"], chance.choice(CHOICES), f"answer-{number}-{k}"
 
         def send(id=name, trial=trial, choice=choice) -> None:
-            _patiently(seen, lambda: survey.answer(code, id=id, trial=trial, choice=choice, ms=500))
+            _with_retries(seen, lambda: survey.answer(code, id=id, trial=trial, choice=choice, ms=500))
 
         _timed(seen.answer_seconds, send)
         seen.acknowledged[rater, name] = trial, choice
-        tell(rater, name, trial, choice)
+        on_acknowledged(rater, name, trial, choice)
         if chance.random() < 0.2:  # a double click, or a retry after a lost connection
             send()
         if chance.random() < 0.1:  # a second tab
             send(f"second-{number}-{k}")
         if chance.random() < 0.05:
-            _patiently(seen, lambda name=name: survey.undo(code, name))
+            _with_retries(seen, lambda name=name: survey.undo(code, name))
             seen.taken_back.add((rater, name))
 
 
@@ -91,9 +99,9 @@ def _timed(seconds: list[float], call):
     return result
 
 
-def _patiently(seen: Load, call):
-    """As the page does: what was not stored is sent again."""
-    for _ in range(PATIENCE):
+def _with_retries(seen: RaterLoad, call):
+    """Retry a call while the store is busy, as the page does."""
+    for _ in range(MAX_RETRIES):
         try:
             return call()
         except StoreError:
@@ -103,8 +111,11 @@ def _patiently(seen: Load, call):
 
 
 def compare(survey: Survey, acknowledged: dict, taken_back: set) -> dict[str, int]:
-    """{"lost", "doubled", "foreign"}: acknowledged answers that are not in the store as they were given, trials with two
-    answers of one rater, answers that nobody gave."""
+    """Compare the store with the acknowledged answers.
+
+    Returns the number of acknowledged answers that are missing or different ("lost"), of additional answers of one rater to
+    one trial ("doubled"), and of answers of unknown raters ("foreign").
+    """
     stored = survey.store.answers(survey.study.name)
     by_key = {(answer.rater, answer.id): (answer.trial, answer.choice) for answer in stored}
     standing = {key: value for key, value in acknowledged.items() if key not in taken_back}
@@ -118,9 +129,11 @@ def compare(survey: Survey, acknowledged: dict, taken_back: set) -> dict[str, in
 
 
 def crash(study: Path, url: str, raters: int, after: int) -> tuple[dict[str, int], int]:
-    """Kill a process under load once it has acknowledged `after` answers: (compare's figures, answers acknowledged).
+    """Kill a process under load after `after` acknowledged answers.
 
-    An answer that the process stored but could not acknowledge any more is neither lost nor foreign.
+    Returns the counts of `compare`, and the number of acknowledged answers.
+
+    Answers that were stored but not acknowledged before the kill count neither as lost nor as foreign.
     """
     command = [sys.executable, "-m", "bench.raters", "--worker", url, "--study", str(study), "--raters", str(raters)]
     worker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -130,8 +143,8 @@ def crash(study: Path, url: str, raters: int, after: int) -> tuple[dict[str, int
         if len(lines) == after:
             worker.kill()
     worker.wait()
-    told = [line.split() for line in lines if line.endswith("\n")]
-    acknowledged = {(rater, name): (trial, choice) for rater, name, trial, choice in told}
+    acknowledged_lines = [line.split() for line in lines if line.endswith("\n")]
+    acknowledged = {(rater, name): (trial, choice) for rater, name, trial, choice in acknowledged_lines}
     with closing(Store.open(url)) as store:
         survey = Survey(Study.open(study), store)
         figures = compare(survey, acknowledged, set())
@@ -139,22 +152,22 @@ def crash(study: Path, url: str, raters: int, after: int) -> tuple[dict[str, int
 
 
 def _work(url: str, study: Path, raters: int) -> None:
-    """The process that is killed: one line for each acknowledged answer; it takes nothing back."""
+    """Run the process that is killed: prints one line per acknowledged answer and undoes none."""
     writing = threading.Lock()
 
-    def tell(*acknowledged: str) -> None:
+    def on_acknowledged(*acknowledged: str) -> None:
         with writing:
             sys.stdout.write(" ".join(acknowledged) + "\n")
             sys.stdout.flush()
 
     survey = Survey(Study.open(study), Store.open(url))
     survey.undo = lambda code, id=None: None
-    load(survey, raters, survey.study.session, tell)
+    load(survey, raters, survey.study.session, on_acknowledged)
 
 
 @contextmanager
 def databases() -> Iterator[dict[str, str]]:
-    """Addresses of fresh databases by name."""
+    """Yield name -> address of new databases."""
     with tempfile.TemporaryDirectory() as folder:
         found = {"SQLite": f"sqlite:///{folder}/votes.sqlite"}
         if "DATABASE_URL" in os.environ:
@@ -170,10 +183,12 @@ def databases() -> Iterator[dict[str, str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m bench.raters", description=__doc__.splitlines()[0])
-    parser.add_argument("--raters", type=int, default=200)
-    parser.add_argument("--answers", type=int, default=15, help="of each rater")
-    parser.add_argument("--study", type=Path, default=ROOT / "assets" / "study")
-    parser.add_argument("--write", action="store_true", help="the rows go to bench/results/raters.json")
+    parser.add_argument("--raters", type=int, default=200, help="concurrent raters (default: %(default)s)")
+    parser.add_argument("--answers", type=int, default=15, help="answers per rater (default: %(default)s)")
+    parser.add_argument(
+        "--study", type=Path, default=ROOT / "assets" / "study", help="folder of the study (default: %(default)s)"
+    )
+    parser.add_argument("--write", action="store_true", help="write the results to bench/results/raters.json")
     parser.add_argument("--worker", metavar="URL", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -186,11 +201,11 @@ def main() -> int:
     print(table(rows))
     if options.write:
         (ROOT / "bench" / "results" / "raters.json").write_text(json.dumps(rows, indent=1) + "\n")
-    return int(any(row[figure] for row in rows for figure in WRONG))
+    return int(any(row[figure] for row in rows for figure in FAILURES))
 
 
 def loaded(name: str, url: str, options: argparse.Namespace) -> dict:
-    """All raters at once on that database: its row."""
+    """Run the load test on a database; returns its row of the table."""
     with closing(Store.open(url)) as store:
         survey = Survey(Study.open(options.study), store)
         seen = load(survey, options.raters, options.answers)
@@ -203,17 +218,18 @@ def loaded(name: str, url: str, options: argparse.Namespace) -> dict:
 
 
 def killed(name: str, url: str, options: argparse.Namespace) -> dict:
-    """A process killed under that load: its row."""
+    """Run the crash test on a database; returns its row of the table."""
     figures, count = crash(options.study, url, options.raters, after=options.raters * 2)
     return {"store": f"{name}, kill -9", "raters": options.raters, "answers": count} | figures
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown."""
-    lines = ["| store | raters | answers | lost | doubled | of others | answers/s | answer, median / 99% | next, median / 99% |",
-             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    """Format the results as a Markdown table."""
+    heads = ["store", "raters", "answers", "lost", "duplicated", "foreign", "answers/s"]
+    heads += [f"{what}, median / 99th percentile" for what in ("answer", "next trial")]
+    lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
     for row in rows:
-        cells = [row["store"], row["raters"], row["answers"], *(row[figure] for figure in WRONG)]
+        cells = [row["store"], row["raters"], row["answers"], *(row[figure] for figure in FAILURES)]
         cells.append(f"{row['rate']:.0f}" if "rate" in row else "")
         for what in ("answer", "next"):
             cells.append(f"{row[f'{what}_median'] * 1000:.0f} / {row[f'{what}_p99'] * 1000:.0f} ms" if "rate" in row else "")

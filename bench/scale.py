@@ -1,8 +1,8 @@
-"""What a restoration costs as it grows: with the side of the network, the batch, and the number of faces of a photo.
+"""Benchmark the time by image size, batch size and number of faces in a photo.
 
     python -m bench.scale           about three minutes on two cores
 
-Written: bench/results/scale.json and scale.png. Networks of other sides are of the default model's widths, with random weights.
+Writes bench/results/scale.json and scale.png. Networks of other sizes have the width of the default model and random weights.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from bench.speed import RESULTS, Clock, machine, megabytes
 from gpen.engines import load_engine
 from gpen.faces import Face
 
-SIDES, BATCHES, FACES = (128, 256, 512, 1024, 2048), (1, 2, 4, 8, 16, 32), (1, 10, 50, 100, 200)
-EVERY = 120  # px from one face of the photo to the next
-POINTS = np.array([(39, 48), (81, 48), (60, 63), (44, 83), (76, 83)], np.float32)  # eyes, nose, mouth of a face of EVERY px
+IMAGE_SIZES, BATCHES, FACES = (128, 256, 512, 1024, 2048), (1, 2, 4, 8, 16, 32), (1, 10, 50, 100, 200)
+FACE_SPACING = 120  # px, distance between neighbouring faces of the photo
+POINTS = np.array(
+    [(39, 48), (81, 48), (60, 63), (44, 83), (76, 83)], np.float32
+)  # landmarks (eyes, nose, mouth) of a face of FACE_SPACING px
 REPEATS = 3
 
 
-def quickest(run: Callable[[], object], clock: Clock) -> float:
-    """Seconds of the quickest of a few calls, after one that does not count."""
+def fastest_call(run: Callable[[], object], clock: Clock) -> float:
+    """Return the seconds of the fastest of REPEATS calls, after one warm-up call."""
     run()
     times = []
     for _ in range(REPEATS):
@@ -42,10 +44,10 @@ def quickest(run: Callable[[], object], clock: Clock) -> float:
 
 def by_side(clock: Clock) -> list[dict]:
     rows = []
-    for side in SIDES:
+    for side in IMAGE_SIZES:
         net = gpen.GPEN(dataclasses.replace(gpen.load().config, size=side, in_size=side)).requires_grad_(False).eval()
         run, x = load_engine(net), torch.rand(1, 3, side, side) * 2 - 1
-        rows.append({"side": side, "seconds": quickest(lambda run=run, x=x: run(x), clock)})
+        rows.append({"side": side, "seconds": fastest_call(lambda run=run, x=x: run(x), clock)})
     return rows
 
 
@@ -54,16 +56,16 @@ def by_batch(clock: Clock) -> list[dict]:
     run, rows = load_engine(net), []
     for n in BATCHES:
         x = torch.rand(n, 3, net.in_size, net.in_size) * 2 - 1
-        rows.append({"batch": n, "seconds": quickest(lambda x=x: run(x), clock)})
+        rows.append({"batch": n, "seconds": fastest_call(lambda x=x: run(x), clock)})
     return rows
 
 
 def by_faces(clock: Clock) -> list[dict]:
-    """The same photo each time, its faces known, so that what is measured is restoring and putting back."""
-    face = gpen.restore.resize(gpen.restore.square(skimage.data.astronaut()[18:196, 136:314]), EVERY)
+    """Restore 1 to 200 known faces of one photo, so that only restoration and pasting are timed."""
+    face = gpen.restore.resize(gpen.restore.square(skimage.data.astronaut()[18:196, 136:314]), FACE_SPACING)
     photo = np.tile(face, (10, 20, 1))  # 200 faces
-    corners = [(x, y) for y in range(0, photo.shape[0], EVERY) for x in range(0, photo.shape[1], EVERY)]
-    faces = [Face((x, y, x + EVERY, y + EVERY), POINTS + np.float32((x, y)), 1.0) for x, y in corners]
+    corners = [(x, y) for y in range(0, photo.shape[0], FACE_SPACING) for x in range(0, photo.shape[1], FACE_SPACING)]
+    faces = [Face((x, y, x + FACE_SPACING, y + FACE_SPACING), POINTS + np.float32((x, y)), 1.0) for x, y in corners]
     restorer, rows = gpen.Restorer(gpen.load()), []
     restorer.photo(photo, faces=faces[:8])
     for n in FACES:
@@ -81,7 +83,7 @@ def plot(results: dict[str, list[dict]]) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
-    labels = {"side": "side, px", "batch": "batch", "faces": "faces of a photo"}
+    labels = {"side": "image size, px", "batch": "batch size", "faces": "faces per photo"}
     for axis, (name, label) in zip(axes, labels.items(), strict=True):
         x, seconds = [row[name] for row in results[name]], [row["seconds"] for row in results[name]]
         axis.set_xscale("log", base=2)
@@ -98,12 +100,18 @@ def plot(results: dict[str, list[dict]]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.scale", description=__doc__.splitlines()[0])
-    parser.add_argument("--cpu-time", action="store_true", help="one thread, and the time that it had a processor")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="use one thread and measure its CPU time, for machines with other load"
+    )
     arguments = parser.parse_args(argv)
     if arguments.cpu_time:
         torch.set_num_threads(1)
     clock = time.process_time if arguments.cpu_time else time.perf_counter
-    results = {"faces": by_faces(clock), "side": by_side(clock), "batch": by_batch(clock)}  # memory first: its peak only grows
+    results = {
+        "faces": by_faces(clock),
+        "side": by_side(clock),
+        "batch": by_batch(clock),
+    }  # first the case that measures peak memory, which never decreases
     RESULTS.mkdir(exist_ok=True)
     where = machine() | {"clock": "cpu" if arguments.cpu_time else "wall"}
     (RESULTS / "scale.json").write_text(json.dumps({"machine": where, **results}, indent=1) + "\n")

@@ -1,16 +1,16 @@
-"""How fast the engines are: against the textbook form of the network and against the machine's own rate for convolutions.
+"""Benchmark the engines against the textbook form of the network and plain convolutions.
 
-    python -m bench.speed           three models, batches of 1 and 8; a quarter of an hour on two cores, 16 GB of memory
-    python -m bench.speed --check   a regression check, one to two minutes: batch 1, exit code 1 where a ratio is below its floor
+    python -m bench.speed           three models, batch sizes 1 and 8; 15 minutes on two cores, 16 GB of memory
+    python -m bench.speed --check   regression test, one to two minutes: batch size 1, exit code 1 if a ratio is below its floor
 
-Engines and references take turns, so that what else the machine does slows them all; ratios are medians over the rounds. On a
-machine that is never idle, --cpu-time takes one thread and its own time in place of the clock's.
+Engines and references are timed alternately, so that other load affects them equally; ratios are medians over the rounds. On
+a machine with other load, --cpu-time uses one thread and measures its CPU time.
 
-    textbook   bench.textbook: StyleGAN2's formulation, float32; GPEN's published code computes so
-    roofline   PyTorch's plain 3x3 convolutions of the network's widths and sizes and of as many operations, nothing between them
+    textbook   bench.textbook: the formulation of the StyleGAN2 paper, float32, as in the published code of GPEN
+    roofline   PyTorch's plain 3x3 convolutions with the widths, sizes and number of operations of the network
 
-Outputs are compared in the same run. Written: bench/results/speed.json, speed.png and, on the screen, README's table. Cases that
-were measured before on the same machine and not now (--models, --batches) keep their rows.
+The same run compares the outputs. Writes bench/results/speed.json and speed.png, and prints the table of docs/performance.md.
+Rows of other cases from the same machine are kept (--models, --batches).
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ from gpen.restore import resize, square, to_tensor
 
 Clock = Callable[[], float]
 RESULTS = Path(__file__).resolve().parent / "results"
-MODELS = {  # without a configuration: the file of the default model; the others have random weights
+MODELS = {  # None: the default model; the others have random weights
     "default": None,
     "GPEN-BFR-256": gpen.GPENConfig(size=256, channel_multiplier=1, narrow=0.5),
     "GPEN-BFR-512": gpen.GPENConfig(size=512, channel_multiplier=2, narrow=1),
 }
 ENGINES = ("torch", "onnx", "openvino", "torch-bf16", "openvino-bf16")
-LEFT_OUT = {("GPEN-BFR-512", 8): {"onnx"}}  # without --engines: beside the others it would take more than 24 GB of memory
+SKIPPED = {("GPEN-BFR-512", 8): {"onnx"}}  # default of --engines: together they would need more than 24 GB of memory
 REFERENCES = ("textbook", "roofline", "roofline-bf16")
-ROUNDS, SECONDS = (3, 15), 60  # rounds of a case: at least, at most, and for about how long
-LONG = 5.0  # s; a call that takes longer is made once a turn
-PAUSE = 0.1  # s before each turn: the threads of the engine before it stop spinning for more work
-TOLERANCE, PSNR = 1e-4, 40.0  # of float32: share of the largest value; of bfloat16: dB, default model
+ROUNDS, SECONDS = (3, 15), 60  # minimum and maximum rounds of a case, and their approximate total time in seconds
+SLOW_CALL = 5.0  # seconds; slower calls are made once per round instead of twice
+PAUSE = 0.1  # seconds before each turn, until the threads of the previous engine have stopped spinning
+TOLERANCE, PSNR = 1e-4, 40.0  # maximum relative error in float32; minimum PSNR in bfloat16, dB, default model
 FLOORS = {"float32 against textbook": 2.0, "bfloat16 against textbook": 3.0, "float32 against roofline": 0.45}  # --check
 
 
 def network(name: str) -> gpen.GPEN:
-    """The model, for those of random weights with every term at work."""
+    """Return the model; in models with random weights all terms are non-zero."""
     if MODELS[name] is None:
         return gpen.load()
     torch.manual_seed(0)
@@ -68,19 +68,22 @@ def network(name: str) -> gpen.GPEN:
 
 
 def inputs(side: int, n: int) -> Tensor:
-    """A photographed face, degraded in n ways: [n, 3, side, side] in [-1, 1]."""
+    """Return a face degraded with n seeds: [n, 3, side, side] in [-1, 1]."""
     face = square(skimage.data.astronaut()[18:196, 136:314], side)
     draws = (gpen.Degradation.sample("gpen-release", seed=k, size=side) for k in range(n))
     return torch.stack([to_tensor(resize(draw.resized(face), side)) for draw in draws])
 
 
 def convolutions(config: gpen.GPENConfig) -> Iterator[tuple[int, int, int]]:
-    """(inputs, outputs, side) of plain 3x3 convolutions, one for each of the network's and with as many operations."""
+    """Yield (inputs, outputs, side) of plain 3x3 convolutions.
+
+    They have the same number of operations as those of the network.
+    """
     c = config.channels
-    for side in sides(config.in_size)[1:]:  # of stride 2: computed at the smaller side
+    for side in sides(config.in_size)[1:]:  # stride 2: computed at the smaller size
         yield c(side), c(side // 2), side // 2
     for side in sides(config.size):
-        if side > 4:  # doubling: nine products for each sample of the smaller side
+        if side > 4:  # upsampling: nine products for each sample at the smaller size
             yield 2 * c(side // 2), c(side), side // 2
         yield (c(4) if side == 4 else 2 * c(side)), c(side), side
 
@@ -100,12 +103,18 @@ def roofline(config: gpen.GPENConfig, n: int, dtype: torch.dtype) -> Callable[[]
 
 
 def flop(config: gpen.GPENConfig, n: int) -> int:
-    """Of the 3x3 convolutions of one call, all but a few percent of it: a multiplication and an addition are two."""
+    """Return the FLOP of the 3x3 convolutions of one call; a multiply-add counts as two.
+
+    Other operations are a few percent of the total.
+    """
     return n * sum(2 * 9 * i * o * side**2 for i, o, side in convolutions(config))
 
 
 def runners(name: str, n: int, engines: tuple[str, ...]) -> tuple[dict[str, Callable], float]:
-    """What takes turns: functions without arguments; those of networks return [n, 3, size, size]. And FLOP of one call."""
+    """Return the functions to time, and the FLOP of one call.
+
+    The functions have no arguments; those of networks return [n, 3, size, size].
+    """
     net = network(name)
     x = inputs(net.in_size, n)
     runs = {}
@@ -118,14 +127,16 @@ def runners(name: str, n: int, engines: tuple[str, ...]) -> tuple[dict[str, Call
             try:
                 runs[engine] = partial(load_engine(net, engine), x)
             except gpen.GPENError as error:
-                print(f"{engine} is left out: {error}", file=sys.stderr)
+                print(f"{engine} is skipped: {error}", file=sys.stderr)
     return runs, flop(net.config, n)
 
 
 def measure(runs: dict[str, Callable], rounds: tuple[int, int], clock: Clock) -> tuple[dict[str, np.ndarray], dict[str, Tensor]]:
-    """Seconds of each call in each round, and what each returned in a first one, which does not count.
+    """Time all functions alternately; return the seconds per round, and first outputs.
 
-    Every second round goes the other way about.
+    The first call of each function is not timed.
+
+    Every second round has the reverse order.
     """
     outputs = {name: run() for name, run in runs.items()}
     times, start = {name: [] for name in runs}, time.perf_counter()
@@ -134,18 +145,18 @@ def measure(runs: dict[str, Callable], rounds: tuple[int, int], clock: Clock) ->
             break
         for name in list(runs)[:: -1 if k % 2 else 1]:
             time.sleep(PAUSE)
-            for _ in range(2):  # the second counts: in use, an engine's weights and memory are not cold
+            for _ in range(2):  # the second call is timed, with warm caches
                 begin = clock()
                 runs[name]()
                 seconds = clock() - begin
-                if seconds > LONG:
+                if seconds > SLOW_CALL:
                     break
             times[name].append(seconds)
     return {name: np.array(values) for name, values in times.items()}, outputs
 
 
 def case(name: str, n: int, engines: tuple[str, ...], rounds: tuple[int, int], clock: Clock) -> list[dict]:
-    """One model at one batch size: a row for each engine and reference."""
+    """Benchmark one model at one batch size; returns a row for each engine and reference."""
     runs, operations = runners(name, n, (*REFERENCES, *engines))
     times, outputs = measure(runs, rounds, clock)
     expected = outputs["textbook"]
@@ -169,26 +180,26 @@ def case(name: str, n: int, engines: tuple[str, ...], rounds: tuple[int, int], c
 
 
 def peak_memory(name: str, n: int, engine: str) -> float:
-    """MB that a process of its own takes at most that loads the model and calls the engine twice."""
+    """Return the peak memory in MB of a separate process that loads the model and calls the engine twice."""
     command = [sys.executable, "-m", "bench.speed", "--memory", name, str(n), engine, "--threads", str(torch.get_num_threads())]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=RESULTS.parents[1])
     return float(result.stdout.splitlines()[-1])
 
 
-def wrong(rows: list[dict]) -> list[str]:
-    """A sentence for each output that differs from the textbook's by more than it may."""
+def accuracy_failures(rows: list[dict]) -> list[str]:
+    """Return a message for each output that differs too much from that of the textbook form."""
     found = []
     for row in rows:
         what = f"{row['engine']} on {row['model']}, batch {row['batch']}"
         if row["precision"] == "float32" and row.get("error", 0) > TOLERANCE:
-            found.append(f"{what}: an output is off by {row['error']:.1e} of the largest value.")
+            found.append(f"{what}: the relative error is {row['error']:.1e}, above {TOLERANCE:.0e}.")
         if row["precision"] == "bfloat16" and row["model"] == "default" and row.get("psnr", PSNR) < PSNR:
-            found.append(f"{what}: {row['psnr']:.1f} dB is less than {PSNR:.0f}.")
+            found.append(f"{what}: the PSNR is {row['psnr']:.1f} dB, below {PSNR:.0f} dB.")
     return found
 
 
-def slow(rows: list[dict]) -> list[str]:
-    """A sentence for each floor that the best engine of its precision misses at batch 1."""
+def speed_failures(rows: list[dict]) -> list[str]:
+    """Return a message for each floor that the best engine of its precision misses at batch size 1."""
     found = []
     for name in dict.fromkeys(row["model"] for row in rows if row["model"] != "default"):
         for floor, least in FLOORS.items():
@@ -197,12 +208,12 @@ def slow(rows: list[dict]) -> list[str]:
             mine = [row for row in rows if row["model"] == name and row["precision"] == precision and row["batch"] == 1]
             best = max((row[ratio] for row in mine if row["engine"] in ENGINES), default=None)
             if best is not None and best < least:
-                found.append(f"{name}: the best engine in {floor} reaches {best:.2f}, less than {least}.")
+                found.append(f"{name}: the best engine in {floor} reaches {best:.2f}, below {least}.")
     return found
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown."""
+    """Format the results as a Markdown table."""
     lines = ["| model | batch | engine | seconds | GFLOP/s | × textbook | of roofline | peak MB | error |",
              "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
     for row in rows:
@@ -222,8 +233,8 @@ def machine() -> dict[str, str | int]:
     return {"processor": names[0], "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
-def keep(rows: list[dict], where: dict) -> list[dict]:
-    """Write the rows beside those of other cases that the same machine measured; returns all."""
+def merge_results(rows: list[dict], where: dict) -> list[dict]:
+    """Merge the rows with those of other cases from the same machine, write them, and return all."""
     path = RESULTS / "speed.json"
     old = json.loads(path.read_text()) if path.exists() else {"machine": None}
     measured = {(row["model"], row["batch"]) for row in rows}
@@ -236,7 +247,7 @@ def keep(rows: list[dict], where: dict) -> list[dict]:
 
 
 def plot(rows: list[dict], path: Path) -> None:
-    """Times faster than the textbook form, a group of bars for each model and batch size."""
+    """Plot the speed relative to the textbook form, one group of bars per model and batch size."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -252,7 +263,7 @@ def plot(rows: list[dict], path: Path) -> None:
         axes.bar(places, [found[one] for one in cases if one in found], 0.11, label=engine, **style)
     axes.axhline(1, color="0.4", linewidth=0.8)
     axes.set_xticks(range(len(cases)), [f"{name}\nbatch {n}" for name, n in cases])
-    axes.set_ylabel("times as fast as the textbook form")
+    axes.set_ylabel("speed relative to the textbook form")
     figure.legend(loc="outside upper center", ncols=len(engines), frameon=False, fontsize=8)
     figure.savefig(path, dpi=120)
 
@@ -261,11 +272,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.speed", description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=tuple(MODELS), default=list(MODELS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
-    parser.add_argument("--engines", nargs="+", choices=ENGINES, help="all that there is memory for without it")
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, help="engines to time (default: all for which memory suffices)")
     parser.add_argument("--rounds", nargs=2, type=int, default=ROUNDS, metavar=("LEAST", "MOST"))
-    parser.add_argument("--threads", type=int, help="without it PyTorch's own choice: one a core")
-    parser.add_argument("--cpu-time", action="store_true", help="one thread, and the time that it had a processor")
-    parser.add_argument("--check", action="store_true", help="batch 1 and no memory; fail below the floors")
+    parser.add_argument("--threads", type=int, help="number of threads (default: chosen by PyTorch, one per core)")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="use one thread and measure its CPU time, for machines with other load"
+    )
+    parser.add_argument("--check", action="store_true", help="batch size 1, no memory measurement; exit code 1 below the floors")
     parser.add_argument("--memory", nargs=3, metavar=("MODEL", "BATCH", "ENGINE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.cpu_time or arguments.threads:
@@ -281,7 +294,7 @@ def main(argv: list[str] | None = None) -> int:
     where, rows = machine() | {"clock": "cpu" if arguments.cpu_time else "wall"}, []
     for name in arguments.models:
         for n in [1] if arguments.check else arguments.batches:
-            engines = arguments.engines or [one for one in ENGINES if one not in LEFT_OUT.get((name, n), ())]
+            engines = arguments.engines or [one for one in ENGINES if one not in SKIPPED.get((name, n), ())]
             found = case(name, n, tuple(engines), tuple(arguments.rounds), clock)
             if arguments.check:
                 rows += found
@@ -289,11 +302,11 @@ def main(argv: list[str] | None = None) -> int:
             for row in found:
                 if not row["engine"].startswith("roofline"):
                     row["memory"] = peak_memory(name, n, row["engine"])
-            rows = keep(found, where)
+            rows = merge_results(found, where)
     if not arguments.check:
         plot(rows, RESULTS / "speed.png")
     print(table(rows))
-    failures = wrong(rows) + slow(rows)
+    failures = accuracy_failures(rows) + speed_failures(rows)
     for sentence in failures:
         print(f"error: {sentence}", file=sys.stderr)
     return 1 if failures else 0

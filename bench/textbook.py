@@ -1,9 +1,9 @@
-"""GPEN as StyleGAN2 is written down in its paper: what `make bench` compares the project's engines with.
+"""GPEN in the textbook formulation of StyleGAN2: the reference of bench.speed.
 
-Every image has convolution weights of its own (Karras et al., CVPR 2020, equations 1-3, before any rearrangement), so that a
-batch is a grouped convolution. A layer that doubles is a transposed convolution, then the FIR; the FIR is a dense 4x4 kernel over
-each plane, after zeros are put between the samples where it doubles. Noise, bias and activation are passes of their own. GPEN's
-published PyTorch code without its CUDA extensions computes in this form; it stands here for that code, which cannot be shipped.
+Every image has its own modulated convolution weights (Karras et al., CVPR 2020, equations 1-3), so that a batch is a grouped
+convolution. Upsampling is a transposed convolution followed by the FIR filter, which is a dense 4x4 kernel applied to each
+plane; zeros are inserted between the samples of an image that is upsampled. Noise, bias and activation are separate passes.
+The published PyTorch code of GPEN without its CUDA extensions uses this form; it cannot be redistributed here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ SQRT2 = math.sqrt(2)
 
 
 def resample(x: Tensor, kernel: Tensor, up: int = 1, pad: tuple[int, int] = (0, 0)) -> Tensor:
-    """Zeros between the samples (up = 2), zeros around, a dense 2-D convolution of each plane. x [n, c, h, w]."""
+    """Insert zeros between the samples (up = 2), pad, and filter each plane in 2-D.
+
+    x [n, c, h, w] -> [n, c, h', w'].
+    """
     n, c, h, w = x.shape
     x = x.reshape(n * c, 1, h, 1, w, 1)
     x = F.pad(x, (0, up - 1, 0, 0, 0, up - 1)).reshape(n * c, 1, h * up, w * up)
@@ -48,7 +51,10 @@ def encoder_level(layer: EqualConv2d, x: Tensor) -> Tensor:
 
 
 def modulated(conv: ModulatedConv2d, x: Tensor, w: Tensor) -> Tensor:
-    """x [n, c, h, w] -> [n, outputs, h, w], doubled with `up`: one group of the convolution an image."""
+    """Modulated convolution with one group per image.
+
+    x [n, c, h, w] -> [n, outputs, h, w], doubled with `up`.
+    """
     n, c, height, width = x.shape
     style = linear(conv.style, w)  # [n, c]
     weight = conv.scale * conv.weight * style[:, None, :, None, None]  # [n, outputs, c, 3, 3]
@@ -78,7 +84,10 @@ def colours(to_rgb: ToRGB, x: Tensor, w: Tensor, below: Tensor | None) -> Tensor
 
 @torch.inference_mode()
 def forward(net: GPEN, x: Tensor, seed: int = 0) -> Tensor:
-    """What net(x, seed) gives, for networks of StyleGAN2 blocks: x [n, 3, in_size, in_size] -> [n, 3, size, size]."""
+    """Compute net(x, seed) for networks of StyleGAN2 blocks.
+
+    x [n, 3, in_size, in_size] -> [n, 3, size, size].
+    """
     features = []
     for level in net.encoder.levels:
         x = encoder_level(level, x)

@@ -1,14 +1,16 @@
-"""Fifty visitors at once, restoring and rating: python -m bench.visitors [--visitors 50] [--seconds 120] [--restorations 2000]
+"""Load test of the page: concurrent visitors, memory, and a killed server.
 
-    load      every visitor moves the playground's slider, again as soon as the picture is there, and answers the study's trials
-              in another thread; errors by kind ("busy" is the queue's own answer), waits, the most over the least a visitor got
-    memory    of the server, over many restorations by a few visitors who stay: resident MB at the start and at the end, each the
-              median of a tenth of the run, and the slope of the line through the second half, MB per 1,000 restorations
-    crash     kill -9 in the middle of the load, then the same again: seconds to the first page, and the answers that were
-              acknowledged and are not in the store as they were given
+    python -m bench.visitors [--visitors 50] [--seconds 120] [--restorations 2000]
 
-The app is the real one in a process of its own. Written: bench/results/visitors.json, or --out. The exit code is 1 where there
-was an error that is not "busy", where memory grows or an answer is lost.
+    load      every visitor moves the playground's slider as soon as the previous image is received, and answers trials of the
+              study in another thread; reports errors by kind ("busy" is status 429), waits, and the fairness between visitors
+    memory    resident memory of the server in MB during many restorations by a few visitors: at the start and at the end, each
+              the median of a tenth of the run, and the slope over the second half, MB per 1,000 restorations
+    crash     kill -9 during the same load, then a restart: seconds to the first page, and acknowledged answers that are missing
+              or different in the store
+
+The app runs in a process of its own. Writes bench/results/visitors.json, or --out. The exit code is 1 if there is an error
+other than "busy", if memory grows or if an answer is lost.
 """
 
 from __future__ import annotations
@@ -28,23 +30,26 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from bench.page import PATIENCE, RESULTS, ROOT, START, STEP, App, Failed, Visitor
+from bench.page import RESULTS, ROOT, START, STEP, TIMEOUT, App, BenchmarkError, Visitor
 from bench.raters import compare
 from eval import meter
 from eval.preference.store import Store
 from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
 
-STAYING = 4  # visitors, while memory is watched
-WARM = 0.1  # of the restorations, before memory is looked at
-THINKING = 0.5  # s, of a rater over each trial
-BUSY_WAIT = 1.0  # s, of a visitor who was told that it is busy
-GROWTH = 20.0  # MB per 1,000 restorations: less than a hundredth of what a visitor's pictures would take if they were kept
+STAYING = 4  # visitors during the memory measurement
+WARM = 0.1  # fraction of the restorations before the memory measurement starts
+THINKING = 0.5  # seconds of a rater per trial
+BUSY_WAIT = 1.0  # seconds until a rejected visitor tries again
+GROWTH = 20.0  # MB per 1,000 restorations, less than 1 % of the size of all images
 
 
 @dataclass
-class Load:
-    """What the visitors saw: waits in seconds by visitor, what went wrong by kind, and acknowledged answers as bench.raters'."""
+class VisitorLoad:
+    """Measurements of the visitors: waits, errors by kind, acknowledged answers.
+
+    Waits are seconds by visitor; acknowledged answers are as in bench.raters.
+    """
 
     waits: dict[int, list[float]] = field(default_factory=dict)
     answers: list[float] = field(default_factory=list)
@@ -53,21 +58,21 @@ class Load:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def attempt(self, call):
-        """The call's result; None where it was refused or failed, which is counted, after a while."""
+        """Return the result of the call; if it is rejected or fails, count the error, wait and return None."""
         try:
             return call()
         except httpx.HTTPStatusError as error:
             busy = error.response.status_code == 429
             self.errors["busy" if busy else f"status {error.response.status_code}"] += 1
-        except (httpx.TransportError, Failed) as error:
-            if not self.stop.is_set():  # what a visitor of a killed server sees is no error of the load
+        except (httpx.TransportError, BenchmarkError) as error:
+            if not self.stop.is_set():  # errors after the server was killed are expected
                 self.errors[str(error) or type(error).__name__] += 1
         self.stop.wait(BUSY_WAIT)
         return None
 
 
-def visit(app: App, seen: Load, number: int) -> None:
-    """Move the slider until the load stops; no two visitors ask for the same picture."""
+def visit(app: App, seen: VisitorLoad, number: int) -> None:
+    """Move the slider until the load test stops; no two visitors request the same image."""
     visitor, moves = None, 0
     while not seen.stop.is_set():
         visitor = visitor or seen.attempt(lambda: Visitor(app.address))
@@ -77,9 +82,9 @@ def visit(app: App, seen: Load, number: int) -> None:
             seen.waits[number].append(wait)
 
 
-def rate(app: App, seen: Load, survey: Survey) -> None:
-    """Answer trials until the load stops, as one rater after another: a session has an end."""
-    with httpx.Client(base_url=f"{app.address}/study", timeout=PATIENCE) as web:
+def rate(app: App, seen: VisitorLoad, survey: Survey) -> None:
+    """Answer trials until the load test stops, with a new rater after each session."""
+    with httpx.Client(base_url=f"{app.address}/study", timeout=TIMEOUT) as web:
 
         def ask(call: str, **body) -> dict | list:
             return web.post(f"/{call}", json=body).raise_for_status().json()
@@ -99,9 +104,9 @@ def rate(app: App, seen: Load, survey: Survey) -> None:
                 number += 1
 
 
-def load(app: App, visitors: int, seconds: float, survey: Survey, kill: bool = False) -> Load:
-    """All visitors at once, for so long; `kill` ends it by ending the server."""
-    seen = Load(waits={number: [] for number in range(visitors)})
+def load(app: App, visitors: int, seconds: float, survey: Survey, kill: bool = False) -> VisitorLoad:
+    """Run all visitors concurrently for `seconds`; with `kill`, kill the server at the end."""
+    seen = VisitorLoad(waits={number: [] for number in range(visitors)})
     with ThreadPoolExecutor(2 * visitors) as pool:
         jobs = [pool.submit(visit, app, seen, number) for number in range(visitors)]
         jobs += [pool.submit(rate, app, seen, survey) for _ in range(visitors)]
@@ -116,7 +121,7 @@ def load(app: App, visitors: int, seconds: float, survey: Survey, kill: bool = F
 
 
 def memory(app: App, restorations: int) -> np.ndarray:
-    """The server's resident MB after each restoration by STAYING visitors, [restorations]."""
+    """Return the resident memory of the server in MB after each restoration, [restorations]."""
     seen: list[float] = []
 
     def stay(number: int) -> None:
@@ -132,15 +137,18 @@ def memory(app: App, restorations: int) -> np.ndarray:
 
 
 def resident(process: int) -> float:
-    """MB of a process's memory that are in RAM."""
+    """Return the resident memory of a process in MB."""
     held = meter.memory("VmRSS", process)
     if held is None:
-        raise SystemExit("error: memory is watched through /proc, which is not here: run this on Linux.")
+        raise SystemExit("error: The memory is measured with /proc, which is not available: run this on Linux.")
     return held
 
 
 def flatness(mb: np.ndarray) -> dict[str, float]:
-    """mb [n] after each restoration -> MB at the start (after WARM of them) and at the end, and the slope per 1,000."""
+    """Return memory at the start and at the end, and the slope per 1,000 restorations.
+
+    mb [n] is the memory after each restoration; the first WARM of it is ignored.
+    """
     mb = mb[int(WARM * len(mb)) :]
     tenth, half = max(1, len(mb) // 10), mb[len(mb) // 2 :]
     slope = np.polyfit(np.arange(len(half)), half, 1)[0] * 1000
@@ -148,7 +156,7 @@ def flatness(mb: np.ndarray) -> dict[str, float]:
 
 
 def measure(visitors: int, seconds: float, restorations: int) -> dict:
-    """The whole bench on a fresh app."""
+    """Run the whole load test on a new app."""
     with App() as app:
         study = Study.open(app.environment.get("GPEN_STUDY") or ROOT / "assets" / "study")
         with closing(Store.open(f"sqlite:///{app.votes}")) as store:
@@ -172,21 +180,28 @@ def measure(visitors: int, seconds: float, restorations: int) -> dict:
 
 
 def failures(figures: dict) -> list[str]:
-    """What is not as it should be, a sentence each."""
-    wrong = [f"{count} times: {kind}" for kind, count in figures["errors"].items() if kind != "busy"]
+    """Return a message for each failed requirement."""
+    wrong = [f"{count} errors of kind {kind!r}" for kind, count in figures["errors"].items() if kind != "busy"]
     if not figures["restorations"] or not figures["answers"]:
-        wrong.append("nothing was restored, or nothing answered")
+        wrong.append("There were no restorations or no answers")
     if figures["slope_mb"] > GROWTH and figures["end_mb"] > figures["start_mb"] + GROWTH:
-        wrong.append(f"memory grows by {figures['slope_mb']:.0f} MB per 1,000 restorations")
-    return wrong + [f"answers {kind}: {figures[kind]}" for kind in ("lost", "doubled") if figures[kind]]
+        wrong.append(f"Memory grows by {figures['slope_mb']:.0f} MB per 1,000 restorations")
+    return wrong + [f"Answers {kind}: {figures[kind]}" for kind in ("lost", "doubled") if figures[kind]]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.visitors", description=__doc__.splitlines()[0])
-    parser.add_argument("--visitors", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=120, help="of the load; the crash comes after a quarter of it")
-    parser.add_argument("--restorations", type=int, default=2000, help="over which memory is watched")
-    parser.add_argument("--out", type=Path, default=RESULTS / "visitors.json")
+    parser.add_argument("--visitors", type=int, default=50, help="concurrent visitors (default: %(default)s)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=120,
+        help="duration of the load test; the crash test takes a quarter of it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--restorations", type=int, default=2000, help="restorations of the memory measurement (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS / "visitors.json", help="output file (default: %(default)s)")
     options = parser.parse_args(argv)
     figures = measure(options.visitors, options.seconds, options.restorations)
     options.out.parent.mkdir(exist_ok=True)
@@ -194,17 +209,17 @@ def main(argv: list[str] | None = None) -> int:
     f = figures
     print(f"| {f['visitors']} visitors, {f['seconds']:.0f} s | |\n| --- | ---: |")
     print(
-        f"| restorations; wait, median / 90% / longest | {f['restorations']}; "
+        f"| restorations; wait, median / 90th percentile / maximum | {f['restorations']}; "
         f"{f['wait']:.1f} / {f['wait_p90']:.1f} / {f['wait_max']:.1f} s |"
     )
-    print(f"| most over least a visitor got | {f['fairness']:.2f} |")
-    print(f"| answers; median / 99% | {f['answers']}; {1000 * f['answer']:.0f} / {1000 * f['answer_p99']:.0f} ms |")
+    print(f"| restorations per visitor, maximum / minimum | {f['fairness']:.2f} |")
+    print(f"| answers; median / 99th percentile | {f['answers']}; {1000 * f['answer']:.0f} / {1000 * f['answer_p99']:.0f} ms |")
     print(f"| errors | {', '.join(f'{kind}: {count}' for kind, count in f['errors'].items()) or 'none'} |")
     print(
         f"| memory over {f['watched']} restorations | {f['start_mb']:.0f} to {f['end_mb']:.0f} MB, "
         f"{f['slope_mb']:+.1f} MB per 1,000 |"
     )
-    print(f"| kill -9: restart; answers lost of {f['acknowledged']} | {f['restart']:.1f} s; {f['lost']} |")
+    print(f"| restart after kill -9; answers lost of {f['acknowledged']} | {f['restart']:.1f} s; {f['lost']} |")
     wrong = failures(figures)
     for sentence in wrong:
         print(f"error: {sentence}.", file=sys.stderr)

@@ -1,25 +1,28 @@
-"""The playground's controls: one group for each term of the formula, in its colour; numbers from and to them.
+"""Controls of the playground, and their conversion from and to a Degradation.
 
-On the page 0 (1 for s) stands for "off" where gpen.Degradation has None; JPEG has a switch, since its quality
-has no such number. What a preset draws or a file holds and no slider shows (EXTRAS) is kept beside the
-sliders and can be dropped with one tick.
+There is one group of controls for each term of the formula.
+
+On the page 0 (1 for the scale) stands for "off", where gpen.Degradation has None. JPEG has a checkbox, since no quality
+value means "off". Parameters of presets and files without a slider (EXTRA_FIELDS) are kept in the session state and can be
+dropped with a checkbox.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import fields
+from typing import Any
 
 import gradio as gr
 
 from demo import experiment
 from gpen.degradation import BLUR_KINDS, Degradation
 
-NAMES = (  # in the order in which read() takes and write() gives their values
+CONTROL_NAMES = (  # order of the values in read() and write()
     "blur_sigma", "blur_kind", "blur_sigma_y", "blur_angle", "kernel_size",
     "scale", "noise_sigma", "jpeg", "jpeg_quality", "grey", "seed",
 )  # fmt: skip
-ENDS = {  # of the sliders, until a draw or a file reaches beyond
+SLIDER_MAXIMA = {  # maximum of each slider; a sampled or loaded value beyond it raises the maximum
     "blur_sigma": 20,
     "blur_sigma_y": 20,
     "blur_angle": 360,
@@ -28,45 +31,48 @@ ENDS = {  # of the sliders, until a draw or a file reaches beyond
     "noise_sigma": 50,
     "jpeg_quality": 100,
 }
-MAIN = ("blur_sigma", "scale", "noise_sigma", "jpeg_quality")  # their group's heading is their label
-EXTRAS = {field.name: field.default for field in fields(Degradation) if field.name in experiment.EXTRAS}
+MAIN_SLIDERS = ("blur_sigma", "scale", "noise_sigma", "jpeg_quality")  # labelled by the heading of their group
+EXTRA_DEFAULTS = {field.name: field.default for field in fields(Degradation) if field.name in experiment.EXTRA_FIELDS}
 
 
-def build(start: Degradation) -> tuple[dict[str, gr.components.Component], gr.Checkbox]:
-    """The controls by name, showing `start`, and the box that keeps or drops the extras."""
-    box = {}
+def build(start: Degradation) -> tuple[dict[str, Any], gr.Checkbox]:
+    """Build the controls with the values of `start`.
+
+    Returns them by name, and the checkbox for the extras.
+    """
+    box: dict[str, Any] = {}
     values = _values(start)
 
     def slider(name: str, low: float, step: float, label: str, visible: bool = True) -> None:
         box[name] = gr.Slider(
             low,
-            ENDS[name],
+            SLIDER_MAXIMA[name],
             values[name],
             step=step,
             label=label,
             visible=visible,
             buttons=[],
             elem_id=name.replace("_", "-"),
-            elem_classes="main" if name in MAIN else None,
+            elem_classes="main" if name in MAIN_SLIDERS else None,
         )
 
     with gr.Column(elem_classes="term-group blur"):
-        gr.HTML('<b class="term">∗ k</b> Blur <small>σ in pixels, 0 is off</small>')
+        gr.HTML('<b class="term">∗ k</b> Blur <small>σ in pixels, 0 = off</small>')
         slider("blur_sigma", 0, 0.05, "Blur sigma, pixels")
         box["blur_kind"] = gr.Radio(BLUR_KINDS, value=start.blur_kind, show_label=False, container=False, elem_id="blur-kind")
-        slider("blur_sigma_y", 0, 0.05, "second σ, pixels", visible=False)
-        slider("blur_angle", -360, 1, "angle, degrees", visible=False)
-        slider("kernel_size", 0, 1, "kernel width, 0 is as wide as σ asks", visible=False)
+        slider("blur_sigma_y", 0, 0.05, "Second sigma, pixels", visible=False)
+        slider("blur_angle", -360, 1, "Angle, degrees", visible=False)
+        slider("kernel_size", 0, 1, "Kernel width, pixels (0 = chosen from sigma)", visible=False)
     with gr.Column(elem_classes="term-group scale"):
-        gr.HTML('<b class="term">↓ s</b> Downsampling <small>1 is off</small>')
+        gr.HTML('<b class="term">↓ s</b> Downsampling <small>1 = off</small>')
         slider("scale", experiment.MIN_SCALE, 0.05, "Downsampling s")
     with gr.Column(elem_classes="term-group noise"):
-        gr.HTML('<b class="term">+ n</b> Noise <small>σ of 255, 0 is off</small>')
-        slider("noise_sigma", 0, 0.1, "Noise sigma, levels of 255")
+        gr.HTML('<b class="term">+ n</b> Noise <small>σ on the scale 0–255, 0 = off</small>')
+        slider("noise_sigma", 0, 0.1, "Noise sigma, 0 to 255")
     with gr.Column(elem_classes="term-group jpeg"):
         with gr.Row(elem_classes="heading"):
             gr.HTML('<b class="term">JPEG</b> Quality')
-            box["jpeg"] = gr.Checkbox(values["jpeg"], label="on", container=False, min_width=60, scale=0, elem_id="jpeg")
+            box["jpeg"] = gr.Checkbox(values["jpeg"], label="On", container=False, min_width=60, scale=0, elem_id="jpeg")
         slider("jpeg_quality", 1, 1, "JPEG quality")
     with gr.Row(elem_id="last-controls"):
         box["grey"] = gr.Checkbox(start.grey, label="Grey", container=False, min_width=80, elem_id="grey")
@@ -75,52 +81,59 @@ def build(start: Degradation) -> tuple[dict[str, gr.components.Component], gr.Ch
     return box, keep_extras
 
 
-def filled(inputs: list[gr.components.Component], knobs: dict[str, gr.components.Component]) -> str:
-    """JavaScript for an event with these inputs: a number that the visitor has emptied counts as off.
+def fill_empty_fields_js(inputs: list[gr.components.Component], widgets: dict[str, gr.components.Component]) -> str:
+    """Return JavaScript that replaces empty number fields by the value for "off" before an event is sent.
 
-    Gradio's sliders cannot take nothing: they would answer with an error before any function of this page is called.
+    Gradio's sliders reject empty values before any function of this page is called.
     """
-    off = {id(knobs[name]): value for name, value in _values(Degradation()).items() if name not in ("blur_kind", "jpeg", "grey")}
+    off = {
+        id(widgets[name]): value for name, value in _values(Degradation()).items() if name not in ("blur_kind", "jpeg", "grey")
+    }
     return f"(...values) => values.map((value, i) => value ?? {json.dumps([off.get(id(box)) for box in inputs])}[i])"
 
 
-def read(extras: dict, *values) -> Degradation:
-    """The degradation that the controls show; `extras` are the fields that none of them shows."""
-    named = dict(zip(NAMES, values, strict=True))
+def read(extras: dict, *values: Any) -> Degradation:
+    """Return the degradation shown by the controls; `extras` are the fields without a control."""
+    named = dict(zip(CONTROL_NAMES, values, strict=True))
     if not named.pop("jpeg"):
         named["jpeg_quality"] = 0
     if named["kernel_size"]:
-        named["kernel_size"] = int(named["kernel_size"]) | 1  # a kernel has a middle
-    named["seed"] = named["seed"] or 0  # an emptied box, while a visitor types
+        named["kernel_size"] = int(named["kernel_size"]) | 1  # the width of a kernel is odd
+    named["seed"] = named["seed"] or 0  # empty while a visitor is typing
     return experiment.from_numbers(**named, **extras)
 
 
 def write(degradation: Degradation) -> list:
-    """Updates for the controls in the order of NAMES, for the extras' box, and the extras themselves.
+    """Return updates for the controls and the checkbox of the extras, and the extras.
 
-    A slider whose number lies beyond its end grows; it is as before after the next draw within it.
+    The controls are in the order of CONTROL_NAMES.
+
+    The maximum of a slider is raised if the value exceeds it, and reset by the next value within it.
     """
     shown = {name: gr.update(value=value) for name, value in _values(degradation).items()}
-    for name, end in ENDS.items():
+    for name, end in SLIDER_MAXIMA.items():
         shown[name]["maximum"] = max(end, shown[name]["value"])
-    for name, update in zip(("blur_sigma_y", "blur_angle"), shape_of(degradation.blur_kind), strict=True):
+    for name, update in zip(("blur_sigma_y", "blur_angle"), shape_updates(degradation.blur_kind), strict=True):
         shown[name] |= update
     shown["kernel_size"]["visible"] = degradation.kernel_size is not None
-    extras = {name: getattr(degradation, name) for name, off in EXTRAS.items() if getattr(degradation, name) != off}
+    extras = {name: getattr(degradation, name) for name, off in EXTRA_DEFAULTS.items() if getattr(degradation, name) != off}
     label = "With " + ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in extras.items())
-    return [shown[name] for name in NAMES] + [
+    return [shown[name] for name in CONTROL_NAMES] + [
         gr.update(value=True, visible=bool(extras), label=label),
         extras,
     ]
 
 
-def shape_of(kind: str) -> list[dict]:
-    """Whether a kind of blur has a second sigma, and whether it has an angle."""
+def shape_updates(kind: str) -> list[dict]:
+    """Return visibility updates for the second sigma and for the angle, which not every kind of blur has."""
     return [gr.update(visible=kind == "anisotropic"), gr.update(visible=kind != "isotropic")]
 
 
 def _values(d: Degradation) -> dict:
-    """What each control shows for a degradation; what no step uses is plain."""
+    """Return the value of each control for a degradation.
+
+    Parameters that no step uses get neutral values.
+    """
     return {
         "blur_sigma": d.blur_sigma or 0,
         "blur_kind": d.blur_kind,
@@ -136,6 +149,6 @@ def _values(d: Degradation) -> dict:
     }
 
 
-def _plain(value) -> str:
+def _plain(value: float | tuple) -> str:
     numbers = value if isinstance(value, tuple) else (value,)
     return " ".join(f"{number:.3g}" for number in numbers)

@@ -1,8 +1,10 @@
-"""Puts the app up as a Space: `python -m demo.deploy --space OWNER/NAME [--ratings OWNER/DATASET] [--dry-run]`.
+"""Deploy the page as a Hugging Face Space.
 
-The Space is created where there is none, the files that the app needs are uploaded, and what else it needs goes from this
-environment into the Space's secrets: GPEN_OWNER_TOKEN, DATABASE_URL and, with --ratings, the token that writes the dataset
-(GPEN_RATINGS_TOKEN, best one that may write there alone, or HF_TOKEN). --dry-run lists it all and needs no network.
+    python -m demo.deploy --space OWNER/NAME [--ratings OWNER/DATASET] [--dry-run]
+
+The Space is created if it does not exist, the required files are uploaded, and secrets are copied from the environment:
+GPEN_OWNER_TOKEN, DATABASE_URL and, with --ratings, the token that writes the dataset (GPEN_RATINGS_TOKEN, preferably with
+write access to this dataset only, or HF_TOKEN). --dry-run lists all of this and needs no network.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def files(root: Path = ROOT) -> list[str]:
-    """What is uploaded, relative to the project's folder. Hidden files, compiled ones and links never are."""
+    """Return the files to upload, relative to the project folder.
+
+    Hidden files, caches and symbolic links are excluded.
+    """
     found = [path for folder in FOLDERS for path in sorted((root / folder).rglob("*"))]
     names = [path.relative_to(root) for path in found if path.is_file() and not path.is_symlink()]
     hidden = [name for name in names if any(part[0] == "." or part == "__pycache__" for part in name.parts)]
@@ -31,7 +36,7 @@ def files(root: Path = ROOT) -> list[str]:
 
 
 def settings(ratings: str | None, environment: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The Space's variables and its secrets."""
+    """Return the variables and the secrets of the Space."""
     secrets = {name: environment[name] for name in SECRETS if environment.get(name)}
     if not ratings:
         return {}, secrets
@@ -40,13 +45,16 @@ def settings(ratings: str | None, environment: dict[str, str]) -> tuple[dict[str
 
 
 def deploy(space: str, ratings: str | None = None) -> str:
-    """Create or update the Space and return its address. Raises GPENError where there is no token or the Hub refuses."""
+    """Create or update the Space and return its URL.
+
+    Raises GPENError without a token or if the Hub refuses.
+    """
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError
 
     token = get_token()
     if not token:
-        raise GPENError("there is no token for the Hub: run `hf auth login` or set HF_TOKEN")
+        raise GPENError("There is no token for the Hugging Face Hub: run `hf auth login` or set HF_TOKEN.")
     variables, secrets = settings(ratings, dict(os.environ) | {"HF_TOKEN": token})
     api = HfApi(token=token)
     try:
@@ -58,17 +66,19 @@ def deploy(space: str, ratings: str | None = None) -> str:
         api.upload_folder(repo_id=space, repo_type="space", folder_path=ROOT, allow_patterns=files(), commit_message="Deploy")
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "an error"
-        raise GPENError(f"the Hub refused {space} ({status}): check the name, and that the token may write there") from None
-    except Exception as error:  # requests' and httpx's errors of the net have no common parent but this
-        raise GPENError(f"the Hub cannot be reached ({type(error).__name__}): check the connection, then try again") from None
+        raise GPENError(f"The Hub refused {space} ({status}): check the name and the write access of the token.") from None
+    except Exception as error:  # network errors of requests and httpx have no other common base class
+        raise GPENError(f"The Hub cannot be reached ({type(error).__name__}): check the connection and try again.") from None
     return str(url)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m demo.deploy", description="Put the app up as a Hugging Face Space.")
-    parser.add_argument("--space", required=True, metavar="OWNER/NAME")
-    parser.add_argument("--ratings", metavar="OWNER/DATASET", help="a private dataset in which the votes are kept")
-    parser.add_argument("--dry-run", action="store_true", help="list what would be done, offline")
+    parser = argparse.ArgumentParser(prog="python -m demo.deploy", description="Deploy the page as a Hugging Face Space.")
+    parser.add_argument("--space", required=True, metavar="OWNER/NAME", help="Space to create or update")
+    parser.add_argument("--ratings", metavar="OWNER/DATASET", help="private dataset that stores the votes (default: none)")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list files, variables and secrets without uploading; needs no network"
+    )
     options = parser.parse_args(arguments)
     if status := exit_status(lambda: _put_up(options)):
         sys.exit(status)
@@ -77,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _put_up(options: argparse.Namespace) -> None:
     for name in filter(None, (options.space, options.ratings)):
         if not _NAME.fullmatch(name):
-            raise GPENError(f"{name!r} is no name on the Hub: write OWNER/NAME")
+            raise GPENError(f"{name!r} is not a valid name on the Hub: use OWNER/NAME.")
     if not options.dry_run:
         print(deploy(options.space, options.ratings))
         return

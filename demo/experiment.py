@@ -1,8 +1,8 @@
-"""One experiment: a face is degraded, restored by GPEN and by plain enlarging, and both are measured.
+"""Degrade a face, restore it, and evaluate GPEN and bilinear interpolation against the original.
 
     I_d = JPEG_q( (I * k) downsampled by s + n_sigma ), then resized back      (Yang et al., CVPR 2021)
 
-Nothing here knows of the page: these are the functions behind its sliders and behind its API.
+These functions do not depend on the page; they are called by its sliders and its API.
 """
 
 from __future__ import annotations
@@ -10,38 +10,40 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+import gpen
 from eval import metrics
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
 
 METRICS = ("psnr", "ssim", "lpips_alex")
 METHODS = ("Bilinear", "GPEN")
-MIN_SCALE = 0.5  # below it a small upload would grow into an image of gigabytes
+MIN_SCALE = 0.5  # smaller values would enlarge the image without limit
 MAX_JSON_BYTES = 64 * 1024
-LARGEST_NUMBER = 2**53  # seeds end there
-EXTRAS = ("grey_target", "colour_shift", "shift", "haze")  # what some presets draw and no slider shows
-_DECIMALS = 2  # of numbers drawn for the sliders
+MAX_NUMBER = 2**53  # maximum of any argument; also that of a seed
+EXTRA_FIELDS = ("grey_target", "colour_shift", "shift", "haze")  # parameters of some presets that have no slider
+_DECIMALS = 2  # of sampled parameters
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything the page shows of one face under one degradation. Images are uint8 RGB [size, size, 3]."""
+    """Images and scores of one face under one degradation. Images are uint8 RGB [size, size, 3]."""
 
     degradation: Degradation
-    steps: dict[str, np.ndarray]  # name -> image after that step, at its own size
-    target: np.ndarray  # what a restoration should reach: the face, grey where the degradation asks for it
-    degraded: np.ndarray  # resized back, bilinear: the network's input and the baseline
+    steps: dict[str, np.ndarray]  # name -> image after this step, at its own size
+    target: np.ndarray  # ground truth: the face, converted to grey if the degradation requires it
+    degraded: np.ndarray  # resized back bilinearly: the input of the network and the baseline
     restored: np.ndarray
-    scores: dict[str, dict[str, float | str]]  # method -> metric -> value, or why there is none
-    seconds: float  # of the restoration alone
+    scores: dict[str, dict[str, float | str]]  # method -> metric -> value, or the reason why it is missing
+    seconds: float  # time of the restoration
 
 
-def run(restorer, face: np.ndarray, degradation: Degradation) -> Experiment:
-    """Degrade `face` (uint8 RGB [size, size, 3]), restore it, measure GPEN and bilinear against it."""
-    check(degradation)
+def run(restorer: gpen.Restorer, face: np.ndarray, degradation: Degradation) -> Experiment:
+    """Degrade `face`, uint8 RGB [size, size, 3], restore it, and evaluate GPEN and bilinear."""
+    check_scale(degradation)
     steps = degradation.steps(face)
     target, degraded = degradation.target(face), steps["resized"]
     start = time.perf_counter()
@@ -53,17 +55,17 @@ def run(restorer, face: np.ndarray, degradation: Degradation) -> Experiment:
     return Experiment(degradation, steps, target, degraded, restored, scores, seconds)
 
 
-def check(degradation: Degradation) -> None:
-    """Refuse what would take the server too much memory."""
+def check_scale(degradation: Degradation) -> None:
+    """Raise GPENError if applying the degradation would need too much memory."""
     if degradation.scale is not None and degradation.scale < MIN_SCALE:
-        raise GPENError(f"On this page s is at least {MIN_SCALE}, not {degradation.scale:.3g}: take a larger scale.")
+        raise GPENError(f"The scale is {degradation.scale:.3g}: choose a scale of at least {MIN_SCALE}.")
 
 
-def check_numbers(**values) -> None:
-    """Refuse what is no number that anything here could mean: programs send words, lists, NaN and 1e308."""
+def check_numbers(**values: object) -> None:
+    """Raise GPENError for values that are not finite plain numbers, such as text, lists or NaN."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST_NUMBER:
-            raise GPENError(f"{name} must be a plain number, not {repr(value)[:40]}.")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MAX_NUMBER:
+            raise GPENError(f"{name} must be a number; got {repr(value)[:40]}.")
 
 
 def from_numbers(
@@ -77,9 +79,9 @@ def from_numbers(
     jpeg_quality: float,
     grey: bool,
     seed: float,
-    **extras,
+    **extras: Any,
 ) -> Degradation:
-    """Plain numbers, of which 0 (1 for scale) stands for "off", as a Degradation, where None does."""
+    """Return a Degradation from numbers where 0 (1 for the scale) means "off"."""
     blurred = bool(blur_sigma) or blur_kind == "anisotropic" and bool(blur_sigma_y)
     degradation = Degradation(
         blur_sigma=blur_sigma if blurred else None,
@@ -94,38 +96,40 @@ def from_numbers(
         seed=_whole(seed),
         **extras,
     )
-    check(degradation)
+    check_scale(degradation)
     return degradation
 
 
 def sample(preset: str, seed: float, size: int) -> Degradation:
-    """A draw from a preset for images of `size` px, its numbers rounded to what the sliders show."""
-    drawn = Degradation.sample(preset, seed=_whole(seed), size=size)
+    """Sample a degradation from a preset for images of `size` px, rounded to slider precision."""
+    sampled = Degradation.sample(preset, seed=_whole(seed), size=size)
     names = ("blur_sigma", "blur_sigma_y", "blur_angle", "scale", "noise_sigma")
-    rounded = {name: round(getattr(drawn, name), _DECIMALS) for name in names if getattr(drawn, name) is not None}
-    if drawn.haze is not None:
-        rounded["haze"] = round(drawn.haze, _DECIMALS)
-    return replace(drawn, **rounded)
+    rounded = {name: round(getattr(sampled, name), _DECIMALS) for name in names if getattr(sampled, name) is not None}
+    if sampled.haze is not None:
+        rounded["haze"] = round(sampled.haze, _DECIMALS)
+    return replace(sampled, **rounded)
 
 
 def from_json(data: bytes) -> Degradation:
-    """The parameters of a downloaded JSON file. GPENError, one sentence, for anything else."""
+    """Parse a downloaded parameters file. Raises GPENError for any other content."""
     if len(data) > MAX_JSON_BYTES:
-        raise GPENError("This file is too large to hold parameters: please choose a JSON file downloaded here.")
+        raise GPENError(
+            f"The file has {len(data)} bytes, which is too large for parameters: choose a JSON file downloaded from this page."
+        )
     try:
         values = json.loads(data)
     except (ValueError, RecursionError):
-        raise GPENError("This file is not JSON: please choose a parameters file downloaded here.") from None
+        raise GPENError("The file is not JSON: choose a parameters file downloaded from this page.") from None
     degradation = Degradation.from_dict(values)
-    check(degradation)
+    check_scale(degradation)
     return degradation
 
 
 def to_json(degradation: Degradation) -> bytes:
-    """What from_json reads, and `python -m gpen degrade` and gpen.Degradation.from_dict likewise."""
+    """Serialise a degradation for from_json, `python -m gpen degrade` and gpen.Degradation.from_dict."""
     return (json.dumps(degradation.to_dict(), indent=2) + "\n").encode()
 
 
-def _whole(value: float) -> float | int:
-    """A number box gives 3.0 for 3; what is not whole stays, for Degradation to refuse."""
+def _whole(value: float) -> Any:
+    """Convert 3.0 from a number field to 3; other fractions are left for Degradation to reject."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

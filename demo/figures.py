@@ -1,7 +1,7 @@
-"""The playground's figures as HTML: the formula, the steps, the comparison with its error maps, the table.
+"""HTML of the playground: formula, steps, comparison with error maps, table of scores.
 
-Images stand in the HTML itself as PNG data, so a visitor's face is in no file that an address could reach.
-The terms' colours (blur, scale, noise, jpeg) are the same as the sliders'; demo/style.css holds them.
+Images are embedded as PNG data URIs, so that the face of a visitor is not stored in a file with a URL. The colours of the
+terms (blur, scale, noise, jpeg) are defined in demo/style.css and are the same as those of the sliders.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from demo.experiment import METHODS, Experiment
 from eval.metrics import METRICS
 from gpen.degradation import Degradation
 
-ERROR_SCALE = 64  # of 255: the error that the colour map's upper end stands for; larger ones look the same
+ERROR_SCALE = 64  # absolute error, 0 to 255, at the upper end of the colour map; larger errors are clipped
 _COLOUR_MAP = cv2.COLORMAP_MAGMA
 
-_TERMS = (  # the terms of Degradation.formula(), and the class that colours each
+_TERMS = (  # patterns of the terms in Degradation.formula(), with their CSS class
     (r"∗ \w+\([^)]*\)", "blur"),
     (r"↓[\d.e+]+", "scale"),
     (r"\+ n\([^)]*\)", "noise"),
@@ -29,7 +29,7 @@ _TERMS = (  # the terms of Degradation.formula(), and the class that colours eac
 _STEPS = {  # step: (term, class, caption)
     "original": ("I", "", "original"),
     "recoloured": ("+ colour", "", "colour shift"),
-    "grey": ("grey", "", "without colours"),
+    "grey": ("grey", "", "converted to grey"),
     "shifted": ("shift", "", "displaced"),
     "hazy": ("haze", "", "towards white"),
     "blurred": ("∗ k", "blur", "blurred"),
@@ -38,7 +38,7 @@ _STEPS = {  # step: (term, class, caption)
     "jpeg": ("JPEG", "jpeg", "compressed"),
     "resized": ("resize", "", "enlarged"),
 }
-_SHOWN = {  # metric: (short title, unit, decimals)
+_METRIC_COLUMNS = {  # metric: (title, unit, decimals)
     "psnr": ("PSNR", "dB", 2),
     "ssim": ("SSIM", "", 4),
     "lpips_alex": ("LPIPS", "AlexNet", 4),
@@ -46,16 +46,19 @@ _SHOWN = {  # metric: (short title, unit, decimals)
 
 
 def formula(degradation: Degradation) -> str:
-    """I_d with this degradation's numbers, each term in its colour; terms that are off do not appear."""
+    """Return the formula with the numbers of the degradation, each term in its colour.
+
+    Disabled terms are omitted.
+    """
     text = html.escape(degradation.formula())
     for pattern, name in _TERMS:
-        text = re.sub(pattern, lambda match, name=name: f'<b class="term {name}">{match[0]}</b>', text)
+        text = re.sub(pattern, rf'<b class="term {name}">\g<0></b>', text)
     text = re.sub(r"JPEG_(\d+)", r"JPEG<sub>\1</sub>", text).replace("I_d", "I<sub>d</sub>", 1)
     return f'<div class="formula" role="math">{text}</div>'
 
 
 def steps(experiment: Experiment) -> str:
-    """One picture for each step that is on, with its size in pixels."""
+    """Return one image for each enabled step, with its size in pixels."""
     figures = []
     for name, image in experiment.steps.items():
         term, colour, caption = _STEPS[name]
@@ -66,7 +69,7 @@ def steps(experiment: Experiment) -> str:
 
 
 def comparison(experiment: Experiment) -> str:
-    """Bilinear beside GPEN beside the original; under the first two their errors, on one scale of colours."""
+    """Return bilinear, GPEN and the original side by side, with error maps below on one colour scale."""
     target = experiment.target
     tiles = [
         _figure(experiment.degraded, "The degraded face, enlarged bilinearly", "<b>Bilinear</b>"),
@@ -81,27 +84,36 @@ def comparison(experiment: Experiment) -> str:
 
 
 def absolute_error(image: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Mean over the channels of |image - target|: uint8 RGB [h, w, 3] twice -> float32 [h, w], 0 to 255."""
+    """Return the mean over channels of |image - target|.
+
+    uint8 RGB [h, w, 3] twice -> float32 [h, w], 0 to 255.
+    """
     return cv2.absdiff(image, target).mean(axis=2, dtype=np.float32)
 
 
 def error_map(error: np.ndarray) -> np.ndarray:
-    """float [h, w] -> uint8 RGB [h, w, 3] in magma's colours: black is 0, the lightest ERROR_SCALE."""
+    """Map errors, float [h, w], to magma colours, uint8 RGB [h, w, 3].
+
+    Black is 0, the brightest colour is ERROR_SCALE.
+    """
     levels = np.clip(error * (255 / ERROR_SCALE), 0, 255).astype(np.uint8)  # [h, w]
     return cv2.cvtColor(cv2.applyColorMap(levels, _COLOUR_MAP), cv2.COLOR_BGR2RGB)
 
 
 def table(experiment: Experiment) -> str:
-    """Each metric for each method, the better in bold; under it, why a metric is missing and the way out."""
+    """Return a table of methods and metrics, with the better value in bold.
+
+    Notes below it explain missing metrics.
+    """
     scores = experiment.scores
-    head = "".join(_heading(name) for name in _SHOWN)
+    head = "".join(_heading(name) for name in _METRIC_COLUMNS)
     rows = ""
     for method in METHODS:
-        cells = "".join(_cell(name, scores[method][name], [scores[m][name] for m in METHODS]) for name in _SHOWN)
+        cells = "".join(_score_cell(name, scores[method][name], [scores[m][name] for m in METHODS]) for name in _METRIC_COLUMNS)
         rows += f'<tr><th scope="row" class="method">{method}</th>{cells}</tr>'
-    notes = {title: scores[METHODS[0]][name] for name, (title, _, _) in _SHOWN.items()}
+    notes = {title: scores[METHODS[0]][name] for name, (title, _, _) in _METRIC_COLUMNS.items()}
     missing = "".join(
-        f"<details><summary>{title} is not available here: why, and the way out</summary><p>{html.escape(note)}</p></details>"
+        f"<details><summary>{title} is not available: reason and solution</summary><p>{html.escape(note)}</p></details>"
         for title, note in notes.items()
         if isinstance(note, str)
     )
@@ -109,15 +121,15 @@ def table(experiment: Experiment) -> str:
 
 
 def _heading(name: str) -> str:
-    title, unit, _ = _SHOWN[name]
+    title, unit, _ = _METRIC_COLUMNS[name]
     hint = {"higher": "↑ higher is better", "lower": "↓ lower is better"}[METRICS[name].better]
     return f'<th scope="col">{title} <small>{unit}</small><small class="hint">{hint}</small></th>'
 
 
-def _cell(name: str, score: float | str, both: list[float | str]) -> str:
+def _score_cell(name: str, score: float | str, both: list[float | str]) -> str:
     if isinstance(score, str):
         return '<td class="missing" title="not available">–</td>'
-    _, _, decimals = _SHOWN[name]
+    _, _, decimals = _METRIC_COLUMNS[name]
     text = "∞" if score == float("inf") else f"{score:.{decimals}f}"
     best = score == (max if METRICS[name].better == "higher" else min)(both) and both[0] != both[1]
     return f'<td class="best"><b>{text}</b></td>' if best else f"<td>{text}</td>"
@@ -129,15 +141,15 @@ def _legend() -> str:
     return (
         f'<div class="legend"><div class="ramp" style="background: linear-gradient(to right, {stops})"></div>'
         f'<div class="ticks"><span>0</span><span>{ERROR_SCALE // 2}</span><span>≥ {ERROR_SCALE}</span></div>'
-        "<p>Absolute error of each pixel, mean of the three channels, in levels of 255. "
-        "Both maps share this scale.</p></div>"
+        "<p>Absolute error of each pixel, mean of the three channels, on the scale 0 to 255. "
+        "Both maps use this scale.</p></div>"
     )
 
 
-def _figure(image: np.ndarray, alternative: str, caption: str) -> str:
+def _figure(image: np.ndarray, alt_text: str, caption: str) -> str:
     h, w = image.shape[:2]
-    alternative = html.escape(alternative, quote=True)
+    alt_text = html.escape(alt_text, quote=True)
     return (
-        f'<figure><img src="{images.data_uri(image)}" width="{w}" height="{h}" alt="{alternative}">'
+        f'<figure><img src="{images.data_uri(image)}" width="{w}" height="{h}" alt="{alt_text}">'
         f"<figcaption>{caption}</figcaption></figure>"
     )

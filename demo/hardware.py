@@ -1,7 +1,8 @@
-"""Spaces with ZeroGPU: a GPU is lent for the length of a call. Everywhere else nothing here changes anything.
+"""Support for Hugging Face Spaces with ZeroGPU, which assigns a GPU for the duration of a call.
 
-ZeroGPU asks that a network is moved to cuda while the app starts and that whatever runs it is decorated with spaces.GPU.
-A decorated call runs in another process, so that what goes in and comes out is on the CPU.
+ZeroGPU requires that networks are moved to CUDA during startup and that functions that use them are decorated with
+spaces.GPU. A decorated call runs in another process, so its arguments and results must be on the CPU. Without ZeroGPU the
+functions of this module have no effect.
 """
 
 from __future__ import annotations
@@ -9,36 +10,54 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
+from types import ModuleType
 
 import torch
+from torch import Tensor
 
 import gpen
 
 
 def gpu(function: Callable) -> Callable:
-    """`function`, with a GPU lent for each call where there is ZeroGPU; otherwise the function itself."""
+    """Decorate `function` with spaces.GPU on ZeroGPU; return it unchanged otherwise."""
     spaces = _spaces()
     return spaces.GPU(function) if spaces else function
 
 
-def restorer(net: gpen.GPEN) -> gpen.Restorer:
-    """A Restorer of `net` with GPEN_ENGINE; where there is ZeroGPU the network is on cuda, with a GPU lent for every run."""
+class ZeroGPURestorer(gpen.Restorer):
+    """A Restorer whose network is on CUDA and runs with a GPU that is requested for each call.
+
+    Attributes:
+        startup: a Restorer of the same network on the CPU, for calls during startup, when no GPU is available yet.
+    """
+
+    def __init__(self, net: gpen.GPEN):
+        super().__init__(copy.deepcopy(net).to("cuda"))
+        self.startup = gpen.Restorer(net)
+        run = super()._run
+        self._run_on_gpu = gpu(lambda x: run(x).cpu())
+
+    def _run(self, x: Tensor) -> Tensor:  # x [n, 3, in_size, in_size] on the CPU -> [n, 3, size, size] on the CPU
+        return self._run_on_gpu(x)
+
+
+def make_restorer(net: gpen.GPEN) -> gpen.Restorer:
+    """Return a Restorer of `net` with the engine in GPEN_ENGINE; on ZeroGPU a ZeroGPURestorer."""
     if _spaces() is None:
         return gpen.Restorer(net, engine=os.environ.get("GPEN_ENGINE") or "torch")
-    made = gpen.Restorer(copy.deepcopy(net).to("cuda"))
-    made.starter = gpen.Restorer(net)
-    run = made._run
-    made._run = gpu(lambda x: run(x).cpu())  # x [n, 3, in_size, in_size], on the CPU -> [n, 3, size, size], likewise
-    return made
+    return ZeroGPURestorer(net)
 
 
-def at_start(restorer: gpen.Restorer) -> gpen.Restorer:
-    """The one that may run while the app starts, when no GPU is lent yet: with ZeroGPU that of the same network on the CPU."""
-    return getattr(restorer, "starter", restorer)
+def startup_restorer(restorer: gpen.Restorer) -> gpen.Restorer:
+    """Return the restorer to use during startup, when ZeroGPU provides no GPU yet."""
+    return restorer.startup if isinstance(restorer, ZeroGPURestorer) else restorer
 
 
-def _spaces():
-    """The package `spaces` where it is installed and there is a GPU, else None. It must come before CUDA's first use."""
+def _spaces() -> ModuleType | None:
+    """Return the package `spaces` if it is installed and CUDA is available, else None.
+
+    The import must precede the first use of CUDA.
+    """
     try:
         import spaces
     except ImportError:

@@ -1,13 +1,13 @@
-// The owner's page of a study: the token stays in this page's memory; demo/leaderboard.py makes what is shown.
+// Owner page of a study. The token is kept in the memory of the page only; demo/leaderboard.py generates the HTML.
 
 const REFRESH = 10_000; // ms
 
-/** Show the owner's page in place of `rating`, the rate tab's root, until the owner goes back. */
+/** Show the owner page instead of `rating`, the root of the rate tab, until the owner goes back. */
 function owner(rating, base) {
   let token = "";
   const notice = h("p", { class: "notice", role: "status" });
   const content = h("div");
-  const page = h("div", { class: "rate owner" }, h("h2", {}, "The study's results"), notice, content,
+  const page = h("div", { class: "rate owner" }, h("h2", {}, "Results of the study"), notice, content,
     h("footer", {}, button("Back to rating", null, leave)));
   rating.hidden = true;
   rating.after(page);
@@ -23,11 +23,11 @@ function owner(rating, base) {
       .catch(() => { throw new Error("The server cannot be reached."); });
     if (response.ok) return response;
     const { error } = await response.json().catch(() => ({}));
-    throw new Error(error ?? `The server does not answer as it should (status ${response.status}).`);
+    throw new Error(error ?? `The server returned an unexpected response (status ${response.status}).`);
   }
 
-  /** `act` as a handler whose failure is told. */
-  function told(act) {
+  /** Wrap a handler: its errors are shown as a notice. */
+  function showErrors(act) {
     return async (...given) => {
       try {
         notice.textContent = "";
@@ -39,11 +39,11 @@ function owner(rating, base) {
   }
 
   function signIn() {
-    const name = "Owner's token";
+    const name = "Owner token";
     const box = h("input", { type: "password", autocomplete: "off", "aria-label": name, placeholder: name });
-    const open = told(async (event) => {
+    const open = showErrors(async (event) => {
       event.preventDefault();
-      token = String.fromCharCode(...new TextEncoder().encode(box.value.trim())); // as UTF-8: a header takes bytes
+      token = String.fromCharCode(...new TextEncoder().encode(box.value.trim())); // headers are byte strings: encode as UTF-8
       showAll(await (await call("report")).json());
     });
     content.replaceChildren(h("form", { class: "row", onsubmit: open }, box, h("button", { class: "primary" }, "Open")));
@@ -52,10 +52,10 @@ function owner(rating, base) {
 
   function showAll({ html, formats }) {
     const live = h("div", { class: "report" });
-    live.innerHTML = html; // made and escaped by demo/leaderboard.py
-    const form = h("select", { "aria-label": "Format of the file" }, formats.map((name) => h("option", {}, name)));
-    const file = h("input", { type: "file", hidden: true, onchange: told(bring) });
-    const downloads = formats.map((name) => button(`↓ ${name}`, null, told(() => download(name))));
+    live.innerHTML = html; // generated and escaped by demo/leaderboard.py
+    const form = h("select", { "aria-label": "File format" }, formats.map((name) => h("option", {}, name)));
+    const file = h("input", { type: "file", hidden: true, onchange: showErrors(bring) });
+    const downloads = formats.map((name) => button(`↓ ${name}`, null, showErrors(() => download(name))));
     content.replaceChildren(live, h("h3", {}, "Files"), h("div", { class: "row files" }, downloads),
       h("div", { class: "row files" }, form, button("↑ Import", null, () => file.click()), file));
     refresh();

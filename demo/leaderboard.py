@@ -1,8 +1,8 @@
-"""The owner's page of a study: live counts, the leaderboard with its intervals, the raters, files out and in.
+"""Owner page of a study: counts, leaderboard with intervals, raters, export and import.
 
-It opens from the rate tab with the token in GPEN_OWNER_TOKEN and is closed where none is set. The token travels in
-a header of its own, since Spaces use Authorization themselves. The page is HTML made here and put up by leaderboard.js;
-every number is eval.preference's (scores.json, the quality rule), nothing is computed twice.
+The page opens from the Rate tab with the token in GPEN_OWNER_TOKEN; without that variable it is disabled. The token is
+sent in a header of its own, because Spaces use Authorization. The HTML is generated here and displayed by leaderboard.js;
+all numbers come from eval.preference.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from eval.preference.exports import FORMATS
 from eval.preference.survey import Survey
 from gpen.errors import GPENError
 
-TOKEN = "GPEN_OWNER_TOKEN"
-WRONG_TOKEN_SECONDS = 0.5  # before a wrong token is answered
-LARGEST_IMPORT = 64 * 2**20  # bytes
-ENDINGS = {"jsonl": "jsonl", "csv": "csv", "choix": "json", "sureal": "py"}
+TOKEN_VARIABLE = "GPEN_OWNER_TOKEN"
+WRONG_TOKEN_SECONDS = 0.5  # delay of the response to a wrong token, against guessing
+MAX_IMPORT_BYTES = 64 * 2**20  # bytes
+FILE_EXTENSIONS = {"jsonl": "jsonl", "csv": "csv", "choix": "json", "sureal": "py"}
 TICK_STEPS = (1, 2, 5, 10)
-NOTHING = {  # of a method that the votes say too little of
+EMPTY_ROW = {  # row of a method with too few votes
     "strength": None, "low": None, "high": None, "win_rate": None, "wins": 0, "ties": 0, "n": 0,
     "mos": None, "mos_low": None, "mos_high": None, "dmos": None,
 }  # fmt: skip
 
 
-def is_open() -> bool:
-    """Whether a token is set, so that there is an owner's page at all."""
-    return bool(os.environ.get(TOKEN))
+def is_enabled() -> bool:
+    """Return whether a token is set, which enables the owner page."""
+    return bool(os.environ.get(TOKEN_VARIABLE))
 
 
 def routes(survey: Survey) -> list[Route]:
-    """The owner's calls, each with the token in the header X-Owner-Token."""
+    """Return the routes of the owner page, each of which requires the token in the header X-Owner-Token."""
 
     def show(request: Request, body: bytes) -> dict:
         return {"html": report(survey), "formats": list(FORMATS)}
@@ -48,44 +48,46 @@ def routes(survey: Survey) -> list[Route]:
     def export(request: Request, body: bytes) -> StreamingResponse:
         form = request.path_params["form"]
         pieces = iter(survey.export(form))
-        first = next(pieces, "")  # a mistake shows here, while it can still be said
-        name = f"votes-{form}.{ENDINGS.get(form, 'txt')}"
+        first = next(pieces, "")  # errors are raised here, before the response has started
+        name = f"votes-{form}.{FILE_EXTENSIONS.get(form, 'txt')}"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
         return StreamingResponse(itertools.chain([first], pieces), media_type="text/plain", headers=headers)
 
-    def take(request: Request, body: bytes) -> dict:
+    def import_votes(request: Request, body: bytes) -> dict:
         try:
             text = body.decode()
         except UnicodeDecodeError:
-            raise web.Refused("This file is not text in UTF-8: please choose one that was exported here.", 400) from None
+            raise web.RequestError("The file is not UTF-8 text: choose a file that was exported from this page.", 400) from None
         return {"new": survey.import_votes(text, request.path_params["form"])}
 
     return [
-        Route("/study/owner/report", web.endpoint(show, guard=_guard), methods=["POST"]),
-        Route("/study/owner/export/{form}", web.endpoint(export, guard=_guard), methods=["POST"]),
-        Route("/study/owner/import/{form}", web.endpoint(take, LARGEST_IMPORT, _guard), methods=["POST"]),
+        Route("/study/owner/report", web.json_endpoint(show, guard=_guard), methods=["POST"]),
+        Route("/study/owner/export/{form}", web.json_endpoint(export, guard=_guard), methods=["POST"]),
+        Route("/study/owner/import/{form}", web.json_endpoint(import_votes, MAX_IMPORT_BYTES, _guard), methods=["POST"]),
     ]
 
 
 async def _guard(request: Request) -> None:
-    token = os.environ.get(TOKEN)
+    token = os.environ.get(TOKEN_VARIABLE)
     if not token:
-        raise web.Refused(f"The owner's page is closed: set {TOKEN} and start the server again.", 403)
-    given = request.headers.get("X-Owner-Token", "").encode("latin-1")  # a header's bytes; UTF-8 as leaderboard.js sends it
+        raise web.RequestError(f"The owner page is disabled: set {TOKEN_VARIABLE} and restart the server.", 403)
+    given = request.headers.get("X-Owner-Token", "").encode(
+        "latin-1"
+    )  # starlette decodes headers as latin-1; leaderboard.js sends UTF-8
     if not secrets.compare_digest(given, token.encode()):
         await asyncio.sleep(WRONG_TOKEN_SECONDS)
-        raise web.Refused("This is not the owner's token.", 401)
+        raise web.RequestError(f"This is not the token in {TOKEN_VARIABLE}: check it and try again.", 401)
 
 
 def report(survey: Survey) -> str:
-    """The whole page as HTML; names and sentences of the study are escaped."""
+    """Return the page as HTML; names and texts of the study are escaped."""
     counts = survey.counts()
     try:
         if not counts["answers"]:
             raise GPENError("There are no answers yet.")
         scores = survey.leaderboard()
-    except GPENError as error:  # too few to score
-        return _tiles(counts, None) + _warnings([web.sentence(error)]) + _raters(survey.quality(), survey.rules.sentence())
+    except GPENError as error:  # too few answers for scores
+        return _tiles(counts, None) + _warnings([web.error_message(error)]) + _raters(survey.quality(), survey.rules.sentence())
     parts = [
         _tiles(counts, scores["alpha"]),
         _warnings(scores["warnings"]),
@@ -109,7 +111,7 @@ def _tiles(counts: dict, alpha: float | None) -> str:
         (counts["needed"], f"still needed of {needed}"),
         (f"{counts['items']['done']} of {counts['items']['total']}", "items complete"),
         (_number(alpha), "Krippendorff's alpha"),
-        (counts["undone"], "taken back"),
+        (counts["undone"], "undone"),
     ]
     tiles = "".join(f"<div><dt>{figure}</dt><dd>{html.escape(what)}</dd></div>" for figure, what in figures)
     last = f'<p class="quiet">Last answer {html.escape(counts["last"][:19].replace("T", " "))} UTC</p>' if counts["last"] else ""
@@ -117,29 +119,31 @@ def _tiles(counts: dict, alpha: float | None) -> str:
 
 
 def _leaderboard(scores: dict) -> str:
-    methods = {name: NOTHING | row for name, row in scores["methods"].items()}
+    methods = {name: EMPTY_ROW | row for name, row in scores["methods"].items()}
     rows = [
         [_name(name), _interval(row, "strength", "low", "high"), _share(row["win_rate"]), row["wins"], row["ties"], row["n"]]
         for name, row in methods.items()
     ]
-    plots = forest("Strength, Bradley-Terry, natural log", _points(methods, "strength", "low", "high"), centre=0.0)
+    plots = forest_plot("Strength, Bradley-Terry, natural log", _points(methods, "strength", "low", "high"), centre=0.0)
     heads = ["Method", "Strength", "Win rate", "Wins", "Ties", "Comparisons"]
     if scores["protocol"] == "rating":
-        plots = forest("Mean opinion score, 1 to 5", _points(methods, "mos", "mos_low", "mos_high"), ends=(1, 5)) + plots
+        plots = forest_plot("Mean opinion score, 1 to 5", _points(methods, "mos", "mos_low", "mos_high"), ends=(1, 5)) + plots
         heads += ["MOS", "DMOS"]
         for cells, row in zip(rows, methods.values(), strict=True):
             cells += [_interval(row, "mos", "mos_low", "mos_high"), _number(row["dmos"])]
-    return f'<h3>Leaderboard</h3>{plots}{_table(heads, rows)}<p class="quiet">Intervals are at 95%, over raters.</p>'
+    return (
+        f'<h3>Leaderboard</h3>{plots}{_table(heads, rows)}<p class="quiet">Intervals: 95% confidence, bootstrap over raters.</p>'
+    )
 
 
 def _pairs(pairs: list[dict]) -> str:
     rows = []
     for pair in pairs:
         if pair["parted"]:
-            verdict = "parted"
+            verdict = "significant"
         else:
             more = pair["answers_needed"]
-            verdict = "not parted" if more is None else f"not parted: about {more} more answers"
+            verdict = "not significant" if more is None else f"not significant: about {more} more answers needed"
         rows.append([
             f"{_name(pair['a'])} – {_name(pair['b'])}", pair["n"], f"{pair['wins_a']} : {pair['wins_b']}", pair["ties"],
             _interval(pair, "difference", "low", "high"), _p_value(pair["p_holm"]), verdict,
@@ -152,7 +156,7 @@ def _levels(levels: dict, methods: list[str]) -> str:
     if not levels:
         return ""
     rows = [
-        [html.escape(level), *(_interval(of.get(name, NOTHING), "strength", "low", "high") for name in methods)]
+        [html.escape(level), *(_interval(of.get(name, EMPTY_ROW), "strength", "low", "high") for name in methods)]
         for level, of in levels.items()
     ]
     return f"<h3>Strength by degradation</h3>{_table(['Level', *map(_name, methods)], rows)}"
@@ -165,14 +169,19 @@ def _raters(quality: list[dict], rule: str) -> str:
          html.escape(row["dropped"]) or "kept"]
         for row in quality
     ]  # fmt: skip
-    heads = ["Rater", "Answers", "Known better", "Repeats agree", "Median time", "Too fast", ""]
+    heads = ["Rater", "Answers", "Gold questions passed", "Repeats agree", "Median time", "Too fast", ""]
     return f'<h3>Raters</h3>{_table(heads, rows)}<p class="quiet">{html.escape(rule)}</p>' if rows else ""
 
 
-def forest(title: str, points: dict[str, tuple], ends: tuple[float, float] | None = None, centre: float | None = None) -> str:
-    """Dots with whiskers on one axis, a line each; `points` is name -> (value, low, high), value None leaves it out.
+def forest_plot(
+    title: str, points: dict[str, tuple], ends: tuple[float, float] | None = None, centre: float | None = None
+) -> str:
+    """Return a forest plot as HTML: a dot and a confidence interval per name, on a common axis.
 
-    `ends` fixes the axis, else it spans all whiskers; `centre` draws a line there.
+    Args:
+        points: name -> (value, low, high); names with a None value are omitted.
+        ends: limits of the axis; default: the range of all intervals.
+        centre: position of a vertical reference line.
     """
     known = {name: point for name, point in points.items() if None not in point}
     if not known:
@@ -202,7 +211,7 @@ def forest(title: str, points: dict[str, tuple], ends: tuple[float, float] | Non
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """At most eight round numbers from low to high."""
+    """Return at most eight round numbers from low to high."""
     power = 10.0 ** math.floor(math.log10((high - low) / 8))
     step = next(power * k for k in TICK_STEPS if (high - low) / (power * k) <= 8)
     first, last = math.ceil(low / step), math.floor(high / step)
@@ -214,7 +223,7 @@ def _points(methods: dict, *keys: str) -> dict[str, tuple]:
 
 
 def _table(heads: list[str], rows: list[list]) -> str:
-    """The cells are HTML; the first of each row is its heading."""
+    """Return an HTML table. Cells are HTML; the first cell of each row is its heading."""
     head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
     body = "".join(
         f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows

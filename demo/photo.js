@@ -1,10 +1,10 @@
-// The faces on the photo: a click on one chooses it or leaves it out, the buttons above choose all, the largest or none.
-// The server hears of every change as {chosen: [indices]}; what is pressed lives in the page alone.
+// Face buttons on the photo: a click selects or deselects a face; the buttons above select all, the largest or none.
+// The selection is kept on the page; every change is sent to the server as {chosen: [indices]}.
 const faces = () => [...element.querySelectorAll(".face")];
 
-function tell() {
+function sendSelection() {
   const chosen = faces().flatMap((face, i) => (face.getAttribute("aria-pressed") === "true" ? [i] : []));
-  element.querySelector(".chosen-count").textContent = `${chosen.length} chosen`;
+  element.querySelector(".chosen-count").textContent = `${chosen.length} selected`;
   trigger("click", { chosen });
 }
 
@@ -15,5 +15,5 @@ element.addEventListener("click", (event) => {
   if (face) face.setAttribute("aria-pressed", face.getAttribute("aria-pressed") !== "true");
   else if (pick) faces().forEach((face, i) => face.setAttribute("aria-pressed", picks[pick.dataset.pick](i)));
   else return;
-  tell();
+  sendSelection();
 });

@@ -1,23 +1,23 @@
-"""The pictures in README.md, taken of the running page: `python -m demo.pictures` writes them to assets/.
+"""Take the screenshots for README.md: `python -m demo.pictures` writes them to assets/.
 
-Needs Chromium and playwright (requirements-test.txt).
+Requires Chromium and playwright (requirements-test.txt).
 """
 
 from __future__ import annotations
 
 import shutil
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 import app
 from demo import rate, theme
 from gpen.checkpoints import ASSETS
 
-VIEW = {"width": 1400, "height": 800}
+VIEWPORT: ViewportSize = {"width": 1400, "height": 800}
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]  # fmt: skip
-SETTLE = 2500  # ms: pictures fade in
-PATIENCE = 90_000  # ms
+FADE_IN = 2500  # ms, until images have faded in
+TIMEOUT = 90_000  # ms, timeout of each step
 
 
 def main() -> None:
@@ -30,32 +30,32 @@ def main() -> None:
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        view = browser.new_page(viewport=VIEW)
-        view.set_default_timeout(PATIENCE)
+        view = browser.new_page(viewport=VIEWPORT)
+        view.set_default_timeout(TIMEOUT)
         view.goto(url)
         view.wait_for_selector("#before-after img")
-        _take(view, "playground")
+        _screenshot(view, "playground")
         view.get_by_role("tab", name="Photo").click()
         view.locator("#photo-sample").click()
         view.locator("#photo-restore").click()
         view.wait_for_selector("#photo-slider img")
-        _take(view, "photo")
+        _screenshot(view, "photo")
         view.get_by_role("tab", name="More tasks").click()
         view.get_by_role("tab", name="Colourise").click()
         view.locator("#colorize-go").click()
         view.wait_for_selector("#colorize-result img")
-        _take(view, "tasks")
+        _screenshot(view, "tasks")
         view.get_by_role("tab", name="Rate").click()
-        _take(view, "rate")
+        _screenshot(view, "rate")
         view.get_by_role("tab", name="Results").click()
-        _take(view, "results")
+        _screenshot(view, "results")
         browser.close()
     page.close()
 
 
-def _take(view: Page, name: str) -> None:
+def _screenshot(view: Page, name: str) -> None:
     view.evaluate("scrollTo(0, 0)")
-    view.wait_for_timeout(SETTLE)
+    view.wait_for_timeout(FADE_IN)
     view.screenshot(path=ASSETS / f"{name}.png")
 
 

@@ -1,27 +1,27 @@
-// The rate tab in the browser: consent, practice, trials, pause, thanks. demo/rate.py serves what it asks for.
+// The Rate tab in the browser: consent, practice, trials, pause, end. demo/rate.py serves its requests.
 //
-// The next trials are fetched and their pictures decoded while the rater looks at this one, and an answer is on its way
-// while the next trial is already there: nobody waits for the server. What the rater said is safe in the outbox.
+// The next trials are fetched, and their images decoded, while the rater looks at the current one, so that raters do not
+// wait for the server. Answers are stored in the outbox until the server has confirmed them.
 
-const BLINK = 250; // ms: nobody judges faster; the second click of a double click is no answer to the next trial
-const AHEAD = 4; // trials kept ready, pictures and all: enough for a short loss of the connection
-const UNDOABLE = 20; // answers that can be taken back, also after a reload
+const MIN_ANSWER_TIME = 250; // ms, minimum time of an answer: ignores the second click of a double click
+const PREFETCH = 4; // trials loaded in advance, enough for a short loss of connection
+const MAX_UNDO = 20; // answers that can be undone, also after a reload
 
 function rate(root) {
   const base = `${window.gradio_config?.root ?? ""}/study`;
   const server = connection(base, showTrouble);
-  let about, store, box; // the study, the browser's memory of it, the answers to send
-  let code = null; // the rater, while the page lives; "delete" makes it null and so stops what is under way
+  let about, store, box; // the study, the browser storage, the outbox
+  let code = null; // code of the rater; set to null by "delete", which stops pending requests
   let progress = { done: 0, total: 0 };
-  let ready = []; // trials to come, as prepareTrial makes them
-  let current = null; // the trial on the screen
+  let ready = []; // loaded trials, from prepareTrial
+  let current = null; // the displayed trial
   let answered = new Set(); // ids of trials answered since the page was opened
-  let undone = -BLINK; // when the last answer was taken back, ms
+  let undone = -MIN_ANSWER_TIME; // time of the last undo, ms
   let exhausted = false; // the server has no more trials
-  let filling = null; // the promise of fetching more
-  const settings = { showInput: false }; // stays as the rater last had it
+  let filling = null; // promise of the pending fetch of trials
+  const settings = { showInput: false }; // kept between trials
   let [trouble, refusal] = [null, null];
-  let keys = {}; // key: what it does on this screen
+  let keys = {}; // key -> action of the current screen
 
   const notice = h("p", { class: "notice", role: "status" });
   const bar = h("div", { class: "progress" });
@@ -30,13 +30,13 @@ function rate(root) {
   const question = h("dialog");
   const title = root.querySelector("h2");
   root.replaceChildren(title, bar, notice, stage, foot, question);
-  document.addEventListener("keydown", pressed, true);
+  document.addEventListener("keydown", onKeyDown, true);
   begin();
 
   async function begin() {
     screen("waiting", [h("p", { class: "quiet" }, "Loading the study…")]);
     about = await server.ask("about");
-    store = memory(`gpen.rate.${about.study}.`);
+    store = browserStorage(`gpen.rate.${about.study}.`);
     box = outbox(store);
     const known = store.get("code");
     const state = known && (await server.ask("resume", { code: known }).catch(() => null));
@@ -53,7 +53,7 @@ function rate(root) {
     refill();
   }
 
-  // ---- what the server is asked -----------------------------------------------------------------------------------
+  // ---- requests -----------------------------------------------------------------------------------------------------
 
   function send() {
     const mine = code;
@@ -69,24 +69,24 @@ function rate(root) {
     return box.flush(server.ask, done, refused, () => code !== null && code === mine).then(drawFrame);
   }
 
-  /** Fetch trials until AHEAD of them are ready, their pictures on the way. */
+  /** Fetch trials until PREFETCH of them are loaded or loading. */
   function refill() {
-    filling ??= fill().catch((error) => closed(error.message)).finally(() => (filling = null));
+    filling ??= fill().catch((error) => showError(error.message)).finally(() => (filling = null));
     return filling;
   }
 
   async function fill() {
     const mine = code;
-    while (code === mine && !exhausted && ready.length < AHEAD) {
+    while (code === mine && !exhausted && ready.length < PREFETCH) {
       const unsent = box.pending().flatMap(({ name, body }) => (name === "answer" ? [body.trial] : []));
       const held = () => [current, ...ready].filter((item) => item && !item.isPractice).map((item) => item.trial.trial);
-      const ask = { code, n: AHEAD - ready.length, holding: [...new Set([...held(), ...unsent])] };
+      const ask = { code, n: PREFETCH - ready.length, holding: [...new Set([...held(), ...unsent])] };
       const trials = await server.ask("next", ask, () => code === mine);
       if (code !== mine) return;
       const fresh = trials.filter(({ trial }) => !held().includes(trial) && !answered.has(trial));
       exhausted = trials.length === 0;
       ready.push(...fresh.map(prepare));
-      if (trials.length && !fresh.length) await sleep(500); // answered a moment ago: the server will know
+      if (trials.length && !fresh.length) await sleep(500); // just answered: wait until the server has stored the answer
     }
   }
 
@@ -99,10 +99,10 @@ function rate(root) {
 
   async function advance() {
     current = null;
-    if (!ready.length && !exhausted) screen("waiting", [h("p", { class: "quiet" }, "Loading the next pictures…")]);
+    if (!ready.length && !exhausted) screen("waiting", [h("p", { class: "quiet" }, "Loading the next images…")]);
     while (!ready.length && !exhausted && code) await refill();
-    if (current || !code) return; // an undo was quicker, or the answers were deleted
-    if (!ready.length) return thanks();
+    if (current || !code) return; // undo was onKeyDown, or the answers were deleted
+    if (!ready.length) return showEnd();
     show(ready.shift(), choose);
     refill();
   }
@@ -110,12 +110,12 @@ function rate(root) {
   async function show(item, chosen, heading) {
     current = item;
     item.since = null;
-    if (!item.isLoaded) screen("waiting", [h("p", { class: "quiet" }, "Loading the pictures…")]);
+    if (!item.isLoaded) screen("waiting", [h("p", { class: "quiet" }, "Loading the images…")]);
     await item.loaded;
     if (current !== item) return;
     const timed = (choice) => {
       const now = performance.now();
-      if (current === item && item.since !== null && now - item.since >= BLINK)
+      if (current === item && item.since !== null && now - item.since >= MIN_ANSWER_TIME)
         chosen(choice, Math.round(item.spent + now - item.since));
     };
     const view = trialView(item, timed, canUndo() ? undo : null, settings);
@@ -132,39 +132,39 @@ function rate(root) {
     const id = uniqueId();
     current = null;
     box.add("answer", { code, id, trial: trial.trial, choice, ms });
-    store.set("history", JSON.stringify([...history(), { id, trial }].slice(-UNDOABLE)));
+    store.set("history", JSON.stringify([...history(), { id, trial }].slice(-MAX_UNDO)));
     answered.add(trial.trial);
     send();
     drawFrame();
     const { done, total } = count();
-    if (about.pause && done % about.pause === 0 && done < total) rest(`${done} of ${total} done: time for a short pause.`);
+    if (about.pause && done % about.pause === 0 && done < total) showPause(`${done} of ${total} done. Please take a short pause.`);
     else advance();
   }
 
   function undo() {
     const past = history();
     const last = past.pop();
-    if (!last || performance.now() - undone < BLINK) return;
+    if (!last || performance.now() - undone < MIN_ANSWER_TIME) return;
     undone = performance.now();
     store.set("history", JSON.stringify(past));
     box.add("undo", { code, id: last.id });
     send();
     drawFrame();
-    putBack();
+    requeue();
     answered.delete(last.trial.trial);
     exhausted = false;
     show(prepare(last.trial), choose);
   }
 
-  /** The trial on the screen waits its turn again; the time it was looked at counts. */
-  function putBack() {
+  /** Put the displayed trial back into the queue; its viewing time is kept. */
+  function requeue() {
     if (!current) return;
     if (current.since !== null) current.spent += performance.now() - current.since;
     ready.unshift(current);
     current = null;
   }
 
-  /** How many are done, those that wait to be sent included. */
+  /** Number of answered trials, including unsent answers. */
   function count() {
     const net = box.pending().reduce((sum, { name }) => sum + (name === "answer" ? 1 : -1), 0);
     return { done: Math.max(0, Math.min(progress.total, progress.done + net)), total: progress.total };
@@ -181,23 +181,23 @@ function rate(root) {
         enter(mine, progress);
       };
       consent(store.get("code") ?? uniqueId())
-        .catch(() => (store.clear(), consent(uniqueId()))) // that rater's answers were deleted: this is a new one
-        .catch((error) => closed(error.message));
+        .catch(() => (store.clear(), consent(uniqueId()))) // the answers of this rater were deleted: use a new code
+        .catch((error) => showError(error.message));
     }, { class: "primary" });
     screen("consent", [
       h("p", { class: "text" }, about.instructions),
       h("p", { class: "quiet" }, `${about.session} ${about.session === 1 ? "judgement" : "judgements"}, after a short practice. `,
         "You can stop and come back at any time in this browser, take answers back, and delete them all."),
-      h("h3", {}, again ? "Please read this again: it has changed, or your answers were deleted" : "Before you start"),
+      h("h3", {}, again ? "Please read this again: the text has changed, or your answers were deleted" : "Before you start"),
       h("div", { class: "text sheet" }, about.consent, h("small", {}, `Version ${about.version}`)),
-      store.lasts ? null : h("p", { class: "quiet" }, "This browser keeps nothing for this page: please finish in one go."),
+      store.lasts ? null : h("p", { class: "quiet" }, "This browser does not store data for this page: please finish without closing it."),
       h("div", { class: "row" }, agree, button("No, thank you", null, declined)),
     ]);
   }
 
   function declined() {
     const back = button("I have changed my mind", null, () => consentScreen(false));
-    screen("centred", [h("p", {}, "All right. Nothing was stored."), back]);
+    screen("centred", [h("p", {}, "Nothing was stored."), back]);
   }
 
   async function practice() {
@@ -210,7 +210,7 @@ function rate(root) {
         store.set("practised", "1");
         current = null;
         if (!i) return advance();
-        return screen("centred", [h("p", {}, "That was the practice. From now on your answers count."),
+        return screen("centred", [h("p", {}, "The practice is finished. Your answers are recorded from now on."),
           button("Start", null, advance, { class: "primary" })]);
       }
       const heading = h("p", { class: "practice" }, `Practice ${i + 1} of ${items.length}, not recorded`);
@@ -221,34 +221,34 @@ function rate(root) {
 
   function explain(item, choice, go) {
     item.since = null;
-    const onward = button("Go on", null, go, { class: "primary" });
-    stage.querySelector(".controls").replaceChildren(verdict(item, choice), onward);
+    const onward = button("Continue", null, go, { class: "primary" });
+    stage.querySelector(".controls").replaceChildren(feedback(item, choice), onward);
     stage.querySelector(".tools").remove();
     onward.focus({ preventScroll: true });
     keys = {};
   }
 
-  function rest(sentence) {
-    putBack();
+  function showPause(sentence) {
+    requeue();
     const back = canUndo();
-    const onward = button("Go on", null, advance, { class: "primary" });
-    screen("centred", [h("p", {}, sentence), h("p", { class: "quiet" }, "Look away from the screen for a moment."),
-      h("div", { class: "row" }, onward, back && button("Undo the last", "Z", undo))], back ? { z: undo } : {});
+    const onward = button("Continue", null, advance, { class: "primary" });
+    screen("centred", [h("p", {}, sentence), h("p", { class: "quiet" }, "Rest your eyes for a moment."),
+      h("div", { class: "row" }, onward, back && button("Undo last answer", "Z", undo))], back ? { z: undo } : {});
   }
 
-  async function thanks() {
+  async function showEnd() {
     const mine = code;
     screen("centred", [h("p", { class: "quiet" }, "Sending your last answers…")]);
     await send();
     const own = code === mine && (await server.ask("agreement", { code }, () => code === mine).catch(() => null));
     if (!own || code !== mine || current) return;
     const back = history().length > 0;
-    screen("centred thanks", [h("h3", {}, "Thank you!"), agreement(own),
-      h("p", { class: "quiet" }, "That is all for you. Your answers are stored; you can close the page."),
-      back && button("Undo the last", "Z", undo)], back ? { z: undo } : {});
+    screen("centred thanks", [h("h3", {}, "Thank you!"), raterStatistics(own),
+      h("p", { class: "quiet" }, "You have completed all trials. Your answers are stored; you can close the page."),
+      back && button("Undo last answer", "Z", undo)], back ? { z: undo } : {});
   }
 
-  function closed(sentence) {
+  function showError(sentence) {
     screen("centred", [h("p", {}, sentence), button("Start again", null, () => (forget(), consentScreen(false)))]);
   }
 
@@ -267,12 +267,12 @@ function rate(root) {
   async function deleteAll() {
     const mine = code;
     question.close();
-    code = current = null; // nothing more is sent, whatever is under way
+    code = current = null; // stops all pending requests
     screen("centred", [h("p", { class: "quiet" }, "Deleting…")]);
     const { deleted } = await server.ask("delete", { code: mine }).catch(() => ({ deleted: 0 }));
     forget();
     const what = deleted === 1 ? "Your 1 answer is" : `Your ${deleted} answers are`;
-    screen("centred", [h("p", {}, `${what} deleted, and this browser has forgotten your code.`),
+    screen("centred", [h("p", {}, `${what} deleted, and your code was removed from this browser.`),
       button("Start again", null, () => consentScreen(false))]);
   }
 
@@ -280,7 +280,7 @@ function rate(root) {
 
   function screen(name, children, act = {}) {
     stage.className = `stage ${name}`;
-    title.hidden = name in PROTOCOLS; // the pictures have the room
+    title.hidden = name in PROTOCOLS; // leaves more room for the images
     stage.replaceChildren(...children.filter(Boolean));
     keys = act;
     drawFrame();
@@ -296,16 +296,16 @@ function rate(root) {
     const close = (text) => button(text, null, () => question.close());
     drawNotice();
     foot.replaceChildren(...[
-      isTrial && button("Pause", null, () => rest("The page waits.")),
+      isTrial && button("Pause", null, () => showPause("Paused.")),
       code && button("Instructions", null, () => dialog(about.instructions, close("Close"))),
       code && button("Delete my answers", null, () =>
-        dialog("Delete all your answers for good?", button("Delete them", null, deleteAll, { class: "danger" }),
+        dialog("Delete all your answers permanently?", button("Delete them", null, deleteAll, { class: "danger" }),
           close("Keep them"))),
       about?.owner && button("For the study's owner", null, () => owner(root, base)),
     ].filter(Boolean));
   }
 
-  /** What is wrong with the connection or the store, as one sentence, or null when nothing is. */
+  /** Show a problem of the connection or the store as one message; null clears it. */
   function showTrouble(sentence) {
     trouble = sentence;
     if (sentence) refusal = null;
@@ -320,18 +320,18 @@ function rate(root) {
   function drawNotice() {
     const unsent = box?.pending().filter(({ name }) => name === "answer").length ?? 0;
     const kept = unsent === 1 ? "1 answer is" : `${unsent} answers are`;
-    const hope = unsent ? `${kept} kept in this browser and will be sent again.` : "Trying again.";
+    const hope = unsent ? `${kept} kept in this browser and will be sent again.` : "Trying again…";
     notice.textContent = trouble ? `${trouble} ${hope}` : refusal;
   }
 
-  function pressed(event) {
+  function onKeyDown(event) {
     const elsewhere = root.offsetParent === null || question.open || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
     const native = event.key === "Enter" && event.target.tagName === "BUTTON";
     if (elsewhere || native || event.ctrlKey || event.metaKey || event.altKey) return;
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act) return;
     event.preventDefault();
-    event.stopPropagation(); // the tabs above move by the arrows too
+    event.stopPropagation(); // arrow keys also switch tabs
     if (!event.repeat) act();
   }
 }

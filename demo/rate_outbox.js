@@ -1,19 +1,19 @@
-// Nothing that a rater answers is lost: every answer is put down in the browser first, sent in order, and sent again
-// until the server has it. An answer carries its own id, so that sending it twice is one answer.
+// Outbox of the Rate tab: every answer is stored in the browser first, sent in order, and sent again until the server
+// confirms it. An answer carries its own id, so that sending it twice does not duplicate it.
 
-/** The server's word that a request will never succeed; any other error is worth another try. */
-class Refused extends Error {}
+/** The server rejected a request permanently; all other errors are retried. */
+class RejectedError extends Error {}
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/** Random text that nobody else will make: 22 characters of A-Za-z0-9_-, 128 bits. (crypto.randomUUID needs HTTPS.) */
+/** Random id of 22 characters A-Za-z0-9_-, 128 bits. (crypto.randomUUID requires HTTPS.) */
 function uniqueId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").slice(0, 22);
 }
 
-/** Text by key under `prefix`, in localStorage; in the page alone where the browser refuses (blocked or full). */
-function memory(prefix) {
+/** Key-value storage under `prefix` in localStorage, or in memory if the browser refuses (blocked or full). */
+function browserStorage(prefix) {
   const here = new Map();
   const stored = (use) => {
     try {
@@ -33,26 +33,26 @@ function memory(prefix) {
       here.delete(key);
       stored((storage) => storage.removeItem(prefix + key));
     },
-    /** The keys that start so, sorted. */
+    /** All keys with this prefix, sorted. */
     keys(start = "") {
       const all = stored((storage) => Object.keys(storage)) ?? [];
       const mine = all.filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length));
       return [...new Set([...mine, ...here.keys()])].filter((key) => key.startsWith(start)).sort();
     },
     clear: () => self.keys().forEach(self.remove),
-    lasts: write("?", ""), // whether it outlives the page
+    lasts: write("?", ""), // whether the data survive closing the page
   };
   self.remove("?");
   return self;
 }
 
-/** Calls of the server at `base`; `tell` gets what is wrong right now as one sentence, or null. */
-function connection(base, tell) {
-  const troubles = new Map(); // what was tried: why it fails
+/** Requests to the server at `base`; `report` receives the current problem as a message, or null. */
+function connection(base, report) {
+  const troubles = new Map(); // request -> error message
   const trouble = (name, sentence) => {
     if (sentence) troubles.set(name, sentence);
     else troubles.delete(name);
-    tell(troubles.values().next().value ?? null);
+    report(troubles.values().next().value ?? null);
   };
   const waiting = new Set();
   window.addEventListener("online", () => waiting.forEach((wake) => wake()));
@@ -71,42 +71,42 @@ function connection(base, tell) {
     });
     const result = await response.json().catch(() => null);
     if (response.ok && result !== null) return result;
-    if (result?.error && response.status < 500) throw new Refused(result.error);
-    throw new Error(result?.error ?? `The server does not answer as it should (status ${response.status}).`);
+    if (result?.error && response.status < 500) throw new RejectedError(result.error);
+    throw new Error(result?.error ?? `The server returned an unexpected response (status ${response.status}).`);
   }
 
-  /** Repeat `attempt` until it succeeds, is refused, or is no longer `wanted` (then undefined). */
-  async function insist(name, attempt, wanted = () => true) {
+  /** Repeat `attempt` until it succeeds, is rejected, or is no longer `wanted` (returns undefined). */
+  async function retry(name, attempt, wanted = () => true) {
     for (let wait = 500; wanted(); wait = Math.min(2 * wait, 15_000)) {
       try {
         const result = await attempt();
         trouble(name, null);
         return result;
       } catch (error) {
-        trouble(name, error instanceof Refused ? null : error.message);
-        if (error instanceof Refused) throw error;
+        trouble(name, error instanceof RejectedError ? null : error.message);
+        if (error instanceof RejectedError) throw error;
       }
       await pause(wait);
     }
     trouble(name, null);
   }
 
-  return { call, insist, ask: (name, body, wanted) => insist(name, () => call(name, body), wanted) };
+  return { call, retry, ask: (name, body, wanted) => retry(name, () => call(name, body), wanted) };
 }
 
-/** What waits to be sent, oldest first; each entry has its own key, so that two tabs of a browser share it safely. */
+/** Unsent requests, oldest first. Each entry has its own key, so that two tabs of a browser can share the storage. */
 function outbox(store) {
   const keys = () => store.keys("op:");
   const pending = () => keys().map((key) => JSON.parse(store.get(key) ?? "null")).filter(Boolean);
   let last = Number(keys().at(-1)?.slice(3, 19) ?? 0);
-  let sending = null; // the promise of the loop below
+  let sending = null; // promise of the loop below
   return {
     pending,
     add(name, body) {
-      last = Math.max(Date.now(), last + 1); // in order, whatever the clock does
+      last = Math.max(Date.now(), last + 1); // strictly increasing, even if the clock is changed
       store.set(`op:${String(last).padStart(16, "0")}${uniqueId()}`, JSON.stringify({ name, body }));
     },
-    /** Send everything; resolves when all is sent or no longer wanted. `ask(name, body)` sends one. */
+    /** Send all entries; resolves when all are sent or no longer wanted. `ask(name, body)` sends one. */
     flush(ask, done, refused, wanted) {
       sending ??= (async () => {
         for (let key; wanted() && (key = keys()[0]); ) {

@@ -1,7 +1,7 @@
-// DOM nodes made of text only, and pictures side by side whose zoom and pan are one. Plain JavaScript; demo/rate.py
-// puts this file before rate.js.
+// DOM helpers, and images side by side with synchronised zoom and pan. Plain JavaScript; demo/rate.py loads this file
+// before rate.js.
 
-/** A DOM node: h("button", {class: "x", onclick: f}, "text", node, null). Text stays text, whatever is in it. */
+/** Create a DOM node: h("button", {class: "x", onclick: f}, "text", node, null). Strings become text nodes, never HTML. */
 function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -13,34 +13,34 @@ function h(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Resolves when what was put into the page before is on the screen. */
+/** Resolves when previous changes of the page have been painted. */
 const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 
-const LARGEST_ZOOM = 12;
+const MAX_ZOOM = 12;
 
-/** Pictures that zoom and move as one. `figures`: [{image, label, className}]; `aspect`: width / height. */
-function lockedPanes(figures, aspect) {
-  const view = { zoom: 1, x: 0, y: 0 }; // x, y: where the picture's corner is, in widths and heights of a pane
-  const fingers = new Map(); // pointer: where it is
+/** Images with synchronised zoom and pan. `figures`: [{image, label, className}]; `aspect`: width / height. */
+function syncedPanes(figures, aspect) {
+  const view = { zoom: 1, x: 0, y: 0 }; // x, y: offset of the image, in widths and heights of a pane
+  const pointers = new Map(); // pointer id -> position
   const panes = figures.map(({ image, label, className }) =>
     h("figure", { class: className }, h("div", { class: "pane", style: `aspect-ratio: ${aspect}` }, image),
       label && h("figcaption", {}, label)));
   const element = h("div", { class: "panes", style: `--n: ${figures.length}` }, panes);
 
-  function place() {
-    view.zoom = Math.min(LARGEST_ZOOM, Math.max(1, view.zoom));
+  function applyView() {
+    view.zoom = Math.min(MAX_ZOOM, Math.max(1, view.zoom));
     for (const axis of ["x", "y"]) view[axis] = Math.min(0, Math.max(1 - view.zoom, view[axis]));
     for (const [name, value] of Object.entries(view)) element.style.setProperty(`--${name}`, value);
     element.classList.toggle("zoomed", view.zoom > 1);
   }
 
-  /** Zoom by a factor so that the point (x, y) of the pane stays where it is. */
+  /** Zoom by a factor around the point (x, y) of the pane. */
   function zoom(factor, x = 0.5, y = 0.5) {
     const old = view.zoom;
-    view.zoom = Math.min(LARGEST_ZOOM, Math.max(1, old * factor));
+    view.zoom = Math.min(MAX_ZOOM, Math.max(1, old * factor));
     view.x = x - ((x - view.x) * view.zoom) / old;
     view.y = y - ((y - view.y) * view.zoom) / old;
-    place();
+    applyView();
   }
 
   function at(event) {
@@ -48,12 +48,12 @@ function lockedPanes(figures, aspect) {
     return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
   }
 
-  /** Where the fingers' middle is, and how far they are from it. */
-  function grip() {
-    const points = [...fingers.values()];
+  /** Centre of the active pointers, and the distance of the first from it. */
+  function pointerCentre() {
+    const points = [...pointers.values()];
     const x = points.reduce((sum, point) => sum + point.x, 0) / points.length;
     const y = points.reduce((sum, point) => sum + point.y, 0) / points.length;
-    return { x, y, reach: Math.hypot(points[0].x - x, points[0].y - y) };
+    return { x, y, distance: Math.hypot(points[0].x - x, points[0].y - y) };
   }
 
   const on = (name, act, options) =>
@@ -68,20 +68,20 @@ function lockedPanes(figures, aspect) {
     zoom(view.zoom > 1 ? 0 : 3, x, y);
   });
   on("pointerdown", (event) => {
-    event.preventDefault(); // no dragging of the picture, no selection
+    event.preventDefault(); // prevents dragging and text selection
     event.target.setPointerCapture(event.pointerId);
-    fingers.set(event.pointerId, at(event));
+    pointers.set(event.pointerId, at(event));
   });
   on("pointermove", (event) => {
-    if (!fingers.has(event.pointerId)) return;
-    const before = grip();
-    fingers.set(event.pointerId, at(event));
-    const now = grip();
+    if (!pointers.has(event.pointerId)) return;
+    const before = pointerCentre();
+    pointers.set(event.pointerId, at(event));
+    const now = pointerCentre();
     view.x += now.x - before.x;
     view.y += now.y - before.y;
-    zoom(before.reach > 0 ? now.reach / before.reach : 1, now.x, now.y);
+    zoom(before.distance > 0 ? now.distance / before.distance : 1, now.x, now.y);
   });
-  for (const name of ["pointerup", "pointercancel"]) on(name, (event) => fingers.delete(event.pointerId));
-  place();
-  return { element, panes, zoom, whole: () => zoom(0) };
+  for (const name of ["pointerup", "pointercancel"]) on(name, (event) => pointers.delete(event.pointerId));
+  applyView();
+  return { element, panes, zoom, resetZoom: () => zoom(0) };
 }

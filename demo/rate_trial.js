@@ -1,13 +1,13 @@
-// One trial on the screen: the pictures, what is asked of them, the controls and the keys, by protocol.
+// One trial on the screen: the images, the question, the controls and the keys of each protocol.
 
 const ORDINALS = ["1st", "2nd", "3rd", "4th", "5th", "6th"];
-const ACR = ["Bad", "Poor", "Fair", "Good", "Excellent"]; // 1 to 5, the absolute category rating of ITU-T P.910
+const RATING_LABELS = ["Bad", "Poor", "Fair", "Good", "Excellent"]; // 1 to 5: absolute category rating of ITU-T P.910
 
 function button(text, key, act, attributes = {}) {
   return h("button", { type: "button", onclick: act, ...attributes }, text, key && h("kbd", {}, key));
 }
 
-// protocol: what is asked, the pictures' names, the controls, and the keys with what they do
+// protocol -> question, labels of the images, controls, and keys with their actions
 const PROTOCOLS = {
   pairwise(item, choose) {
     const choices = [["left", "← Left", null, "ArrowLeft"], ["tie", "Tie", "T", "t"],
@@ -15,13 +15,13 @@ const PROTOCOLS = {
     const act = Object.fromEntries(choices.map(([choice, , , key]) => [key, () => choose(choice)]));
     const buttons = choices.map(([choice, text, key]) => button(text, key, () => choose(choice), { class: choice }));
     const controls = h("div", { class: "controls" }, buttons);
-    return { asks: "Which picture is better?", labels: ["Left", "Right"], controls, act };
+    return { asks: "Which image is better?", labels: ["Left", "Right"], controls, act };
   },
 
   rating(item, choose) {
-    const act = Object.fromEntries(ACR.map((_, i) => [i + 1, () => choose(i + 1)]));
-    const buttons = ACR.map((word, i) => button(word, i + 1, () => choose(i + 1)));
-    return { asks: "How good is this picture?", labels: [], controls: h("div", { class: "controls" }, buttons), act };
+    const act = Object.fromEntries(RATING_LABELS.map((_, i) => [i + 1, () => choose(i + 1)]));
+    const buttons = RATING_LABELS.map((word, i) => button(word, i + 1, () => choose(i + 1)));
+    return { asks: "How good is this image?", labels: [], controls: h("div", { class: "controls" }, buttons), act };
   },
 
   ranking(item, choose) {
@@ -30,8 +30,8 @@ const PROTOCOLS = {
     const buttons = names.map((name, i) => button(name, null, () => pick(i)));
     const done = button("Done", "Enter", () => finish(), { class: "primary" });
     const finish = () => order.length === names.length && choose([...order]);
-    const last = () => Math.min(order.length, names.length - 1) - 1; // the place of the last choice; the rest follows from it
-    /** Picture i is the next best; one that has its place already gives it up, with all after it. */
+    const last = () => Math.min(order.length, names.length - 1) - 1; // position of the last choice; the final image follows automatically
+    /** Rank image i next; if it is ranked already, remove it and all ranks after it. */
     function pick(i) {
       if (!order.includes(i)) order.push(i);
       else if (order.indexOf(i) <= last()) return takeBack(order.indexOf(i));
@@ -54,21 +54,21 @@ const PROTOCOLS = {
     const act = Object.fromEntries(names.map((name, i) => [name.toLowerCase(), () => pick(i)]));
     act.Enter = finish;
     act.Backspace = () => takeBack(last());
-    return { asks: "Choose the best picture first, then the next best, and so on.", labels: names,
+    return { asks: "Choose the best image first, then the next best, and so on.", labels: names,
       controls: h("div", { class: "controls" }, buttons, done), act };
   },
 };
 
 /**
- * A trial with its pictures on the way: {trial, images, input, loaded, isLoaded, since, spent}. `loaded` resolves when
- * the pictures to judge can be painted at once; since: when they were (ms), spent: how long they were seen before that.
+ * Start loading the images of a trial: {trial, images, input, loaded, isLoaded, since, spent}. `loaded` resolves when
+ * the images can be painted; since: time of the last painting, ms; spent: viewing time before that, ms.
  */
 function prepareTrial(trial, base, server, wanted) {
   const load = (image, path) =>
-    server.insist(`picture ${path}`, () => {
+    server.retry(`image ${path}`, () => {
       image.src = `${base}/${path}`;
       return image.decode().catch(() => {
-        throw new Error("A picture could not be loaded.");
+        throw new Error("An image could not be loaded.");
       });
     }, wanted);
   const images = trial.images.map(() => h("img", { draggable: "false" }));
@@ -79,16 +79,16 @@ function prepareTrial(trial, base, server, wanted) {
   return item;
 }
 
-/** Nodes and keys of `item`. `choose(choice)` gets the answer; `undo` is null where there is nothing to take back. */
+/** DOM nodes and keys of `item`. `choose(choice)` receives the answer; `undo` is null if nothing can be undone. */
 function trialView(item, choose, undo, settings) {
   const { asks, labels, controls, act } = PROTOCOLS[item.trial.protocol](item, choose);
   const figures = item.images.map((image, i) => ({ image, label: labels[i], className: "candidate" }));
-  item.images.forEach((image, i) => (image.alt = labels[i] ? `Picture: ${labels[i]}` : "The picture to judge"));
+  item.images.forEach((image, i) => (image.alt = labels[i] ? `Image: ${labels[i]}` : "Image to rate"));
   if (item.input) {
-    item.input.alt = "The picture before it was restored";
+    item.input.alt = "Image before restoration";
     figures.push({ image: item.input, label: "Input", className: "input" });
   }
-  const { element, panes, zoom, whole } = lockedPanes(figures, item.trial.width / item.trial.height);
+  const { element, panes, zoom, resetZoom } = syncedPanes(figures, item.trial.width / item.trial.height);
   item.panes = panes;
   const inputButton = button("Input", "I", () => toggleInput(!settings.showInput));
   function toggleInput(on) {
@@ -98,7 +98,7 @@ function trialView(item, choose, undo, settings) {
     element.style.setProperty("--n", item.images.length + (on ? 1 : 0));
   }
   const [closer, away] = [() => zoom(1.5), () => zoom(1 / 1.5)];
-  Object.assign(act, { "+": closer, "=": closer, "-": away, 0: whole });
+  Object.assign(act, { "+": closer, "=": closer, "-": away, 0: resetZoom });
   if (item.input) {
     act.i = () => toggleInput(!settings.showInput);
     toggleInput(settings.showInput);
@@ -108,25 +108,25 @@ function trialView(item, choose, undo, settings) {
     undo && button("Undo", "Z", undo),
     item.input && inputButton,
     h("span", { class: "zoom" }, button("−", null, away, { "aria-label": "Zoom out" }),
-      button("Whole", "0", whole), button("+", null, closer, { "aria-label": "Zoom in" })));
+      button("Reset zoom", "0", resetZoom), button("+", null, closer, { "aria-label": "Zoom in" })));
   return { nodes: [h("p", { class: "asks" }, asks), element, controls, tools], act };
 }
 
-/** What a rater is told after a practice trial; the better picture is marked. */
-function verdict(item, choice) {
+/** Feedback after a practice trial; the better image is marked. */
+function feedback(item, choice) {
   const { better, scores, why } = item.trial;
   const right = scores ? scores.includes(choice) : [["left", "right"][better], better].includes([choice].flat()[0]);
   item.panes[better]?.classList.add("better");
-  return h("p", { class: right ? "why right" : "why" }, h("b", {}, right ? "Yes. " : "Look again. "), why);
+  return h("p", { class: right ? "why right" : "why" }, h("b", {}, right ? "Correct. " : "Not correct. "), why);
 }
 
-/** The rater's own figures, for the thanks. */
-function agreement(own) {
+/** Statistics of the rater for the last screen. */
+function raterStatistics(own) {
   const tiles = [
     [own.answers, own.answers === 1 ? "answer given" : "answers given"],
-    own.repeats && [`${own.consistent} of ${own.repeats}`, "trials shown twice judged the same"],
-    own.golds && [`${own.passed} of ${own.golds}`, "trials with a known better picture judged so"],
-    own.compared && [`${Math.round(100 * own.others)}%`, `as most others did, on ${own.compared} trials that others saw too`],
+    own.repeats && [`${own.consistent} of ${own.repeats}`, "repeated trials answered the same"],
+    own.golds && [`${own.passed} of ${own.golds}`, "gold questions answered correctly"],
+    own.compared && [`${Math.round(100 * own.others)}%`, `agreement with the majority, on ${own.compared} trials shared with other raters`],
   ];
   return h("dl", {}, tiles.filter(Boolean).map(([figure, what]) => h("div", {}, h("dt", {}, figure), h("dd", {}, what))));
 }

@@ -1,12 +1,13 @@
-"""The results tab: the figures of archived runs (assets/results/*.json), sortable, drawn, with the command under each.
+"""The Results tab: tables and plots of archived runs (assets/results/*.json).
 
-python -m eval.archive RUN assets/results/NAME.json puts a run there.
+`python -m eval.archive RUN assets/results/NAME.json` archives a run.
 """
 
 from __future__ import annotations
 
 import html
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -14,34 +15,36 @@ from eval import archive
 from eval.cells import heading
 from gpen.errors import GPENError
 
-NONE = (
-    "<p>There are no results here yet: make a run with <code>python -m eval run</code>, then "
+NO_RESULTS = (
+    "<p>There are no results: evaluate with <code>python -m eval run</code>, then archive the run with "
     "<code>python -m eval.archive RUN assets/results/NAME.json</code>.</p>"
 )
-SENTENCE = (
-    "<p>What was measured, on which images, by which command: click a column's heading to sort by it. "
-    "An empty cell is infinite or was not measured. Drawn are means with their 95% intervals.</p>"
+INTRO = (
+    "<p>Evaluation results with the command that produced them. Click on a column heading to sort. "
+    "Empty cells are infinite or were not computed. Plots show means with 95% confidence intervals.</p>"
 )
-PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def tab(folder: str | Path = archive.RESULTS) -> None:
-    """Build the tab inside the current gr.Blocks from the archived runs in `folder`, the latest first."""
+    """Build the tab inside the current gr.Blocks from the archived runs in `folder`, latest first."""
     try:
         runs = {run.title: run for run in archive.read_all(folder)}
     except GPENError as error:
         gr.HTML(f"<p>{html.escape(str(error))}</p>", elem_id="no-results")
         return
     if not runs:
-        gr.HTML(NONE, elem_id="no-results")
+        gr.HTML(NO_RESULTS, elem_id="no-results")
         return
     first = next(iter(runs.values()))
     task = first.tasks[0]
-    gr.HTML(SENTENCE)
+    gr.HTML(INTRO)
     with gr.Row():
         titles = gr.Dropdown(list(runs), value=first.title, label="Run", elem_id="results-run")
         tasks = gr.Dropdown(first.tasks, value=task, label="Task", elem_id="results-task")
-        metrics = gr.Dropdown(_choices(first, task), value=first.metrics(task)[0], label="Drawn", elem_id="results-metric")
+        metrics = gr.Dropdown(
+            _choices(first, task), value=first.metrics(task)[0], label="Plotted metric", elem_id="results-metric"
+        )
     table, about, bars, trade_off, command = _views(first, task, first.metrics(task)[0])
     shown = [
         gr.Dataframe(table, interactive=False, elem_id="results-table", buttons=["copy", "fullscreen"]),
@@ -54,7 +57,7 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
         )
     shown.append(
         gr.Code(
-            command, language="shell", label="The command", interactive=False, wrap_lines=True, lines=1, elem_id="results-command"
+            command, language="shell", label="Command", interactive=False, wrap_lines=True, lines=1, elem_id="results-command"
         )
     )
 
@@ -80,12 +83,12 @@ def _choices(run: archive.Archived, task: str) -> list[tuple[str, str]]:
 
 
 def _views(run: archive.Archived, task: str, metric: str) -> tuple:
-    """Values for the table, the line under it, the two plots and the command."""
+    """Return values for the table, the line below it, the two plots and the command."""
     return run.table(task), _about(run, task), run.bars(task, metric), run.trade_off(task), "\n".join(run.commands)
 
 
 def _about(run: archive.Archived, task: str) -> str:
-    """How many images of which size, when, and what the figures stand on."""
+    """Return the number and size of the images, the date, and how the metrics are computed, as HTML."""
     settings, n = run.recipe.get("settings", {}), max(entry["n"] for entry in run.summary if entry["task"] == task)
     facts = [
         f"{n} images",
@@ -94,11 +97,11 @@ def _about(run: archive.Archived, task: str) -> str:
         run.recipe.get("time", "")[:10],
     ]
     metrics = run.recipe.get("metrics", {})
-    stands = "".join(
+    metric_items = "".join(
         f"<li>{html.escape(m['title'])}: {html.escape(m['library'])}; {html.escape(m['backbone'])}; "
         f"{html.escape(m['colour'])}</li>"
         for name, m in metrics.items()
         if name in run.metrics(task)
     )
-    details = f"<details><summary>What the metrics stand on</summary><ul>{stands}</ul></details>" if stands else ""
+    details = f"<details><summary>How the metrics are computed</summary><ul>{metric_items}</ul></details>" if metric_items else ""
     return f"<p>{html.escape(', '.join(filter(None, facts)))}</p>{details}"

@@ -1,19 +1,22 @@
-"""The playground's settings as a link: ?blur_sigma=4.0&scale=8.0, the fields of gpen.Degradation that are not off.
+"""Settings of the playground as a link, such as ?blur_sigma=4.0&scale=8.0.
 
-The picture is no part of it: who opens the link sees the settings on a sample, or puts in a face of their own.
+The query contains the enabled fields of gpen.Degradation.
+
+The link does not contain the image: it opens with a sample face.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import fields
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from demo import experiment
 from gpen.degradation import Degradation
 
-LONGEST = 2000  # characters of a query: what every browser takes
-COPY = """query => {
+MAX_QUERY_LENGTH = 2000  # characters of a query, supported by all browsers
+COPY_LINK_JS = """query => {
   const link = location.origin + location.pathname + query;
   history.replaceState(null, "", link);
   navigator.clipboard?.writeText(link).catch(() => {});
@@ -21,28 +24,28 @@ COPY = """query => {
 _OFF = Degradation().to_dict()
 
 
-def query(degradation: Degradation) -> str:
-    """ "?name=value&..." of what is not off; degradation(query(d)) == d."""
+def to_query(degradation: Degradation) -> str:
+    """Return the query "?name=value&..." of the enabled fields; `from_query` is the inverse."""
     named = {name: value for name, value in degradation.to_dict().items() if value != _OFF[name]}
-    named = named or {"seed": 0}  # a link to a face as it is says so, or it would open the page's own beginning
+    named = named or {"seed": 0}  # an empty query would open the initial settings of the page
     return "?" + urlencode({name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()})
 
 
-def degradation(text: str) -> Degradation | None:
-    """The settings in a page's query; None where there are none. What is not one of theirs is not looked at.
+def from_query(text: str) -> Degradation | None:
+    """Parse the settings in the query of the page; None if there are none. Unknown names are ignored.
 
-    Raises GPENError for a value that the degradation refuses.
+    Raises GPENError for invalid values.
     """
     names = {field.name for field in fields(Degradation)}
-    named = {name: _value(value) for name, value in parse_qsl(text.lstrip("?")[:LONGEST]) if name in names}
+    named = {name: _value(value) for name, value in parse_qsl(text.lstrip("?")[:MAX_QUERY_LENGTH]) if name in names}
     if not named:
         return None
     found = Degradation.from_dict(named)
-    experiment.check(found)
+    experiment.check_scale(found)
     return found
 
 
-def _value(text: str):
+def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""How the page looks, and what stands above and below every tab.
+"""Theme of the page, and the texts above and below the tabs.
 
-A built-in theme with the visitor's own system fonts, so that nothing is fetched from elsewhere.
+A built-in theme with system fonts, so that nothing is loaded from other servers.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ THEME = gr.themes.Default(
 HEADER = "<h1>GPEN</h1><p>Blind face restoration with a GAN prior</p>"
 ABOUT = (
     "<p><b>What this is.</b> GPEN (Yang et al., CVPR 2021) is a neural network that turns a blurred, small or noisy face "
-    "into a sharp one. It <b>invents</b> plausible detail from the faces it was trained on: a restored face is a guess, "
-    "and no evidence of what a person looked like.</p>"
-    "<p><b>What it must not be used for.</b> Identifying people, recognising faces, police or court work, checking documents, "
-    "or passing a result off as a real photograph. It is less good, and less fair, for faces unlike those of its training.</p>"
-    "<p><b>What becomes of your photos.</b> A picture you upload stays in memory while this page is open, and in temporary "
-    "files for a quarter of an hour; it is never stored, shown to anyone else nor learnt from. A link that you copy "
-    "holds the settings and no picture. Of a rating, the answer and a random code are kept, and you can delete them.</p>"
+    "into a sharp one. It <b>generates</b> plausible detail, learnt from its training faces: a restored face is a guess, "
+    "not evidence of what a person looked like.</p>"
+    "<p><b>Do not use it</b> to identify people, for face recognition, for police or court work, to check documents, "
+    "or to present a result as a real photograph. Quality and fairness are lower for faces unlike the training data.</p>"
+    "<p><b>Your photos.</b> An uploaded image stays in memory while this page is open, and in temporary "
+    "files for 15 minutes. It is not stored permanently, shown to anyone else or used for training. A copied link "
+    "contains settings only. Ratings are stored with the answer time and a random code, and you can delete them.</p>"
 )

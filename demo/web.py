@@ -1,7 +1,7 @@
-"""Plain HTTP routes beside gradio's: bytes in, JSON out, a user's mistake as one sentence.
+"""Plain HTTP routes in addition to gradio's: bytes in, JSON out, user errors as one message.
 
-Gradio's queue suits functions that take seconds. A rater's answer takes milliseconds and must be sent again when
-it fails, so the rate tab talks to these routes; app.py hands them to launch(app_kwargs={"routes": ...}).
+Gradio's queue is made for functions that take seconds. The answer of a rater takes milliseconds and is sent again if it
+fails, so the Rate tab uses these routes; app.py passes them to launch(app_kwargs={"routes": ...}).
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ from starlette.responses import JSONResponse, Response
 
 from gpen.errors import GPENError
 
-MAX_BYTES = 16 * 1024  # of a request, unless a route says more
+MAX_BYTES = 16 * 1024  # of a request body, by default
 
 
-class Refused(GPENError):
-    """A request that is answered with `status` and not with 400."""
+class RequestError(GPENError):
+    """A rejected request with an HTTP status other than 400."""
 
-    def __init__(self, sentence: str, status: int):
-        super().__init__(sentence)
+    def __init__(self, message: str, status: int):
+        super().__init__(message)
         self.status = status
 
 
-def endpoint(
+def json_endpoint(
     function: Callable[[Request, bytes], object],
-    most: int = MAX_BYTES,
+    max_bytes: int = MAX_BYTES,
     guard: Callable[[Request], Awaitable[None]] | None = None,
 ) -> Callable:
-    """An async endpoint for starlette's Route that answers `function(request, body)`, run in a thread.
+    """Return an async endpoint for starlette's Route that calls `function(request, body)` in a thread.
 
-    `guard` may refuse a request before its body is read. What `function` returns goes out as JSON unless it is a
-    Response. GPENError becomes {"error": sentence} with status 400 (it will never succeed), 503 where the error
-    says retry (the same may be sent again later), or its own status.
+    `guard` can reject a request before its body is read. The result of `function` is sent as JSON unless it is a Response.
+    A GPENError becomes {"error": message} with status 400 (permanent), 503 if the error has `retry` set (the same request
+    may be sent again later), or the status of the error.
     """
 
     async def answer(request: Request) -> Response:
         try:
             if guard:
                 await guard(request)
-            data = await _read(request, most)
+            data = await _read(request, max_bytes)
             result = await run_in_threadpool(function, request, data)
         except GPENError as error:
             status = 503 if getattr(error, "retry", False) else getattr(error, "status", 400)
-            return JSONResponse({"error": sentence(error)}, status, headers={"Cache-Control": "no-store"})
+            return JSONResponse({"error": error_message(error)}, status, headers={"Cache-Control": "no-store"})
         except ClientDisconnect:
             return Response(status_code=400)
         if isinstance(result, Response):
@@ -55,16 +55,16 @@ def endpoint(
     return answer
 
 
-def sentence(error: GPENError) -> str:
-    """The error as a sentence of the page: command lines print it without a capital and a full stop."""
+def error_message(error: GPENError) -> str:
+    """Return the message of the error with a capital first letter and a full stop."""
     text = str(error)
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-async def _read(request: Request, most: int) -> bytes:
+async def _read(request: Request, max_bytes: int) -> bytes:
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
-        if len(data) > most:
-            raise Refused(f"This request is larger than {most / 1024:.0f} KB: please send less at once.", 413)
+        if len(data) > max_bytes:
+            raise RequestError(f"The request is larger than {max_bytes / 1024:.0f} KB: send less data at once.", 413)
     return bytes(data)

@@ -1,4 +1,4 @@
-"""A small network with random weights, a study, a page that serves both, Chromium, and files that visitors should not upload."""
+"""Shared fixtures: a random network, a study, a running page, Chromium, unusual files."""
 
 import io
 import os
@@ -22,9 +22,9 @@ from bench.page import free_port
 from eval.preference.build import StudySettings, build, from_folders
 
 ROOT = Path(__file__).resolve().parents[2]
-SIZE = 128  # of the network's images
-METHODS = ("sharpest-method", "middling-method", "blurry-method")  # of the study
-PATIENCE = 90  # s, of whoever waits for the app or its page: a machine may be slow and busy
+SIZE = 128  # px, image size of the network
+METHODS = ("sharpest-method", "medium-method", "blurry-method")  # of the study
+TIMEOUT = 90  # seconds, for the app and its page, also on slow machines
 WIDE = {"width": 1400, "height": 900}  # px
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -52,10 +52,10 @@ def restorer(model_file) -> gpen.Restorer:
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium; tests that need it are skipped where there is none, but for CI."""
+    """Chromium. Without it, browser tests are skipped, but fail in CI."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     if path is None:
-        reason = "no Chromium was found: install it (apt-get install chromium) to run the browser tests"
+        reason = "Chromium was not found: install it (apt-get install chromium) to run the browser tests."
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     from playwright.sync_api import sync_playwright
 
@@ -67,12 +67,12 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """Opens an address as a visitor of its own does; every address that the page asks for is in `page.asked`."""
+    """Opens a URL in a new browser context; the URLs of all its requests are in `page.asked`."""
     contexts = []
 
     def visited(url: str, **settings):
         context = browser.new_context(**({"viewport": WIDE, "accept_downloads": True} | settings))
-        context.set_default_timeout(1000 * PATIENCE)
+        context.set_default_timeout(1000 * TIMEOUT)
         contexts.append(context)
         page = context.new_page()
         page.asked = []
@@ -87,7 +87,7 @@ def visit(browser):
 
 @pytest.fixture
 def open_app(visit, server):
-    """Opens the app. Its pictures are there before its controls do anything: those work once it has sent its own first event."""
+    """Opens the app and waits until it is interactive, which it is after its first own event."""
 
     def opened(query: str = "", **settings):
         page = visit(f"{server}{query}", **settings)
@@ -99,21 +99,24 @@ def open_app(visit, server):
 
 
 def wait_until(page, condition) -> None:
-    """Until `condition()` holds, while the page goes on."""
-    end = time.monotonic() + PATIENCE
+    """Wait until `condition()` is true while the page continues."""
+    end = time.monotonic() + TIMEOUT
     while not condition():
-        assert time.monotonic() < end, f"this never came: {condition.__code__.co_names}"
+        assert time.monotonic() < end, f"timeout while waiting for {condition.__code__.co_names}"
         page.wait_for_timeout(50)
 
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Path:
-    """A pairwise study of four items and three methods; a session has five trials, with a pause after three."""
+    """A pairwise study of four items and three methods.
+
+    A session has five trials, with a pause after three.
+    """
     folder = tmp_path_factory.mktemp("study")
     generator = np.random.default_rng(0)
     for item in range(4):
         face = cv2.resize(generator.integers(0, 256, (6, 6, 3), dtype=np.uint8), (48, 48), interpolation=cv2.INTER_CUBIC)
-        for method, sigma in (("truth", 0), ("input", 6), ("sharpest-method", 0.5), ("middling-method", 2), ("blurry-method", 4)):
+        for method, sigma in (("truth", 0), ("input", 6), ("sharpest-method", 0.5), ("medium-method", 2), ("blurry-method", 4)):
             (folder / method).mkdir(exist_ok=True)
             image = cv2.GaussianBlur(face, (0, 0), sigma) if sigma else face
             cv2.imwrite(str(folder / method / f"{item}.png"), image)
@@ -124,7 +127,7 @@ def study(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(model_file, study, tmp_path_factory):
-    """The address of `python app.py`, as a user starts it, with the random network and the study."""
+    """URL of `python app.py`, started as by a user, with the random network and the study."""
     port = free_port()
     folder = tmp_path_factory.mktemp("server")
     environment = os.environ | {
@@ -141,14 +144,14 @@ def server(model_file, study, tmp_path_factory):
         yield f"http://127.0.0.1:{port}/"
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
 
 
 def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + 2 * PATIENCE
+    end = time.monotonic() + 2 * TIMEOUT
     while time.monotonic() < end and process.poll() is None:
         try:
-            urllib.request.urlopen(url, timeout=PATIENCE).close()
+            urllib.request.urlopen(url, timeout=TIMEOUT).close()
             return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
@@ -157,20 +160,20 @@ def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
 
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray:
-    """A smooth, colourful picture, uint8 RGB [180, 150, 3]; no two of its sides are alike."""
+    """A smooth, asymmetric colour image, uint8 RGB [180, 150, 3]."""
     y, x = np.mgrid[0:180, 0:150]
     return np.stack([240 - y, 60 + x, 128 + 60 * np.sin(x / 9)], axis=2).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory, photo) -> dict[str, Path]:
-    """Pictures of every awkward kind, by what is awkward about them."""
+    """Unusual image files by name."""
     folder = tmp_path_factory.mktemp("files")
-    picture = Image.fromarray(photo)
+    image = Image.fromarray(photo)
     jpeg = io.BytesIO()
-    picture.save(jpeg, "JPEG", quality=95)
+    image.save(jpeg, "JPEG", quality=95)
     exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying on its left side: turn it clockwise to see it upright
+    exif[0x0112] = 6  # orientation: rotate clockwise to display
     frames = [Image.fromarray(np.full((40, 40, 3), level, np.uint8)) for level in (200, 100, 0)]
     names = (
         "plain.png", "16-bit.png", "16-bit colour.png", "cmyk.jpg", "rgba.png", "palette.png", "turned.jpg",
@@ -178,29 +181,29 @@ def files(tmp_path_factory, photo) -> dict[str, Path]:
         "strip.png", "bomb.png", "webp.txt",
     )  # fmt: skip
     made = {name: folder / name for name in names}
-    picture.save(made["plain.png"])
+    image.save(made["plain.png"])
     Image.fromarray(photo[..., 0].astype(np.uint16) * 257).save(made["16-bit.png"])
     _write_png(made["16-bit colour.png"], photo.astype(np.uint16) * 257)
-    picture.convert("CMYK").save(made["cmyk.jpg"], quality=95)
+    image.convert("CMYK").save(made["cmyk.jpg"], quality=95)
     clear = np.zeros(photo.shape[:2], np.uint8)
     Image.fromarray(np.dstack([photo, clear])).save(made["rgba.png"])
-    picture.quantize(256).save(made["palette.png"])
-    picture.transpose(Image.Transpose.ROTATE_90).save(made["turned.jpg"], exif=exif, quality=95)
+    image.quantize(256).save(made["palette.png"])
+    image.transpose(Image.Transpose.ROTATE_90).save(made["turned.jpg"], exif=exif, quality=95)
     frames[0].save(made["moving.gif"], save_all=True, append_images=frames[1:], duration=50)
-    picture.convert("L").save(made["grey.png"])
-    made["text.png"].write_text("This is not a picture.")
+    image.convert("L").save(made["grey.png"])
+    made["text.png"].write_text("This is not an image.")
     made["empty.png"].touch()
-    picture.resize((1, 1)).save(made["1x1.png"])
+    image.resize((1, 1)).save(made["1x1.png"])
     Image.new("1", (10_000, 10_000)).save(made["100-megapixel.png"])
     made["cut-off.jpg"].write_bytes(jpeg.getvalue()[: len(jpeg.getvalue()) // 2])
-    picture.resize((400, 20)).save(made["strip.png"])
+    image.resize((400, 20)).save(made["strip.png"])
     Image.new("1", (40_000, 40_000)).save(made["bomb.png"])
-    picture.save(made["webp.txt"], "WEBP", lossless=True)
+    image.save(made["webp.txt"], "WEBP", lossless=True)
     return made
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:
-    """uint16 RGB [h, w, 3] as a 16-bit PNG, which Pillow can read but not write."""
+    """Write uint16 RGB [h, w, 3] as a 16-bit PNG, which Pillow can read but not write."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")

@@ -1,4 +1,4 @@
-"""What goes up as a Space, what stays here, and what is said where it cannot; the hardware that a Space lends."""
+"""Deployment as a Space: uploaded files, secrets, error messages; ZeroGPU."""
 
 import subprocess
 import sys
@@ -10,12 +10,13 @@ import pytest
 import torch
 
 import app
+import gpen
 from demo import deploy, hardware, rate, samples
 from gpen.errors import GPENError
 
 
 class Hub:
-    """Stands for huggingface_hub.HfApi and writes down what it is asked."""
+    """Replacement for huggingface_hub.HfApi that records its calls."""
 
     def __init__(self, token):
         self.asked = {"token": token, "variables": {}, "secrets": {}}
@@ -44,7 +45,7 @@ def hub(monkeypatch):
     return Hub
 
 
-def test_the_app_has_all_its_files_and_no_others():
+def test_deployment_contains_all_tracked_files_of_its_folders():
     names = deploy.files()
     assert {"app.py", "README.md", "requirements.txt", "packages.txt", "demo/rate.js", "gpen/training/config.py"} <= set(names)
     assert any(name.endswith(".safetensors") for name in names) and "assets/study/study.json" in names
@@ -54,7 +55,7 @@ def test_the_app_has_all_its_files_and_no_others():
     assert needed <= set(names)
 
 
-def test_hidden_files_and_links_stay_here(tmp_path):
+def test_hidden_files_and_links_are_not_uploaded(tmp_path):
     for name in ("gpen/a.py", "gpen/.env", "gpen/__pycache__/a.pyc", "demo/.secrets/key.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
@@ -62,7 +63,7 @@ def test_hidden_files_and_links_stay_here(tmp_path):
     assert deploy.files(tmp_path) == [*deploy.FILES, "gpen/a.py"]
 
 
-def test_a_space_gets_its_files_its_dataset_and_its_secrets(hub, monkeypatch):
+def test_space_receives_files_dataset_and_secrets(hub, monkeypatch):
     monkeypatch.setenv("GPEN_OWNER_TOKEN", "owner's")
     monkeypatch.setenv("GPEN_RATINGS_TOKEN", "hf_dataset_only")
     assert deploy.deploy("me/faces", "me/ratings") == "https://huggingface.co/spaces/me/faces"
@@ -75,9 +76,9 @@ def test_a_space_gets_its_files_its_dataset_and_its_secrets(hub, monkeypatch):
     assert hub.last.asked["variables"] == {} and hub.last.asked["secrets"] == {"GPEN_OWNER_TOKEN": "owner's"}
 
 
-def test_a_dry_run_lists_files_and_names_and_no_secret(hub, monkeypatch, capsys):
+def test_dry_run_lists_files_and_variable_names_but_no_secrets(hub, monkeypatch, capsys):
     monkeypatch.setenv("DATABASE_URL", "postgresql://secret-word@host/db")
-    monkeypatch.setattr(deploy, "deploy", lambda *_: pytest.fail("a dry run goes nowhere"))
+    monkeypatch.setattr(deploy, "deploy", lambda *_: pytest.fail("a dry run must not deploy"))
     deploy.main(["--space", "me/faces", "--ratings", "me/ratings", "--dry-run"])
     printed = capsys.readouterr().out
     assert "app.py\n" in printed and "GPEN_VOTES_REPO" in printed and "DATABASE_URL" in printed
@@ -92,7 +93,7 @@ def failing(error):
 
 
 @pytest.mark.parametrize("case", ["no token", "no network", "bad name"])
-def test_what_a_user_gets_wrong_is_one_sentence(hub, monkeypatch, capsys, case):
+def test_user_errors_exit_with_one_line(hub, monkeypatch, capsys, case):
     if case == "no token":
         monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     monkeypatch.setattr(Hub, "create_repo", failing(ConnectionError("no route")))
@@ -103,19 +104,19 @@ def test_what_a_user_gets_wrong_is_one_sentence(hub, monkeypatch, capsys, case):
     assert {"no token": "hf auth login", "no network": "connection", "bad name": "OWNER/NAME"}[case] in message
 
 
-def test_votes_are_mirrored_where_a_dataset_is_named(monkeypatch):
+def test_votes_are_mirrored_if_dataset_is_set(monkeypatch):
     asked = []
     monkeypatch.setattr("eval.preference.mirror.mirror", lambda survey, repo, folder: asked.append((survey, repo)))
     monkeypatch.delenv("GPEN_VOTES_REPO", raising=False)
-    rate.mirrored("survey")
+    rate.start_mirror("survey")
     monkeypatch.setenv("GPEN_VOTES_REPO", "me/ratings")
-    rate.mirrored(None)
+    rate.start_mirror(None)
     assert not asked
-    rate.mirrored("survey")
+    rate.start_mirror("survey")
     assert asked == [("survey", "me/ratings")]
 
 
-def test_an_unreachable_dataset_is_one_sentence(monkeypatch):
+def test_unreachable_dataset_exits_with_one_line_error(monkeypatch):
     def unreachable(*_):
         raise GPENError("the dataset me/ratings cannot be reached")
 
@@ -129,18 +130,21 @@ def test_an_unreachable_dataset_is_one_sentence(monkeypatch):
 
 
 @pytest.mark.parametrize(("installed", "gpu"), [(False, False), (False, True), (True, False)])
-def test_without_zerogpu_nothing_changes(restorer, monkeypatch, installed, gpu):
+def test_without_zerogpu_restorer_is_plain(restorer, monkeypatch, installed, gpu):
     monkeypatch.setitem(sys.modules, "spaces", types.SimpleNamespace(GPU=None) if installed else None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     assert hardware.gpu(len) is len
-    made = hardware.restorer(restorer.net)
-    assert "_run" not in vars(made) and next(made.net.parameters()).device.type == "cpu"
-    assert hardware.at_start(made) is made
+    made = hardware.make_restorer(restorer.net)
+    assert type(made) is gpen.Restorer and next(made.net.parameters()).device.type == "cpu"
+    assert hardware.startup_restorer(made) is made
 
 
 @pytest.fixture
 def zerogpu(monkeypatch):
-    """Stands for `spaces` on ZeroGPU: which functions had a GPU lent, and where networks were moved."""
+    """Replacement for `spaces` on ZeroGPU.
+
+    Records the functions that had a GPU, and the devices to which networks were moved.
+    """
     lent, moved = [], []
 
     def lend(function):
@@ -157,18 +161,18 @@ def zerogpu(monkeypatch):
     return lent, moved
 
 
-def test_with_zerogpu_the_network_is_on_cuda_and_each_run_has_a_gpu_lent(restorer, photo, zerogpu):
+def test_zerogpu_runs_network_on_cuda_with_gpu_per_call(restorer, photo, zerogpu):
     lent, moved = zerogpu
-    made = hardware.restorer(restorer.net)
+    made = hardware.make_restorer(restorer.net)
     assert moved == ["cuda"] and not lent
     face = np.ascontiguousarray(photo[:128, :128])
     assert (made.face(face).image == restorer.face(face).image).all() and len(lent) == 1
 
 
-def test_with_zerogpu_the_app_starts_without_asking_for_a_gpu(restorer, zerogpu):
+def test_zerogpu_startup_requests_no_gpu(restorer, zerogpu):
     lent, moved = zerogpu
-    made = hardware.restorer(restorer.net)
-    assert hardware.at_start(made).net is restorer.net and made.net is not restorer.net
+    made = hardware.make_restorer(restorer.net)
+    assert hardware.startup_restorer(made).net is restorer.net and made.net is not restorer.net
     page = app.build(made)
     assert moved == ["cuda"] and not lent
     roll = next(function.fn for function in page.fns.values() if function.name == "roll")

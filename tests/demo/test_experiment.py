@@ -1,4 +1,4 @@
-"""The numbers of the page and what is done with them."""
+"""Parameters of the page: experiments, controls and JSON files."""
 
 import json
 
@@ -17,13 +17,13 @@ def face(photo, size):
     return images.square(photo, size)
 
 
-def test_with_every_step_off_bilinear_is_the_original(restorer, face):
+def test_no_degradation_leaves_face_unchanged(restorer, face):
     result = experiment.run(restorer, face, Degradation())
     assert (result.degraded == face).all() and list(result.steps) == ["original", "resized"]
     assert result.scores["Bilinear"]["psnr"] == float("inf")
 
 
-def test_an_experiment_shows_what_the_network_makes_of_the_degraded_face(restorer, face):
+def test_experiment_restores_the_degraded_face(restorer, face):
     degradation = Degradation(blur_sigma=1.0, scale=4, noise_sigma=5, jpeg_quality=50, seed=3)
     result = experiment.run(restorer, face, degradation)
     assert (result.degraded == degradation.resized(face)).all()
@@ -32,14 +32,14 @@ def test_an_experiment_shows_what_the_network_makes_of_the_degraded_face(restore
     assert result.scores["Bilinear"]["psnr"] == pytest.approx(10 * np.log10(255**2 / error.mean()), abs=1e-3)
 
 
-def test_a_grey_degradation_is_measured_against_the_grey_face(restorer, face):
+def test_grey_degradation_is_compared_with_grey_face(restorer, face):
     result = experiment.run(restorer, face, Degradation(grey=True))
     assert (result.target[..., 0] == result.target[..., 1]).all()
     assert result.scores["Bilinear"]["psnr"] == float("inf")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_the_controls_show_what_a_preset_draws(preset, size):
+def test_controls_represent_sampled_presets(preset, size):
     for seed in range(20):
         drawn = experiment.sample(preset, seed, size)
         if drawn.scale is not None and drawn.scale < experiment.MIN_SCALE:
@@ -47,7 +47,7 @@ def test_the_controls_show_what_a_preset_draws(preset, size):
         *updates, keep, extras = controls.write(drawn)
         assert keep["visible"] == bool(extras)
         shown = controls.read(extras, *(update["value"] for update in updates))
-        # what a kind of blur does not have, and "off" written as 0, make no difference to the image
+        # parameters that a blur kind does not use, and 0 for "off", do not affect the image
         image = np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
         assert (shown.resized(image) == drawn.resized(image)).all()
 
@@ -69,13 +69,13 @@ def test_the_controls_show_what_a_preset_draws(preset, size):
         seed=st.integers(0, 2**53 - 1),
     )
 )
-def test_parameters_survive_the_file(degradation):
+def test_json_round_trip_preserves_parameters(degradation):
     assert experiment.from_json(experiment.to_json(degradation)) == degradation
 
 
 @given(scale=st.floats(experiment.MIN_SCALE, 10_000), sigma=st.floats(0, 200))
-def test_a_slider_reaches_every_number_that_a_file_may_hold(scale, sigma):
-    updates = dict(zip(controls.NAMES, controls.write(Degradation(blur_sigma=sigma, scale=scale)), strict=False))
+def test_slider_maximum_covers_every_valid_value(scale, sigma):
+    updates = dict(zip(controls.CONTROL_NAMES, controls.write(Degradation(blur_sigma=sigma, scale=scale)), strict=False))
     for name, value in (("scale", scale), ("blur_sigma", sigma)):
         assert updates[name]["value"] == value <= updates[name]["maximum"]
 
@@ -95,17 +95,17 @@ def test_a_slider_reaches_every_number_that_a_file_may_hold(scale, sigma):
         (b" " * (experiment.MAX_JSON_BYTES + 1), "too large"),
     ],
 )
-def test_a_file_of_something_else_gives_one_sentence(data, words):
+def test_invalid_parameters_file_raises_one_line_error(data, words):
     with pytest.raises(GPENError, match=words) as caught:
         experiment.from_json(data)
     assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
 
 
-def test_the_file_is_what_the_command_line_reads():
+def test_parameters_file_matches_degradation_format():
     degradation = Degradation(scale=3.5, seed=2)
     assert Degradation.from_dict(json.loads(experiment.to_json(degradation))) == degradation
 
 
-def test_a_seed_of_hand_typed_nonsense_is_refused(size):
+def test_fractional_seed_is_rejected(size):
     with pytest.raises(GPENError, match="seed"):
         experiment.sample("gpen-release", 1.5, size)

@@ -1,4 +1,4 @@
-"""What the figures claim is so."""
+"""HTML of the playground: formula, steps, error maps and scores."""
 
 import base64
 import re
@@ -20,7 +20,7 @@ def result(restorer, photo, size):
     return experiment.run(restorer, face, Degradation(blur_sigma=1.0, scale=2, noise_sigma=5, jpeg_quality=50))
 
 
-def test_the_formula_colours_the_terms_that_are_on():
+def test_formula_colours_enabled_terms():
     text = figures.formula(Degradation(blur_sigma=2.5, scale=4, noise_sigma=8, jpeg_quality=40))
     assert re.findall(r'class="term (\w+)"', text) == ["jpeg", "blur", "scale", "noise"]
     assert "2.5" in text and "↓4" in text and "σ=8" in text and "<sub>40</sub>" in text
@@ -28,11 +28,11 @@ def test_the_formula_colours_the_terms_that_are_on():
 
 
 @pytest.mark.parametrize("kind", ["isotropic", "anisotropic", "motion"])
-def test_every_kind_of_blur_has_its_colour(kind):
+def test_every_blur_kind_is_coloured_in_formula(kind):
     assert 'class="term blur"' in figures.formula(Degradation(blur_sigma=12.25, blur_kind=kind, blur_angle=-33))
 
 
-def test_the_strip_holds_each_step_as_png(result):
+def test_steps_are_embedded_as_png(result):
     found = re.findall(r'src="data:image/png;base64,([^"]+)" width="(\d+)"', figures.steps(result))
     assert len(found) == len(result.steps) == 6
     for (data, width), image in zip(found, result.steps.values(), strict=True):
@@ -41,7 +41,7 @@ def test_the_strip_holds_each_step_as_png(result):
 
 
 @given(st.integers(0, 255), st.integers(0, 255))
-def test_equal_errors_have_equal_colours_and_larger_ones_lighter_colours(a, b):
+def test_error_map_is_monotonic(a, b):
     low, high = sorted((a, b))
     dark, light = figures.error_map(np.array([[low, high]], np.float32))[0].astype(int).sum(axis=1)
     assert dark <= light
@@ -49,7 +49,7 @@ def test_equal_errors_have_equal_colours_and_larger_ones_lighter_colours(a, b):
         assert light == figures.error_map(np.array([[255]], np.float32)).astype(int).sum()
 
 
-def test_the_error_of_an_image_to_itself_is_black(result):
+def test_error_of_identical_images_is_black(result):
     error = figures.absolute_error(result.target, result.target)
     assert error.max() == 0 and figures.error_map(error).max() < 5
 
@@ -62,14 +62,14 @@ def test_the_error_of_an_image_to_itself_is_black(result):
         ((float("inf"), 1.0, "no file"), (9.0, 0.2, "no file"), ["∞", "1.0000"]),
     ],
 )
-def test_the_better_method_is_bold_and_a_tie_is_not(result, bilinear, gpen, winners):
+def test_better_method_is_bold_unless_tied(result, bilinear, gpen, winners):
     bilinear, gpen = (dict(zip(experiment.METRICS, values, strict=True)) for values in (bilinear, gpen))
     table = figures.table(replace(result, scores={"Bilinear": bilinear, "GPEN": gpen}))
     assert sorted(re.findall(r'<td class="best"><b>([^<]+)</b>', table)) == sorted(winners)
     assert table.count("higher is better") == 2 and table.count("lower is better") == 1
 
 
-def test_a_missing_metric_says_why_as_text(result):
+def test_missing_metric_shows_reason_as_escaped_text(result):
     scores = {"psnr": 1.0, "ssim": 0.1, "lpips_alex": "needs <a file>; fetch it"}
     table = figures.table(replace(result, scores={"Bilinear": scores, "GPEN": scores}))
     assert "LPIPS is not available" in table and "needs &lt;a file&gt;; fetch it" in table

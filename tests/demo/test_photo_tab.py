@@ -1,4 +1,4 @@
-"""The photo tab: its functions, its endpoint as programs call it, and what a visitor does by hand."""
+"""The Photo tab: its functions, its endpoint called by clients, and its use in a browser."""
 
 import re
 
@@ -14,7 +14,7 @@ from PIL import Image
 from demo import images, photo
 from gpen.errors import GPENError
 from gpen.faces import aligned_face, load_detector
-from tests.demo.conftest import PATIENCE
+from tests.demo.conftest import TIMEOUT
 
 
 @pytest.fixture(scope="module")
@@ -26,26 +26,26 @@ def astronaut(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def couple(tmp_path_factory):
-    """A photo of two, the larger one on the right."""
+    """A photo with two faces, the larger one on the right."""
     head = skimage.data.astronaut()[18:196, 136:314]
-    picture = np.full((260, 420, 3), 120, np.uint8)
-    picture[60:180, 20:140] = cv2.resize(head, (120, 120), interpolation=cv2.INTER_AREA)
-    picture[40:218, 200:378] = head
+    image = np.full((260, 420, 3), 120, np.uint8)
+    image[60:180, 20:140] = cv2.resize(head, (120, 120), interpolation=cv2.INTER_AREA)
+    image[40:218, 200:378] = head
     path = tmp_path_factory.mktemp("photos") / "couple.png"
-    Image.fromarray(picture).save(path)
+    Image.fromarray(image).save(path)
     return path
 
 
 @pytest.fixture(scope="module")
 def client(server, tmp_path_factory):
-    return Client(server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": PATIENCE})
+    return Client(server, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": TIMEOUT})
 
 
 def read(path) -> np.ndarray:
     return np.array(Image.open(path).convert("RGB"))
 
 
-def test_the_endpoint_restores_the_faces_and_says_where_they_are(client, couple):
+def test_photo_endpoint_restores_and_reports_faces(client, couple):
     path, report = client.predict(handle_file(couple), api_name="/photo")
     before, after = read(couple), read(path)
     assert report["found"] == 2 and [face["number"] for face in report["faces"]] == [1, 2]
@@ -55,7 +55,7 @@ def test_the_endpoint_restores_the_faces_and_says_where_they_are(client, couple)
     assert changed[:, :160].any() and changed[:, 200:].any() and not changed[:20].any() and not changed[:, 400:].any()
 
 
-def test_faces_strength_and_size_can_be_chosen(client, couple):
+def test_faces_strength_and_upscale_arguments(client, couple):
     before = read(couple)
     path, report = client.predict(handle_file(couple), "2", 1, 1, api_name="/photo")
     assert [face["number"] for face in report["faces"]] == [2] and np.array_equal(read(path)[:, 200:], before[:, 200:])
@@ -65,7 +65,7 @@ def test_faces_strength_and_size_can_be_chosen(client, couple):
     assert read(path).shape == (520, 840, 3)
 
 
-def test_a_photo_without_a_face_comes_back_bit_for_bit(client, files, photo):
+def test_photo_without_face_is_returned_unchanged(client, files, photo):
     path, report = client.predict(handle_file(files["plain.png"]), api_name="/photo")
     assert report == {"found": 0, "faces": []} and np.array_equal(read(path), photo)
 
@@ -74,15 +74,15 @@ def test_a_photo_without_a_face_comes_back_bit_for_bit(client, files, photo):
     ("values", "words"),
     [(("3", 1, 1), "has 2 faces"), (("big", 1, 1), "numbers such as"), (("all", 2, 1), "strength"), (("all", 1, 0), "upscale")],
 )
-def test_what_is_out_of_range_is_answered_by_a_sentence(client, couple, values, words):
+def test_out_of_range_argument_returns_error_message(client, couple, values, words):
     with pytest.raises(AppError, match=words):
         client.predict(handle_file(couple), *values, api_name="/photo")
 
 
-def test_an_enlargement_beyond_the_bounds_is_refused_before_anything_is_decoded(restorer):
-    large = photo.Photo("not read", (6000, 4000), [])
+def test_excessive_upscaling_is_rejected_before_decoding(restorer):
+    large = photo.PhotoState("not read", (6000, 4000), [])
     with pytest.raises(GPENError, match="384 megapixels"):
-        photo.restored(restorer, large, [], 1.0, 4)
+        photo.restore_faces(restorer, large, [], 1.0, 4)
 
 
 WRONG = [float("nan"), float("inf"), 1e308, -1, 10**400, "1", None, True, [1]]
@@ -90,19 +90,19 @@ WRONG = [float("nan"), float("inf"), 1e308, -1, 10**400, "1", None, True, [1]]
 
 @pytest.mark.parametrize("value", WRONG)
 @pytest.mark.parametrize("name", ["strength", "upscale"])
-def test_the_tab_s_own_events_refuse_wrong_numbers_before_the_network_runs(restorer, astronaut, monkeypatch, name, value):
+def test_photo_events_reject_invalid_numbers_before_inference(restorer, astronaut, monkeypatch, name, value):
     monkeypatch.setattr(restorer, "_run", None)
     with gr.Blocks() as page:
         photo.tab(restorer)
     events = {function.name: function.fn for function in page.fns.values()}
-    visit = photo.Photo(str(astronaut), (512, 512), [aligned_face(np.empty((512, 512, 3), np.uint8))], shown=[0])
+    visit = photo.PhotoState(str(astronaut), (512, 512), [aligned_face(np.empty((512, 512, 3), np.uint8))], displayed=[0])
     numbers = {"strength": 1.0, "upscale": 1} | {name: value}
     for event, arguments in (("run", [[0]]), ("again", []), ("as_aligned", [])):
         with pytest.raises(gr.Error, match=f"{name}|megapixels"):
             events[event](visit, *arguments, *numbers.values())
 
 
-def test_without_a_photo_the_events_say_so(restorer):
+def test_events_without_photo_return_message(restorer):
     with gr.Blocks() as page:
         photo.tab(restorer)
     events = {function.name: function.fn for function in page.fns.values()}
@@ -111,33 +111,33 @@ def test_without_a_photo_the_events_say_so(restorer):
             events[event](None, *arguments, 1.0, 1)
 
 
-def test_another_strength_needs_no_network_and_only_the_last_photos_are_kept(restorer, astronaut, monkeypatch, tmp_path):
+def test_changing_strength_reuses_cached_faces(restorer, astronaut, monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     face = aligned_face(np.empty((512, 512, 3), np.uint8))
-    visits = [photo.Photo(str(astronaut), (512, 512), [face]) for _ in range(photo.REMEMBERED + 1)]
+    visits = [photo.PhotoState(str(astronaut), (512, 512), [face]) for _ in range(photo.MAX_CACHED_PHOTOS + 1)]
     calls = []
     monkeypatch.setattr(restorer, "_run", lambda x, run=restorer._run: calls.append(len(x)) or run(x))
-    before, half = photo.restored(restorer, visits[0], [0], 0.5, 1)
-    _, full = photo.restored(restorer, visits[0], [0], 1.0, 1)
+    before, half = photo.restore_faces(restorer, visits[0], [0], 0.5, 1)
+    _, full = photo.restore_faces(restorer, visits[0], [0], 1.0, 1)
     assert calls == [1] and not np.array_equal(half, full) and np.array_equal(before, read(astronaut))
     for visit in visits[1:]:
-        visit.keep({0: visits[0].restored.get(0)})
+        visit.cache_faces({0: visits[0].restored.get(0)})
     assert visits[0].restored == {} and visits[1].restored
 
 
-def test_the_sample_photo_has_a_face(restorer, monkeypatch, tmp_path):
+def test_sample_photo_has_one_face(restorer, monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     assert len(photo.find_faces(restorer, photo.sample_photo()).faces) == 1
 
 
-def test_the_playground_takes_the_largest_face_aligned_or_the_centre(couple, files, tmp_path):
+def test_find_face_returns_largest_aligned_face_or_centre(couple, files, tmp_path):
     detect = load_detector()
     face, found = images.find_face(couple, 128, detect)
     (again,) = detect(face)
     assert found and images.is_aligned(face, again)
     Image.fromarray(face).save(tmp_path / "aligned.png")
     kept, found = images.find_face(tmp_path / "aligned.png", 128, detect)
-    assert found and np.array_equal(kept, face)  # what is aligned is not resampled again
+    assert found and np.array_equal(kept, face)  # aligned faces are not resampled
     centre, found = images.find_face(files["plain.png"], 128, detect)
     assert not found and np.array_equal(centre, images.read_face(files["plain.png"], 128))
 
@@ -159,7 +159,8 @@ def wait_for_another(page, old: str) -> str:
     return page.evaluate(last)
 
 
-def test_drop_choose_restore_compare_and_download(open_tab, couple):
+@pytest.mark.browser
+def test_upload_select_restore_compare_and_download(open_tab, couple):
     page = open_tab(1400)
     page.set_input_files("#photo-upload input[type=file]", couple)
     page.wait_for_selector("#found .face")
@@ -184,7 +185,8 @@ def test_drop_choose_restore_compare_and_download(open_tab, couple):
     page.wait_for_selector("#photo-upload")
 
 
-def test_without_a_face_the_aligned_way_is_offered(open_tab, files):
+@pytest.mark.browser
+def test_photo_without_face_offers_aligned_restoration(open_tab, files):
     page = open_tab(1400)
     page.set_input_files("#photo-upload input[type=file]", files["plain.png"])
     page.wait_for_selector("#found >> text=No face was found")
@@ -193,15 +195,17 @@ def test_without_a_face_the_aligned_way_is_offered(open_tab, files):
     assert page.locator("[data-testid=toast-body]").count() == 0
 
 
-def test_what_is_no_photo_is_said_and_another_can_be_dropped(open_tab, files, couple):
+@pytest.mark.browser
+def test_invalid_photo_shows_error_and_next_upload_works(open_tab, files, couple):
     page = open_tab(1400)
     page.set_input_files("#photo-upload input[type=file]", files["text.png"])
-    page.wait_for_selector("[data-testid=toast-body] >> text=not a picture")
+    page.wait_for_selector("[data-testid=toast-body] >> text=not an image")
     page.set_input_files("#photo-upload input[type=file]", couple)
     page.wait_for_selector("#found .face")
 
 
-def test_on_a_telephone_everything_fits(open_tab, couple):
+@pytest.mark.browser
+def test_photo_tab_fits_phone_screen(open_tab, couple):
     page = open_tab(390, 844)
     page.set_input_files("#photo-upload input[type=file]", couple)
     page.wait_for_selector("#found .face")

@@ -1,4 +1,4 @@
-"""The page's endpoints, called by gradio_client against the running app, and what they must refuse."""
+"""The API of the running page called by gradio_client, and requests that it must reject."""
 
 import socket
 
@@ -13,7 +13,7 @@ from gradio_client.exceptions import AppError
 import app
 from demo import controls, experiment, images, playground
 from gpen.degradation import Degradation
-from tests.demo.conftest import PATIENCE
+from tests.demo.conftest import TIMEOUT
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def read_png(path) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 
-def test_degrade_gives_the_degradation_of_the_package(client, files, photo, size):
+def test_degrade_matches_package(client, files, photo, size):
     path, parameters = client.predict(
         image=handle_file(files["plain.png"]),
         blur_sigma=1.5,
@@ -43,18 +43,18 @@ def test_degrade_gives_the_degradation_of_the_package(client, files, photo, size
     assert (read_png(path) == expected(images.square(photo, size))).all()
 
 
-def test_degrade_with_its_defaults_only_crops(client, files, photo, size):
+def test_degrade_with_defaults_only_crops(client, files, photo, size):
     path, _ = client.predict(image=handle_file(files["plain.png"]), api_name="/degrade")
     assert (read_png(path) == images.square(photo, size)).all()
 
 
-def test_restore_gives_what_the_package_gives(client, files, photo, restorer):
+def test_restore_matches_package(client, files, photo, restorer):
     path = client.predict(image=handle_file(files["plain.png"]), api_name="/restore")
     expected = restorer.face(images.square(photo)).image
     assert np.abs(read_png(path).astype(int) - expected).max() <= 1  # threads may round differently
 
 
-def test_score_measures_and_says_what_it_cannot(client, files):
+def test_score_returns_metrics_and_missing_ones(client, files):
     same = client.predict(handle_file(files["plain.png"]), handle_file(files["plain.png"]), api_name="/score")
     assert same["psnr"] == {"value": "infinite", "better": "higher"} and same["ssim"]["value"] == 1
     other = client.predict(handle_file(files["plain.png"]), handle_file(files["grey.png"]), api_name="/score")
@@ -62,7 +62,7 @@ def test_score_measures_and_says_what_it_cannot(client, files):
     assert other["lpips_alex"]["better"] == "lower" and "fetch it with" in other["lpips_alex"]["missing"]
 
 
-def test_sample_draws_what_the_package_draws(client, size):
+def test_sample_matches_package(client, size):
     drawn = client.predict(preset="gfpgan", seed=5, api_name="/sample")
     expected = Degradation.sample("gfpgan", seed=5, size=size)
     assert Degradation.from_dict(drawn).scale == pytest.approx(expected.scale, abs=0.006)
@@ -70,7 +70,7 @@ def test_sample_draws_what_the_package_draws(client, size):
 
 
 @pytest.mark.parametrize("name", ["text.png", "1x1.png", "100-megapixel.png", "cut-off.jpg", "empty.png"])
-def test_a_picture_that_cannot_be_used_is_answered_by_its_sentence(client, files, name):
+def test_unusable_image_returns_its_error_message(client, files, name):
     with pytest.raises(images.ImageError) as expected:
         images.decode(files[name])
     with pytest.raises(AppError, match=str(expected.value).split(":")[0]):
@@ -88,29 +88,29 @@ def test_a_picture_that_cannot_be_used_is_answered_by_its_sentence(client, files
         ({"blur_sigma": 1e300}, "blur_sigma must be"),
     ],
 )
-def test_a_number_out_of_range_is_answered_by_a_sentence(client, files, values, words):
+def test_out_of_range_number_returns_error_message(client, files, values, words):
     with pytest.raises(AppError, match=words):
         client.predict(image=handle_file(files["plain.png"]), api_name="/degrade", **values)
 
 
 def call(server: str, name: str, *data) -> str:
-    """What the server answers to a plain HTTP call, which gradio_client's own care for files does not soften."""
-    started = httpx.post(f"{server}gradio_api/call/{name}", json={"data": data}, timeout=PATIENCE)
+    """Return the response to a plain HTTP call, without the file handling of gradio_client."""
+    started = httpx.post(f"{server}gradio_api/call/{name}", json={"data": data}, timeout=TIMEOUT)
     if started.status_code != 200:
         return started.text
-    return httpx.get(f"{server}gradio_api/call/{name}/{started.json()['event_id']}", timeout=PATIENCE).text
+    return httpx.get(f"{server}gradio_api/call/{name}/{started.json()['event_id']}", timeout=TIMEOUT).text
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", str(app.ROOT / "assets" / "playground.png"), "../" * 20 + "etc/passwd"])
-def test_no_file_of_the_server_can_be_named(server, client, files, path):
+def test_server_files_cannot_be_read(server, client, files, path):
     answer = call(server, "restore", {"path": path, "meta": {"_type": "gradio.FileData"}})
     assert "event: complete" not in answer and "root:" not in answer
-    picture = {"files": files["plain.png"].read_bytes()}
-    (uploaded,) = httpx.post(f"{server}gradio_api/upload", files=picture, timeout=PATIENCE).json()
+    upload = {"files": files["plain.png"].read_bytes()}
+    (uploaded,) = httpx.post(f"{server}gradio_api/upload", files=upload, timeout=TIMEOUT).json()
     assert "event: complete" in call(server, "restore", {"path": uploaded, "meta": {"_type": "gradio.FileData"}})
 
 
-def test_every_public_function_is_described_and_the_events_are_private(client):
+def test_endpoints_are_documented_and_events_private(client):
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
     tasks = {"/colorize", "/inpaint", "/seg2face"}
     assert set(endpoints) == {"/degrade", "/sample", "/restore", "/score", "/photo", "/variations"} | tasks
@@ -120,7 +120,7 @@ def test_every_public_function_is_described_and_the_events_are_private(client):
         assert all(parameter["parameter_name"] for parameter in endpoint["parameters"])
 
 
-def test_the_dice_pass_over_what_the_page_does_not_show(restorer, photo, size, monkeypatch):
+def test_random_sampling_skips_unsupported_scales(restorer, photo, size, monkeypatch):
     scales = {seed: Degradation.sample("gfpgan", seed, size=size).scale for seed in range(100)}
     small, large = (min(scales, key=scales.get), max(scales, key=scales.get))
     assert scales[small] < experiment.MIN_SCALE < scales[large]
@@ -130,10 +130,10 @@ def test_the_dice_pass_over_what_the_page_does_not_show(restorer, photo, size, m
     seeds = iter([small, small, large])
     monkeypatch.setattr(playground.secrets, "randbelow", lambda most: next(seeds))
     updates = roll(images.square(photo, size), "gfpgan")
-    assert [update["value"] for update in updates[: len(controls.NAMES)]][-1] == large
+    assert [update["value"] for update in updates[: len(controls.CONTROL_NAMES)]][-1] == large
 
 
-def test_a_missing_model_ends_in_one_sentence(monkeypatch, capsys, tmp_path):
+def test_missing_model_exits_with_one_line_error(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("GPEN_MODEL", str(tmp_path / "none.safetensors"))
     with pytest.raises(SystemExit) as caught:
         app.main()
@@ -142,7 +142,7 @@ def test_a_missing_model_ends_in_one_sentence(monkeypatch, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(("port", "words"), [("busy", "is in use"), ("http", "from 1 to 65535"), ("70000", "from 1 to 65535")])
-def test_a_port_that_cannot_be_had_ends_in_one_sentence(monkeypatch, capsys, port, words):
+def test_unavailable_port_exits_with_one_line_error(monkeypatch, capsys, port, words):
     with gr.Blocks() as page:
         gr.Markdown("empty")
     monkeypatch.setattr(app, "build", lambda survey: page)

@@ -1,4 +1,4 @@
-"""The rate tab's routes: what a rater's page may ask, what it may not, and the owner's page."""
+"""Routes of the Rate tab and of the owner page."""
 
 import json
 import math
@@ -53,7 +53,7 @@ def answer(client, code: str, trial: str, **changes):
 
 
 def answer_all(client, code: str, choice: str = "left") -> int:
-    """Take the session to its end; how many answers it took."""
+    """Complete the session; returns the number of answers."""
     number = 0
     while trials := client.post("/study/next", json={"code": code, "n": 4}).json():
         for trial in trials:
@@ -62,7 +62,7 @@ def answer_all(client, code: str, choice: str = "left") -> int:
     return number
 
 
-def test_a_session_from_consent_to_thanks(client):
+def test_session_from_consent_to_end(client):
     about = client.post("/study/about").json()
     assert about["protocol"] == "pairwise" and about["consent"] and about["version"] and about["session"] == 5
     code = new_code()
@@ -85,14 +85,14 @@ def test_a_session_from_consent_to_thanks(client):
     assert client.post("/study/consent", json={"code": code}).status_code == 400
 
 
-def test_a_page_is_told_nothing_of_methods_gold_trials_and_repeats(client, rater):
+def test_responses_reveal_neither_methods_nor_gold_trials_nor_repeats(client, rater):
     texts = [client.post(f"/study/{call}").text for call in ("about", "training")]
     texts.append(client.post("/study/next", json={"code": rater, "n": 8}).text)
     for text in texts:
         assert not any(word in text for word in (*METHODS, "gold:", "repeat", "sharpest"))
 
 
-def test_the_same_answer_sent_again_is_one_answer(client, survey, rater):
+def test_repeated_answer_is_stored_once(client, survey, rater):
     (trial,) = client.post("/study/next", json={"code": rater, "n": 1}).json()
     for changes in ({}, {}, {"id": "another-tab", "choice": "right"}):
         assert answer(client, rater, trial["trial"], **changes).json()["progress"]["done"] == 1
@@ -110,25 +110,25 @@ def test_the_same_answer_sent_again_is_one_answer(client, survey, rater):
     ("answer", {"id": "'; drop table answers; --"}), ("answer", {"id": "y" * 65}),
     ("answer", {"trial": "0" * 16}), ("answer", {"trial": ["a"]}), ("undo", {"id": None}), ("undo", {}),
 ])  # fmt: skip
-def test_bad_input_is_answered_by_one_sentence_and_stores_nothing(client, survey, rater, call, body):
+def test_invalid_request_returns_error_and_stores_nothing(client, survey, rater, call, body):
     if isinstance(body, dict):
         (trial,) = client.post("/study/next", json={"code": rater, "n": 1}).json()
         fitting = {"id": "answer-0000", "trial": trial["trial"], "choice": "left", "ms": 900} if call == "answer" else {}
         body = json.dumps({"code": rater} | fitting | body).encode()
     response = client.post(f"/study/{call}", content=body)
     assert response.status_code == 400
-    sentence = response.json()["error"]
-    assert not sentence[0].islower() and sentence.endswith((".", "!", "?")) and "\n" not in sentence
+    message = response.json()["error"]
+    assert not message[0].islower() and message.endswith((".", "!", "?")) and "\n" not in message
     assert not survey.store.answers(survey.study.name)
 
 
-def test_what_is_no_call_and_what_is_too_large_is_refused(client):
+def test_unknown_endpoints_and_large_requests_are_rejected(client):
     assert client.post("/study/everything").status_code == 404
     assert client.get("/study/next").status_code in (404, 405)
     assert client.post("/study/next", content=b" " * 20_000).status_code == 413
 
 
-def test_a_locked_store_is_told_and_the_same_answer_is_taken_later(client, survey, rater, votes):
+def test_locked_store_returns_503_and_answer_can_be_sent_again(client, survey, rater, votes):
     (trial,) = client.post("/study/next", json={"code": rater, "n": 1}).json()
     other = sqlite3.connect(votes, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -140,10 +140,10 @@ def test_a_locked_store_is_told_and_the_same_answer_is_taken_later(client, surve
     assert len(survey.store.answers(survey.study.name)) == 1
 
 
-def test_only_the_study_s_pictures_are_served(client, survey, rater, study):
+def test_only_images_of_the_study_are_served(client, survey, rater, study):
     (trial,) = client.post("/study/next", json={"code": rater, "n": 1}).json()
-    picture = client.get(f"/study/{trial['images'][0]}")
-    assert picture.content.startswith(b"\x89PNG") and "immutable" in picture.headers["cache-control"]
+    image = client.get(f"/study/{trial['images'][0]}")
+    assert image.content.startswith(b"\x89PNG") and "immutable" in image.headers["cache-control"]
     (study / "images" / "stray.png").write_bytes(b"not of the study")
     try:
         for name in ("stray.png", "study.json", "../study.json", "..%2Fstudy.json", "%2e%2e%2fstudy.json", "%00", "..%5cx"):
@@ -160,7 +160,7 @@ def test_neither_code_nor_address_is_stored(client, survey, rater, votes):
         assert rater.encode() not in data and ADDRESS.encode() not in data
 
 
-def test_the_environment_names_the_study_and_its_store(study, tmp_path, monkeypatch):
+def test_environment_selects_study_and_store(study, tmp_path, monkeypatch):
     monkeypatch.setenv("GPEN_STUDY", str(study))
     monkeypatch.setenv("GPEN_VOTES", str(tmp_path / "mine.sqlite"))
     assert rate.open_survey().study.protocol == "pairwise" and (tmp_path / "mine.sqlite").exists()
@@ -168,24 +168,24 @@ def test_the_environment_names_the_study_and_its_store(study, tmp_path, monkeypa
     with pytest.raises(GPENError, match="no study"):
         rate.open_survey()
     monkeypatch.delenv("GPEN_STUDY")
-    monkeypatch.setattr(rate, "SAMPLE", tmp_path / "none")
+    monkeypatch.setattr(rate, "SAMPLE_STUDY", tmp_path / "none")
     assert rate.open_survey() is None and rate.routes(None) == []
 
 
-def test_without_a_study_the_tab_says_how_to_build_one():
+def test_tab_without_study_explains_how_to_build_one():
     with gr.Blocks() as page:
         rate.tab(None)
     assert "python -m eval study build" in json.dumps(page.config) and "GPEN_STUDY" in json.dumps(page.config)
 
 
 @pytest.mark.parametrize("call", ["report", "export/jsonl", "import/jsonl"])
-def test_the_owner_s_page_is_closed_without_a_token_and_to_a_wrong_one(client, monkeypatch, call):
+def test_owner_page_requires_the_token(client, monkeypatch, call):
     monkeypatch.setattr(leaderboard, "WRONG_TOKEN_SECONDS", 0)
-    monkeypatch.delenv(leaderboard.TOKEN, raising=False)
+    monkeypatch.delenv(leaderboard.TOKEN_VARIABLE, raising=False)
     for headers in ({}, {"X-Owner-Token": ""}, OWNER):
         assert client.post(f"/study/owner/{call}", headers=headers).status_code == 403
     assert client.post("/study/about").json()["owner"] is False
-    monkeypatch.setenv(leaderboard.TOKEN, OWNER["X-Owner-Token"].decode())
+    monkeypatch.setenv(leaderboard.TOKEN_VARIABLE, OWNER["X-Owner-Token"].decode())
     for headers in ({}, {"X-Owner-Token": ""}, {"X-Owner-Token": "guess"}, {"X-Owner-Token": "gu\u00e9ss".encode()}):
         assert client.post(f"/study/owner/{call}", headers=headers).status_code == 401
     assert client.post("/study/about").json()["owner"] is True
@@ -193,11 +193,11 @@ def test_the_owner_s_page_is_closed_without_a_token_and_to_a_wrong_one(client, m
 
 @pytest.fixture
 def owner(client, monkeypatch):
-    monkeypatch.setenv(leaderboard.TOKEN, OWNER["X-Owner-Token"].decode())
+    monkeypatch.setenv(leaderboard.TOKEN_VARIABLE, OWNER["X-Owner-Token"].decode())
     return lambda call, **given: client.post(f"/study/owner/{call}", headers=OWNER, **given)
 
 
-def test_the_report_shows_methods_and_raters_once_there_are_answers(owner, client, survey):
+def test_report_shows_counts_and_raters(owner, client, survey):
     assert "no answers yet" in owner("report").json()["html"]
     codes = [new_code() for _ in range(3)]
     for code in codes:
@@ -209,7 +209,7 @@ def test_the_report_shows_methods_and_raters_once_there_are_answers(owner, clien
     assert owner("report").json()["html"] == report
 
 
-def test_the_methods_with_comparisons_stand_in_the_report_as_text(survey, monkeypatch):
+def test_report_escapes_method_names(survey, monkeypatch):
     row = {"strength": 0.5, "low": 0.1, "high": 0.9, "wins": 7, "n": 10, "ties": 1, "win_rate": 0.75}
     unsaid = {"strength": None, "low": None, "high": None, "wins": 0, "n": 1, "ties": 1, "win_rate": 0.5}
     pair = {"a": "<b>evil</b>", "b": "plain", "wins_a": 3, "wins_b": 1, "ties": 0, "n": 4, "difference": 0.5, "low": None,
@@ -228,7 +228,7 @@ def test_the_methods_with_comparisons_stand_in_the_report_as_text(survey, monkey
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_every_format_is_exported_and_taken_in_again(owner, client, rater, study, tmp_path, monkeypatch, form):
+def test_every_format_round_trips(owner, client, rater, study, tmp_path, monkeypatch, form):
     answer_all(client, rater, "tie")
     exported = owner(f"export/{form}")
     assert exported.status_code == 200 and "attachment" in exported.headers["content-disposition"] and exported.text.strip()
@@ -240,7 +240,7 @@ def test_every_format_is_exported_and_taken_in_again(owner, client, rater, study
     assert empty.counts()["answers"] == sent[0]
 
 
-def test_an_import_that_cannot_be_read_says_where_and_adds_nothing(owner, survey):
+def test_invalid_import_returns_error_and_adds_nothing(owner, survey):
     files = {"jsonl": b'{"study": 1}\n', "csv": b"a,b\n1,2\n", "xml": b"<x/>", "choix": b"[]", "sureal": b"\xff\xfe"}
     for form, content in files.items():
         response = owner(f"import/{form}", content=content)
@@ -250,7 +250,7 @@ def test_an_import_that_cannot_be_read_says_where_and_adds_nothing(owner, survey
 
 
 @given(low=st.floats(-50, 50), width=st.floats(1e-3, 100))
-def test_an_axis_has_a_few_round_ticks_between_its_ends(low, width):
+def test_ticks_are_few_and_round(low, width):
     ticks = leaderboard._ticks(low, low + width)
     assert 3 <= len(ticks) <= 9 and ticks == sorted(set(ticks))
     slack = 1e-6 * max(1, abs(low) + width)
@@ -260,7 +260,7 @@ def test_an_axis_has_a_few_round_ticks_between_its_ends(low, width):
     assert min(abs(mantissa - k) for k in (1, 2, 5, 10)) < 1e-3
 
 
-def test_the_page_as_a_user_starts_it_serves_the_study(server):
+def test_started_app_serves_the_study(server):
     import urllib.request
 
     with urllib.request.urlopen(urllib.request.Request(f"{server}study/about", method="POST")) as response:

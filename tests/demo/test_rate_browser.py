@@ -1,4 +1,4 @@
-"""The rate tab in a browser: what a rater does by hand, with a bad connection and a store that refuses."""
+"""The Rate tab in a browser, with an unreliable connection and a failing store."""
 
 import gradio as gr
 import pytest
@@ -10,13 +10,15 @@ from eval.preference.study import Study
 from eval.preference.survey import Survey
 from tests.demo.conftest import METHODS
 
-REMEMBERS = "Object.keys(localStorage).some(key => key.startsWith('gpen.rate'))"  # whether the browser keeps anything
-TRIES, WAIT = 1000, 60  # ms between them: a key is pressed until the page, which ignores what nobody could have seen, takes it
+REMEMBERS = "Object.keys(localStorage).some(key => key.startsWith('gpen.rate'))"  # whether the browser stores data
+TRIES, WAIT = 1000, 60  # ms between attempts: the page ignores keys pressed too early
+
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory):
-    """Serves a study's tab; the address, and the survey behind it."""
+    """Serves the tab of a study; returns its URL and the survey."""
     pages = []
 
     def served(folder) -> tuple[str, Survey]:
@@ -42,7 +44,7 @@ def pairwise(serve, study):
 
 
 def press(page, key: str, until: str) -> None:
-    """Press the key until the selector `until` is there."""
+    """Press the key repeatedly until the selector `until` matches."""
     for _ in range(TRIES):
         page.keyboard.press(key)
         if page.locator(until).count():
@@ -56,7 +58,7 @@ def done(number: int, total: int = 5) -> str:
 
 
 def begin(page, key: str = "ArrowLeft") -> None:
-    """Agree, and take the practice."""
+    """Consent and complete the practice trial."""
     page.click("text=I agree")
     page.wait_for_selector(".practice")
     press(page, key, ".why")
@@ -65,7 +67,7 @@ def begin(page, key: str = "ArrowLeft") -> None:
     page.wait_for_selector(".candidate img")
 
 
-def pictures(page) -> list[str]:
+def image_urls(page) -> list[str]:
     return page.eval_on_selector_all(".candidate img", "images => images.map(image => image.src)")
 
 
@@ -84,29 +86,29 @@ def rater_of(page, survey: Survey) -> str:
     return survey.rater(codes[0])
 
 
-def test_a_whole_session_by_keyboard(visit, pairwise):
+def test_complete_session_by_keyboard(visit, pairwise):
     url, survey = pairwise
     page = visit(url)
     assert page.inner_text(".rate h2") == "Which is <i>better</i>?"
-    assert not page.evaluate(REMEMBERS)  # before the consent
+    assert not page.evaluate(REMEMBERS)  # nothing is stored before the consent
     begin(page)
     rater = rater_of(page, survey)
     assert not any(method in page.content() for method in METHODS)
 
-    first = pictures(page)
+    first = image_urls(page)
     press(page, "ArrowLeft", done(1))
     (answer,) = wait_for_answers(page, survey, 1, rater)
     assert answer.choice == "left" and answer.ms >= 250
     press(page, "z", done(0))
     page.wait_for_function("old => document.querySelector('.candidate img')?.src === old", arg=first[0])
-    assert pictures(page) == first
+    assert image_urls(page) == first
     press(page, "ArrowRight", done(1))
     page.keyboard.press("i")
     assert page.is_visible(".input img")
 
     page.wait_for_selector(".candidate img")
     page.context.set_offline(True)
-    press(page, "t", done(2))  # the next trial is there already
+    press(page, "t", done(2))  # the next trial is already loaded
     page.wait_for_selector(".notice:has-text('kept in this browser')")
     press(page, "b", done(3))
     page.wait_for_selector("text=short pause")
@@ -119,7 +121,7 @@ def test_a_whole_session_by_keyboard(visit, pairwise):
     page.wait_for_selector(".candidate img")
     press(page, "ArrowLeft", done(4))
     page.reload()
-    page.wait_for_selector(done(4))  # no consent, no practice, and the unsent answer is not forgotten
+    page.wait_for_selector(done(4))  # no consent and practice again; the unsent answer is kept
     assert len(wait_for_answers(page, survey, 3, rater)) == 3
     page.unroute("**/study/answer")
     wait_for_answers(page, survey, 4, rater)
@@ -131,7 +133,7 @@ def test_a_whole_session_by_keyboard(visit, pairwise):
     assert len({answer.trial for answer in stored}) == 5 and all(answer.ms >= 250 for answer in stored)
 
 
-def test_a_double_click_and_a_lost_reply_are_one_answer_and_a_full_disk_loses_none(visit, pairwise, monkeypatch):
+def test_double_click_lost_response_and_full_disk_keep_one_answer_per_trial(visit, pairwise, monkeypatch):
     url, survey = pairwise
     page = visit(url)
     begin(page)
@@ -156,7 +158,7 @@ def test_a_double_click_and_a_lost_reply_are_one_answer_and_a_full_disk_loses_no
     page.unroute("**/study/answer")
 
     def refuse(answer):
-        raise StoreError("the disk is full; the answer is not stored yet")
+        raise StoreError("The disk is full; the answer is not stored yet.")
 
     with monkeypatch.context() as full:
         full.setattr(survey.store, "add", refuse)
@@ -165,7 +167,7 @@ def test_a_double_click_and_a_lost_reply_are_one_answer_and_a_full_disk_loses_no
     assert [answer.choice for answer in wait_for_answers(page, survey, 3, rater)] == ["left", "tie", "both_bad"]
 
 
-def test_who_declines_leaves_nothing_and_who_deletes_is_forgotten(visit, pairwise):
+def test_declining_stores_nothing_and_deleting_removes_everything(visit, pairwise):
     url, survey = pairwise
     page = visit(url)
     page.click("text=No, thank you")
@@ -177,7 +179,7 @@ def test_who_declines_leaves_nothing_and_who_deletes_is_forgotten(visit, pairwis
     press(page, "ArrowLeft", done(1))
     wait_for_answers(page, survey, 1, rater)
     page.click("text=Delete my answers")
-    page.keyboard.press("ArrowLeft")  # no answer while the question stands
+    page.keyboard.press("ArrowLeft")  # keys are ignored while the dialog is open
     page.click("text=Delete them")
     page.wait_for_selector("text=Your 1 answer is deleted")
     assert not wait_for_answers(page, survey, 0, rater)
@@ -186,12 +188,12 @@ def test_who_declines_leaves_nothing_and_who_deletes_is_forgotten(visit, pairwis
     page.wait_for_selector("text=I agree")
 
 
-def test_on_a_telephone_everything_fits_and_both_pictures_zoom_as_one(visit, pairwise):
+def test_rate_tab_fits_phone_screen_and_images_zoom_together(visit, pairwise):
     page = visit(pairwise[0], viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     begin(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     lowest = max(box["y"] + box["height"] for box in map(lambda b: b.bounding_box(), page.locator(".controls button").all()))
-    assert lowest <= 844  # an answer needs no scrolling
+    assert lowest <= 844  # all buttons are visible without scrolling
     page.click(".tools >> text=Input")
     page.hover(".candidate .pane >> nth=0", position={"x": 20, "y": 30})
     page.mouse.wheel(0, -500)
@@ -204,12 +206,12 @@ def test_on_a_telephone_everything_fits_and_both_pictures_zoom_as_one(visit, pai
     page.mouse.up()
     moved = page.eval_on_selector_all(".candidate img", zoom)
     assert moved[0] != zoomed[0] and moved[0] == moved[1]
-    page.click("text=Whole")
+    page.click("text=Reset zoom")
     assert set(page.eval_on_selector_all(".candidate img", zoom)) == {"matrix(1, 0, 0, 1, 0, 0)"}
 
 
 @pytest.mark.parametrize("protocol, keys, choice", [("rating", ["4"], 4), ("ranking", ["b", "a", "Enter"], None)])
-def test_the_other_protocols(visit, serve, study, tmp_path, protocol, keys, choice):
+def test_rating_and_ranking_protocols(visit, serve, study, tmp_path, protocol, keys, choice):
     sources = from_folders({name: study.parent / name for name in METHODS}, study.parent / "input")
     settings = StudySettings(protocol=protocol, session=2, gold_every=0, training=0, repeats=0)
     url, survey = serve(build(sources, tmp_path / protocol, settings).folder)
@@ -224,15 +226,15 @@ def test_the_other_protocols(visit, serve, study, tmp_path, protocol, keys, choi
     assert answer.choice == (choice or [answer.shown[1], answer.shown[0], answer.shown[2]])
 
 
-def test_the_owner_reads_and_saves_the_results(visit, pairwise, monkeypatch):
+def test_owner_views_exports_and_imports_results(visit, pairwise, monkeypatch):
     url, survey = pairwise
-    monkeypatch.setenv(leaderboard.TOKEN, "geheim-ü")
+    monkeypatch.setenv(leaderboard.TOKEN_VARIABLE, "secret-ü")
     page = visit(url)
     page.click("text=For the study's owner")
     page.fill("input[type=password]", "wrong")
     page.keyboard.press("Enter")
-    page.wait_for_selector(".notice:has-text('not the owner')")
-    page.fill("input[type=password]", "geheim-ü")
+    page.wait_for_selector(".notice:has-text('not the token')")
+    page.fill("input[type=password]", "secret-ü")
     page.keyboard.press("Enter")
     page.wait_for_selector("dl >> text=answers")
     with page.expect_download() as waiting:

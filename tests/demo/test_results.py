@@ -1,4 +1,4 @@
-"""The results tab: archived runs as tables to sort, plots and commands; one sentence where there are none."""
+"""The Results tab: tables, plots and commands of archived runs, and messages without them."""
 
 import json
 
@@ -26,7 +26,7 @@ def archived(folder, name, time, tasks):
 
 
 def build(folder):
-    """The tab's components by elem_id, and its events' functions."""
+    """Return the components of the tab by elem_id, and the functions of its events."""
     with gr.Blocks() as page:
         results.tab(folder)
     components = {block.elem_id: block for block in page.blocks.values() if getattr(block, "elem_id", None)}
@@ -40,17 +40,17 @@ def runs(tmp_path):
     return tmp_path
 
 
-def test_without_results_it_says_how_to_make_them(tmp_path):
+def test_tab_without_results_explains_how_to_create_them(tmp_path):
     components, _ = build(tmp_path)
     assert list(components) == ["no-results"] and "python -m eval.archive" in components["no-results"].value
 
 
-def test_a_broken_file_is_named_and_stops_nothing(tmp_path):
+def test_damaged_archive_is_named_in_message(tmp_path):
     (tmp_path / "broken.json").write_text("{")
     assert "broken.json is no archived run" in build(tmp_path)[0]["no-results"].value
 
 
-def test_the_latest_run_is_shown_with_its_command(runs):
+def test_latest_run_is_shown_with_command(runs):
     components, _ = build(runs)
     assert components["results-run"].value == "new" and components["results-task"].value == "fsr4"
     assert components["results-command"].value == f"{COMMAND} --out runs/new"
@@ -60,7 +60,7 @@ def test_the_latest_run_is_shown_with_its_command(runs):
     assert "7 images, 256 px, seed 0, 2026-02-02" in components["results-about"].value
 
 
-def test_another_run_brings_its_tasks_table_and_command(runs):
+def test_selecting_a_run_updates_tasks_table_and_command(runs):
     choose_run = build(runs)[1][0]
     tasks, metrics, table, about, _, trade_off, command = choose_run("old")
     assert tasks["choices"] == ["bfr"] and metrics["value"] == "psnr"
@@ -68,7 +68,7 @@ def test_another_run_brings_its_tasks_table_and_command(runs):
     assert command.endswith("runs/old") and trade_off["visible"]
 
 
-def test_the_drawn_metric_can_be_chosen(runs):
+def test_plotted_metric_can_be_selected(runs):
     show = build(runs)[1][2]
     bars = show("new", "fsr8", "niqe_fitted")[2]
     assert bars.axes[0].get_xlabel().startswith("NIQE (fitted on faces) ↓") and "fsr8, n = 7" in bars.axes[0].get_xlabel()

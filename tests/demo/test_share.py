@@ -1,4 +1,4 @@
-"""A link holds the playground's settings, every one of them, and nothing of the picture."""
+"""Links contain all settings of the playground and nothing of the image."""
 
 import httpx
 import pytest
@@ -12,41 +12,42 @@ from tests.demo.conftest import wait_until
 
 
 @given(st.sampled_from(sorted(PRESETS)), st.integers(0, 10_000))
-def test_a_link_gives_the_settings_it_was_made_of(preset, seed):
+def test_query_round_trip_preserves_settings(preset, seed):
     drawn = Degradation.sample(preset, seed=seed, size=256)
     if drawn.scale is not None and drawn.scale < 0.5:
         with pytest.raises(GPENError):
-            share.degradation(share.query(drawn))
+            share.from_query(share.to_query(drawn))
     else:
-        assert share.degradation(share.query(drawn)) == drawn
-    assert len(share.query(drawn)) < share.LONGEST
+        assert share.from_query(share.to_query(drawn)) == drawn
+    assert len(share.to_query(drawn)) < share.MAX_QUERY_LENGTH
 
 
-def test_a_link_is_readable_and_holds_only_what_is_on():
-    assert share.query(Degradation(blur_sigma=4.0, scale=8.0)) == "?blur_sigma=4.0&scale=8.0"
-    assert share.degradation(share.query(Degradation())) == Degradation()
+def test_query_contains_only_enabled_fields():
+    assert share.to_query(Degradation(blur_sigma=4.0, scale=8.0)) == "?blur_sigma=4.0&scale=8.0"
+    assert share.from_query(share.to_query(Degradation())) == Degradation()
 
 
 @pytest.mark.parametrize("text", ["", "?", "?__theme=dark&view=api", "?image=/etc/passwd", "?=&&&=x"])
-def test_a_query_without_settings_is_none(text):
-    assert share.degradation(text) is None
+def test_query_without_settings_returns_none(text):
+    assert share.from_query(text) is None
 
 
 @pytest.mark.parametrize(
     "text", ["?scale=0.01", "?blur_sigma=NaN", "?blur_sigma=<b>", "?seed=-1", "?seed=[[[[", "?jpeg_quality=1e9", "?grey=[1]",
              "?colour_shift=" + "[" * 1900, "?noise_sigma={}", "?blur_kind=5", "?shift=%22%22"],
 )  # fmt: skip
-def test_a_bad_value_is_one_sentence(text):
+def test_invalid_value_raises_one_line_error(text):
     with pytest.raises(GPENError) as caught:
-        share.degradation(text)
+        share.from_query(text)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
-def test_a_link_opens_on_its_settings_and_is_copied(open_app):
+@pytest.mark.browser
+def test_link_opens_with_its_settings_and_is_copied(open_app):
     page = open_app("?scale=6.0&noise_sigma=3.0&__theme=light", permissions=["clipboard-read", "clipboard-write"])
     page.wait_for_function("document.querySelector('#scale input[type=number]')?.value == '6'")
     wait_until(page, lambda: "↓6" in page.inner_text("#formula"))
     page.click("#copy-link button, button#copy-link")
     page.wait_for_function("!location.search.includes('theme')")
     wait_until(page, lambda: page.evaluate("navigator.clipboard.readText()") == page.url)
-    assert share.degradation(httpx.URL(page.url).query.decode()).scale == 6.0
+    assert share.from_query(httpx.URL(page.url).query.decode()).scale == 6.0
