@@ -35,8 +35,8 @@ def smoke(out: str | Path, data: str | Path | None = None, device: str | None = 
         raise GPENError(f"{out} is not empty: choose another folder for the smoke test.")
     data = data or draw_faces(out / "heads")
     prior = train_prior(data, out / "prior", PRIOR, device=device)
-    judge = prior.with_name("discriminator.safetensors")
-    config = {**vars(FINETUNE), "init_prior": str(prior), "init_discriminator": str(judge)}
+    discriminator = prior.with_name("discriminator.safetensors")
+    config = {**vars(FINETUNE), "init_prior": str(prior), "init_discriminator": str(discriminator)}
     return finetune(data, out / "gpen", FinetuneConfig(**config), device=device)
 
 

@@ -108,8 +108,8 @@ def _train(
         folder = out / f"prior-{network.block}-{network.noise_mode}-{seed}"
         stage = replace(config.prior, network=network, seed=seed)
         prior = _stage(train_prior, data, folder, stage, device, "prior.safetensors")
-        judge = {"init_discriminator": str(prior.with_name("discriminator.safetensors"))}
-        settings |= {"init_prior": str(prior)} | (judge if variant.finetune.get("adversarial_weight", 1) else {})
+        discriminator = {"init_discriminator": str(prior.with_name("discriminator.safetensors"))}
+        settings |= {"init_prior": str(prior)} | (discriminator if variant.finetune.get("adversarial_weight", 1) else {})
     else:
         settings["total_images"] = config.prior.total_images + config.finetune.total_images
     return _stage(finetune, data, out / f"{name}-{seed}", replace(config.finetune, **settings), device, "gpen.safetensors")
