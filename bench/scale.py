@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import skimage.data
 import torch
 
 import gpen
 from bench.speed import RESULTS, Clock, machine, megabytes
 from gpen.engines import load_engine
 from gpen.faces import Face
+from gpen.images import astronaut_face, resize_to
 
 SIDES, BATCHES, FACES = (128, 256, 512, 1024, 2048), (1, 2, 4, 8, 16, 32), (1, 10, 50, 100, 200)
 EVERY = 120  # px from one face of the photo to the next
@@ -60,7 +60,7 @@ def by_batch(clock: Clock) -> list[dict]:
 
 def by_faces(clock: Clock) -> list[dict]:
     """The same photo each time, its faces known, so that what is measured is restoring and putting back."""
-    face = gpen.restore.resize(gpen.restore.square(skimage.data.astronaut()[18:196, 136:314]), EVERY)
+    face = resize_to(astronaut_face(), EVERY)
     photo = np.tile(face, (10, 20, 1))  # 200 faces
     corners = [(x, y) for y in range(0, photo.shape[0], EVERY) for x in range(0, photo.shape[1], EVERY)]
     faces = [Face((x, y, x + EVERY, y + EVERY), POINTS + np.float32((x, y)), 1.0) for x, y in corners]

@@ -100,7 +100,7 @@ def endpoints(restorer) -> None:
         Returns:
             The restored face as a PNG file at the network's size.
         """
-        return _png(restorer.face(images.square(images.decode(image))).image, "restored")
+        return _png(restorer.face(images.square_crop(images.decode(image))).image, "restored")
 
     @told
     def restore_photo(image: str, faces: str = "all", strength: float = 1, upscale: float = 1) -> tuple[str, dict]:

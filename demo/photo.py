@@ -24,7 +24,7 @@ from demo import experiment, images
 from demo.playground import NETWORK, picture_input, told
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
-from gpen.faces import Face, aligned_face, shrink
+from gpen.faces import Face, aligned_face, downscale
 from gpen.paste import RestoredFace, check_strength, compose, enlarge
 
 SCRIPT = Path(__file__).with_suffix(".js").read_text()
@@ -220,7 +220,7 @@ def render(restorer, photo: Photo, indices: list[int], strength: float, upscale:
     if not indices:
         raise GPENError("No face is chosen: click on a face to choose it.")
     before, after = restored(restorer, photo, indices, strength, upscale, progress)
-    slider = _save(shrink(before, SHOWN), "photo"), _save(shrink(after, SHOWN), "restored")
+    slider = _save(downscale(before, SHOWN), "photo"), _save(downscale(after, SHOWN), "restored")
     pairs = [(_save(_pair(photo.restored[i], strength), f"face-{i + 1}"), f"Face {i + 1}") for i in indices]
     return Shown(slider, _save(after, "restored"), pairs)
 
@@ -250,7 +250,7 @@ def _save(image: np.ndarray, name: str) -> str:
 def _pair(face: RestoredFace, strength: float) -> np.ndarray:
     """A face before and after, side by side."""
     after = cv2.addWeighted(face.crop, 1 - strength, face.restored, strength, 0)
-    return np.hstack([shrink(face.crop, FACE_SHOWN), shrink(after, FACE_SHOWN)])
+    return np.hstack([downscale(face.crop, FACE_SHOWN), downscale(after, FACE_SHOWN)])
 
 
 def _restore_button(indices: list[int]) -> dict:
@@ -265,7 +265,7 @@ def _ratio(photo: Photo) -> str:
 
 def _boxes(photo: Photo) -> str:
     """The photo with a numbered button on every face, as HTML; where there is none, the way out."""
-    preview = _save(shrink(images.decode(photo.path), SHOWN), "photo")
+    preview = _save(downscale(images.decode(photo.path), SHOWN), "photo")
     picture = f'<img src="gradio_api/file={urllib.parse.quote(preview)}" alt="The photo">'
     if not photo.faces:
         return f'<p class="none">{NO_FACE}</p><div class="photo">{picture}</div>'

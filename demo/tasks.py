@@ -76,7 +76,7 @@ def answers(restorer, path: str | None, reference: str | None, n: float, seed: f
         raise GPENError(f"Ask for 1 to {MOST} answers, a whole number; got {n:g}.")
     face = images.read_face(path, restorer.net.size)
     other = images.read_face(reference, restorer.net.size) if reference else None
-    return variations.vary(restorer, face, int(n), seed, other)
+    return variations.vary(restorer.net, face, restorer.face(face, strength=1).image, int(n), seed, other)
 
 
 def run(task: str, network, image: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -85,17 +85,17 @@ def run(task: str, network, image: np.ndarray, mask: np.ndarray | None = None) -
     if task == "seg2face":
         labels = cv2.resize(tasks.to_labels(image), result.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         return tasks.to_palette(labels), result
-    return (tasks.grey(image) if mask is None else tasks.hide(image, mask)), result
+    return (tasks.grey(image) if mask is None else tasks.apply_mask(image, mask)), result
 
 
 def read(path: str | None, task: str) -> np.ndarray:
     """A visitor's file as a square, uint8 RGB [h, h, 3], of at most LARGEST pixels a side; labels are not averaged."""
-    image = images.square(images.decode(path))
+    image = images.square_crop(images.decode(path))
     if len(image) <= LARGEST:
         return image
     if task == "seg2face":
         return cv2.resize(image, (LARGEST, LARGEST), interpolation=cv2.INTER_NEAREST)
-    return images.square(image, LARGEST)
+    return images.square_crop(image, LARGEST)
 
 
 def read_drawing(paths: list[str] | None) -> tuple[np.ndarray, np.ndarray]:
@@ -129,9 +129,9 @@ def read_masked(path: str | None, mask: str | None) -> tuple[np.ndarray, np.ndar
 
 def _squares(picture: np.ndarray, marked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The central squares of a picture and of the pixels that are marked in it, uint8 [h, w], not 0; see `read_drawing`."""
-    picture, marked = images.square(picture), images.square(marked)
+    picture, marked = images.square_crop(picture), images.square_crop(marked)
     if len(picture) > LARGEST:
-        picture, marked = (images.square(x, LARGEST) for x in (picture, (marked > 0) * np.uint8(255)))
+        picture, marked = (images.square_crop(x, LARGEST) for x in (picture, (marked > 0) * np.uint8(255)))
     return picture, marked > 0
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..degradation import Degradation
 from ..errors import GPENError
-from ..restore import to_tensor
+from ..images import to_tensor
 from .config import FinetuneConfig, PriorConfig, RunConfig
 from .hub import local_folder
 from .tasks import MAKERS

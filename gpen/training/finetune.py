@@ -93,7 +93,7 @@ class Finetune:
                 fake = self.judge.net.features(restored)
                 with torch.no_grad():
                     real = self.judge.net.features(target)
-                scores = self.judge.net.judge(fake[-1])
+                scores = self.judge.net.score_features(fake[-1])
             adversarial, feature = generator_logistic(scores), feature_matching(fake, real)
             losses |= {"adversarial": adversarial.detach(), "feature": feature.detach()}
             total = total + config.adversarial * adversarial + config.feature * feature

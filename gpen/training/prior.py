@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import checkpoints
-from ..network import Discriminator, Generator, sides
+from ..network import Discriminator, Generator, resolutions
 from .augment import Augment
 from .config import PriorConfig
 from .data import Faces
@@ -81,7 +81,7 @@ class Prior:
         w = self.net.mapping(z[:, mine].flatten(0, 1)).unflatten(0, (2, -1))  # [2, n, d]
         first = torch.arange(blocks, device=w.device) < crossing[mine, None]  # [n, blocks]
         w = torch.where(first[:, :, None], w[0][:, None], w[1][:, None])
-        noise = [self.net.noise(side, images, random) for side in sides(config.network.size)]
+        noise = [self.net.noise(side, images, random) for side in resolutions(config.network.size)]
         return w, [[None if layer is None else layer[mine] for layer in block] for block in noise]
 
     def _regularize(self, random: torch.Generator) -> Tensor:
@@ -107,7 +107,7 @@ class Prior:
         rows = []
         for _ in range(3):
             z = torch.randn(len(real), self.config.network.style_dim, generator=random, device=self.group.device)
-            noise = [self.average.noise(side, len(real), random) for side in sides(self.config.network.size)]
+            noise = [self.average.noise(side, len(real), random) for side in resolutions(self.config.network.size)]
             rows.append(self.average(self.average.mapping(z), noise).cpu())
         return [*rows, real]
 

@@ -45,7 +45,7 @@ def save(folder, name: str, image: np.ndarray) -> str:
 
 def test_variations_are_those_of_the_package(client, files, photo, restorer, size):
     paths, figures = client.predict(handle_file(files["plain.png"]), 2, 3, None, api_name="/variations")
-    expected = restorer.variations(images.square(photo, size), 2, seed=3)
+    expected = restorer.variations(images.square_crop(photo, size), 2, seed=3)
     for path, image in zip(paths, expected, strict=True):
         assert np.abs(cv2.imread(path)[..., ::-1].astype(int) - image).max() <= 2  # threads may round differently
     assert len(figures["fits"]) == 2 and min(figures["fits"]) >= figures["own_fit"] - 1 and figures["diversity"] > 0
@@ -109,14 +109,14 @@ def lossless(path: str) -> np.ndarray:
 
 
 def test_programs_do_the_tasks(tab_client, all_models, restorer, photo, tmp_path):
-    face = images.square(photo)
+    face = images.square_crop(photo)
     picture = handle_file(save(tmp_path, "picture.png", photo))
     coloured = lossless(tab_client.predict(picture, api_name="/colorize"))
     assert np.abs(coloured.astype(int) - tasks.run(restorer, "colorize", face)).max() <= 2  # threads may round differently
     mask = np.zeros_like(photo)
     mask[60:90, 40:80] = 255
     filled = lossless(tab_client.predict(picture, handle_file(save(tmp_path, "mask.png", mask)), api_name="/inpaint"))
-    hole = images.square(mask)[..., 0] > 0
+    hole = images.square_crop(mask)[..., 0] > 0
     assert np.array_equal(filled[~hole], face[~hole]) and not np.array_equal(filled[hole], face[hole])
     assert np.abs(filled.astype(int) - tasks.run(restorer, "inpaint", face, hole)).max() <= 2
     labels = np.repeat(np.random.default_rng(0).integers(0, 19, (8, 8), dtype=np.uint8), 5, 0).repeat(5, 1)
@@ -171,7 +171,7 @@ def test_a_large_map_keeps_its_labels(tmp_path):
 
 
 def test_every_task_that_has_its_model_shows_before_and_after(restorer, photo):
-    face = images.square(photo)
+    face = images.square_crop(photo)
     before, after = tab.run("colorize", restorer, face)
     assert np.array_equal(before, tasks.grey(face)) and np.array_equal(after, tasks.run(restorer, "colorize", face))
     mask = np.zeros(face.shape[:2], bool)
@@ -191,8 +191,8 @@ def test_a_drawing_is_the_picture_and_what_is_painted(tmp_path, photo):
     layer[100, 100] = (255, 0, 170, 40)  # the brush's soft border
     paths = [save(tmp_path, "picture.png", photo), save(tmp_path, "layer.png", layer)]
     face, mask = tab.read_drawing(paths)
-    assert np.array_equal(face, images.square(photo)) and mask.dtype == bool
-    assert np.array_equal(mask, images.square((layer[..., 3:] > 0).repeat(3, 2).astype(np.uint8))[..., 0] > 0)
+    assert np.array_equal(face, images.square_crop(photo)) and mask.dtype == bool
+    assert np.array_equal(mask, images.square_crop((layer[..., 3:] > 0).repeat(3, 2).astype(np.uint8))[..., 0] > 0)
     blank = save(tmp_path, "blank.png", np.zeros_like(layer))
     for given, words in ((None, "choose one"), (paths[:1], "Nothing is painted"), ([paths[0], blank], "Nothing is painted")):
         with pytest.raises(gpen.GPENError, match=words):

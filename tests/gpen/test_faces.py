@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen.errors import GPENError
-from gpen.faces import FFHQ_POINTS_512, align, aligned_face, load_detector, shrink, similarity, warp
+from gpen.faces import FFHQ_POINTS_512, align, aligned_face, alignment_matrix, downscale, load_detector, warp
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
@@ -54,7 +54,7 @@ def test_the_face_of_a_photo_is_found_with_its_landmarks(detect, astronaut):
 def test_a_photo_on_its_side_or_its_head(detect, astronaut, turns):
     (face,) = detect(np.ascontiguousarray(np.rot90(astronaut, turns)))
     assert np.abs(face.landmarks - turned(ASTRONAUT, turns, astronaut.shape)).max() < 5
-    assert detect(np.ascontiguousarray(np.rot90(astronaut, turns)), turned=False) == [] or turns == 2
+    assert detect(np.ascontiguousarray(np.rot90(astronaut, turns)), rotated=False) == [] or turns == 2
 
 
 @pytest.mark.parametrize(("turns", "side"), [(1, 256), (3, 128), (2, 64), (1, 40)])
@@ -67,7 +67,7 @@ def test_one_who_lies_beside_one_who_stands(detect, astronaut, turns, side):
     assert np.abs(upright.landmarks - ASTRONAUT - (20 - 96, 20)).max() < 5
     places = (turned(ASTRONAUT - (96, 0), turns, person.shape) + 0.5) * side / 256 - 0.5 + (310, 20)
     assert np.abs(other.landmarks - places).max() < max(8 * side / 256, 2)
-    assert len(detect(photo, turned=None)) == len(detect(photo, turned=False)) == 1, "for films: nothing there is doubtful"
+    assert len(detect(photo, rotated=None)) == len(detect(photo, rotated=False)) == 1, "for films: nothing there is doubtful"
 
 
 def test_a_face_of_20_pixels_and_one_that_fills_1024(detect, astronaut):
@@ -154,7 +154,7 @@ def test_the_package_imports_without_the_detector():
 def test_a_similar_copy_of_the_template_is_aligned_exactly(scale, angle, x, y, size):
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = FFHQ_POINTS_512 @ turn.T + (x, y)
-    matrix = similarity(points, size)
+    matrix = alignment_matrix(points, size)
     expected = (FFHQ_POINTS_512 + 0.5) * size / 512 - 0.5
     assert np.allclose(points @ matrix[:, :2].T + matrix[:, 2], expected, atol=1e-6 * size)
     assert np.allclose(matrix[:, :2] @ matrix[:, :2].T, (size / 512 / scale) ** 2 * np.eye(2))
@@ -164,7 +164,7 @@ def test_a_similar_copy_of_the_template_is_aligned_exactly(scale, angle, x, y, s
 @given(st.lists(st.floats(-1, 1), min_size=10, max_size=10), st.floats(-1, 1), st.floats(-1, 1))
 def test_no_other_similarity_is_nearer(noise, a, b):
     points = FFHQ_POINTS_512 + 20 * np.reshape(noise, (5, 2))
-    best = similarity(points, 512)
+    best = alignment_matrix(points, 512)
 
     def error(matrix):
         return ((points @ matrix[:, :2].T + matrix[:, 2] - FFHQ_POINTS_512) ** 2).sum()
@@ -204,7 +204,7 @@ def test_landmarks_that_span_no_face_are_said(points, astronaut):
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 128))
 def test_shrink_keeps_the_shape_and_never_enlarges(h, w, longest):
-    result = shrink(np.zeros((h, w, 3), np.uint8), longest)
+    result = downscale(np.zeros((h, w, 3), np.uint8), longest)
     assert max(result.shape[:2]) == min(longest, max(h, w)) and min(result.shape[:2]) >= 1
 
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpen
-from gpen.compat import mend_torchvision
+from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
-from gpen.faces import FFHQ_POINTS_512, Face, align, similarity
-from gpen.paste import RestoredFace, compose, confirmed, enlarge, face_mask, load_background, load_parser, match_colour
+from gpen.faces import FFHQ_POINTS_512, Face, align, alignment_matrix
+from gpen.paste import RestoredFace, compose, enlarge, face_mask, load_background, load_parser, match_colour, retained_detail
 
 SIZE = 64
 
@@ -32,7 +32,7 @@ def restored(photo: np.ndarray, side: float, x: float, y: float, change=lambda c
 
 def mask_in(photo: np.ndarray, face: RestoredFace) -> np.ndarray:
     """Where the face's square may lie in the photo, bool [h, w], by nearest neighbour."""
-    back = cv2.invertAffineTransform(similarity(face.landmarks, SIZE))
+    back = cv2.invertAffineTransform(alignment_matrix(face.landmarks, SIZE))
     return cv2.warpAffine(np.float32(face.mask > 0), back, photo.shape[1::-1], flags=cv2.INTER_NEAREST) > 0
 
 
@@ -149,8 +149,8 @@ def test_detail_that_the_network_confirms_is_kept_and_other_detail_is_not():
     crop = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
     other = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
     mask = face_mask(SIZE)
-    assert confirmed(crop, crop, mask) > 0.99 and confirmed(crop, other, mask) < 0.1
-    assert 0.4 < confirmed(crop, (crop // 2 + 64), mask) < 0.6
+    assert retained_detail(crop, crop, mask) > 0.99 and retained_detail(crop, other, mask) < 0.1
+    assert 0.4 < retained_detail(crop, (crop // 2 + 64), mask) < 0.6
 
 
 def test_of_two_faces_that_overlap_the_larger_covers():
@@ -205,7 +205,7 @@ def test_an_enlargement_out_of_range_is_said(upscale):
 
 
 def test_a_background_model_works_in_tiles_as_on_the_whole(tmp_path):
-    mend_torchvision()
+    patch_torchvision()
     compact = pytest.importorskip("spandrel.architectures.Compact", reason="spandrel is an optional package")
     torch.manual_seed(0)
     net = compact.Compact(num_feat=8, num_conv=2, upscale=2)
@@ -224,7 +224,7 @@ TINY = {"ESRGAN": {"num_filters": 8, "num_blocks": 1, "scale": 4}, "Compact": {"
 
 @pytest.mark.parametrize("kind", TINY)
 def test_a_photo_s_surroundings_come_from_a_background_model_and_its_faces_from_the_network(tmp_path, kind):
-    mend_torchvision()
+    patch_torchvision()
     architectures = pytest.importorskip(f"spandrel.architectures.{kind}", reason="spandrel is an optional package")
     torch.manual_seed(0)
     torch.save(getattr(architectures, kind)(**TINY[kind]).state_dict(), tmp_path / "model.pth")
@@ -244,7 +244,7 @@ def test_a_photo_s_surroundings_come_from_a_background_model_and_its_faces_from_
 
 
 def test_a_wrong_background_model_ends_in_a_sentence(tmp_path):
-    mend_torchvision()
+    patch_torchvision()
     pytest.importorskip("spandrel", reason="spandrel is an optional package")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "wrong.pth")
     for name, words in (("none.pth", "no file"), ("wrong.pth", "no super-resolution model")):

@@ -7,8 +7,8 @@ import torch
 
 import gpen
 from gpen.faces import FFHQ_POINTS_512, Face, align
+from gpen.images import to_image, to_tensor
 from gpen.paste import compose, face_mask
-from gpen.restore import to_image, to_tensor
 from gpen.tasks import LUMA
 
 SIZE = 32

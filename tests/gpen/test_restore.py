@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import gpen
-from gpen.restore import to_image, to_tensor
+from gpen.images import to_image, to_tensor
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 import gpen
 from gpen.cli import main
 from gpen.network import Generator, GPENConfig
-from gpen.samples import samples
+from gpen.samples import sample_faces
 
 
 @pytest.fixture
@@ -18,21 +18,21 @@ def prior():
 
 
 def test_the_seed_alone_says_which_faces(prior):
-    first, again, others = samples(prior, 3, seed=1), samples(prior, 3, seed=1), samples(prior, 3, seed=2)
+    first, again, others = sample_faces(prior, 3, seed=1), sample_faces(prior, 3, seed=1), sample_faces(prior, 3, seed=2)
     assert np.array_equal(first, again)
     assert not np.array_equal(first, others) and not np.array_equal(first[0], first[1])
     assert first[0].shape == (32, 32, 3) and first[0].dtype == np.uint8
 
 
 def test_truncation_draws_the_faces_together(prior):
-    spreads = [np.std(samples(prior, 6, 1, truncation, noise_seed=3), axis=0).mean() for truncation in (1.0, 0.5, 0.0)]
+    spreads = [np.std(sample_faces(prior, 6, 1, truncation, noise_seed=3), axis=0).mean() for truncation in (1.0, 0.5, 0.0)]
     assert spreads[0] > spreads[1] > spreads[2] == 0
 
 
 @pytest.mark.parametrize("truncation", [-0.1, 1.5, float("nan")])
 def test_a_truncation_out_of_range_is_refused(prior, truncation):
     with pytest.raises(gpen.GPENError, match="0 to 1"):
-        samples(prior, 1, truncation=truncation)
+        sample_faces(prior, 1, truncation=truncation)
 
 
 def test_the_command_writes_them(prior, tmp_path):

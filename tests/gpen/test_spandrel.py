@@ -6,9 +6,9 @@ import torch
 
 import gpen
 from gpen import tasks
-from gpen.compat import mend_torchvision
+from gpen.compat import patch_torchvision
 
-mend_torchvision()  # spandrel imports torchvision
+patch_torchvision()  # spandrel imports torchvision
 spandrel = pytest.importorskip("spandrel", reason="spandrel is not installed")
 from gpen.integrations.spandrel import install  # noqa: E402
 

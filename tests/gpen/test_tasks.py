@@ -6,7 +6,6 @@ import json
 import cv2
 import numpy as np
 import pytest
-import skimage.data
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 import gpen
 from gpen import tasks
 from gpen.cli import main
-from gpen.restore import square
+from gpen.images import astronaut_face, to_image
 from gpen.training.config import FinetuneConfig
 from gpen.training.data import FacePairs
 from gpen.training.finetune import finetune
@@ -174,7 +173,7 @@ def test_the_model_of_a_task_is_found_by_name(restorer, tmp_path, monkeypatch):
 
 
 def test_the_colouriser_that_comes_with_the_project_comes_nearer_to_the_true_colours():
-    face = square(skimage.data.astronaut()[18:196, 136:314], 256)  # nobody whom it was trained on
+    face = astronaut_face(256)  # nobody whom it was trained on
     coloured = tasks.run(gpen.Restorer(gpen.load("gpen-colorize")), "colorize", tasks.grey(face))
     off = [np.abs(image.astype(float) - face)[64:192, 64:192].mean() for image in (coloured, tasks.grey(face))]
     assert off[0] < 0.8 * off[1]
@@ -212,7 +211,7 @@ def test_pairs_of_a_task_are_a_face_and_what_is_left_of_it(faces, task):
         assert torch.equal(given, again[0]) and torch.equal(target, again[1])
         masks.append((given == 1).all(0))
         if task == "colorize":
-            assert np.array_equal(gpen.restore.to_image(given), tasks.grey(gpen.restore.to_image(target)))
+            assert np.array_equal(to_image(given), tasks.grey(to_image(target)))
         else:
             assert masks[-1].any() and torch.equal(given[:, ~masks[-1]], target[:, ~masks[-1]])
     if task == "inpaint":

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpen
-from gpen.restore import resize
-from gpen.variations import VariationConfig, diversity, rms, vary
+from gpen import variations
+from gpen.images import resize_to
+from gpen.variations import VariationConfig, Variations, diversity, rms
 
 NETWORK = gpen.GPENConfig(size=64, narrow=0.0625, channel_multiplier=1, style_dim=16, mapping_layers=2)
 
@@ -30,6 +31,11 @@ def network(**settings) -> gpen.GPEN:
 @pytest.fixture(scope="module")
 def restorer() -> gpen.Restorer:
     return gpen.Restorer(network())
+
+
+def vary(restorer: gpen.Restorer, image: np.ndarray, n: int, *arguments, **options) -> Variations:
+    """`gpen.variations.vary` with the network output of a restorer."""
+    return variations.vary(restorer.net, image, restorer.face(image, strength=1).image, n, *arguments, **options)
 
 
 def picture(seed: int = 0, side: int = 64) -> np.ndarray:
@@ -108,7 +114,7 @@ def test_above_the_input_s_size_the_noise_is_free():
 @pytest.mark.parametrize("noise_mode", ["add", "none"])
 def test_every_form_of_the_network_has_variations(noise_mode):
     image = picture()
-    answers = vary(gpen.Restorer(network(noise_mode=noise_mode)), resize(image, 100), 2)
+    answers = vary(gpen.Restorer(network(noise_mode=noise_mode)), resize_to(image, 100), 2)
     assert diversity(answers.images) > 0 and min(answers.fits) >= answers.plain_fit - 1
 
 

@@ -75,7 +75,7 @@ def inverted(image, faces):
 
 
 def no_faces():
-    return lambda image, turned: []
+    return lambda image, rotated: []
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
@@ -109,7 +109,7 @@ def test_each_frame_s_faces_are_restored_where_they_are(jobs, tmp_path):
     where = {np.asarray(frame).mean(): p for frame, p in zip(read_film(source)[0], points, strict=True)}
 
     def make():
-        return lambda image, turned: [found(where[image.mean()])]
+        return lambda image, rotated: [found(where[image.mean()])]
 
     report = restore_video(source, tmp_path / "b.mkv", inverted, make, jobs=jobs, smoothing=None, progress=False)
     assert report["faces"] == 1 and report["frames"] == 6 and report["flicker_before"] > 0
@@ -176,7 +176,7 @@ def test_the_largest_face_stays_chosen_while_another_comes_near_it_in_size(tmp_p
     source = write_film(tmp_path / "a.mkv", moving(6, reach=0)[0])
     sizes = iter([(40, 38), (40, 38), (38, 40), (38, 40), (38, 40), (40, 38)])
 
-    def detect(image, turned):
+    def detect(image, rotated):
         a, b = next(sizes)
         faces = [Face((60, 60, 60 + a, 60 + a), POINTS, 1.0), Face((150, 150, 150 + b, 150 + b), POINTS + 90, 1.0)]
         return sorted(faces, key=lambda face: face.box[0] - face.box[2])
