@@ -13,7 +13,7 @@ import numpy as np
 
 from gpen.checkpoints import ASSETS
 from gpen.errors import GPENError
-from gpen.images import read_image, square_crop
+from gpen.images import ASTRONAUT_CROP, read_image, square_crop
 
 SAMPLES = "samples"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm"}

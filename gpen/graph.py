@@ -114,7 +114,7 @@ class _Writer:
         return self.leaky_relu(x) if layer.activate else x
 
 
-def _network(g: _Writer, net: GPEN, x: str | Tensor, seed: int) -> str:
+def _network(g: _Writer, net: GPEN, x: str, seed: int) -> str:
     features: list[str] = []
     for level in net.encoder.levels:
         x = _level(g, level, x)
@@ -127,15 +127,15 @@ def _network(g: _Writer, net: GPEN, x: str | Tensor, seed: int) -> str:
     styles = iter(_styles(g, net, w))
     batch = g.node("Shape", INPUT, start=0, end=1)
     ones = g.node("Concat", batch, np.array([1, 1, 1], np.int64), axis=0)  # the shape [n, 1, 1, 1]
-    x = net.generator.constant
+    y: str | Tensor = net.generator.constant
     image: str | None = None
     noise_inputs = net.noise_inputs(features, torch.Generator().manual_seed(seed))
     for block, inputs in zip(cast("list[StyleGAN2Block]", net.generator.blocks), noise_inputs, strict=True):
         noise = [g.node("Expand", one, ones) if isinstance(one, Tensor) else one for one in inputs]
         if block.up is not None:
-            x = _layer(g, block.up, x, next(styles), noise[0])
-        x = _layer(g, block.conv, x, next(styles), noise[-1])
-        image = _to_rgb(g, block.to_rgb, x, next(styles), image)
+            y = _layer(g, block.up, y, next(styles), noise[0])
+        y = _layer(g, block.conv, y, next(styles), noise[-1])
+        image = _to_rgb(g, block.to_rgb, y, next(styles), image)
     return cast(str, image)
 
 

@@ -53,7 +53,7 @@ class Track:
 
     def face(self) -> Face:
         """Return the face with the smoothed box and landmarks."""
-        return Face(tuple(self.points[:2].ravel().tolist()), self.points[2:].astype(np.float32), self.seen.score)
+        return Face(tuple(self.points[:2].ravel().tolist()), self.points[2:].astype(np.float32), self.detected.score)
 
 
 class Tracker:

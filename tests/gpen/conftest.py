@@ -1,4 +1,4 @@
-"""What the tests of gpen share."""
+"""Shared fixtures of the tests of gpen."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def faces(tmp_path):
-    """A folder of six smooth coloured images."""
+    """Folder with six smooth colour images."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "faces"
     folder.mkdir()

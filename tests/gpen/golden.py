@@ -1,4 +1,4 @@
-"""The published networks' fixed weights and inputs, made again by the recipe that stands beside the golden outputs."""
+"""Deterministic weights and inputs of the golden tests, generated as described by their manifest."""
 
 import json
 import zlib

@@ -1,4 +1,4 @@
-"""The network is the published one: on the published layout with fixed weights it gives the published outputs."""
+"""Parity with the published networks: outputs for deterministic weights in the published layout."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(not golden.FOLDER.is_dir(), reason=f"no golden v
 
 
 @pytest.mark.parametrize("name", golden.CASES)
-def test_published_weights_give_the_published_output(name, tmp_path):
+def test_golden_outputs(name, tmp_path):
     spec = golden.case(name)
     torch.save(golden.weights(spec), tmp_path / "net.pth")
     load = gpen.load_discriminator if spec["kind"] == "disc" else gpen.load
@@ -28,7 +28,7 @@ def test_published_weights_give_the_published_output(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["tiny-64", "noise-add-64", "sr-64-to-256", "disc-256"])
-def test_the_published_layout_survives_a_round_trip(name, tmp_path):
+def test_published_layout_round_trip(name, tmp_path):
     spec = golden.case(name)
     state = golden.weights(spec)
     torch.save({"g_ema": state, "d": state}, tmp_path / "net.pth")

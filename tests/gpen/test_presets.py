@@ -1,4 +1,4 @@
-"""Presets: draws within the ranges, rescaled to the image; as hard as the field's inputs."""
+"""Degradation presets: ranges, rescaling, difficulty compared with published inputs."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ FACES = Path(__file__).resolve().parents[2].parent / "shared" / "faces" / "val_r
 quick = settings(max_examples=40, deadline=None)
 
 
-def test_the_draw_of_a_seed_stays_what_it_was():
-    """Frozen test sets rest on it: these numbers change only on purpose."""
+def test_sampled_values_of_a_seed_are_stable():
+    """Fixed LQ sets depend on these values."""
     drawn = Degradation.sample("gpen-release", seed=2, size=256)
     assert (drawn.blur_kind, drawn.kernel_size, drawn.grey) == ("anisotropic", 21, True)
     assert drawn.jpeg_quality == 78
@@ -27,7 +27,7 @@ def test_the_draw_of_a_seed_stays_what_it_was():
 
 @quick
 @given(st.sampled_from(sorted(PRESETS)), st.integers(0, MAX_SEED), st.integers(16, 4096))
-def test_samples_keep_to_the_rescaled_ranges(name, seed, size):
+def test_samples_are_within_the_rescaled_ranges(name, seed, size):
     ratio, preset = size / 512, PRESETS[name]
     drawn = Degradation.sample(name, seed, size)
     assert drawn == Degradation.sample(name, seed, size) and drawn.seed == seed
@@ -52,13 +52,13 @@ def test_samples_keep_to_the_rescaled_ranges(name, seed, size):
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_a_preset_gives_low_quality_images_of_the_same_size_from_any_size(name):
+def test_size_of_the_low_quality_image_does_not_depend_on_the_image_size(name):
     for seed in range(20):
         images = [np.zeros((size, size), np.uint8) for size in (64, 128, 256)]
         assert len({Degradation.sample(name, seed, len(image))(image).shape for image in images}) == 1
 
 
-def test_the_ranges_are_drawn_from_end_to_end():
+def test_samples_cover_the_ranges():
     drawn = [Degradation.sample("gpen-release", seed) for seed in range(800)]
     assert {d.jpeg_quality for d in drawn} == set(range(60, 101))
     for name, low, high in (("blur_sigma", 0.1, 10), ("scale", 0.8, 8), ("noise_sigma", 0, 20)):
@@ -72,14 +72,14 @@ def test_the_ranges_are_drawn_from_end_to_end():
     assert np.mean(shifted) == pytest.approx(0.3, abs=0.06)
 
 
-def test_every_preset_names_its_source_and_severe_claims_none():
+def test_every_preset_has_a_source():
     assert all(len(preset.source) > 10 for preset in PRESETS.values())
-    assert "not verified" in PRESETS["severe"].source and "paper" not in "".join(PRESETS)
+    assert "not a published protocol" in PRESETS["severe"].source and "paper" not in "".join(PRESETS)
 
 
 @pytest.mark.skipif(not FACES.is_dir(), reason="needs the real validation faces in ../shared/faces/val_real")
-def test_gpen_release_is_as_hard_as_published_inputs():
-    """Inputs of RestoreFormer++ (TPAMI, Table 1) have 24.91 dB; without rescaling these have 22.1 dB."""
+def test_psnr_of_gpen_release_matches_published_inputs():
+    """Inputs of RestoreFormer++ (TPAMI, Table 1) have a PSNR of 24.91 dB; without rescaling it would be 22.1 dB."""
     faces = [cv2.imread(str(path))[..., ::-1] for path in sorted(FACES.iterdir())]
     values = []
     for seed, face in enumerate(faces):
@@ -103,7 +103,7 @@ def test_gpen_release_is_as_hard_as_published_inputs():
         ("severe", 0, True),
     ],
 )
-def test_bad_arguments_of_sample_are_refused_in_a_sentence(preset, seed, size):
+def test_invalid_arguments_of_sample_raise_an_error(preset, seed, size):
     with pytest.raises(GPENError) as error:
         Degradation.sample(preset, seed, size)
     assert str(error.value).endswith(".") and "\n" not in str(error.value)
