@@ -11,8 +11,9 @@ import os
 import pickle
 import sys
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -89,7 +90,9 @@ class _Unset(TorchFunctionMode):
     Also bounds the memory for a file that declares huge sizes. The device "meta" would do the same, but takes 2 s to import.
     """
 
-    def __torch_function__(self, function, types, arguments=(), named=None):
+    def __torch_function__(
+        self, function: Callable, types: Sequence[type], arguments: tuple = (), named: dict[str, Any] | None = None
+    ) -> Any:
         return torch.zeros(()).expand(*arguments) if function is torch.randn else function(*arguments, **(named or {}))
 
 

@@ -60,7 +60,7 @@ class Settings:
     overwrite: bool = False
     jobs: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
             raise GPENError(f"--strength must be a number from 0 to 1; got {self.strength}.")
         if self.jobs < 1:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -77,8 +77,9 @@ def build(net: GPEN | UnitRange, opset: int = OPSET, seed: int = 0) -> onnx.Mode
 class _Writer:
     """Collects the nodes and constants of a graph. Values are referred to by name."""
 
-    def __init__(self):
-        self.nodes, self.constants = [], []
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
 
     def constant(self, value: Tensor | np.ndarray) -> str:
         import onnx
@@ -87,14 +88,15 @@ class _Writer:
         self.constants.append(onnx.numpy_helper.from_array(value, f"constant_{len(self.constants)}"))
         return self.constants[-1].name
 
-    def nodes_of(self, kind: str, *inputs, names: list[str], **attributes) -> list[str]:
+    def nodes_of(self, kind: str, *inputs: str | Tensor | np.ndarray, names: list[str], **attributes: Any) -> list[str]:
+        """Add a node with the outputs `names`; tensors and arrays among the inputs become constants."""
         import onnx
 
         input_names = [one if isinstance(one, str) else self.constant(one) for one in inputs]
         self.nodes.append(onnx.helper.make_node(kind, input_names, names, **attributes))
         return names
 
-    def node(self, kind: str, *inputs: str | Tensor | np.ndarray, name: str | None = None, **attributes) -> str:
+    def node(self, kind: str, *inputs: str | Tensor | np.ndarray, name: str | None = None, **attributes: Any) -> str:
         """Add a node with one output and return the name of the output."""
         return self.nodes_of(kind, *inputs, names=[name or f"value_{len(self.nodes)}"], **attributes)[0]
 
