@@ -170,3 +170,10 @@ def test_flops_of_gpen_bfr_256():
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(torch.zeros(1, 3, 256, 256))
     assert counter.get_total_flops() / 1e9 == pytest.approx(17.4, rel=0.1)
+
+
+def test_forward_without_super_resolution_creates_no_generator(monkeypatch):
+    """A torch.Generator is a graph break for torch.compile."""
+    net = network(size=16)
+    monkeypatch.setattr(torch, "Generator", None)
+    assert net(torch.zeros(1, 3, 16, 16)).shape == (1, 3, 16, 16)
