@@ -156,7 +156,7 @@ def test_what_programs_give_wrong_is_told(tab_client, all_models, files, photo, 
         ("/inpaint", [None, picture], "no picture"),
         ("/inpaint", [picture, small], "40 x 40 pixels and the picture 150 x 180"),
         ("/inpaint", [picture, black], "mask is black"),
-        ("/seg2face", [picture], "no segmentation map"),
+        ("/seg2face", [picture], "not a segmentation map"),
     ]
     for name, given, words in cases:
         with pytest.raises(AppError, match=words):
