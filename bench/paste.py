@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 import gpen
 from eval.datasets import Faces
-from gpen.faces import FFHQ_POINTS_512, Face, align, similarity, warp
+from gpen.faces import FFHQ_POINTS_512, Face, align, alignment_matrix, warp
 from gpen.paste import RestoredFace, compose
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -54,7 +54,7 @@ def compose_photo(faces: list[np.ndarray], rng: np.random.Generator) -> tuple[np
         middle = np.array([SIZE[0] * (0.25 + 0.5 * half), SIZE[1] / 2]) + rng.uniform(-15, 15, 2)
         turn = side / 512 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         points = (FFHQ_POINTS_512 - 256) @ turn.T + middle  # [5, 2]
-        back = cv2.invertAffineTransform(similarity(points, SQUARE))
+        back = cv2.invertAffineTransform(alignment_matrix(points, SQUARE))
         mask = warp(soft, back, SIZE, cv2.BORDER_CONSTANT).reshape(*photo.shape[:2], 1)
         face = warp(faces[rng.integers(len(faces))], back, SIZE, cv2.BORDER_REPLICATE)
         photo = np.rint(photo + mask * (face.astype(np.float32) - photo)).astype(np.uint8)
@@ -78,14 +78,14 @@ def variants(restorer: gpen.Restorer, faces: list[RestoredFace]) -> dict[str, li
 
 def measure(after: np.ndarray, before: np.ndarray, truth: np.ndarray, face: RestoredFace) -> dict[str, float]:
     """Return all metrics of one face except the drift; `face.mask` is the mask with which it was pasted."""
-    back = cv2.invertAffineTransform(similarity(face.landmarks, len(face.mask)))
+    back = cv2.invertAffineTransform(alignment_matrix(face.landmarks, len(face.mask)))
     mask = warp(face.mask, back, SIZE, cv2.BORDER_CONSTANT)  # [h, w]
     change = after.astype(np.float32) - before  # [h, w, 3]
     shift = np.abs(np.average(change, axis=(0, 1), weights=np.repeat(mask[..., None], 3, axis=2)))
     steps = np.hypot(*(cv2.Sobel(change.mean(axis=2), cv2.CV_32F, *order, scale=0.125) for order in ((1, 0), (0, 1))))  # [h, w]
     support, ball = np.uint8(mask > 1 / 255), np.ones((2 * OUTLINE + 1,) * 2, np.uint8)
     outline = cv2.dilate(support, ball) > cv2.erode(support, ball)
-    matrix = similarity(face.landmarks, SQUARE)
+    matrix = alignment_matrix(face.landmarks, SQUARE)
     squares = [warp(image, matrix, (SQUARE, SQUARE), cv2.BORDER_REPLICATE).astype(np.float32) for image in (after, truth)]
     return {
         "colour": float(shift.mean()),
@@ -114,10 +114,10 @@ def run(restorer: gpen.Restorer, faces: list[np.ndarray], photos: int, seed: int
         truth, places = compose_photo(faces, rng)
         before = DEGRADATION.resized(truth)
         result = restorer.photo(before, 1.0, faces=places)
-        true = restorer.detector(truth, turned=False)
+        true = restorer.detector(truth, rotated=False)
         for method, pasted in {"no paste": [], **variants(restorer, result.faces)}.items():
             after = compose(before, pasted, 1.0)
-            found = restorer.detector(after, turned=False)
+            found = restorer.detector(after, rotated=False)
             for face in pasted or result.faces:
                 row = measure(after, before, truth, face) | {"drift": drift(found, true, face)}
                 rows.setdefault(method, []).append(row)

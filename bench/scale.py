@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import skimage.data
 import torch
 
 import gpen
 from bench.speed import RESULTS, Clock, machine, megabytes
 from gpen.engines import load_engine
 from gpen.faces import Face
+from gpen.images import astronaut_face, resize_to
 
 IMAGE_SIZES, BATCHES, FACES = (128, 256, 512, 1024, 2048), (1, 2, 4, 8, 16, 32), (1, 10, 50, 100, 200)
 FACE_SPACING = 120  # px, distance between neighbouring faces of the photo
@@ -62,7 +62,7 @@ def by_batch(clock: Clock) -> list[dict]:
 
 def by_faces(clock: Clock) -> list[dict]:
     """Restore 1 to 200 known faces of one photo, so that only restoration and pasting are timed."""
-    face = gpen.restore.resize(gpen.restore.square(skimage.data.astronaut()[18:196, 136:314]), FACE_SPACING)
+    face = resize_to(astronaut_face(), FACE_SPACING)
     photo = np.tile(face, (10, 20, 1))  # 200 faces
     corners = [(x, y) for y in range(0, photo.shape[0], FACE_SPACING) for x in range(0, photo.shape[1], FACE_SPACING)]
     faces = [Face((x, y, x + FACE_SPACING, y + FACE_SPACING), POINTS + np.float32((x, y)), 1.0) for x, y in corners]

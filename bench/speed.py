@@ -26,7 +26,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import skimage.data
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,8 +34,8 @@ import gpen
 from bench import textbook
 from eval.meter import peak
 from gpen.engines import load_engine
-from gpen.network import sides
-from gpen.restore import resize, square, to_tensor
+from gpen.images import astronaut_face, resize_to, to_tensor
+from gpen.network import resolutions
 
 Clock = Callable[[], float]
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -69,9 +68,9 @@ def network(name: str) -> gpen.GPEN:
 
 def inputs(side: int, n: int) -> Tensor:
     """Return a face degraded with n seeds: [n, 3, side, side] in [-1, 1]."""
-    face = square(skimage.data.astronaut()[18:196, 136:314], side)
+    face = astronaut_face(side)
     draws = (gpen.Degradation.sample("gpen-release", seed=k, size=side) for k in range(n))
-    return torch.stack([to_tensor(resize(draw.resized(face), side)) for draw in draws])
+    return torch.stack([to_tensor(resize_to(draw.resized(face), side)) for draw in draws])
 
 
 def convolutions(config: gpen.GPENConfig) -> Iterator[tuple[int, int, int]]:
@@ -80,9 +79,9 @@ def convolutions(config: gpen.GPENConfig) -> Iterator[tuple[int, int, int]]:
     They have the same number of operations as those of the network.
     """
     c = config.channels
-    for side in sides(config.in_size)[1:]:  # stride 2: computed at the smaller size
+    for side in resolutions(config.in_size)[1:]:  # stride 2: computed at the smaller size
         yield c(side), c(side // 2), side // 2
-    for side in sides(config.size):
+    for side in resolutions(config.size):
         if side > 4:  # upsampling: nine products for each sample at the smaller size
             yield 2 * c(side // 2), c(side), side // 2
         yield (c(4) if side == 4 else 2 * c(side)), c(side), side

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpen.network import GPEN, sides
+from gpen.network import GPEN, resolutions
 from gpen.ops import EqualConv2d, EqualLinear, ModulatedConv2d, ToRGB, binomial
 
 SQRT2 = math.sqrt(2)
@@ -94,7 +94,7 @@ def forward(net: GPEN, x: Tensor, seed: int = 0) -> Tensor:
         features.insert(0, x)
     noise = [[feature] * 2 for feature in features]
     random = torch.Generator().manual_seed(seed)
-    noise += [net.generator.noise(side, random=random) for side in sides(net.size)[len(features) :]]
+    noise += [net.generator.noise(side, random=random) for side in resolutions(net.size)[len(features) :]]
     w = linear(net.encoder.to_z, x.flatten(1))  # [n, d]
     w = w * torch.rsqrt(w.square().mean(1, keepdim=True) + 1e-8)
     for one in net.generator.mapping:

@@ -102,7 +102,7 @@ def endpoints(restorer: gpen.Restorer) -> None:
         Returns:
             The restored face as a PNG file at the size of the network.
         """
-        return _png(restorer.face(images.square(images.decode(image))).image, "restored")
+        return _png(restorer.face(images.square_crop(images.decode(image))).image, "restored")
 
     @show_user_errors
     def restore_photo(image: str, faces: str = "all", strength: float = 1, upscale: float = 1) -> tuple[str, dict]:

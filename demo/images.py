@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gpen.errors import GPENError
 from gpen.faces import Face, align, aligned_face
-from gpen.restore import square
+from gpen.images import square_crop
 
 MAX_BYTES = 25 * 2**20  # of a file
 MAX_PIXELS = 40_000_000  # of an image, checked before decoding: 120 MB as RGB
@@ -59,7 +59,7 @@ def decode(path: str | os.PathLike | None) -> np.ndarray:
 
 def read_face(path: str | os.PathLike | None, size: int) -> np.ndarray:
     """Read an image file as a square face, uint8 RGB [size, size, 3]: the central square, resized."""
-    return square(decode(path), size)
+    return square_crop(decode(path), size)
 
 
 def find_face(path: str | os.PathLike | None, size: int, detector: Callable[[np.ndarray], list[Face]]) -> tuple[np.ndarray, bool]:
@@ -69,9 +69,9 @@ def find_face(path: str | os.PathLike | None, size: int, detector: Callable[[np.
     """
     image = decode(path)
     if not (faces := detector(image)):
-        return square(image, size), False
+        return square_crop(image, size), False
     if is_aligned(image, faces[0]):
-        return square(image, size), True
+        return square_crop(image, size), True
     return align(image, faces[0].landmarks, size)[0], True
 
 

@@ -26,7 +26,7 @@ from demo import experiment, gradio_patches, images
 from demo.playground import NETWORK_LIMIT, image_input, show_user_errors
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
-from gpen.faces import Face, aligned_face, shrink
+from gpen.faces import Face, aligned_face, downscale
 from gpen.paste import RestoredFace, check_strength, compose, enlarge
 
 SCRIPT = Path(__file__).with_suffix(".js").read_text()
@@ -255,7 +255,7 @@ def render(
     if not indices:
         raise GPENError("No face is selected: click on a face to select it.")
     before, after = restore_faces(restorer, photo, indices, strength, upscale, progress)
-    slider = _save(shrink(before, MAX_PREVIEW_SIDE), "photo"), _save(shrink(after, MAX_PREVIEW_SIDE), "restored")
+    slider = _save(downscale(before, MAX_PREVIEW_SIDE), "photo"), _save(downscale(after, MAX_PREVIEW_SIDE), "restored")
     pairs = [(_save(_pair(photo.restored[i], strength), f"face-{i + 1}"), f"Face {i + 1}") for i in indices]
     return PhotoView(slider, _save(after, "restored"), pairs)
 
@@ -285,7 +285,7 @@ def _save(image: np.ndarray, name: str) -> str:
 def _pair(face: RestoredFace, strength: float) -> np.ndarray:
     """Return a face before and after restoration, side by side."""
     after = cv2.addWeighted(face.crop, 1 - strength, face.restored, strength, 0)
-    return np.hstack([shrink(face.crop, FACE_PREVIEW_SIDE), shrink(after, FACE_PREVIEW_SIDE)])
+    return np.hstack([downscale(face.crop, FACE_PREVIEW_SIDE), downscale(after, FACE_PREVIEW_SIDE)])
 
 
 def _restore_button(indices: list[int]) -> dict:
@@ -300,7 +300,7 @@ def _ratio(photo: PhotoState) -> str:
 
 def _boxes(photo: PhotoState) -> str:
     """Return HTML of the photo with a numbered button on each face, or a hint if there is none."""
-    preview = _save(shrink(images.decode(photo.path), MAX_PREVIEW_SIDE), "photo")
+    preview = _save(downscale(images.decode(photo.path), MAX_PREVIEW_SIDE), "photo")
     image = f'<img src="gradio_api/file={urllib.parse.quote(preview)}" alt="The photo">'
     if not photo.faces:
         return f'<p class="none">{NO_FACE}</p><div class="photo">{image}</div>'

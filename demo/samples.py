@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import skimage.data
 
 from demo import images
 from gpen.checkpoints import ASSETS
-
-_ASTRONAUT = (slice(18, 196), slice(136, 314))  # crop with eyes and mouth close to the FFHQ template
+from gpen.images import astronaut_face
 
 
 def astronaut(size: int) -> np.ndarray:
     """Return the face of the astronaut, uint8 RGB [size, size, 3]."""
-    return images.square(skimage.data.astronaut()[_ASTRONAUT], size)
+    return astronaut_face(size)
 
 
 def load(size: int) -> dict[str, np.ndarray]:

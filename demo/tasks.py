@@ -93,7 +93,7 @@ def run_task(
     if task == "seg2face":
         labels = cv2.resize(tasks.to_labels(image), result.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         return tasks.to_palette(labels), result
-    return (tasks.grey(image) if mask is None else tasks.hide(image, mask)), result
+    return (tasks.grey(image) if mask is None else tasks.apply_mask(image, mask)), result
 
 
 def read_square(path: str | None, task: str) -> np.ndarray:
@@ -101,12 +101,12 @@ def read_square(path: str | None, task: str) -> np.ndarray:
 
     Labels of segmentation maps are not interpolated.
     """
-    image = images.square(images.decode(path))
+    image = images.square_crop(images.decode(path))
     if len(image) <= MAX_SIDE:
         return image
     if task == "seg2face":
         return cv2.resize(image, (MAX_SIDE, MAX_SIDE), interpolation=cv2.INTER_NEAREST)
-    return images.square(image, MAX_SIDE)
+    return images.square_crop(image, MAX_SIDE)
 
 
 def read_drawing(paths: list[str] | None) -> tuple[np.ndarray, np.ndarray]:
@@ -149,9 +149,9 @@ def _squares(image: np.ndarray, marked: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     The mask is uint8 [h, w], non-zero where marked.
     """
-    image, marked = images.square(image), images.square(marked)
+    image, marked = images.square_crop(image), images.square_crop(marked)
     if len(image) > MAX_SIDE:
-        image, marked = (images.square(x, MAX_SIDE) for x in (image, (marked > 0) * np.uint8(255)))
+        image, marked = (images.square_crop(x, MAX_SIDE) for x in (image, (marked > 0) * np.uint8(255)))
     return image, marked > 0
 
 

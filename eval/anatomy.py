@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from gpen.errors import GPENError
-from gpen.network import GPEN, MappingNetwork, sides
-from gpen.restore import resize, to_image, to_tensor
+from gpen.images import resize_to, to_image, to_tensor
+from gpen.network import GPEN, MappingNetwork, resolutions
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,15 @@ def take_apart(
     image: np.ndarray,  # uint8 RGB [s, s, 3], an aligned face
 ) -> Parts:
     """The parts of a face."""
-    z, features = net.encoder(to_tensor(resize(image, net.in_size))[None])
-    by_side = dict(zip(sides(net.in_size), features, strict=True))
+    z, features = net.encoder(to_tensor(resize_to(image, net.in_size))[None])
+    by_side = dict(zip(resolutions(net.in_size), features, strict=True))
     return Parts(z, net.generator.mapping(z), by_side, net.generator.mapping)
 
 
 @torch.inference_mode()
 def put_together(net: GPEN, parts: Parts, seed: int = 0) -> np.ndarray:
     """The face that the generator makes of them, uint8 RGB [size, size, 3]; seed: of the noise above the input's size."""
-    noise: list[list[Tensor | None]] = [[feature] * (1 if side == 4 else 2) for side, feature in parts.features.items()]
-    random = torch.Generator().manual_seed(seed)
-    noise += [net.generator.noise(side, random=random) for side in sides(net.size)[len(noise) :]]
+    noise = net.noise_inputs(list(parts.features.values()), torch.Generator().manual_seed(seed))
     return to_image(net.generator(parts.w, noise)[0])
 
 

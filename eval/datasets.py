@@ -9,15 +9,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from gpen.checkpoints import ASSETS
 from gpen.errors import GPENError
-from gpen.restore import square
+from gpen.images import ASTRONAUT_CROP, read_image, square_crop
 
 SAMPLES = "samples"
-_ASTRONAUT = (18, 136, 178)  # top, left, side in px: eyes and mouth near their places in the FFHQ template
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm"}
 MIN_SIZE, MAX_SIZE = 32, 4096  # px; smaller images fall short of the perceptual networks
 
@@ -59,7 +57,7 @@ class Faces:
         folder = ASSETS / "samples"
         astronaut = Path(skimage.data.__file__).with_name("astronaut.png")
         files = {"astronaut": astronaut} | {path.stem: path for path in sorted(folder.glob("*.png"))}
-        return cls(folder, size, dict(list(files.items())[:limit]), {"astronaut": _ASTRONAUT})
+        return cls(folder, size, dict(list(files.items())[:limit]), {"astronaut": ASTRONAUT_CROP})
 
     @property
     def names(self) -> list[str]:
@@ -70,12 +68,12 @@ class Faces:
 
         Raises GPENError where the file cannot be read.
         """
-        return square(self._read(name), self.size)
+        return square_crop(self._read(name), self.size)
 
     def found(self, name: str) -> np.ndarray:
         """The centre square as it was found, uint8 RGB [s, s, 3] with s <= size: a larger one is shrunk, none enlarged."""
-        image = square(self._read(name))
-        return square(image, self.size) if len(image) > self.size else image
+        image = square_crop(self._read(name))
+        return square_crop(image, self.size) if len(image) > self.size else image
 
     def _read(self, name: str) -> np.ndarray:
         image = read_image(self.files[name])
@@ -83,28 +81,6 @@ class Faces:
             return image
         top, left, side = self.crops[name]
         return image[top : top + side, left : left + side]
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Any picture that OpenCV or Pillow reads, upright by its EXIF tag, as uint8 RGB [h, w, 3].
-
-    Raises GPENError for anything else.
-    """
-    try:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)  # 8 bits, EXIF applied
-    except cv2.error:  # more pixels than OpenCV takes
-        image = None
-    return _read_with_pillow(path) if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def _read_with_pillow(path: Path) -> np.ndarray:
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise GPENError(f"{path} cannot be read as an image; remove it or replace it") from error
 
 
 def _local(source: str | Path, limit: int | None) -> Path:

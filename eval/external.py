@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from eval.datasets import Faces, read_image
-from gpen.compat import mend_torchvision
+from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
-from gpen.restore import to_image, to_tensor
+from gpen.images import to_image, to_tensor
 
 # The networks whose forward takes [-1, 1] and gives a tuple with the face in [-1, 1] first. What else their forward is told:
 # GFPGAN's noise is the file's own, not drawn anew, so that a face has one result. CodeFormer's fidelity stays at its 0.5.
@@ -41,7 +41,7 @@ def load_spandrel(path: Path, device: str = "cpu") -> FaceNetwork:
     """The face network in a file of weights. Raises GPENError where spandrel is missing or the file is none of FACE_NETWORKS."""
     if not path.is_file():
         raise GPENError(f"spandrel:{path} names no file; check the path")
-    mend_torchvision()  # spandrel imports torchvision
+    patch_torchvision()  # spandrel imports torchvision
     try:
         import spandrel
     except ImportError as error:

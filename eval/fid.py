@@ -19,7 +19,7 @@ import torch
 
 from eval.cache import VectorCache
 from eval.weights import MetricSettings, MissingMetric, cached, checkpoint
-from gpen.compat import mend_torchvision
+from gpen.compat import patch_torchvision
 
 URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
 
@@ -136,7 +136,7 @@ def _kernel_diagonal(x: np.ndarray) -> np.ndarray:
 
 def _library(module: str) -> ModuleType:
     """pytorch_fid's module of that name. Raises MissingMetric where the package is absent."""
-    mend_torchvision()
+    patch_torchvision()
     try:
         return importlib.import_module(f"pytorch_fid.{module}")
     except ImportError as error:

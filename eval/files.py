@@ -1,23 +1,12 @@
-"""Files that a kill at any moment leaves whole."""
+"""Writing files of a run; see gpen.images."""
 
-import os
-from pathlib import Path
-
-import cv2
 import numpy as np
 
+from gpen.images import encode, write_atomically
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """The file appears with all of `data`, or stays as it was; folders are made on the way."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+__all__ = ["png", "write_atomically"]
 
 
 def png(image: np.ndarray) -> bytes:
-    """uint8 RGB [h, w, 3] as PNG."""
-    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+    """Encode uint8 RGB [h, w, 3] as PNG."""
+    return encode(image, ".png")

@@ -23,7 +23,7 @@ from eval.files import png, write_atomically
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
 from gpen.presets import PRESETS
-from gpen.tasks import grey, hide
+from gpen.tasks import apply_mask, grey
 from gpen.training.tasks import strokes
 
 FSR_SCALES = (4, 8, 16, 32, 64)
@@ -127,7 +127,7 @@ def _given(task: str, face: np.ndarray, name: str, degradation: Degradation | No
     if degradation:
         return degradation(face)
     if task == INPAINT:
-        return hide(face, mask_for(name, len(face), seed))
+        return apply_mask(face, mask_for(name, len(face), seed))
     return grey(face) if task == COLORIZE else face
 
 

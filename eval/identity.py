@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from eval.cache import VectorCache
-from gpen.faces import FFHQ_POINTS_512
+from gpen.faces import fit_similarity, template, warp
 
 # Left eye, right eye, nose, left and right mouth corner, in pixels
 ARCFACE_POINTS = np.array(  # of an ArcFace crop
@@ -58,27 +58,16 @@ class Identity:
 def arcface_transform(size: int) -> np.ndarray:
     """The similarity [2, 3] from pixels of an FFHQ-aligned face at size px to those of ArcFace's 112 px crop.
 
-    Least squares over the five points; in complex numbers, target = a * source + b. A point of an image
-    is counted from its corner, so a pixel's centre lies at +0.5 when sizes change.
+    Least squares over the five points.
     """
-    source = (FFHQ_POINTS_512 + 0.5) * (size / 512) - 0.5  # [5, 2]
-    design = np.stack([source @ [1, 1j], np.ones(5)], axis=1)  # [5, 2]
-    (a, b), *_ = np.linalg.lstsq(design, ARCFACE_POINTS @ [1, 1j], rcond=None)
-    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+    return fit_similarity(template(size), ARCFACE_POINTS)[0]
 
 
 def arcface_crop(
     image: np.ndarray,  # uint8 RGB [s, s, 3], FFHQ-aligned
 ) -> np.ndarray:
-    """ArcFace's crop, uint8 RGB [112, 112, 3]: warped at a multiple of its size, then averaged down, so that
-    shrinking does not alias."""
-    matrix = arcface_transform(image.shape[0])
-    times = max(1, int(np.ceil(1 / np.hypot(matrix[0, 0], matrix[1, 0]))))
-    large = times * matrix
-    large[:, 2] += (times - 1) / 2  # pixel centres: (x + 0.5) * times - 0.5
-    big = (times * ARCFACE_SIZE,) * 2
-    crop = cv2.warpAffine(image, large, big, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return cv2.resize(crop, (ARCFACE_SIZE, ARCFACE_SIZE), interpolation=cv2.INTER_AREA)
+    """Crop of ArcFace, uint8 RGB [112, 112, 3], antialiased."""
+    return warp(image, arcface_transform(image.shape[0]), (ARCFACE_SIZE, ARCFACE_SIZE), cv2.BORDER_REPLICATE)
 
 
 def _onnx_runner(path: str) -> Callable[[np.ndarray], np.ndarray]:

@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpen.blocks import FROM_W
-from gpen.network import Generator, sides
+from gpen.images import to_image, to_tensor
+from gpen.network import Generator, resolutions
 from gpen.ops import pixel_norm
-from gpen.restore import to_image, to_tensor
 
 Noise = list[list[Tensor | None]]  # of each block, for each of its layers
 
@@ -58,7 +58,7 @@ def pulse(prior: Generator, images: list[np.ndarray], settings: PulseSettings | 
     n, blocks, random = len(images), len(prior.blocks), torch.Generator().manual_seed(settings.seed)
     z = _leaf(torch.randn(1, blocks, prior.config.style_dim, generator=random), n, prior)  # [n, blocks, d]
     drawn = _noise(prior, random)
-    coarse = 0 if drawn[0][0] is None else len(sides(settings.noise_side))  # blocks
+    coarse = 0 if drawn[0][0] is None else len(resolutions(settings.noise_side))  # blocks
     searched = [[_leaf(cast(Tensor, x), n, prior) for x in layers] for layers in drawn[:coarse]]
 
     def make() -> tuple[Tensor, Tensor]:
@@ -78,7 +78,7 @@ def mganprior(prior: Generator, images: list[np.ndarray], settings: MultiCodeSet
     settings = settings or MultiCodeSettings()
     n, codes, random = len(images), settings.codes, torch.Generator().manual_seed(settings.seed)
     side = min(settings.side, prior.config.size // 2)
-    split = sides(prior.config.size).index(side) + 1  # blocks before the composition
+    split = resolutions(prior.config.size).index(side) + 1  # blocks before the composition
     z = _leaf(torch.randn(1, codes, prior.config.style_dim, generator=random), n, prior)  # [n, N, d]
     noise = _noise(prior, random)
 
@@ -154,7 +154,7 @@ def _on_sphere(noise: Tensor) -> Tensor:
 
 
 def _noise(prior: Generator, random: torch.Generator) -> Noise:
-    return [prior.noise(side, random=random) for side in sides(prior.config.size)]
+    return [prior.noise(side, random=random) for side in resolutions(prior.config.size)]
 
 
 def _start(prior: Generator, w: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class Landmarks:
         return self._cache.get(images, self._points).reshape(-1, 5, 2)
 
     def _points(self, images: list[np.ndarray]) -> np.ndarray:
-        faces = [self._detect(image, turned=False) for image in images]
+        faces = [self._detect(image, rotated=False) for image in images]
         return np.stack([found[0].landmarks.reshape(10) if found else NOTHING for found in faces])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from eval.weights import MetricSettings, MissingMetric, cached, checkpoint
-from gpen.compat import mend_torchvision
+from gpen.compat import patch_torchvision
 
 LPIPS_BACKBONES = {  # the files that torchvision downloads
     "alex": "alexnet-owt-7be5be79.pth",
@@ -23,7 +23,7 @@ def url(backbone: str) -> str:
 def load_lpips(backbone: str, settings: MetricSettings) -> Callable[[list[np.ndarray], list[np.ndarray]], list[float]]:
     """scorer(images, truths) -> LPIPS of each pair of uint8 RGB [h, w, 3]: 0 for identical images, then upwards."""
     path = checkpoint(url(backbone), f"lpips_{backbone}", settings.verify)
-    mend_torchvision()
+    patch_torchvision()
     try:
         import lpips
     except ImportError as error:

@@ -23,8 +23,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gpen.errors import GPENError, exit_status
+from gpen.images import to_image, to_tensor
 from gpen.network import GPENConfig
-from gpen.restore import to_image, to_tensor
 from gpen.training.config import FinetuneConfig
 from gpen.training.data import FacePairs
 from gpen.training.finetune import Finetune

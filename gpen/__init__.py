@@ -4,7 +4,8 @@ from .checkpoints import load, load_discriminator, load_prior, save
 from .degradation import Degradation
 from .errors import GPENError
 from .layout import to_published
-from .network import GPEN, Discriminator, Generator, GPENConfig
+from .model_config import GPENConfig
+from .network import GPEN, Discriminator, Generator
 from .restore import Restorer
 from .version import __version__
 

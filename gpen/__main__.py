@@ -1,4 +1,4 @@
-"""`python -m gpen`."""
+"""Entry point of `python -m gpen`."""
 
 from .cli import main
 

@@ -1,4 +1,4 @@
-"""Work done in threads ahead of where it is needed, in order and in bounded memory: reading, searching while a network runs."""
+"""Parallel map with bounded prefetching: files are read and faces detected in threads while the network runs."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R]:
-    """function(item) for each item, in their order, up to `depth` of them begun before the first is asked for."""
-    begun: deque[Future[R]] = deque()
+def prefetch_map(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R]:
+    """Yield function(item) for each item, in order, with at most `depth` results computed ahead of the consumer."""
+    pending: deque[Future[R]] = deque()
     try:
         for item in items:
-            begun.append(pool.submit(function, item))
-            if len(begun) > depth:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
-    finally:  # after an error or an interruption nothing more is begun
-        for future in begun:
+            pending.append(pool.submit(function, item))
+            if len(pending) > depth:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:  # start no further work after an error or an interrupt
+        for future in pending:
             future.cancel()
 
 
-def one_a_thread(make: Callable[[], Callable[[T], R]]) -> Callable[[T], R]:
-    """A function that calls what `make()` gives, made once in each thread: a detector keeps state and bears no second caller."""
+def per_thread(make: Callable[[], Callable[[T], R]]) -> Callable[[T], R]:
+    """Return a function that calls a per-thread instance of `make()`, for objects that are not thread-safe, such as detectors."""
     local = threading.local()
 
     def call(item: T) -> R:
-        if not hasattr(local, "made"):
-            local.made = make()
-        return local.made(item)
+        if not hasattr(local, "function"):
+            local.function = make()
+        return local.function(item)
 
     return call

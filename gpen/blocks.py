@@ -1,42 +1,39 @@
-"""The GAN blocks that a prior can be built of: StyleGAN2's, which GPEN uses, and those of StyleGAN, PGGAN and BigGAN.
+"""GAN blocks of the prior: StyleGAN2 (the default), StyleGAN, PGGAN and BigGAN.
 
-GPEN's construction asks of a block only that it takes noise at its resolution, in whose place an encoder's feature can go
-(Yang et al., CVPR 2021, name these families). Each keeps its family's form and its family's way to hear of w:
+GPEN can use any block with a noise input at its resolution, which is replaced by a feature of the encoder (Yang et al., CVPR
+2021, name these families). The blocks differ in their conditioning on w:
 
-    stylegan2   modulated and demodulated convolutions, colour summed over the levels        Karras et al., CVPR 2020
-    stylegan    convolution, instance norm, adaptive by w (AdaIN)                            Karras et al., CVPR 2019
-    pggan       convolution, pixel norm; w enters at 4 px only                               Karras et al., ICLR 2018
-    biggan      residual, batch norm conditioned on w, spectral norm, attention at 64 px     Brock et al., ICLR 2019
+    stylegan2   modulated and demodulated convolutions, RGB outputs summed over the levels   Karras et al., CVPR 2020
+    stylegan    convolution, adaptive instance norm (AdaIN)                                  Karras et al., CVPR 2019
+    pggan       convolution, pixel norm; w is used at 4 px only                              Karras et al., ICLR 2018
+    biggan      residual, conditional batch norm, spectral norm, attention at 64 px          Brock et al., ICLR 2019
 
-A block maps (x, image, w, noise) to (x, image): x [n, c, s / 2, s / 2] -> [n, c', s, s]; w [n, d]; noise holds one
-[n, channels(s), s, s] for each of its layers; image is None until there is one. With noise concatenated, c is twice channels(s).
+A block maps (x, image, w, noise) to (x, image): x [n, c, s / 2, s / 2] -> [n, c', s, s]; w [n, d]; noise has one tensor
+[n, channels(s), s, s] per layer; image is None before the first RGB output. With concatenated noise, c is twice channels(s).
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .model_config import GPENConfig
 from .ops import EqualConv2d, EqualLinear, ModulatedConv2d, ToRGB, fir, pixel_norm, scaled_leaky_relu
 
-if TYPE_CHECKING:
-    from .network import GPENConfig
-
 Noise = list[Tensor | None]
-ATTENTION_SIDE = 64  # px, where BigGAN attends
+ATTENTION_SIDE = 64  # px, resolution of the self-attention layer of BigGAN
 
 
-def widened(channels: int, config: GPENConfig) -> int:
-    """Channels after the noise has joined."""
+def channels_after_noise(channels: int, config: GPENConfig) -> int:
+    """Number of channels after the noise input."""
     return channels * 2 if config.noise_mode == "concat" else channels
 
 
 class StyleGAN2Layer(nn.Module):
-    """Modulated convolution, then noise concatenated or added, then bias and leaky ReLU."""
+    """Modulated convolution, concatenated or added noise, bias and leaky ReLU."""
 
     def __init__(self, inputs: int, outputs: int, config: GPENConfig, up: bool = False):
         super().__init__()
@@ -44,31 +41,31 @@ class StyleGAN2Layer(nn.Module):
         self.conv = ModulatedConv2d(inputs, outputs, config.style_dim, up)
         if self.mode != "none":
             self.noise_scale = nn.Parameter(torch.zeros(1))
-        self.bias = nn.Parameter(torch.zeros(widened(outputs, config)))
+        self.bias = nn.Parameter(torch.zeros(channels_after_noise(outputs, config)))
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         # x [n, inputs, h, w], w [n, d], noise [n, outputs, h', w'] -> [n, 2 outputs | outputs, h', w']
         x, demodulation = self.conv(x, w)
         if self.mode == "none":
             return scaled_leaky_relu(x, demodulation, self.bias)
-        assert noise is not None  # this mode has one
+        assert noise is not None
         noise = noise.to(x.dtype)
         if self.mode == "add":
             return scaled_leaky_relu(torch.addcmul(x * demodulation, noise, self.noise_scale.to(x.dtype)), 1.0, self.bias)
-        own, others = self.bias.chunk(2)
-        noise = scaled_leaky_relu(noise, self.noise_scale, others).expand(len(x), -1, -1, -1)
-        return torch.cat([scaled_leaky_relu(x, demodulation, own), noise], 1)
+        bias, noise_bias = self.bias.chunk(2)
+        noise = scaled_leaky_relu(noise, self.noise_scale, noise_bias).expand(len(x), -1, -1, -1)
+        return torch.cat([scaled_leaky_relu(x, demodulation, bias), noise], 1)
 
 
 class StyleGAN2Block(nn.Module):
-    """Up and convolve (but for the first block), convolve, add to the colours of the level below."""
+    """Upsampling convolution (except in the first block), convolution, RGB output added to that of the previous block."""
 
     def __init__(self, side: int, config: GPENConfig):
         super().__init__()
         channels, below = config.channels(side), config.channels(max(4, side // 2))
-        self.up = StyleGAN2Layer(widened(below, config), channels, config, up=True) if side > 4 else None
-        self.conv = StyleGAN2Layer(channels if side == 4 else widened(channels, config), channels, config)
-        self.to_rgb = ToRGB(widened(channels, config), config.style_dim)
+        self.up = StyleGAN2Layer(channels_after_noise(below, config), channels, config, up=True) if side > 4 else None
+        self.conv = StyleGAN2Layer(channels if side == 4 else channels_after_noise(channels, config), channels, config)
+        self.to_rgb = ToRGB(channels_after_noise(channels, config), config.style_dim)
 
     def forward(self, x: Tensor, image: Tensor | None, w: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
         if self.up is not None:
@@ -78,7 +75,7 @@ class StyleGAN2Block(nn.Module):
 
 
 class NoiseInput(nn.Module):
-    """Concatenates noise to x [n, c, h, w], or adds it, scaled by a learned scalar that starts at 0."""
+    """Concatenate noise to x [n, c, h, w], or add it, scaled by a learned scalar that is initialised to 0."""
 
     def __init__(self, config: GPENConfig):
         super().__init__()
@@ -89,19 +86,19 @@ class NoiseInput(nn.Module):
     def forward(self, x: Tensor, noise: Tensor | None) -> Tensor:  # -> [n, 2 c | c, h, w]
         if self.mode == "none":
             return x
-        assert noise is not None  # this mode has one
+        assert noise is not None
         noise = (noise * self.noise_scale).to(x.dtype).expand(len(x), -1, -1, -1)
         return torch.cat([x, noise], 1) if self.mode == "concat" else x + noise
 
 
 class PlainLayer(nn.Module):
-    """Equalized convolution (after doubling, with `up`), noise, bias, leaky ReLU: what StyleGAN and PGGAN share."""
+    """Equalized convolution (after nearest upsampling with `up`), noise, bias, leaky ReLU; used by StyleGAN and PGGAN."""
 
     def __init__(self, inputs: int, outputs: int, config: GPENConfig, up: bool, smooth: bool):
         super().__init__()
         self.conv = EqualConv2d(inputs, outputs, 3, activate=False)
         self.noise = NoiseInput(config)
-        self.bias = nn.Parameter(torch.zeros(widened(outputs, config)))
+        self.bias = nn.Parameter(torch.zeros(channels_after_noise(outputs, config)))
         self.up, self.smooth = up, smooth
 
     def forward(self, x: Tensor, noise: Tensor | None) -> Tensor:
@@ -114,12 +111,12 @@ class PlainLayer(nn.Module):
 
 
 class StyleGANLayer(nn.Module):
-    """Convolution, noise, leaky ReLU, then AdaIN: instance norm, scaled and shifted by w (StyleGAN, equation 1)."""
+    """Convolution, noise, leaky ReLU and AdaIN: instance norm with scale and shift computed from w (StyleGAN, equation 1)."""
 
     def __init__(self, inputs: int, outputs: int, config: GPENConfig, up: bool = False):
         super().__init__()
         self.layer = PlainLayer(inputs, outputs, config, up, smooth=True)
-        self.adain = EqualLinear(config.style_dim, 2 * widened(outputs, config))
+        self.adain = EqualLinear(config.style_dim, 2 * channels_after_noise(outputs, config))
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         x = F.instance_norm(self.layer(x, noise))
@@ -128,14 +125,14 @@ class StyleGANLayer(nn.Module):
 
 
 class StyleGANBlock(nn.Module):
-    """Two AdaIN layers; the colours are made of the last block's features alone."""
+    """Two AdaIN layers; only the last block has an RGB output."""
 
     def __init__(self, side: int, config: GPENConfig):
         super().__init__()
         channels, below = config.channels(side), config.channels(max(4, side // 2))
-        self.up = StyleGANLayer(widened(below, config), channels, config, up=True) if side > 4 else None
-        self.conv = StyleGANLayer(channels if side == 4 else widened(channels, config), channels, config)
-        self.to_rgb = LastRGB(widened(channels, config)) if side == config.size else None
+        self.up = StyleGANLayer(channels_after_noise(below, config), channels, config, up=True) if side > 4 else None
+        self.conv = StyleGANLayer(channels if side == 4 else channels_after_noise(channels, config), channels, config)
+        self.to_rgb = FinalToRGB(channels_after_noise(channels, config)) if side == config.size else None
 
     def forward(self, x: Tensor, image: Tensor | None, w: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None]:
         if self.up is not None:
@@ -145,15 +142,15 @@ class StyleGANBlock(nn.Module):
 
 
 class PGGANBlock(nn.Module):
-    """Two convolutions with pixel norm; the first block starts from w itself, the others do not hear of it."""
+    """Two convolutions with pixel norm; only the 4 x 4 input of the generator depends on w."""
 
     def __init__(self, side: int, config: GPENConfig):
         super().__init__()
         channels, below = config.channels(side), config.channels(max(4, side // 2))
-        self.up = PlainLayer(widened(below, config), channels, config, up=True, smooth=False) if side > 4 else None
-        inputs = channels if side == 4 else widened(channels, config)
+        self.up = PlainLayer(channels_after_noise(below, config), channels, config, up=True, smooth=False) if side > 4 else None
+        inputs = channels if side == 4 else channels_after_noise(channels, config)
         self.conv = PlainLayer(inputs, channels, config, up=False, smooth=False)
-        self.to_rgb = LastRGB(widened(channels, config)) if side == config.size else None
+        self.to_rgb = FinalToRGB(channels_after_noise(channels, config)) if side == config.size else None
 
     def forward(self, x: Tensor, image: Tensor | None, w: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None]:
         if self.up is not None:
@@ -162,8 +159,8 @@ class PGGANBlock(nn.Module):
         return x, None if self.to_rgb is None else self.to_rgb(x)
 
 
-class LastRGB(nn.Module):
-    """Equalized 1x1 convolution to colour."""
+class FinalToRGB(nn.Module):
+    """Equalized 1x1 convolution to RGB."""
 
     def __init__(self, inputs: int):
         super().__init__()
@@ -176,7 +173,7 @@ class LastRGB(nn.Module):
 
 
 class ConditionalBatchNorm(nn.Module):
-    """Batch norm whose scale and shift follow w."""
+    """Batch norm with scale and shift computed from w."""
 
     def __init__(self, channels: int, style_dim: int):
         super().__init__()
@@ -189,7 +186,7 @@ class ConditionalBatchNorm(nn.Module):
 
 
 class SpectralConv2d(nn.Module):
-    """Convolution with its weights divided by their largest singular value (Miyato et al., ICLR 2018), one power step a pass."""
+    """Convolution with spectral norm (Miyato et al., ICLR 2018); one power iteration per forward pass."""
 
     u: Tensor  # [outputs]
 
@@ -210,7 +207,7 @@ class SpectralConv2d(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over positions with keys and values halved in size (Zhang et al., ICML 2019); its share starts at 0."""
+    """Self-attention with keys and values pooled by 2 (Zhang et al., ICML 2019); `share`, its weight, is initialised to 0."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -219,21 +216,21 @@ class Attention(nn.Module):
         self.value, self.out = SpectralConv2d(channels, channels // 2, 1), SpectralConv2d(channels // 2, channels, 1)
         self.share = nn.Parameter(torch.zeros(1))
 
-    def forward(self, x: Tensor) -> Tensor:  # [n, c, h, w] -> the same
+    def forward(self, x: Tensor) -> Tensor:  # [n, c, h, w] -> [n, c, h, w]
         query, key, value = self.query(x), F.max_pool2d(self.key(x), 2), F.max_pool2d(self.value(x), 2)
         query, key, value = (t.flatten(2).transpose(1, 2) for t in (query, key, value))  # [n, positions, c']
-        seen = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # [n, h w, c / 2]
-        return x + self.share.to(x.dtype) * self.out(seen.transpose(1, 2).unflatten(2, x.shape[2:]))
+        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # [n, h w, c / 2]
+        return x + self.share.to(x.dtype) * self.out(attended.transpose(1, 2).unflatten(2, x.shape[2:]))
 
 
 class BigGANBlock(nn.Module):
-    """Norm, ReLU, up, convolve, noise, norm, ReLU, convolve, noise, beside a skip."""
+    """Residual block: norm, ReLU, upsampling, convolution, noise, norm, ReLU, convolution, noise; 1x1 skip convolution."""
 
     def __init__(self, side: int, config: GPENConfig):
         super().__init__()
         channels, below = config.channels(side), config.channels(max(4, side // 2))
-        inputs, outputs = (channels if side == 4 else widened(below, config)), widened(channels, config)
-        self.first = side == 4  # it does not double, and has one layer, as one feature is there for it
+        inputs, outputs = (channels if side == 4 else channels_after_noise(below, config)), channels_after_noise(channels, config)
+        self.first = side == 4  # no upsampling, and one layer because it has one noise input
         self.norms = nn.ModuleList([ConditionalBatchNorm(inputs, config.style_dim)])
         self.convs = nn.ModuleList([SpectralConv2d(inputs, channels, 3)])
         self.noises = nn.ModuleList([NoiseInput(config)])
@@ -267,4 +264,4 @@ BLOCKS: dict[str, type[nn.Module]] = {
     "pggan": PGGANBlock,
     "biggan": BigGANBlock,
 }
-FROM_W = ("pggan", "biggan")  # families whose 4 x 4 features are a linear map of w, not a learned constant
+FROM_W = ("pggan", "biggan")  # blocks whose 4 x 4 input is a linear map of w instead of a learned constant

@@ -1,4 +1,4 @@
-"""The command line: python -m gpen restore | degrade | train | export | info. User errors end in one sentence and exit code 2."""
+"""Command line: python -m gpen restore | degrade | train | sample | export | info. The exit status after a user error is 2."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from . import checkpoints, tasks
-from .degradation import PRESETS, Degradation
+from .degradation import BLUR_KINDS, PRESETS, Degradation
 from .engines import ENGINES, EXPORTS, export
 from .errors import GPENError, exit_status
 from .faces import load_detector
+from .images import read_image, square_crop, write_image
 from .network import UnitRange
-from .restore import Restorer, square
+from .restore import Restorer
 from .training.tasks import MAKERS
 from .version import __version__
 
-SAID = {
-    "restored": "restored", "no face": "in which no face was found (aligned faces: --aligned)",
-    "skipped": "there already (--overwrite makes them anew)", "failed": "failed",
+STATUS_TEXT = {
+    "restored": "restored", "no face": "without a detected face (for aligned faces add --aligned)",
+    "skipped": "skipped, the output exists (replace it with --overwrite)", "failed": "failed",
 }  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse `argv` (sys.argv without it), run the command, exit with 2 after a user's error."""
+    """Parse `argv` (default: sys.argv), run the command, exit with status 2 after a user error."""
     arguments = _parser().parse_args(argv)
     if status := exit_status(lambda: arguments.run(arguments)):
         sys.exit(status)
@@ -42,37 +40,51 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     restore = commands.add_parser("restore", help="restore the faces of photos and videos")
-    restore.add_argument("paths", nargs="+", metavar="PATH", help="photos, videos, folders of them, patterns in quotes")
-    restore.add_argument("--out", type=Path, required=True, metavar="DIR", help="written here under the same names and formats")
-    restore.add_argument("--model", help="a name or a file; without it the default model")
-    restore.add_argument("--strength", type=float, default=1.0, help="0 (the input) to 1 (the network's result)")
-    restore.add_argument("--engine", choices=tuple(ENGINES), default="torch", help="what runs the network")
-    restore.add_argument("--aligned", action="store_true", help="each picture is one face, square and aligned as FFHQ's are")
-    restore.add_argument("--only", choices=("largest",), help="restore that face of each photo alone")
-    restore.add_argument("--upscale", type=float, default=1.0, help="enlarge the whole photo so many times")
-    restore.add_argument("--background", type=Path, metavar="FILE", help="a super-resolution model for the rest (spandrel)")
-    restore.add_argument("--detector", default="mtcnn", help="mtcnn, yunet, or YuNet's .onnx file")
-    restore.add_argument("--recursive", action="store_true", help="look into the folders of folders")
-    restore.add_argument("--overwrite", action="store_true", help="make anew what DIR has already; without it that is skipped")
-    restore.add_argument("--jobs", type=int, default=1, help="threads that read, search faces and write")
-    restore.add_argument("--report", type=Path, metavar="FILE.json", help="boxes, landmarks, scores and times of every file")
-    restore.add_argument("--task", choices=tuple(tasks.TASKS), default="restore", help="aligned faces, but for restore")
-    restore.add_argument("--mask", type=Path, metavar="PATH", help="for inpaint: white where to fill, or a folder of NAME.png")
+    restore.add_argument("paths", nargs="+", metavar="PATH", help="photo, video, folder, or quoted pattern")
+    restore.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="output folder; names and formats are those of the inputs"
+    )
+    restore.add_argument("--model", help="name or file of a model (default: the model of this package)")
+    restore.add_argument("--strength", type=float, default=1.0, help="weight of the network output, 0 to 1 (default: 1)")
+    restore.add_argument("--engine", choices=tuple(ENGINES), default="torch", help="inference engine (default: torch)")
+    restore.add_argument("--aligned", action="store_true", help="each image is one square FFHQ-aligned face")
+    restore.add_argument("--only", choices=("largest",), help="restore only the largest face of each photo")
+    restore.add_argument("--upscale", type=float, default=1.0, help="upscaling factor of the photo, 1 to 16 (default: 1)")
+    restore.add_argument(
+        "--background", type=Path, metavar="FILE", help="super-resolution model for the background, loaded with spandrel"
+    )
+    restore.add_argument(
+        "--detector", default="mtcnn", help="face detector: mtcnn, yunet, or a YuNet .onnx file (default: mtcnn)"
+    )
+    restore.add_argument("--recursive", action="store_true", help="search subfolders")
+    restore.add_argument("--overwrite", action="store_true", help="replace existing files in DIR instead of skipping them")
+    restore.add_argument("--jobs", type=int, default=1, help="threads for reading, face detection and writing (default: 1)")
+    restore.add_argument("--report", type=Path, metavar="FILE.json", help="write boxes, landmarks, scores and times of all files")
+    restore.add_argument(
+        "--task", choices=tuple(tasks.TASKS), default="restore", help="task of the model; all except restore need aligned faces"
+    )
+    restore.add_argument(
+        "--mask", type=Path, metavar="PATH", help="for inpaint: mask, white where to fill in, or folder with NAME.png"
+    )
     restore.set_defaults(run=_restore)
 
     degrade = commands.add_parser("degrade", help="degrade an image: blur, downsample by s, noise, JPEG")
-    degrade.add_argument("image", type=Path)
-    degrade.add_argument("--blur-sigma", type=float)
-    degrade.add_argument("--blur-kind", choices=("isotropic", "anisotropic", "motion"), default="isotropic")
-    degrade.add_argument("--blur-sigma-y", type=float)
-    degrade.add_argument("--blur-angle", type=float, default=0.0)
-    degrade.add_argument("--scale", type=float)
-    degrade.add_argument("--noise-sigma", type=float)
-    degrade.add_argument("--jpeg-quality", type=int)
-    degrade.add_argument("--preset", choices=sorted(PRESETS), help="draw every number from a preset with --seed instead")
-    degrade.add_argument("--seed", type=int, default=0)
-    degrade.add_argument("--resized", action="store_true", help="write the image resized back to its first size")
-    degrade.add_argument("--out", type=Path, required=True, metavar="FILE", help="lossless if it ends in .png")
+    degrade.add_argument("image", type=Path, metavar="IMAGE", help="image file")
+    degrade.add_argument(
+        "--blur-sigma", type=float, metavar="PX", help="standard deviation of the blur, 0 to 200 (default: no blur)"
+    )
+    degrade.add_argument("--blur-kind", choices=BLUR_KINDS, default="isotropic", help="blur kernel")
+    degrade.add_argument("--blur-sigma-y", type=float, metavar="PX", help="second axis of an anisotropic kernel")
+    degrade.add_argument(
+        "--blur-angle", type=float, default=0.0, metavar="DEG", help="anticlockwise, of anisotropic and motion blur"
+    )
+    degrade.add_argument("--scale", type=float, metavar="S", help="downsampling factor, 0.01 to 10000 (default: none)")
+    degrade.add_argument("--noise-sigma", type=float, help="standard deviation of the noise, 0 to 255 (default: no noise)")
+    degrade.add_argument("--jpeg-quality", type=int, metavar="Q", help="1 to 100 (default: no JPEG)")
+    degrade.add_argument("--preset", choices=sorted(PRESETS), help="sample all parameters from a preset with --seed")
+    degrade.add_argument("--seed", type=int, default=0, help="of the noise and of --preset (default: 0)")
+    degrade.add_argument("--resized", action="store_true", help="resize the result to the size of the input")
+    degrade.add_argument("--out", type=Path, required=True, metavar="FILE", help="output file; .png is lossless")
     degrade.set_defaults(run=_degrade)
 
     train = commands.add_parser("train", help="train a model in two stages")
@@ -87,56 +99,35 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", help="cpu or cuda; without it a GPU where there is one")
     train.set_defaults(run=_train)
 
-    sample = commands.add_parser("sample", help="let a prior draw faces of people who do not exist")
-    sample.add_argument("prior", help="its file, as train prior leaves it, or a whole GPEN's")
-    sample.add_argument("--count", type=int, default=8)
-    sample.add_argument("--seed", type=int, default=0)
-    sample.add_argument("--truncation", type=float, default=1.0, help="1: all kinds of faces; nearer to 0: fewer, better ones")
-    sample.add_argument("--size", type=int, metavar="PX", help="enlarge them to this; without it the prior's own")
-    sample.add_argument("--out", type=Path, required=True, metavar="DIR")
+    sample = commands.add_parser("sample", help="generate synthetic faces with a prior")
+    sample.add_argument("prior", help="file of a prior (from train prior) or of a GPEN")
+    sample.add_argument("--count", type=int, default=8, help="number of faces (default: 8)")
+    sample.add_argument("--seed", type=int, default=0, help="of the latent codes and the noise (default: 0)")
+    sample.add_argument("--truncation", type=float, default=1.0, help="psi of the truncation trick, 0 to 1 (default: 1)")
+    sample.add_argument("--size", type=int, metavar="PX", help="resize the faces, 16 to 4096 (default: size of the prior)")
+    sample.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     sample.set_defaults(run=_sample)
 
-    write = commands.add_parser("export", help="write a model as a file for other engines and programs")
-    write.add_argument("--engine", choices=tuple(EXPORTS), required=True, help="what is to run the file")
+    write = commands.add_parser("export", help="export a model to ONNX or OpenVINO")
+    write.add_argument("--engine", choices=tuple(EXPORTS), required=True, help="engine that will run the file")
     write.add_argument("--out", type=Path, required=True, metavar="FILE", help="; ".join(f"{k}: {v}" for k, v in EXPORTS.items()))
-    write.add_argument("--model", help="a name or a file; without it the default model")
-    write.add_argument("--task", choices=tuple(tasks.TASKS), default="restore", help="whose model it is")
-    write.add_argument("--opset", type=int, help="of ONNX, 15 to 21; without it 17")
-    write.add_argument("--seed", type=int, default=0, help="of the free noise of a model that enlarges")
+    write.add_argument("--model", help="name or file of a model (default: the model of this package)")
+    write.add_argument("--task", choices=tuple(tasks.TASKS), default="restore", help="task of the model")
+    write.add_argument("--opset", type=int, help="ONNX opset, 15 to 21 (default: 17)")
+    write.add_argument("--seed", type=int, default=0, help="of the noise of a super-resolution model (default: 0)")
     write.set_defaults(run=_export)
 
-    info = commands.add_parser("info", help="say what a model file holds")
-    info.add_argument("model", nargs="?", help="a name or a file; without it the default model")
+    info = commands.add_parser("info", help="print the settings of a model")
+    info.add_argument("model", nargs="?", help="name or file of a model (default: the model of this package)")
     info.set_defaults(run=_info)
     return parser
 
 
-def _read(path: Path) -> np.ndarray:
-    """uint8 RGB [h, w, 3]."""
-    if not path.is_file():
-        raise GPENError(f"There is no file {path}: check the path.")
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
-    if image is None:
-        raise GPENError(f"{path} cannot be read as an image: give a PNG, JPEG or WebP file.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def _write(path: Path, image: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    except cv2.error:
-        done = False
-    if not done:
-        raise GPENError(f"{path.name} has no ending of an image format: name it .png.")
-    path.write_bytes(data.tobytes())
-
-
 def _restore(arguments: argparse.Namespace) -> None:
-    from .files import find_files  # late: the other commands do without
+    from .files import find_files  # lazy: not needed by the other commands
     from .folder import Settings, make_folder, restore_files, write_report
 
-    arguments.aligned |= arguments.task != "restore"  # the other tasks know no whole photos
+    arguments.aligned |= arguments.task != "restore"  # the other tasks do not support whole photos
     settings = Settings(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Settings)})
     files = find_files(arguments.paths, arguments.out, arguments.recursive)
     make_folder(arguments.out)
@@ -144,29 +135,29 @@ def _restore(arguments: argparse.Namespace) -> None:
     restorer = Restorer(net, engine=arguments.engine)
     make_detector = partial(load_detector, arguments.detector)
     if not settings.aligned:
-        make_detector()  # one that cannot be had is the user's mistake, not each file's
+        make_detector()  # fail once here, not for every file
     rows = []
     try:
         for row in restore_files(files, restorer, make_detector, settings):
             rows.append(row)
-    finally:  # an interrupted run is reported too
+    finally:  # also write the report of an interrupted run
         if arguments.report and rows:
             chosen = {name: value for name, value in vars(arguments).items() if name not in ("run", "report", "paths")}
             write_report(arguments.report, {"gpen": __version__, **chosen}, rows)
     found = Counter(row["status"] for row in rows)
-    print(", ".join(f"{count} {SAID[status]}" for status, count in found.items()))
+    print(", ".join(f"{count} {STATUS_TEXT[status]}" for status, count in found.items()))
     if found["failed"]:
         sys.exit(1)
 
 
 def _degrade(arguments: argparse.Namespace) -> None:
-    image = _read(arguments.image)
+    image = read_image(arguments.image)
     if arguments.preset:
         degradation = Degradation.sample(arguments.preset, seed=arguments.seed, size=max(image.shape[:2]))
     else:
         names = ("blur_sigma", "blur_kind", "blur_sigma_y", "blur_angle", "scale", "noise_sigma", "jpeg_quality", "seed")
         degradation = Degradation(**{name: getattr(arguments, name) for name in names})
-    _write(arguments.out, degradation.resized(image) if arguments.resized else degradation(image))
+    write_image(arguments.out, degradation.resized(image) if arguments.resized else degradation(image))
     print(degradation.formula())
 
 
@@ -195,20 +186,20 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _sample(arguments: argparse.Namespace) -> None:
-    from .samples import samples  # late: the other commands do without
+    from .samples import sample_faces  # lazy: not needed by the other commands
 
     if arguments.count < 1 or not 16 <= (arguments.size or 16) <= 4096:
-        raise GPENError(f"--count is at least 1 and --size 16 to 4096; got {arguments.count} and {arguments.size}.")
+        raise GPENError(f"--count must be at least 1 and --size from 16 to 4096; got {arguments.count} and {arguments.size}.")
     prior = checkpoints.load_prior(arguments.prior)
-    faces = samples(prior, arguments.count, arguments.seed, arguments.truncation)
+    faces = sample_faces(prior, arguments.count, arguments.seed, arguments.truncation)
     for k, face in enumerate(faces, 1):
-        _write(arguments.out / f"face-{k:02d}.png", square(face, arguments.size))
+        write_image(arguments.out / f"face-{k:02d}.png", square_crop(face, arguments.size))
     print(arguments.out)
 
 
 def _export(arguments: argparse.Namespace) -> None:
     loaded = checkpoints.load(tasks.find_model(arguments.task, arguments.model))
-    net = UnitRange(loaded) if arguments.task == "seg2face" else loaded  # every file's images are in [-1, 1]
+    net = UnitRange(loaded) if arguments.task == "seg2face" else loaded  # images of exported networks are in [-1, 1]
     print(export(net, arguments.out, arguments.engine, arguments.opset, arguments.seed))
 
 

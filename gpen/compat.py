@@ -1,8 +1,8 @@
-"""The mend for a torchvision whose compiled operators do not load: CPU torch beside a CUDA torchvision.
+"""Workaround for a torchvision whose compiled operators do not load, such as a CUDA build installed with CPU torch.
 
-There `import torchvision` ends in "operator torchvision::nms does not exist", and with it every library that
-imports it (lpips, pytorch_fid, facenet_pytorch). Defining the two operators that the import asks for is
-enough; call `mend_torchvision()` before the import.
+With that combination `import torchvision` fails with "operator torchvision::nms does not exist", and so does every library
+that imports it (lpips, pytorch_fid, facenet_pytorch). It is enough to define the two operators that the import requires:
+call `patch_torchvision()` before the import.
 """
 
 import importlib
@@ -13,22 +13,22 @@ from typing import Any
 import torch
 
 _lock = threading.Lock()
-_library: torch.library.Library | None = None  # the operators live as long as this object does
-_mended: bool | None = None  # None until the first call has looked
+_library: torch.library.Library | None = None  # the operators are unregistered when this object is deleted
+_patched: bool | None = None  # None until the first call
 
 
-def mend_torchvision() -> bool:
-    """Make `import torchvision` work; True if it needed the mend, False if it works or is not installed.
+def patch_torchvision() -> bool:
+    """Make `import torchvision` work. Thread-safe; only the first call does any work.
 
-    Safe to call from any thread and as often as you like: after the first call it costs nothing.
-    Raises the import's own error where that has another cause.
+    Returns True if the operators had to be defined, False if torchvision works or is not installed. Raises the error of the
+    import if it has another cause.
     """
-    global _mended
-    if _mended is None:
+    global _patched
+    if _patched is None:
         with _lock:
-            if _mended is None:
-                _mended = _import_torchvision()
-    return _mended
+            if _patched is None:
+                _patched = _import_torchvision()
+    return _patched
 
 
 def _import_torchvision() -> bool:
@@ -43,18 +43,18 @@ def _import_torchvision() -> bool:
         if "torchvision::nms" not in str(error):
             raise
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-        del sys.modules[name]  # the half-made modules of the failed import
+        del sys.modules[name]  # partially initialised modules of the failed import
     _define_operators()
     boxes: Any = importlib.import_module("torchvision.ops.boxes")
-    boxes._assert_has_ops = lambda: None  # it would refuse to call the operators that are now there
+    boxes._assert_has_ops = lambda: None  # it checks for the compiled library, not for the operators
     return True
 
 
 def nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
-    """Non-maximum suppression as in torchvision.ops.nms: down the scores, each box drops those it overlaps.
+    """Non-maximum suppression with the behaviour of torchvision.ops.nms.
 
-    boxes [n, 4] as (x1, y1, x2, y2), scores [n]; a box goes where its intersection over union with a kept
-    one exceeds the threshold. Returns the kept indices, int64 [k], highest score first.
+    boxes [n, 4] as (x1, y1, x2, y2), scores [n]. A box is removed if its intersection over union with a kept box of higher
+    score exceeds `iou_threshold`. Returns the kept indices, int64 [k], highest score first.
     """
     order = scores.argsort(descending=True, stable=True)  # [n]
     boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))  # [n, 4]
@@ -66,7 +66,7 @@ def nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torc
         corner_low = torch.maximum(boxes[best, :2], boxes[order, :2])  # [m, 2]
         corner_high = torch.minimum(boxes[best, 2:], boxes[order, 2:])  # [m, 2]
         inter = (corner_high - corner_low).clamp(min=0).prod(dim=1)  # [m]
-        overlap = inter / (area[best] + area[order] - inter)  # [m], NaN between empty boxes, which stay
+        overlap = inter / (area[best] + area[order] - inter)  # [m], NaN for two empty boxes, which are kept
         order = order[~(overlap > iou_threshold)]
     return torch.stack(kept) if kept else order
 

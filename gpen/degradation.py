@@ -1,12 +1,11 @@
-"""The degradation model: how a sharp face becomes the low-quality image that a restoration starts from.
+"""Degradation model: computes the low-quality input of restoration from a high-quality image.
 
     I_d = JPEG_q( (I * k) downsampled by s + n_sigma ), then resized back     (GPEN, Yang et al., CVPR 2021)
 
-In order, each step off by default: colour shift, grey, shift, haze (these four in some presets only: they
-stand for the light and the framing), blur by k, downsampling by s, Gaussian noise, JPEG. Values stay float32
-from step to step and are rounded once, before JPEG. Downsampling is bilinear without antialiasing, as in the
-released code: it reads four neighbours at any s, so detail that the blur has left aliases. Published
-protocols include that.
+The steps, in order and each off by default: colour shift, grey, shift, haze (these four in some presets only), blur with the
+kernel k, downsampling by s, Gaussian noise, JPEG. Values are float32 between the steps and are rounded once, before JPEG.
+Downsampling is bilinear without antialiasing, as in the released code: it uses four neighbours at any s, so that high frequencies
+alias. The published protocols include this aliasing.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from gpen.kernels import gaussian_kernel, gaussian_profile, motion_kernel
 from gpen.presets import PRESETS
 
 BLUR_KINDS = ("isotropic", "anisotropic", "motion")
-MAX_SEED = 2**53 - 1  # the largest whole number that JSON keeps exact in a browser
-MAX_PIXELS = 2**26  # of a low-quality image that s < 1 enlarges
-MAX_JPEG_SIDE = 65500  # the format's limit
-WIDE_KERNEL = 99  # px; from here on filter2D, which goes by Fourier transform, beats sepFilter2D
-_STREAM = 2  # keeps the noise apart from a preset's draws with the same seed; gpen.presets has another number
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601, the weights of OpenCV's grey
+MAX_SEED = 2**53 - 1  # the largest integer that JavaScript represents exactly
+MAX_PIXELS = 2**26  # limit for the low-quality image if scale < 1
+MAX_JPEG_SIDE = 65500  # px, limit of the format
+WIDE_KERNEL = 99  # px; from this size filter2D, which uses the DFT, is faster than sepFilter2D
+_STREAM = 2  # random stream of the noise, independent of the one in gpen.presets for the same seed
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601, as in OpenCV's greyscale conversion
 
-# name: (lowest, highest, whole numbers only, may be None)
+# name: (minimum, maximum, integer, may be None)
 _NUMBERS = {
     "blur_sigma": (0, 200, False, True),
     "blur_sigma_y": (0, 200, False, True),
@@ -45,28 +44,28 @@ _NUMBERS = {
     "haze": (0, 1, False, True),
     "seed": (0, MAX_SEED, True, False),
 }
-# name: (length, lowest, highest, whole numbers only)
+# name: (length, minimum, maximum, integer)
 _TUPLES = {"colour_shift": (3, -255, 255, False), "shift": (2, -4096, 4096, True)}
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """One degradation with all its numbers; call it on an image. A value out of its range raises GPENError.
+    """A degradation with fixed parameters; call it on an image. Raises GPENError for a value out of range.
 
-    blur_sigma    standard deviation of the kernel, px of the input, 0 to 200
-    blur_kind     "isotropic" | "anisotropic" (Gaussians) | "motion" (a line of length sqrt(12) blur_sigma,
-                  so that blur_sigma is the standard deviation along it)
-    blur_sigma_y  second axis of an anisotropic kernel, px; None takes blur_sigma
-    blur_angle    of the first axis or the line, degrees anticlockwise from the horizontal
-    kernel_size   px, odd; None is wide enough for 3 sigma, or for the whole line
-    scale         s, 0.01 to 10000: [h, w] becomes [int(h // s), int(w // s)], at least 1; s < 1 enlarges
-    noise_sigma   standard deviation, 0 to 255 (of 255), independent in each channel
-    jpeg_quality  1 to 100
-    grey          the low-quality image has no colours; nor has the target, unless grey_target is off
+    blur_sigma    standard deviation of the blur kernel in px of the input, 0 to 200
+    blur_kind     "isotropic" | "anisotropic" (Gaussian) | "motion" (a line of length sqrt(12) blur_sigma, so that
+                  blur_sigma is the standard deviation along it)
+    blur_sigma_y  standard deviation along the second axis of an anisotropic kernel in px; None: blur_sigma
+    blur_angle    of the first axis or the line, in degrees anticlockwise from the horizontal
+    kernel_size   odd number of px; None covers 3 sigma on each side, or the whole line
+    scale         s, 0.01 to 10000: [h, w] is resized to [int(h // s), int(w // s)], at least 1 px; s < 1 enlarges
+    noise_sigma   standard deviation of the Gaussian noise, 0 to 255, independent per channel
+    jpeg_quality  q, 1 to 100
+    grey          convert the low-quality image to grey, and also the target if grey_target is set
     colour_shift  added to R, G and B, each -255 to 255
-    shift         whole px (right, down), mirrored at the borders; the target stays in place
-    haze          the image's share, 0 to 1, the rest being white
-    seed          of the noise, which depends on the seed and on the low-quality image's shape alone
+    shift         integer translation in px (right, down), mirrored at the borders; the target is not shifted
+    haze          weight of the image in a blend with white, 0 to 1
+    seed          of the noise, which depends only on the seed and the shape of the low-quality image
     """
 
     blur_sigma: float | None = None
@@ -95,66 +94,66 @@ class Degradation:
                 object.__setattr__(self, name, _numbers(name, value, length, low, high, whole))
         for name in ("grey", "grey_target"):
             if not isinstance(getattr(self, name), bool):
-                raise GPENError(f"{name} must be true or false, not {_shown(getattr(self, name))}.")
+                raise GPENError(f"{name} must be true or false; got {_shown(getattr(self, name))}.")
         if not isinstance(self.blur_kind, str) or self.blur_kind not in BLUR_KINDS:
-            raise GPENError(f"blur_kind must be {' or '.join(BLUR_KINDS)}, not {_shown(self.blur_kind)}.")
+            raise GPENError(f"blur_kind must be {' or '.join(BLUR_KINDS)}; got {_shown(self.blur_kind)}.")
         if self.kernel_size is not None and self.kernel_size % 2 == 0:
-            raise GPENError(f"kernel_size must be odd, not {self.kernel_size}: take {self.kernel_size + 1}.")
+            raise GPENError(f"kernel_size must be odd; got {self.kernel_size}: use {self.kernel_size + 1}.")
 
     @classmethod
     def sample(cls, preset: str, seed: int, size: int = 512) -> Degradation:
-        """Draw from the ranges of PRESETS[preset], rescaled to faces of `size` x `size` px (16 to 4096).
+        """Sample from the ranges of PRESETS[preset], rescaled to images of `size` x `size` px (16 to 4096).
 
-        The seed fixes both the draw and the noise. An unknown preset, seed or size raises GPENError.
+        seed: of both the sampled parameters and the noise. Raises GPENError for an unknown preset or a seed or size out of range.
         """
         if not isinstance(preset, str) or preset not in PRESETS:
             raise GPENError(f"There is no preset {_shown(preset)}: choose one of {', '.join(PRESETS)}.")
-        return cls(**PRESETS[preset].at(size).draw(int(_number("seed", seed, 0, MAX_SEED, whole=True))))
+        return cls(**PRESETS[preset].at(size).sample(int(_number("seed", seed, 0, MAX_SEED, whole=True))))
 
     @classmethod
     def from_dict(cls, values: dict) -> Degradation:
-        """The inverse of to_dict. Fields left out take their defaults; unknown, bad ones raise GPENError."""
+        """Inverse of `to_dict`; missing fields have their defaults. Raises GPENError for an unknown field or an invalid value."""
         if not isinstance(values, dict):
-            raise GPENError(f"The parameters of a degradation must be a JSON object, not {_shown(values)}.")
+            raise GPENError(f"The parameters of a degradation must be a JSON object; got {_shown(values)}.")
         names = [field.name for field in fields(cls)]
         unknown = [key for key in values if key not in names]
         if unknown:
-            raise GPENError(f"There is no parameter {_shown(unknown[0])}: choose among {', '.join(names)}.")
+            raise GPENError(f"There is no parameter {_shown(unknown[0])}: choose one of {', '.join(names)}.")
         return cls(**values)
 
     def to_dict(self) -> dict:
-        """Every field, in types that JSON keeps."""
+        """Return every field, with JSON-compatible types."""
         return {name: list(x) if isinstance(x, tuple) else x for name, x in asdict(self).items()}
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """The low-quality image at its own size.
+        """Compute the low-quality image at its own (small) size.
 
-        uint8 RGB [h, w, 3] or grey [h, w] -> uint8 of the same kind, [int(h // scale), int(w // scale)], at
-        least 1 px a side. Another kind of array, or an enlargement beyond MAX_PIXELS, raises GPENError.
+        image: uint8 RGB [h, w, 3] or grey [h, w]. Returns the same type, [int(h // scale), int(w // scale)], at least 1 x 1.
+        Raises GPENError for any other array, or an enlargement beyond MAX_PIXELS.
         """
-        _, low_quality = deque(self._walk(image), maxlen=1).pop()
+        _, low_quality = deque(self._steps(image), maxlen=1).pop()
         return _quantised(low_quality)
 
     def resized(self, image: np.ndarray) -> np.ndarray:
-        """The low-quality image resized back (bilinear) to the image's size: what the network is given."""
+        """Compute the low-quality image and resize it (bilinear) to the size of `image`: the input of the network."""
         return _resized_back(self(image), image)
 
     def steps(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """The images after each step that is on, rounded to uint8, from "original" to "resized".
+        """Return the image after each active step, rounded to uint8, from "original" to "resized".
 
-        All names: original, recoloured, grey, shifted, hazy, blurred, downsampled, noisy, jpeg, resized.
+        The names of the steps: original, recoloured, grey, shifted, hazy, blurred, downsampled, noisy, jpeg, resized.
         """
-        images = {name: _quantised(x) for name, x in self._walk(image)}
+        images = {name: _quantised(x) for name, x in self._steps(image)}
         return images | {"resized": _resized_back(list(images.values())[-1], image)}
 
     def target(self, image: np.ndarray) -> np.ndarray:
-        """What a restoration should reach: the image, without colours where grey and grey_target are on."""
+        """Return the ground truth of the restoration: the image, converted to grey if grey and grey_target are set."""
         _check_image(image)
         grey = self.grey and self.grey_target
         return _quantised(_grey(np.ascontiguousarray(image, np.float32))) if grey else image.copy()
 
     def formula(self) -> str:
-        """The formula with its numbers, such as "I_d = resize(JPEG_40((I ∗ k(σ=4)) ↓8 + n(σ=10)))"."""
+        """Format the degradation as a formula with its parameters, such as "I_d = resize(JPEG_40((I ∗ k(σ=4)) ↓8 + n(σ=10)))"."""
         text = "I"
         if self.colour_shift is not None:
             text = f"({text} + ({', '.join(f'{value:.3g}' for value in self.colour_shift)}))"
@@ -186,8 +185,8 @@ class Degradation:
     def _sigma_y(self, sigma: float) -> float:
         return sigma if self.blur_sigma_y is None else self.blur_sigma_y
 
-    def _walk(self, image: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-        """The name and image of each step that is on: float32, 0 to 255, not rounded; uint8 after JPEG."""
+    def _steps(self, image: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the name and the image of each active step: float32, 0 to 255, not rounded; uint8 after JPEG."""
         _check_image(image)
         yield "original", image
         x: np.ndarray = np.ascontiguousarray(image, np.float32)  # [h, w, 3] or [h, w]
@@ -231,10 +230,10 @@ class Degradation:
 
 
 def _low_size(x: np.ndarray, scale: float) -> tuple[int, int]:
-    """(width, height) after downsampling, truncated as in the released code."""
+    """Size (width, height) after downsampling, truncated as in the released code."""
     h, w = (max(1, int(side // scale)) for side in x.shape[:2])
     if scale < 1 and h * w > MAX_PIXELS:
-        raise GPENError(f"scale {scale:.3g} makes the image {w} x {h} px: take a larger scale.")
+        raise GPENError(f"scale {scale:.3g} enlarges the image to {w} x {h} px: use a larger scale.")
     return w, h
 
 
@@ -249,23 +248,23 @@ def _shifted(x: np.ndarray, right: int, down: int) -> np.ndarray:
 
 
 def _mirrored(length: int, shift: int) -> np.ndarray:
-    """Index that each shifted pixel comes from, mirrored at both ends without repeating them, [length]."""
+    """Source index of each shifted pixel, int [length], mirrored at both ends without repeating the edge."""
     period = max(1, 2 * (length - 1))
     return abs((np.arange(length) - shift + length - 1) % period - (length - 1))
 
 
 def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     if max(image.shape[:2]) > MAX_JPEG_SIDE:
-        raise GPENError(f"JPEG holds at most {MAX_JPEG_SIDE} pixels a side: take a smaller image or no JPEG.")
+        raise GPENError(f"JPEG is limited to {MAX_JPEG_SIDE} px per side: use a smaller image, or no JPEG.")
     colour = image.ndim == 3
-    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if colour else image
-    _, data = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if colour else image
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cast(np.ndarray, cv2.imdecode(data, cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE))
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB) if colour else decoded
 
 
 def _quantised(x: np.ndarray) -> np.ndarray:
-    """Rounded to uint8, in a new array."""
+    """Round to uint8, in a new array."""
     return x.copy() if x.dtype == np.uint8 else np.clip(np.rint(x), 0, 255).astype(np.uint8)
 
 
@@ -278,24 +277,24 @@ def _resized_back(low_quality: np.ndarray, image: np.ndarray) -> np.ndarray:
 def _check_image(image: np.ndarray) -> None:
     is_image = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size > 0
     if not is_image or not (image.ndim == 2 or image.ndim == 3 and image.shape[2] == 3):
-        raise GPENError("The image to degrade must be 8-bit RGB [h, w, 3] or grey [h, w] and not empty.")
+        raise GPENError("The image to degrade must be a non-empty uint8 array, RGB [h, w, 3] or grey [h, w].")
 
 
 def _number(name: str, value: Any, low: float, high: float, whole: bool) -> float | int:
-    # compared before it is converted: false for NaN, and safe for whole numbers that no float can hold
+    # compare before converting: false for NaN, and safe for integers beyond the range of float
     kind: Any = Integral if whole else Real
     if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
-        article = "a whole number" if whole else "a number"
-        raise GPENError(f"{name} must be {article} from {low} to {high}, not {_shown(value)}.")
+        article = "an integer" if whole else "a number"
+        raise GPENError(f"{name} must be {article} from {low} to {high}; got {_shown(value)}.")
     return int(value) if whole else float(value)
 
 
 def _numbers(name: str, value: object, length: int, low: float, high: float, whole: bool) -> tuple:
     if not isinstance(value, list | tuple) or len(value) != length:
-        raise GPENError(f"{name} must be a list of {length} numbers, not {_shown(value)}.")
+        raise GPENError(f"{name} must be a list of {length} numbers; got {_shown(value)}.")
     return tuple(_number(f"Each number of {name}", item, low, high, whole) for item in value)
 
 
 def _shown(value: object) -> str:
-    """A short form for a message. Python refuses to write whole numbers of thousands of digits."""
+    """Shorten a value for an error message. Python cannot format integers of thousands of digits by default."""
     return "a huge number" if isinstance(value, int) and abs(value) > 1e18 else reprlib.repr(value)

@@ -1,16 +1,19 @@
-"""The one exception that stands for a mistake a user can make and mend, and how a command line says it."""
+"""The exception raised for user errors, and the exit status that a command line returns for it."""
 
 import sys
 from collections.abc import Callable
 
 
 class GPENError(ValueError):
-    """Its message is one sentence, what was wrong and what to do, that command lines and pages show as it is."""
+    """Raised for invalid input, files or settings. The message states the problem and what to do; it is shown to users as is."""
 
 
 def exit_status(command: Callable[[], int | None]) -> int:
-    """Run a command line's work: its own status, or 2 after a user's mistake or a file that the system refuses, said in one
-    sentence on standard error, or 130 where it was interrupted."""
+    """Run `command` and return the exit status of the process.
+
+    The status is that of `command`, 2 after a GPENError or OSError (its message is printed to standard error), 130 after an
+    interrupt.
+    """
     try:
         return command() or 0
     except (GPENError, OSError) as error:

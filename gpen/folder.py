@@ -1,7 +1,7 @@
-"""Many photos and videos, restored into a folder of the same names and formats: what `python -m gpen restore` does.
+"""Batch restoration of photos and videos into a folder with the same names and formats (`python -m gpen restore`).
 
-What is there already is left alone, so that a run which was stopped goes on where it was; a file that cannot be read is noted and
-the rest goes on. Threads read, search and write while the network runs: any number of them gives the same files.
+Existing results are skipped, so that an interrupted run can be continued; a file that cannot be restored is reported without
+stopping the run. Reading, face detection and writing run in threads; the results do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ import numpy as np
 from tqdm import tqdm
 
 from . import tasks
-from .ahead import ahead, one_a_thread
+from .ahead import per_thread, prefetch_map
 from .errors import GPENError
 from .faces import Detector, Face
-from .files import write_whole
+from .images import resize_to, write_atomically
 from .paste import MAX_UPSCALE, enlarge, load_background
 from .photo_file import Photo, read_photo
-from .restore import Restorer, resize
+from .restore import Restorer
 from .video import CONTAINERS, restore_video
 
-BATCH = 8  # aligned faces that go through the network together
+BATCH = 8  # aligned faces per forward pass
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How files are restored.
+    """Settings of a batch restoration.
 
-    strength  1 the network's result, 0 the input, as in Restorer
-    aligned   each picture is one face, aligned as FFHQ's are; else faces are searched and put back
-    only      "largest" restores that face of each photo alone; None all
-    upscale   of the whole photo
-    background a super-resolution model's file for what is no face (gpen.paste.load_background); None enlarges bicubically
-    task      of gpen.tasks.TASKS; another than "restore" takes aligned faces
-    mask      for the task inpaint: a picture, white where to fill in, or a folder of NAME.png
-    overwrite what is in the output folder already is made anew; else it is left alone
-    jobs      threads that read, search and write
+    strength    weight of the network output, 0 to 1, as in Restorer
+    aligned     each image is one FFHQ-aligned face; otherwise faces are detected and pasted back
+    only        "largest" restores only the largest face of each photo; None restores all
+    upscale     factor for the whole photo, 1 to 16
+    background  file of a super-resolution model for the background (gpen.paste.load_background); None: bicubic
+    task        key of gpen.tasks.TASKS; all tasks except "restore" need aligned faces
+    mask        for the task inpaint: an image, white where to fill in, or a folder with a NAME.png for each image
+    overwrite   replace existing results instead of skipping them
+    jobs        number of threads for reading, face detection and writing
     """
 
     strength: float = 1.0
@@ -60,48 +60,52 @@ class Settings:
     overwrite: bool = False
     jobs: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
-            raise GPENError(f"--strength is a number from 0 to 1; got {self.strength}.")
+            raise GPENError(f"--strength must be a number from 0 to 1; got {self.strength}.")
         if self.jobs < 1:
-            raise GPENError(f"--jobs is a number of threads, 1 or more; got {self.jobs}.")
+            raise GPENError(f"--jobs must be a number of threads, at least 1; got {self.jobs}.")
         if not 1 <= self.upscale <= MAX_UPSCALE:
-            raise GPENError(f"--upscale is a factor from 1 to {MAX_UPSCALE}; got {self.upscale}.")
+            raise GPENError(f"--upscale must be a factor from 1 to {MAX_UPSCALE}; got {self.upscale}.")
         if self.task != "restore" and not self.aligned:
-            raise GPENError(f"The task {self.task} takes aligned faces: add --aligned.")
+            raise GPENError(f"The task {self.task} needs aligned faces: add --aligned.")
         if self.task != "restore" and self.strength != 1:
-            raise GPENError(f"A strength is for restoring; leave it out for {self.task}.")
+            raise GPENError(f"A strength below 1 is supported by the task restore only; remove it for {self.task}.")
         if (self.mask is None) == (self.task == "inpaint"):
-            raise GPENError("The task inpaint needs a mask of the pixels to fill in, --mask, and no other task takes one.")
+            raise GPENError("The task inpaint needs a mask of the pixels to fill in, --mask; no other task has a mask.")
         if self.aligned and (self.only or self.upscale != 1 or self.background):
-            raise GPENError("An aligned face comes out at the network's size: leave out --only, --upscale and --background.")
+            raise GPENError(
+                "The result for an aligned face has the size of the network: leave out --only, --upscale and --background."
+            )
 
 
 @dataclass(eq=False)
 class Work:
-    """A file on its way. `row` is what the report says of it; the rest is let go of when it is written."""
+    """State of a file in the pipeline. `row` is its entry in the report."""
 
     source: Path
     target: Path
     row: dict = field(default_factory=dict)
     photo: Photo | None = None
     faces: list[Face] | None = None
-    image: np.ndarray | None = None  # what came out, uint8 RGB [H, W, 3]
+    image: np.ndarray | None = None  # result, uint8 RGB [H, W, 3]
 
     @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Times a part of the work; what goes wrong in it is this file's failure, not the run's."""
+    def step(self, name: str) -> Iterator[None]:
+        """Measure the time of a step; an exception in it marks this file as failed and is not propagated."""
         start = time.perf_counter()
         try:
             yield
         except Exception as error:
-            sentence = str(error) if isinstance(error, GPENError) else f"it failed with {type(error).__name__}: {error}."
-            named = sentence if self.source.name in sentence else f"{self.source}: {sentence}"
-            self.row |= {"status": "failed", "error": " ".join(named.split())}
+            message = str(error) if isinstance(error, GPENError) else f"{type(error).__name__}: {error}."
+            if self.source.name not in message:
+                message = f"{self.source} cannot be restored: {message}"
+            self.row |= {"status": "failed", "error": " ".join(message.split())}
         self.row["seconds"][name] = round(time.perf_counter() - start, 4)
 
     @property
     def is_video(self) -> bool:
+        """Whether the suffix is that of a video."""
         return self.source.suffix.lower() in CONTAINERS
 
 
@@ -112,20 +116,20 @@ def restore_files(
     settings: Settings,
     progress: bool = True,
 ) -> Iterator[dict]:
-    """Restore each file, as `find_files` gives them, and yield what is to say of it, in their order.
+    """Restore each of `files` (see `find_files`) and yield its entry of the report, in order.
 
-    make_detector: called once in each thread that searches. A row has input, output, status ("restored", "no face": copied,
-    "skipped": there already, "failed": with error), seconds (of reading, searching, restoring, writing) and of a photo faces
-    (box, landmarks, score, in px of the upright photo), of a video video (see `restore_video`). Raises GPENError before anything
-    is done where a file would replace itself and settings.overwrite does not allow it.
+    make_detector: called once per thread. An entry has the keys input, output, status ("restored", "no face": copied, "skipped":
+    exists already, "failed"), error (if failed), seconds (per step: read, detect, restore, write), for a photo faces (box,
+    landmarks, score; in px of the upright photo) and for a video video (see `restore_video`). Raises GPENError before any work if
+    a file would replace itself without settings.overwrite.
     """
     for source, target in files.items():
         if not settings.overwrite and target.exists() and target.samefile(source):
-            raise GPENError(f"{target} is there already, it is the input itself: choose another --out.")
+            raise GPENError(f"{target} exists already and is the input itself: choose another --out.")
     run = _Run(restorer, make_detector, settings, progress)
     with ThreadPoolExecutor(settings.jobs) as pool, tqdm(total=len(files), unit="file", disable=not progress or None) as bar:
-        opened = ahead(pool, run.open, files.items(), 2 * settings.jobs)
-        for row in ahead(pool, run.write, run.restored(opened), 2 * settings.jobs):
+        opened = prefetch_map(pool, run.open, files.items(), 2 * settings.jobs)
+        for row in prefetch_map(pool, run.write, run.restored(opened), 2 * settings.jobs):
             bar.update()
             if row["status"] == "failed":
                 bar.write(f"error: {row['error']}", file=sys.stderr)
@@ -133,7 +137,7 @@ def restore_files(
 
 
 def make_folder(out: Path) -> None:
-    """Make the folder `out` where it is not. Raises GPENError where it cannot be made or nothing can be written in it."""
+    """Create the folder `out` if it does not exist. Raises GPENError if it cannot be created or is not writable."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         if os.access(out, os.W_OK):
@@ -141,13 +145,13 @@ def make_folder(out: Path) -> None:
         reason: str | None = "it is read-only"
     except OSError as error:
         reason = error.strerror
-    raise GPENError(f"Nothing can be written to --out {out} ({reason}): name another folder.")
+    raise GPENError(f"--out {out} is not writable ({reason}): choose another folder.")
 
 
 def write_report(path: Path, header: dict, rows: Sequence[dict]) -> None:
-    """JSON: the entries of `header`, which has one at least, then files, a row each.
+    """Write a JSON report: the entries of `header` (at least one), then "files" with one entry per file.
 
-    What an earlier report at `path` says of files now skipped is kept. Raises GPENError where it cannot be written.
+    Skipped files keep their entry of an earlier report at `path`. Raises GPENError if the report cannot be written.
     """
     try:
         earlier = {row["output"]: row for row in json.loads(path.read_text())["files"]}
@@ -155,35 +159,36 @@ def write_report(path: Path, header: dict, rows: Sequence[dict]) -> None:
         earlier = {}
     rows = [earlier.get(row["output"], row) if row["status"] == "skipped" else row for row in rows]
     try:
-        lines = ",\n  ".join(map(json.dumps, rows))  # a file's row is one line
-        write_whole(path, f'{json.dumps(header, default=str)[:-1]}, "files": [\n  {lines}\n]}}\n'.encode())
+        lines = ",\n  ".join(map(json.dumps, rows))  # one line per file
+        write_atomically(path, f'{json.dumps(header, default=str)[:-1]}, "files": [\n  {lines}\n]}}\n'.encode())
     except OSError as error:
-        raise GPENError(f"The report {path} cannot be written ({error.strerror}): name another file.") from None
+        raise GPENError(f"The report {path} cannot be written ({error.strerror}): choose another file.") from None
 
 
 class _Run:
-    """The three parts of the work on a file: `open` and `write` in threads, `restored` where the network runs."""
+    """Steps of the pipeline: `open` and `write` run in threads, `restored` in the thread of the network."""
 
     def __init__(self, restorer: Restorer, make_detector: Callable[[], Detector], settings: Settings, progress: bool):
         self.restorer, self.make_detector, self.settings, self.progress = restorer, make_detector, settings, progress
-        self.detect = one_a_thread(make_detector)
+        self.detect = per_thread(make_detector)
         self.background = load_background(settings.background) if settings.background else None
 
     def open(self, places: tuple[Path, Path]) -> Work:
-        """Read and search."""
+        """Read a photo and detect its faces."""
         work = Work(*places)
         work.row = {"input": str(work.source), "output": str(work.target), "status": "restored", "seconds": {}}
         if work.target.exists() and not self.settings.overwrite:
             work.row["status"] = "skipped"
         elif not work.is_video:
-            with work.part("read"):
+            with work.step("read"):
                 work.photo = read_photo(work.source)
             if work.photo and not self.settings.aligned:
-                with work.part("detect"):
+                with work.step("detect"):
                     work.faces = self.detect(work.photo.image)
         return work
 
     def restored(self, opened: Iterable[Work]) -> Iterator[Work]:
+        """Restore the opened files, aligned faces in batches."""
         opened = iter(opened)
         while batch := list(islice(opened, BATCH if self.settings.aligned else 1)):
             ready = [work for work in batch if work.row["status"] == "restored"]
@@ -192,22 +197,22 @@ class _Run:
                 self._faces(together)
             for work in ready:
                 if work not in together:
-                    with work.part("restore"):
+                    with work.step("restore"):
                         self._video(work) if work.is_video else self._photo(work)
             yield from batch
 
     def write(self, work: Work) -> dict:
-        """A photo that came out as it was is copied, byte for byte. Returns the row."""
+        """Write the result and return the entry of the report; an unchanged photo is copied byte for byte."""
         if work.image is not None:
-            with work.part("write"):
+            with work.step("write"):
                 photo = cast(Photo, work.photo)
                 before = photo.image
                 same = before.shape == work.image.shape and np.array_equal(before, work.image)
-                write_whole(work.target, photo.data if same else self._encoded(photo, work.image))
+                write_atomically(work.target, photo.data if same else self._encoded(photo, work.image))
         return work.row
 
     def _is_face(self, work: Work) -> bool:
-        """Whether it can go through the network with others: a square that is one face."""
+        """Whether the file is a square aligned face that can be restored in a batch."""
         aligned = self.settings.aligned and self.settings.task == "restore" and not work.is_video
         return aligned and work.photo is not None and work.photo.pixels.shape[0] == work.photo.pixels.shape[1]
 
@@ -221,7 +226,7 @@ class _Run:
 
     def _photo(self, work: Work) -> None:
         settings, image = self.settings, cast(Photo, work.photo).image
-        if settings.aligned:  # another task, or no square, which the restorer refuses
+        if settings.aligned:  # another task, or an image that is not square, which raises an error
             mask = _read_mask(settings.mask, work.source.stem) if settings.mask else None
             work.image = tasks.run(self.restorer, settings.task, image, mask)
             return
@@ -241,7 +246,7 @@ class _Run:
     def _video(self, work: Work) -> None:
         settings = self.settings
         if settings.aligned:
-            raise GPENError(f"{work.source} is a video, whose faces are searched: leave out --aligned.")
+            raise GPENError(f"{work.source} is a video, which --aligned does not support: leave out --aligned.")
 
         def restore(image: np.ndarray, faces: list[Face]) -> np.ndarray:
             return self.restorer.photo(image, settings.strength, None, settings.upscale, faces, self.background).image
@@ -254,10 +259,10 @@ class _Run:
     def _encoded(self, photo: Photo, image: np.ndarray) -> bytes:
         aligned, coloured = self.settings.aligned, self.settings.task in ("colorize", "seg2face")
         return photo.with_image(
-            image, partial(resize, side=len(image)) if aligned else partial(enlarge, upscale=self.settings.upscale), coloured
+            image, partial(resize_to, size=len(image)) if aligned else partial(enlarge, upscale=self.settings.upscale), coloured
         ).encode()
 
 
 def _read_mask(path: Path, stem: str) -> np.ndarray:
-    """bool [h, w]: where the mask, a file or NAME.png in a folder, is lighter than mid-grey."""
+    """Read a mask, bool [h, w], from an image file or from STEM.png in a folder; True where it is lighter than mid-grey."""
     return tasks.luma(read_photo(path / f"{stem}.png" if path.is_dir() else path).image) > 127

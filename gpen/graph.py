@@ -1,10 +1,11 @@
-"""GPEN as an ONNX graph, written node by node: what other engines run and other programs read.
+"""Build the ONNX graph of a GPEN network node by node.
 
-    input   image     float32 [n, 3, in_size, in_size], RGB in [-1, 1], any n
-    output  restored  float32 [n, 3, size, size], about [-1, 1]
+    input   image     float32 [n, 3, in_size, in_size], RGB in [-1, 1], dynamic n
+    output  restored  float32 [n, 3, size, size], approximately [-1, 1]
 
-The settings stand in the file's metadata (METADATA). Gains are folded into the weights; a modulated convolution scales its
-input and its output, so that its weights are constants (see gpen.ops). Free noise, above in_size, is that of one seed.
+The settings are stored as metadata of the file (see `metadata`). Gains are folded into the weights; a modulated convolution
+scales its input and output, so that its weights are constants (see gpen.ops). The noise above in_size is a constant that depends
+on a seed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -20,39 +21,42 @@ from torch import Tensor
 
 from .blocks import StyleGAN2Block, StyleGAN2Layer
 from .errors import GPENError
-from .network import GPEN, UnitRange, sides
-from .ops import GAIN, SLOPE, EqualConv2d, EqualLinear, ToRGB, binomial
+from .network import GPEN, UnitRange
+from .ops import GAIN, SLOPE, EqualConv2d, EqualLinear, ToRGB, binomial, fold_conv, fold_linear
 from .version import __version__
 
 if TYPE_CHECKING:
     import onnx
 
-OPSETS = range(15, 22)  # of ONNX, that the nodes below are valid in
-OPSET = 17  # onnxruntime since 1.12, OpenVINO since 2022.3
+OPSETS = range(15, 22)  # versions of ONNX in which the nodes below are valid
+OPSET = 17  # supported since onnxruntime 1.12 and OpenVINO 2022.3
 INPUT, OUTPUT = "image", "restored"
-PHASES = (([2, 0], (1, 1)), ([1], (0, 1)))  # of a doubled signal: the even samples' taps and zeros around, then the odd ones'
+PHASES = (
+    ([2, 0], (1, 1)),
+    ([1], (0, 1)),
+)  # kernel taps and zero padding (before, after) of the even and odd phases of upsampling by 2
 
 
 def metadata(net: GPEN | UnitRange, seed: int) -> dict[str, str]:
-    """What a file says of itself."""
+    """Metadata of the exported file."""
     return {
         "format": "gpen",
         "version": __version__,
         "config": json.dumps(dataclasses.asdict(net.config)),
-        "range": "RGB in [-1, 1], in and out",
+        "range": "RGB in [-1, 1], input and output",
         "seed": str(seed),
     }
 
 
 @torch.no_grad()
 def build(net: GPEN | UnitRange, opset: int = OPSET, seed: int = 0) -> onnx.ModelProto:
-    """The graph of net(x, seed). Raises GPENError for networks of other blocks than StyleGAN2's and for other opsets."""
-    import onnx  # late: an optional package
+    """Build the graph of net(x, seed). Raises GPENError for other blocks than StyleGAN2 and for unsupported opsets."""
+    import onnx  # an optional dependency
 
     if net.config.block != "stylegan2":
-        raise GPENError(f"Only networks of StyleGAN2 blocks can be exported; this one is of {net.config.block}'s.")
+        raise GPENError(f"Only networks of StyleGAN2 blocks can be exported; the blocks of this one are {net.config.block}.")
     if opset not in OPSETS:
-        raise GPENError(f"The opset is one of {OPSETS[0]} to {OPSETS[-1]}; got {opset}.")
+        raise GPENError(f"The opset must be {OPSETS[0]} to {OPSETS[-1]}; got {opset}.")
     writer = _Writer()
     if isinstance(net, UnitRange):
         half = torch.tensor(0.5)
@@ -65,16 +69,17 @@ def build(net: GPEN | UnitRange, opset: int = OPSET, seed: int = 0) -> onnx.Mode
     graph = onnx.helper.make_graph(writer.nodes, "gpen", [ends[INPUT]], [ends[OUTPUT]], writer.constants)
     imports = [onnx.helper.make_opsetid("", opset)]
     model = onnx.helper.make_model(graph, opset_imports=imports, producer_name="gpen", producer_version=__version__)
-    model.ir_version = 8  # readers of opset 17 know it; a newer onnx package would write its own
+    model.ir_version = 8  # supported by all readers of opset 17; the default depends on the onnx package
     onnx.helper.set_model_props(model, metadata(net, seed))
     return model
 
 
 class _Writer:
-    """Collects nodes and constants. Values are known by their names."""
+    """Collects the nodes and constants of a graph. Values are referred to by name."""
 
-    def __init__(self):
-        self.nodes, self.constants = [], []
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
 
     def constant(self, value: Tensor | np.ndarray) -> str:
         import onnx
@@ -83,22 +88,23 @@ class _Writer:
         self.constants.append(onnx.numpy_helper.from_array(value, f"constant_{len(self.constants)}"))
         return self.constants[-1].name
 
-    def nodes_of(self, kind: str, *inputs, names: list[str], **attributes) -> list[str]:
+    def nodes_of(self, kind: str, *inputs: str | Tensor | np.ndarray, names: list[str], **attributes: Any) -> list[str]:
+        """Add a node with the outputs `names`; tensors and arrays among the inputs become constants."""
         import onnx
 
-        known = [one if isinstance(one, str) else self.constant(one) for one in inputs]
-        self.nodes.append(onnx.helper.make_node(kind, known, names, **attributes))
+        input_names = [one if isinstance(one, str) else self.constant(one) for one in inputs]
+        self.nodes.append(onnx.helper.make_node(kind, input_names, names, **attributes))
         return names
 
-    def node(self, kind: str, *inputs: str | Tensor | np.ndarray, name: str | None = None, **attributes) -> str:
-        """A node of one output."""
+    def node(self, kind: str, *inputs: str | Tensor | np.ndarray, name: str | None = None, **attributes: Any) -> str:
+        """Add a node with one output and return the name of the output."""
         return self.nodes_of(kind, *inputs, names=[name or f"value_{len(self.nodes)}"], **attributes)[0]
 
     def leaky_relu(self, x: str) -> str:
         return self.node("LeakyRelu", x, alpha=SLOPE)
 
-    def spread(self, x: str) -> str:
-        """[n, c] -> [n, c, 1, 1]"""
+    def to_nchw(self, x: str) -> str:
+        """[n, c] -> [n, c, 1, 1]."""
         return self.node("Unsqueeze", x, np.array([2, 3], np.int64))
 
     def fir(self, x: str, channels: int, before: int, after: int, gain: float = 1.0) -> str:
@@ -106,13 +112,8 @@ class _Writer:
         return self.node("Conv", x, kernel, group=channels, pads=[before, before, after, after])
 
     def linear(self, x: str, layer: EqualLinear) -> str:
-        x = self.node("Gemm", x, *folded(layer), transB=1)
+        x = self.node("Gemm", x, *fold_linear(layer), transB=1)
         return self.leaky_relu(x) if layer.activate else x
-
-
-def folded(layer: EqualLinear) -> tuple[Tensor, Tensor]:
-    gain = GAIN if layer.activate else 1.0
-    return layer.weight * (layer.scale * gain), layer.bias * (layer.lr_mul * gain)
 
 
 def _network(g: _Writer, net: GPEN, x: str, seed: int) -> str:
@@ -128,48 +129,46 @@ def _network(g: _Writer, net: GPEN, x: str, seed: int) -> str:
     styles = iter(_styles(g, net, w))
     batch = g.node("Shape", INPUT, start=0, end=1)
     ones = g.node("Concat", batch, np.array([1, 1, 1], np.int64), axis=0)  # the shape [n, 1, 1, 1]
-    random = torch.Generator().manual_seed(seed)
-    made: str | Tensor = net.generator.constant
+    y: str | Tensor = net.generator.constant
     image: str | None = None
-    for k, (side, block) in enumerate(zip(sides(net.size), cast("list[StyleGAN2Block]", net.generator.blocks), strict=True)):
-        noise: list[str | None] = [features[k]] * 2 if k < len(features) else []
-        if not noise:
-            noise = [None if one is None else g.node("Expand", one, ones) for one in net.generator.noise(side, random=random)]
+    noise_inputs = net.noise_inputs(features, torch.Generator().manual_seed(seed))
+    for block, inputs in zip(cast("list[StyleGAN2Block]", net.generator.blocks), noise_inputs, strict=True):
+        noise = [g.node("Expand", one, ones) if isinstance(one, Tensor) else one for one in inputs]
         if block.up is not None:
-            made = _layer(g, block.up, made, next(styles), noise[0])
-        made = _layer(g, block.conv, made, next(styles), noise[-1])
-        image = _colours(g, block.to_rgb, made, next(styles), image)
+            y = _layer(g, block.up, y, next(styles), noise[0])
+        y = _layer(g, block.conv, y, next(styles), noise[-1])
+        image = _to_rgb(g, block.to_rgb, y, next(styles), image)
     return cast(str, image)
 
 
 def _styles(g: _Writer, net: GPEN, w: str) -> list[str]:
-    """The style [n, i] of every convolution, those to colour too, in the order of their use."""
+    """Styles [n, inputs] of all convolutions, including those to RGB, in the order of their use, from one matrix product."""
     layers: list[EqualLinear] = []
     for block in cast("list[StyleGAN2Block]", net.generator.blocks):
         layers += [one.conv.style for one in (block.up, block.conv) if one is not None] + [block.to_rgb.style]
-    weight, bias = (torch.cat(parts) for parts in zip(*map(folded, layers), strict=True))
+    weight, bias = (torch.cat(parts) for parts in zip(*map(fold_linear, layers), strict=True))
     widths = np.array([len(layer.bias) for layer in layers], np.int64)
     names = [f"style_{k}" for k in range(len(layers))]
     return g.nodes_of("Split", g.node("Gemm", w, weight, bias, transB=1), widths, names=names, axis=1)
 
 
 def _level(g: _Writer, layer: EqualConv2d, x: str) -> str:
-    weight, bias = layer.weight * (layer.scale * GAIN), cast(Tensor, layer.bias) * GAIN
+    weight, bias = fold_conv(layer)
     if layer.down:
-        x = g.node("Conv", g.fir(x, weight.shape[1], 2, 2), weight, bias, strides=[2, 2])
+        x = g.node("Conv", g.fir(x, weight.shape[1], 2, 2), weight, cast(Tensor, bias), strides=[2, 2])
     else:
-        x = g.node("Conv", x, weight, bias)
+        x = g.node("Conv", x, weight, cast(Tensor, bias))
     return g.leaky_relu(x)
 
 
 def _layer(g: _Writer, layer: StyleGAN2Layer, x: str | Tensor, style: str, noise: str | None) -> str:
-    conv, (bias, others) = layer.conv, _biases(layer)
+    conv, (bias, noise_bias) = layer.conv, _biases(layer)
     energy = (conv.weight * conv.scale).square().sum((2, 3))  # [o, i]
     power = g.node("MatMul", g.node("Mul", style, style), energy.t())
     demodulation = g.node("Reciprocal", g.node("Sqrt", g.node("Add", power, torch.tensor(1e-8))))  # [n, o]
-    x = g.node("Mul", x, g.spread(style))
-    x = (_doubled if conv.up else _plain)(g, conv.weight * (conv.scale * GAIN), x)
-    x = g.node("Mul", x, g.spread(demodulation))
+    x = g.node("Mul", x, g.to_nchw(style))
+    x = (_upsampling_conv if conv.up else _conv)(g, conv.weight * (conv.scale * GAIN), x)
+    x = g.node("Mul", x, g.to_nchw(demodulation))
     if layer.mode != "none":
         noise = g.node("Mul", cast(str, noise), layer.noise_scale * GAIN)
     if layer.mode == "add":
@@ -177,34 +176,34 @@ def _layer(g: _Writer, layer: StyleGAN2Layer, x: str | Tensor, style: str, noise
     x = g.leaky_relu(g.node("Add", x, bias[:, None, None]))
     if layer.mode != "concat":
         return x
-    return g.node("Concat", x, g.leaky_relu(g.node("Add", cast(str, noise), cast(Tensor, others)[:, None, None])), axis=1)
+    return g.node("Concat", x, g.leaky_relu(g.node("Add", cast(str, noise), cast(Tensor, noise_bias)[:, None, None])), axis=1)
 
 
 def _biases(layer: StyleGAN2Layer) -> tuple[Tensor, Tensor | None]:
-    """Of the convolution's channels, and of the noise's if they are apart."""
+    """Biases of the output of the convolution and of the concatenated noise, None without one."""
     bias = layer.bias * GAIN
     if layer.mode != "concat":
         return bias, None
-    own, others = bias.chunk(2)
-    return own, others
+    conv_bias, noise_bias = bias.chunk(2)
+    return conv_bias, noise_bias
 
 
-def _plain(g: _Writer, weight: Tensor, x: str) -> str:
+def _conv(g: _Writer, weight: Tensor, x: str) -> str:
     return g.node("Conv", x, weight, pads=[1, 1, 1, 1])
 
 
-def _doubled(g: _Writer, weight: Tensor, x: str) -> str:
-    """[n, i, h, w] -> [n, o, 2 h, 2 w]: the four phases of the transposed convolution, interleaved, then the FIR."""
+def _upsampling_conv(g: _Writer, weight: Tensor, x: str) -> str:
+    """[n, i, h, w] -> [n, o, 2 h, 2 w]: four interleaved phases of the transposed convolution, then the FIR filter."""
     phases = []
     for (rows, (top, bottom)), (columns, (left, right)) in itertools.product(PHASES, PHASES):
         kernel = weight[:, :, rows][:, :, :, columns]
         phases.append(g.node("Conv", x, kernel, pads=[top, left, bottom, right]))  # [n, o, h + 1, w + 1]
-    apart = g.node("DepthToSpace", g.node("Concat", *phases, axis=1), blocksize=2, mode="DCR")  # [n, o, 2 h + 2, 2 w + 2]
-    return g.fir(apart, len(weight), 1, 0, gain=4.0)
+    interleaved = g.node("DepthToSpace", g.node("Concat", *phases, axis=1), blocksize=2, mode="DCR")  # [n, o, 2 h + 2, 2 w + 2]
+    return g.fir(interleaved, len(weight), 1, 0, gain=4.0)
 
 
-def _colours(g: _Writer, layer: ToRGB, x: str, style: str, below: str | None) -> str:
-    x = g.node("Mul", x, g.spread(style))
+def _to_rgb(g: _Writer, layer: ToRGB, x: str, style: str, below: str | None) -> str:
+    x = g.node("Mul", x, g.to_nchw(style))
     image = g.node("Conv", x, (layer.weight * layer.scale)[:, :, None, None], layer.bias)
     if below is None:
         return image

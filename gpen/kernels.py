@@ -1,6 +1,6 @@
-"""The blur kernel k of the degradation model: isotropic and anisotropic Gaussians, motion along a line.
+"""Blur kernels k of the degradation model: isotropic and anisotropic Gaussians, linear motion blur.
 
-All are float32, sum to 1 and are symmetric about their centre, so that convolution and correlation agree.
+All kernels are float32, sum to 1 and are symmetric about their centre, so that convolution and correlation are equal.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import math
 
 import numpy as np
 
-MIN_SIGMA = 1e-3  # px; stands for 0, at which the sampled Gaussian is a single point
+MIN_SIGMA = 1e-3  # px; lower bound that avoids division by zero; the sampled Gaussian is then a single pixel
 
 
 def gaussian_profile(sigma: float, size: int | None = None) -> np.ndarray:
-    """A Gaussian sampled at whole pixels, [size]. An isotropic kernel is its outer product with itself.
+    """Sample a 1D Gaussian at integer pixel positions, float32 [size]. Its outer product with itself is the isotropic kernel.
 
-    sigma in px; size is odd, None covers 3 sigma to each side.
+    sigma: standard deviation in px. size: odd number of px; None covers 3 sigma on each side.
     """
     radius = math.ceil(3 * sigma) if size is None else size // 2
     x = np.arange(-radius, radius + 1)
@@ -24,10 +24,10 @@ def gaussian_profile(sigma: float, size: int | None = None) -> np.ndarray:
 
 
 def gaussian_kernel(sigma_x: float, sigma_y: float, angle: float, size: int | None = None) -> np.ndarray:
-    """A Gaussian whose first axis lies `angle` degrees anticlockwise from the horizontal, [size, size].
+    """Sample an anisotropic Gaussian, float32 [size, size].
 
-    The sigmas are in px, along the first axis and across it; size is odd, None covers 3 of the larger sigma
-    to each side.
+    sigma_x, sigma_y: standard deviations in px along the first axis and across it. angle: of the first axis, in degrees
+    anticlockwise from the horizontal. size: odd number of px; None covers 3 times the larger sigma on each side.
     """
     radius = math.ceil(3 * max(sigma_x, sigma_y)) if size is None else size // 2
     y, x = np.mgrid[radius : -radius - 1 : -1, -radius : radius + 1]  # [size, size] each, y upwards
@@ -39,21 +39,21 @@ def gaussian_kernel(sigma_x: float, sigma_y: float, angle: float, size: int | No
 
 
 def motion_kernel(sigma: float, angle: float, size: int | None = None) -> np.ndarray:
-    """A line through the centre, `angle` degrees anticlockwise from the horizontal, [size, size].
+    """Draw an antialiased line through the centre: the kernel of linear motion blur, float32 [size, size].
 
-    Its length sqrt(12) sigma gives it the standard deviation sigma along itself, so that sigma compares with
-    a Gaussian's. Points set closely along it share their weight among the four pixels around them, which
-    antialiases it. size is odd, None holds the whole line; a longer line is cut at the kernel's border.
+    sigma: standard deviation along the line in px, comparable to that of a Gaussian; the line has the length sqrt(12) sigma.
+    angle: degrees anticlockwise from the horizontal. size: odd number of px; None fits the whole line, a longer line is cut
+    at the border. Points along the line are distributed bilinearly to their four neighbouring pixels.
     """
     half = math.sqrt(3) * sigma
     radius = math.ceil(half) if size is None else size // 2
-    points = 8 * math.ceil(half) + 1  # at least four a pixel
+    points = 8 * math.ceil(half) + 1  # at least four points per px
     t = ((np.arange(points) + 0.5) / points * 2 - 1) * half  # [points]
     x, y = t * math.cos(math.radians(angle)), -t * math.sin(math.radians(angle))  # y downwards
     inside = np.maximum(abs(x), abs(y)) <= radius
     x, y = x[inside] + radius, y[inside] + radius
     left, top = x.astype(int), y.astype(int)
-    kernel = np.zeros((2 * radius + 2, 2 * radius + 2))  # one more, for neighbours of points on the border
+    kernel = np.zeros((2 * radius + 2, 2 * radius + 2))  # one extra row and column for neighbours of points on the border
     for right, down in ((0, 0), (1, 0), (0, 1), (1, 1)):
         weight = abs(1 - right - (x - left)) * abs(1 - down - (y - top))  # [points]
         np.add.at(kernel, (top + down, left + right), weight)

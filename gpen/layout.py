@@ -1,6 +1,7 @@
-"""The published layout of GPEN's files and the project's own: the same tensors under other names, and the settings both hold.
+"""Conversion between the state dict layout of the published GPEN files and that of this package.
 
-`published_names` is the dictionary between them. Every setting is read off the shapes, so that a file needs nothing beside it.
+Both hold the same tensors under different names; `published_names` maps one to the other. `read_config` infers the settings of a
+network from the shapes of its tensors, so that a weights file needs no separate configuration.
 """
 
 from __future__ import annotations
@@ -9,57 +10,61 @@ import torch
 from torch import Tensor
 
 from .errors import GPENError
-from .network import GPEN, Discriminator, GPENConfig, sides
+from .model_config import GPENConfig
+from .network import GPEN, Discriminator, resolutions
 from .ops import binomial
 
 State = dict[str, Tensor]
 
 
 def published_names(discriminator: bool = False) -> dict[str, str]:
-    """Published tensor name -> own tensor name, for every size up to 4096 px."""
-    levels = len(sides(4096))
+    """Map from published tensor names to those of this package, for every size up to 4096 px."""
+    levels = len(resolutions(4096))
     if discriminator:
         names = {"convs.0.0.weight": "stem.weight", "convs.0.1.bias": "stem.bias"}
         for k in range(levels):
-            theirs, ours = f"convs.{k + 1}.", f"blocks.{k}."
-            names |= {theirs + "conv1.0.weight": ours + "conv1.weight", theirs + "conv1.1.bias": ours + "conv1.bias"}
-            names |= {theirs + "conv2.1.weight": ours + "conv2.weight", theirs + "conv2.2.bias": ours + "conv2.bias"}
-            names |= {theirs + "skip.1.weight": ours + "skip.weight"}
+            published, own = f"convs.{k + 1}.", f"blocks.{k}."
+            names |= {published + "conv1.0.weight": own + "conv1.weight", published + "conv1.1.bias": own + "conv1.bias"}
+            names |= {published + "conv2.1.weight": own + "conv2.weight", published + "conv2.2.bias": own + "conv2.bias"}
+            names |= {published + "skip.1.weight": own + "skip.weight"}
         names |= {"final_conv.0.weight": "last_conv.weight", "final_conv.1.bias": "last_conv.bias"}
-        for k, ours in enumerate(("hidden", "score")):
-            names |= {f"final_linear.{k}.{part}": f"{ours}.{part}" for part in ("weight", "bias")}
+        for k, own in enumerate(("hidden", "score")):
+            names |= {f"final_linear.{k}.{part}": f"{own}.{part}" for part in ("weight", "bias")}
         return names
 
     names = {"generator.input.input": "generator.constant"}
     pairs = [("final_linear.0", "encoder.to_z")]
     pairs += [(f"generator.style.{k + 1}", f"generator.mapping.{k}") for k in range(64)]
-    names |= {f"{theirs}.{part}": f"{ours}.{part}" for theirs, ours in pairs for part in ("weight", "bias")}
+    names |= {f"{published}.{part}": f"{own}.{part}" for published, own in pairs for part in ("weight", "bias")}
     for k in range(levels):
-        first = 1 if k else 0  # a halving level begins with its low-pass filter
+        first = 1 if k else 0  # a level of stride 2 begins with its low-pass filter
         names[f"ecd{k}.0.{first}.weight"] = f"encoder.levels.{k}.weight"
         names[f"ecd{k}.0.{first + 1}.bias"] = f"encoder.levels.{k}.bias"
-        ours = f"generator.blocks.{k}."
-        layers = {f"generator.convs.{2 * k - 2}": ours + "up", f"generator.convs.{2 * k - 1}": ours + "conv"}
-        for theirs, layer in (layers if k else {"generator.conv1": ours + "conv"}).items():
-            names[theirs + ".conv.weight"] = layer + ".conv.weight"
-            names[theirs + ".noise.weight"] = layer + ".noise_scale"
-            names[theirs + ".activate.bias"] = layer + ".bias"
-            names |= {f"{theirs}.conv.modulation.{p}": f"{layer}.conv.style.{p}" for p in ("weight", "bias")}
-        theirs = f"generator.to_rgbs.{k - 1}" if k else "generator.to_rgb1"
-        names |= {theirs + ".bias": ours + "to_rgb.bias", theirs + ".conv.weight": ours + "to_rgb.weight"}
-        names |= {f"{theirs}.conv.modulation.{p}": f"{ours}to_rgb.style.{p}" for p in ("weight", "bias")}
+        own = f"generator.blocks.{k}."
+        layers = {f"generator.convs.{2 * k - 2}": own + "up", f"generator.convs.{2 * k - 1}": own + "conv"}
+        for published, layer in (layers if k else {"generator.conv1": own + "conv"}).items():
+            names[published + ".conv.weight"] = layer + ".conv.weight"
+            names[published + ".noise.weight"] = layer + ".noise_scale"
+            names[published + ".activate.bias"] = layer + ".bias"
+            names |= {f"{published}.conv.modulation.{p}": f"{layer}.conv.style.{p}" for p in ("weight", "bias")}
+        published = f"generator.to_rgbs.{k - 1}" if k else "generator.to_rgb1"
+        names |= {published + ".bias": own + "to_rgb.bias", published + ".conv.weight": own + "to_rgb.weight"}
+        names |= {f"{published}.conv.modulation.{p}": f"{own}to_rgb.style.{p}" for p in ("weight", "bias")}
     return names
 
 
 def from_published(state: State, names: dict[str, str]) -> State:
-    """Rename; drop the single dimensions that the published layout keeps around weights; check its filters."""
+    """Rename published tensors, drop the extra dimensions of size 1 and check the FIR kernels.
+
+    Raises GPENError for a tensor that is not part of GPEN, or for another FIR kernel.
+    """
     own = {}
     for name, tensor in state.items():
         if name.endswith(".kernel"):
             if tensor.shape != (4, 4) or not torch.allclose(tensor / tensor.sum(), binomial(), atol=1e-4):
-                raise GPENError(f"{name} is not the filter [1, 3, 3, 1] that GPEN resamples with: this is another network.")
+                raise GPENError(f"{name} is not the FIR kernel [1, 3, 3, 1] of GPEN: the file holds another network.")
         elif name not in names:
-            raise GPENError(f"the tensor {name!r} belongs to no GPEN network: give a GPEN file.")
+            raise GPENError(f"The tensor {name!r} is not part of a GPEN network: give a GPEN file.")
         elif names[name].endswith(".weight") and tensor.ndim == 5:  # [1, out, in, k, k]
             own[names[name]] = tensor[0].flatten(1) if "to_rgb" in name else tensor[0]
         else:
@@ -68,27 +73,29 @@ def from_published(state: State, names: dict[str, str]) -> State:
 
 
 def to_published(net: GPEN | Discriminator) -> State:
-    """The state dict of `net` under the published names and shapes, for programs that read the released files.
+    """Return the state dict of `net` in the published layout, for programs that read the released files.
 
-    Raises GPENError for a network of other blocks than StyleGAN2's: no released file has any.
+    Raises GPENError for a network of other blocks than StyleGAN2, which has no published layout.
     """
     if net.config.block != "stylegan2":
-        raise GPENError(f"Only networks of StyleGAN2 blocks have a published layout; this one is of {net.config.block}'s.")
-    names = {ours: theirs for theirs, ours in published_names(isinstance(net, Discriminator)).items()}
+        raise GPENError(
+            f"Only networks of StyleGAN2 blocks have a published layout; the blocks of this one are {net.config.block}."
+        )
+    names = {own: published for published, own in published_names(isinstance(net, Discriminator)).items()}
     kernel, state = binomial(), {}
     for name, tensor in net.state_dict().items():
-        theirs = names[name]
+        published = names[name]
         if "to_rgb" in name and tensor.ndim < 3 and ".style." not in name:
             tensor = tensor[None, :, :, None, None] if tensor.ndim == 2 else tensor[None, :, None, None]
-        elif theirs.endswith(".conv.weight"):
+        elif published.endswith(".conv.weight"):
             tensor = tensor[None]
-        if theirs.startswith("generator.to_rgbs") and theirs.endswith("conv.weight"):
-            state[theirs.replace("conv.weight", "upsample.kernel")] = kernel * 4
+        if published.startswith("generator.to_rgbs") and published.endswith("conv.weight"):
+            state[published.replace("conv.weight", "upsample.kernel")] = kernel * 4
         elif ".up.conv.weight" in name:
-            state[theirs.replace("conv.weight", "conv.blur.kernel")] = kernel * 4
-        elif theirs.endswith(".1.weight") and ("ecd" in theirs or ".conv2." in theirs or ".skip." in theirs):
-            state[theirs.replace(".1.weight", ".0.kernel")] = kernel.clone()
-        state[theirs] = tensor.detach().clone()
+            state[published.replace("conv.weight", "conv.blur.kernel")] = kernel * 4
+        elif published.endswith(".1.weight") and ("ecd" in published or ".conv2." in published or ".skip." in published):
+            state[published.replace(".1.weight", ".0.kernel")] = kernel.clone()
+        state[published] = tensor.detach().clone()
     return state
 
 
@@ -97,7 +104,7 @@ def _count(state: State, prefix: str) -> int:
 
 
 def read_config(state: State) -> GPENConfig:
-    """The settings of a network in the own layout, off its tensors' shapes. Raises KeyError where a tensor is missing."""
+    """Infer the settings of a network from the shapes of its tensors. Raises KeyError if a tensor is missing."""
     if "stem.weight" in state:
         size = 4 * 2 ** _count(state, "blocks.")
         narrow, widest = state["last_conv.weight"].shape[0] / 512, state["stem.weight"].shape[0]

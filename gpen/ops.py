@@ -1,11 +1,11 @@
-"""The primitives of StyleGAN2 (Karras et al., CVPR 2020) that GPEN is built of.
+"""Layers and operations of StyleGAN2 (Karras et al., CVPR 2020) used by GPEN.
 
 Equalized layers (Karras et al., ICLR 2018, section 4.1), FIR resampling with the binomial filter [1, 3, 3, 1], modulated and
 demodulated convolution (StyleGAN2, equations 1-3) and the minibatch standard deviation.
 
-Written for speed in plain PyTorch: a modulated convolution scales activations, not weights (`conv(x * s, W) * d` equals
-`conv(x, s * W * d)`), so that a batch is one ordinary convolution instead of one group per image; constant gains and biases
-go into the weights or into one multiply-add; every activation is one in-place pass.
+Optimised for plain PyTorch: a modulated convolution scales activations instead of weights (`conv(x * s, W) * d` equals
+`conv(x, s * W * d)`), so that a batch needs one ordinary convolution instead of one group per image; constant gains and biases
+are folded into the weights or into one multiply-add; activations are in place.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLOPE = 0.2  # of the leaky ReLU
-GAIN = math.sqrt(2)  # keeps the variance of a leaky ReLU's output near that of its input
+SLOPE = 0.2  # negative slope of the leaky ReLU
+GAIN = math.sqrt(2)  # gain that keeps the variance of a leaky ReLU's output close to that of its input
 
 
 def scaled_leaky_relu(x: Tensor, scale: Tensor | float, bias: Tensor) -> Tensor:
-    """GAIN * leaky_relu(scale * x + bias). GAIN moves inside, for the leaky ReLU is positively homogeneous.
+    """Compute GAIN * leaky_relu(scale * x + bias).
 
-    x: [n, c, h, w]; scale broadcasts to it ([n, c, 1, 1] or a scalar); bias: [c].
+    x: [n, c, h, w]. scale: [n, c, 1, 1] or a scalar. bias: [c]. GAIN is applied before the activation, which is positively
+    homogeneous.
     """
     bias = (bias * GAIN).to(x.dtype).view(1, -1, 1, 1)
     scale = torch.as_tensor(scale * GAIN, dtype=x.dtype, device=x.device)
@@ -31,20 +32,21 @@ def scaled_leaky_relu(x: Tensor, scale: Tensor | float, bias: Tensor) -> Tensor:
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """x [n, c, ...] divided by its root mean square over the channels."""
+    """Divide x [n, c, ...] by its root mean square over the channels (PGGAN, section 4.2)."""
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
 
 
 def binomial(dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
-    """The low-pass filter [4, 4] of all resampling: the outer product of [1, 3, 3, 1] / 8 with itself."""
+    """Low-pass filter [4, 4] used for all resampling: the outer product of [1, 3, 3, 1] / 8 with itself."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=dtype, device=device) / 8
     return torch.outer(taps, taps)
 
 
 def fir(x: Tensor, pad: tuple[int, int], gain: float = 1.0, stride: int = 1) -> Tensor:
-    """Low-pass x [n, c, h, w], after padding both axes by `pad` zeros.
+    """Low-pass filter x [n, c, h, w] after padding both axes with `pad` zeros (before, after).
 
-    One depthwise 4x4 pass: on channels-last data it is bound by memory and measured faster than two separable ones.
+    One depthwise 4x4 convolution: on channels-last data it is memory-bound and was measured to be faster than two separable
+    convolutions.
     """
     kernel = (binomial(x.dtype, x.device) * gain).expand(x.shape[1], 1, 4, 4)
     if pad[0] == pad[1]:
@@ -53,14 +55,14 @@ def fir(x: Tensor, pad: tuple[int, int], gain: float = 1.0, stride: int = 1) -> 
 
 
 def upsample2(x: Tensor) -> Tensor:
-    """[n, c, h, w] -> [n, c, 2h, 2w]: zeros between the samples, then the FIR with gain 4, as one transposed convolution."""
+    """Upsample [n, c, h, w] -> [n, c, 2h, 2w]: zero insertion and the FIR filter with gain 4, as one transposed convolution."""
     c = x.shape[1]
     kernel = (binomial(x.dtype, x.device) * 4).expand(c, 1, 4, 4)
     return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=c)
 
 
 class EqualLinear(nn.Module):
-    """Linear layer whose weights have unit variance at the start and are scaled at run time by lr_mul / sqrt(in)."""
+    """Linear layer with equalized learning rate: unit-variance weights, scaled at run time by lr_mul / sqrt(inputs)."""
 
     def __init__(self, inputs: int, outputs: int, lr_mul: float = 1.0, bias: float = 0.0, activate: bool = False):
         super().__init__()
@@ -71,13 +73,12 @@ class EqualLinear(nn.Module):
         self.activate = activate
 
     def forward(self, x: Tensor) -> Tensor:  # [n, inputs] -> [n, outputs]
-        gain = GAIN if self.activate else 1.0
-        x = F.linear(x, self.weight * (self.scale * gain), self.bias * (self.lr_mul * gain))
+        x = F.linear(x, *fold_linear(self))
         return F.leaky_relu_(x, SLOPE) if self.activate else x
 
 
 class EqualConv2d(nn.Module):
-    """Convolution with equalized weights; `down`: low-passed first, of stride 2; `activate`: then bias and leaky ReLU."""
+    """Convolution with equalized learning rate. down: low-pass filter and stride 2. activate: add bias and leaky ReLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, down: bool = False, activate: bool = True):
         super().__init__()
@@ -88,24 +89,34 @@ class EqualConv2d(nn.Module):
         self.down = down
 
     def forward(self, x: Tensor) -> Tensor:  # [n, inputs, h, w] -> [n, outputs, h, w], halved with `down`
-        if self.bias is None:
-            weight, bias = self.weight * self.scale, None
-        else:
-            weight, bias = self.weight * (self.scale * GAIN), self.bias * GAIN
+        weight, bias = fold_conv(self)
         if not self.down:
             x = F.conv2d(x, weight, bias, padding=self.kernel // 2)
-        elif self.kernel == 1:  # the FIR itself skips the samples that a 1x1 convolution of stride 2 would
+        elif self.kernel == 1:  # apply the stride in the FIR: a 1x1 convolution would discard the other samples
             x = F.conv2d(fir(x, (1, 1), stride=2), weight, bias)
         else:
             x = F.conv2d(fir(x, (2, 2)), weight, bias, stride=2)
         return x if bias is None else F.leaky_relu_(x, SLOPE)
 
 
-class ModulatedConv2d(nn.Module):
-    """StyleGAN2's convolution: inputs scaled by a style, outputs by the inverse norm of the weights so scaled (equations 1-3).
+def fold_linear(layer: EqualLinear) -> tuple[Tensor, Tensor]:
+    """Weight [outputs, inputs] and bias [outputs] of `layer` with all gains folded in, for `F.linear` before the leaky ReLU."""
+    gain = GAIN if layer.activate else 1.0
+    return layer.weight * (layer.scale * gain), layer.bias * (layer.lr_mul * gain)
 
-    Returns the result before demodulation and the demodulation d [n, outputs, 1, 1] (1.0 without), so that the caller can fuse
-    the product with its bias and activation.
+
+def fold_conv(layer: EqualConv2d) -> tuple[Tensor, Tensor | None]:
+    """Weight [outputs, inputs, k, k] and bias [outputs] of `layer` with all gains folded in, for `F.conv2d`."""
+    if layer.bias is None:
+        return layer.weight * layer.scale, None
+    return layer.weight * (layer.scale * GAIN), layer.bias * GAIN
+
+
+class ModulatedConv2d(nn.Module):
+    """Modulated convolution of StyleGAN2: inputs scaled by a style, outputs by the inverse norm of the scaled weights.
+
+    Returns the result before demodulation and the demodulation factors d [n, outputs, 1, 1] (equations 1-3), so that the caller
+    can fuse the product with its bias and activation.
     """
 
     def __init__(self, inputs: int, outputs: int, style_dim: int, up: bool = False):
@@ -120,7 +131,7 @@ class ModulatedConv2d(nn.Module):
         style = self.style(w)  # [n, inputs]
         weight = self.weight * self.scale
         energy = weight.float().square().sum((2, 3))  # [outputs, inputs]
-        with torch.autocast(x.device.type, enabled=False):  # a sum of thousands of squares: keep float32
+        with torch.autocast(x.device.type, enabled=False):  # a sum of thousands of squares needs float32
             demodulation = torch.rsqrt(style.float().square() @ energy.t() + 1e-8)  # [n, outputs]
         x = x * style.to(x.dtype)[:, :, None, None]
         if self.up:
@@ -131,7 +142,7 @@ class ModulatedConv2d(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Modulated 1x1 convolution to colour without demodulation, added to the doubled image of the level below."""
+    """Modulated 1x1 convolution to RGB without demodulation, added to the upsampled image of the previous block."""
 
     def __init__(self, inputs: int, style_dim: int):
         super().__init__()
@@ -148,11 +159,14 @@ class ToRGB(nn.Module):
 
 
 def minibatch_stddev(x: Tensor, group: int = 4) -> Tensor:
-    """[n, c, h, w] -> [n, c + 1, h, w]: one more channel, the mean standard deviation over `group` images (PGGAN, section 3)."""
+    """Append the mean standard deviation over `group` images as a channel (PGGAN, section 3).
+
+    [n, c, h, w] -> [n, c + 1, h, w]. Raises ValueError if n is larger than `group` and not a multiple of it.
+    """
     n, c, h, w = x.shape
     group = min(n, group)
     if n % group:
-        raise ValueError(f"A discriminator's batch of more than {group} must be a multiple of {group}; got {n}.")
+        raise ValueError(f"The batch size of a discriminator must be at most {group} or a multiple of {group}; got {n}.")
     grouped = x.float().view(group, -1, c, h, w)  # images m, m + n / group, ... form a group
     deviation = (grouped.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))  # [n / group]
     return torch.cat([x, deviation.repeat(group).to(x.dtype).view(n, 1, 1, 1).expand(n, 1, h, w)], 1)

@@ -1,10 +1,11 @@
-"""Restored faces back into their photo: mask, colour, sharpness, and the enlargement of what is around them.
+"""Pasting restored faces into their photo: mask, colour transfer, preservation of detail, upscaling of the background.
 
-A face goes back as
+A face is blended into the photo I as
     T = (1 - s) I + s (up(R) + k (I - up(C))),     k = 1 - s (1 - c),     I' <- (1 - m) I' + m T
-I the photo, C the aligned crop of it, R the restored crop, up() the warp back, s the strength, m the soft mask. I - up(C) is what
-the photo holds beyond the network's resolution, and c, from 0 to 1, the part of C's finest band that the network confirmed in R:
-a sharp face stays sharp, grain stays at low strength and goes at full. R has C's colours in the large: skin keeps its tone.
+with the aligned crop C, the restored crop R, the inverse warp up(), the strength s and the soft mask m. I - up(C) is the detail
+of the photo beyond the resolution of the network; c in [0, 1] is the fraction of the highest frequency band of C that is present
+in R. Detail of a sharp face is therefore kept, and noise is removed at full strength. The low-frequency colours of R are those of
+C.
 """
 
 from __future__ import annotations
@@ -14,38 +15,45 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
 
 from .errors import GPENError
-from .faces import similarity, warp
+from .faces import Face, alignment_matrix, warp
+from .images import resize_to
 
-# The mask: a superellipse in the aligned square. In parts of its side; it reaches zero at the square's edge or before.
+if TYPE_CHECKING:  # an optional dependency
+    from spandrel import ImageModelDescriptor
+
+# The mask is a superellipse in the aligned square, in units of its side; it is zero at the border of the square.
 CENTRE = (0.5, 0.53)
 AXES = (0.44, 0.45)
-ROUNDNESS = 2.5  # 2 is an ellipse, infinity a box
-FEATHER = 0.45  # of the axes: how far from the outline the mask becomes one
-COLOUR_SIDE, COLOUR_SIGMA = 64, 5.0  # px: colours are compared on a square of this side, after a blur
-# Over a spot as large as an iris, in parts of the square's side, hues may differ by so many levels. Of faces degraded as in
-# training the truth differs by 10 to 20 from the input in its worst spot; an eye that turns from brown to blue, by more.
-SPOT, SPOT_SHIFT = 1 / 64, 16.0
-GREY = 3.0  # levels: a crop whose channels differ less than this is black and white
-# CelebAMask-HQ's classes in the usual order: skin, brows, eyes, glasses, ears, earring, nose, mouth, lips
+ROUNDNESS = 2.5  # exponent: 2 is an ellipse, infinity a rectangle
+FEATHER = 0.45  # width of the transition from 0 to 1, relative to the axes
+COLOUR_SIDE, COLOUR_SIGMA = 64, 5.0  # px: size and blur of the image on which colours are compared
+# Standard deviation of the blur, relative to the side of the square (about the size of an iris), and maximum local hue
+# difference, of 255. For faces degraded as in training the largest local difference between ground truth and input is 10 to 20;
+# it is larger for an eye that changes from brown to blue.
+LOCAL_SIGMA, MAX_HUE_SHIFT = 1 / 64, 16.0
+GREY = 3.0  # of 255: a crop with a smaller mean difference between its channels is considered greyscale
+# Classes of CelebAMask-HQ: skin, brows, eyes, glasses, ears, earring, nose, mouth, lips
 FACE_CLASSES = tuple(range(1, 14))
-TILE, OVERLAP = 256, 16  # px, for a background model
+TILE, OVERLAP = 256, 16  # px, of the tiles of a background model
 MAX_UPSCALE = 16
 
-Parser = Callable[[np.ndarray], np.ndarray]  # crop uint8 RGB [s, s, 3] -> what is face, float32 [s, s] from 0 to 1
-Background = Callable[[np.ndarray], np.ndarray]  # photo uint8 RGB [h, w, 3] -> the same, larger
+Parser = Callable[[np.ndarray], np.ndarray]  # crop uint8 RGB [s, s, 3] -> face mask float32 [s, s] in [0, 1]
+Background = Callable[[np.ndarray], np.ndarray]  # photo uint8 RGB [h, w, 3] -> upscaled photo
 
 
 @dataclass(frozen=True)
 class RestoredFace:
-    """A face of a photo: where it is, as `faces.Face` says, and its aligned squares before and after, uint8 RGB [s, s, 3].
+    """A restored face of a photo: box, landmarks and score as in `faces.Face`, and its aligned crops.
 
-    `restored` is the network's result at full strength with the crop's colours; `mask`, float32 [s, s], what of it goes back.
+    crop: aligned crop of the photo, uint8 RGB [s, s, 3]. restored: the network output at full strength with the colours of the
+    crop, uint8 RGB [s, s, 3]. mask: blending mask, float32 [s, s].
     """
 
     box: tuple[float, float, float, float]
@@ -57,36 +65,39 @@ class RestoredFace:
 
 
 def compose(base: np.ndarray, faces: Iterable[RestoredFace], strength: float, upscale: float = 1.0) -> np.ndarray:
-    """`base`, a photo enlarged `upscale` times, with the faces in it; of two that overlap the larger, the nearer one, covers.
+    """Paste faces into `base`, the photo enlarged `upscale` times; a larger face covers a smaller one.
 
-    Raises GPENError for a strength that is not from 0 to 1.
+    Raises GPENError for a strength outside 0 to 1.
     """
     check_strength(strength)
     canvas = base.copy()
-    for face in sorted(faces, key=area):
+    for face in sorted(faces, key=box_area):
         paste(canvas, base, face, strength, upscale)
     return canvas
 
 
 def check_strength(strength: float) -> float:
-    """`strength` itself. Raises GPENError unless it is from 0 to 1."""
+    """Return `strength`. Raises GPENError unless it is from 0 to 1."""
     if not 0 <= strength <= 1:
-        raise GPENError(f"strength is a number from 0 to 1; got {strength}.")
+        raise GPENError(f"strength must be a number from 0 to 1; got {strength}.")
     return strength
 
 
-def area(face) -> float:
-    """Of the box of a Face or RestoredFace, px^2."""
+def box_area(face: Face | RestoredFace) -> float:
+    """Area of the box of a face in px^2."""
     return (face.box[2] - face.box[0]) * (face.box[3] - face.box[1])
 
 
 def paste(canvas: np.ndarray, base: np.ndarray, face: RestoredFace, strength: float, upscale: float = 1.0) -> None:
-    """Blend one face into `canvas`, uint8 RGB [h, w, 3], in place. Pixels where its mask is zero stay as they are.
+    """Blend one face into `canvas`, uint8 RGB [h, w, 3], in place. Pixels where its mask is zero are unchanged.
 
-    base: the photo without any restored face, of the canvas's size, enlarged `upscale` times; the face's numbers are the photo's.
+    base: the photo without restored faces, enlarged `upscale` times to the size of the canvas. The box and landmarks of the face
+    are in px of the original photo.
     """
     size = len(face.restored)
-    to_canvas = _enlarged(cv2.invertAffineTransform(similarity(face.landmarks, size)), upscale)  # [2, 3], from the square
+    to_canvas = _scaled(
+        cv2.invertAffineTransform(alignment_matrix(face.landmarks, size)), upscale
+    )  # [2, 3], from the aligned crop
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ to_canvas[:, :2].T + to_canvas[:, 2]  # [4, 2]
     x0, y0 = np.floor(corners.min(axis=0)).astype(int).clip(0)
     x1, y1 = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 1, canvas.shape[1::-1])
@@ -94,17 +105,17 @@ def paste(canvas: np.ndarray, base: np.ndarray, face: RestoredFace, strength: fl
         return
     to_canvas[:, 2] -= (x0, y0)
     window, shape = (slice(y0, y1), slice(x0, x1)), (int(x1 - x0), int(y1 - y0))
-    keep = 1 - strength * (1 - confirmed(face.crop, face.restored, face.mask))
+    keep = 1 - strength * (1 - retained_detail(face.crop, face.restored, face.mask))
     change = face.restored.astype(np.float32) - np.float32(keep) * face.crop
     change = warp(change, to_canvas, shape, cv2.BORDER_REPLICATE, cv2.INTER_CUBIC)  # [h', w', 3]
     mask = warp(face.mask, to_canvas, shape, cv2.BORDER_CONSTANT)[..., None]  # [h', w', 1]
-    photo, now = base[window].astype(np.float32), canvas[window].astype(np.float32)
+    photo, current = base[window].astype(np.float32), canvas[window].astype(np.float32)
     target = ((1 - strength) * photo + strength * (change + keep * photo)).clip(0, 255)
-    canvas[window] = np.rint(now + mask * (target - now)).astype(np.uint8)
+    canvas[window] = np.rint(current + mask * (target - current)).astype(np.uint8)
 
 
-def _enlarged(matrix: np.ndarray, times: float) -> np.ndarray:
-    """`matrix` [2, 3] into a photo, followed by the photo's enlargement; pixel centres lie at +0.5 of the corners."""
+def _scaled(matrix: np.ndarray, times: float) -> np.ndarray:
+    """Compose the affine `matrix` [2, 3] with a scaling of the target image; pixel centres are at +0.5."""
     result = matrix * times
     result[:, 2] += (times - 1) / 2
     return result
@@ -112,24 +123,24 @@ def _enlarged(matrix: np.ndarray, times: float) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def face_mask(size: int) -> np.ndarray:
-    """The soft mask of an aligned face, float32 [size, size]: one on the face, zero towards the square's edge."""
-    at = (np.arange(size) + 0.5) / size  # [size]
-    x, y = (np.abs(at - c) / a for c, a in zip(CENTRE, AXES, strict=True))
+    """Soft mask of an aligned face, float32 [size, size]: one on the face, zero at the border; read-only."""
+    position = (np.arange(size) + 0.5) / size  # [size]
+    x, y = (np.abs(position - c) / a for c, a in zip(CENTRE, AXES, strict=True))
     radius = (x[None, :] ** ROUNDNESS + y[:, None] ** ROUNDNESS) ** (1 / ROUNDNESS)  # [size, size]
     inside = ((1 - radius) / FEATHER).clip(0, 1)
     mask = (inside * inside * (3 - 2 * inside)).astype(np.float32)
-    mask.flags.writeable = False  # every face shares it
+    mask.flags.writeable = False  # shared by all faces through the cache
     return mask
 
 
 def match_colour(restored: np.ndarray, crop: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """`restored` with the colours that `crop` has in the large within the mask; all uint8 RGB [s, s, 3], the mask [s, s].
+    """Transfer the low-frequency colours of `crop` to `restored`; both uint8 RGB [s, s, 3], mask [s, s].
 
-    The difference is averaged under the mask (normalised convolution) on a small square. Of what is left, the hue in spots as
-    small as an iris is bounded: no eye turns blue. A black and white crop stays so.
+    The difference is averaged within the mask by normalised convolution at low resolution. The remaining local hue difference is
+    limited to MAX_HUE_SHIFT, which prevents changes of the eye colour. The result of a greyscale crop is greyscale.
     """
     result = restored.astype(np.float32)
-    if not mask.any():  # a parsing model saw no face: nothing goes back
+    if not mask.any():  # the parsing model found no face
         return restored
     if np.average(np.ptp(crop, axis=2), weights=mask) < GREY:
         result = np.repeat(cv2.cvtColor(restored, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(np.float32)
@@ -138,23 +149,24 @@ def match_colour(restored: np.ndarray, crop: np.ndarray, mask: np.ndarray) -> np
     low = cv2.GaussianBlur(cv2.resize(weighted, (side, side), interpolation=cv2.INTER_AREA), (0, 0), COLOUR_SIGMA)
     shift: np.ndarray = low[..., :3] / np.maximum(low[..., 3:], 1e-3)
     shift = cv2.resize(shift, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR)  # [s, s, 3]
-    result = _bounded(result + shift, crop)
+    result = _limit_hue_shift(result + shift, crop)
     return np.rint(result.clip(0, 255)).astype(np.uint8)
 
 
-def _bounded(result: np.ndarray, crop: np.ndarray) -> np.ndarray:
-    """`result`, float32 [s, s, 3], its hues brought nearer to the crop's in spots where they are farther than SPOT_SHIFT."""
+def _limit_hue_shift(result: np.ndarray, crop: np.ndarray) -> np.ndarray:
+    """Limit the local hue difference of `result`, float32 [s, s, 3], to `crop` to MAX_HUE_SHIFT."""
     change = result - crop
-    change -= cv2.cvtColor(change, cv2.COLOR_RGB2GRAY)[..., None]  # brightness may change
-    spots = cv2.GaussianBlur(change, (0, 0), max(SPOT * len(crop), 2.0))
-    size = np.linalg.norm(spots, axis=2, keepdims=True)  # [s, s, 1]
-    return result - change * (1 - SPOT_SHIFT / np.maximum(size, SPOT_SHIFT))
+    change -= cv2.cvtColor(change, cv2.COLOR_RGB2GRAY)[..., None]  # without the difference in brightness
+    local = cv2.GaussianBlur(change, (0, 0), max(LOCAL_SIGMA * len(crop), 2.0))
+    size = np.linalg.norm(local, axis=2, keepdims=True)  # [s, s, 1]
+    return result - change * (1 - MAX_HUE_SHIFT / np.maximum(size, MAX_HUE_SHIFT))
 
 
-def confirmed(crop: np.ndarray, restored: np.ndarray, mask: np.ndarray) -> float:
-    """Which part of the crop's finest band the network gave back, 0 to 1: least squares under the mask.
+def retained_detail(crop: np.ndarray, restored: np.ndarray, mask: np.ndarray) -> float:
+    """Fraction, 0 to 1, of the highest frequency band of `crop` that is present in `restored`.
 
-    Detail of a sharp face comes back, noise does not; a blurred crop has nothing there, and then it does not matter.
+    The least-squares coefficient within the mask: high for the detail of a sharp face, low for noise, and without effect for a
+    blurred crop.
     """
     bands = []
     for image in (crop, restored):
@@ -165,49 +177,52 @@ def confirmed(crop: np.ndarray, restored: np.ndarray, mask: np.ndarray) -> float
 
 
 def enlarge(image: np.ndarray, upscale: float, background: Background | str | os.PathLike | None = None) -> np.ndarray:
-    """A photo uint8 RGB [h, w, 3] `upscale` times as large: bicubic, or by `background`, a function or a file for spandrel.
+    """Upscale a photo, uint8 RGB [h, w, 3], by bicubic interpolation or with a super-resolution model.
 
-    What the function gives is resized to that size. Raises GPENError for an `upscale` that is not from 1 to 16.
+    upscale: factor from 1 to 16. background: a function, or the file of a model that spandrel can load; its result is resized to
+    the requested size. Raises GPENError for any other factor.
     """
     if not 1 <= upscale <= MAX_UPSCALE:
-        raise GPENError(f"upscale is a number from 1 to {MAX_UPSCALE}; got {upscale}.")
+        raise GPENError(f"upscale must be a number from 1 to {MAX_UPSCALE}; got {upscale}.")
     if background is not None and not callable(background):
         background = load_background(background)
     larger = image if background is None else background(image)
     size = (round(image.shape[1] * upscale), round(image.shape[0] * upscale))
     if larger.shape[1::-1] == size:
         return larger
-    how = cv2.INTER_AREA if larger.shape[1] > size[0] else cv2.INTER_CUBIC
-    return cv2.resize(larger, size, interpolation=how)
+    interpolation = cv2.INTER_AREA if larger.shape[1] > size[0] else cv2.INTER_CUBIC
+    return cv2.resize(larger, size, interpolation=interpolation)
 
 
 def load_background(path: str | os.PathLike) -> Background:
-    """A super-resolution model of any kind that spandrel reads, as a function of a photo; it works in tiles.
+    """Load any super-resolution model supported by spandrel as a function of a photo; it is applied in tiles.
 
-    Raises GPENError where the package or the file is absent or the file is no such model.
+    Raises GPENError if spandrel or the file is missing, or the file is not a super-resolution model.
     """
     try:
-        from .compat import mend_torchvision
+        from .compat import patch_torchvision
 
-        mend_torchvision()
+        patch_torchvision()
         from spandrel import ImageModelDescriptor, ModelLoader
     except ImportError:
         raise GPENError("A background model needs a package: pip install spandrel.") from None
     if not Path(path).is_file():
-        raise GPENError(f"There is no file {path}: name the background model's file.")
+        raise GPENError(f"There is no file {path}: check the path of the background model.")
     try:
         model = ModelLoader(device="cuda" if torch.cuda.is_available() else "cpu").load_from_file(path)
-    except Exception as error:  # spandrel and torch raise many kinds
+    except Exception as error:  # spandrel and torch raise many types of exceptions
         reason = str(error)[:100] or type(error).__name__
-        raise GPENError(f"{Path(path).name} is no super-resolution model that spandrel reads ({reason}).") from None
+        raise GPENError(
+            f"{Path(path).name} is not a super-resolution model that spandrel can load ({reason}): use another model."
+        ) from None
     if not isinstance(model, ImageModelDescriptor) or model.input_channels != 3 or model.output_channels != 3:
-        raise GPENError(f"{Path(path).name} does not turn one colour picture into another: take a super-resolution model.")
+        raise GPENError(f"{Path(path).name} does not map an RGB image to an RGB image: use a super-resolution model.")
     return lambda image: _tiled(model.eval(), image)
 
 
 @torch.inference_mode()
-def _tiled(model, image: np.ndarray) -> np.ndarray:
-    """uint8 RGB [h, w, 3] -> [h * scale, w * scale, 3]; tiles see OVERLAP px around what is kept of them."""
+def _tiled(model: ImageModelDescriptor, image: np.ndarray) -> np.ndarray:
+    """Apply a model in tiles with OVERLAP px of context: uint8 RGB [h, w, 3] -> [h * scale, w * scale, 3]."""
     (h, w), scale = image.shape[:2], model.scale
     result = np.empty((h * scale, w * scale, 3), np.uint8)
     for y in range(0, h, TILE):
@@ -222,29 +237,30 @@ def _tiled(model, image: np.ndarray) -> np.ndarray:
 
 
 def load_parser(path: str | os.PathLike) -> Parser:
-    """A face parsing model of CelebAMask-HQ's 19 classes (BiSeNet and the like) as a function: crop -> soft mask of the face.
+    """Load a face parsing model for the 19 classes of CelebAMask-HQ (such as BiSeNet) as a function: crop -> soft face mask.
 
-    An ONNX file: RGB with ImageNet's mean and deviation [1, 3, n, n] in, scores [1, 19, n, n] out.
-    Raises GPENError where it is absent or something else.
+    path: an ONNX file with the input RGB [1, 3, n, n], normalised with the mean and standard deviation of ImageNet, and the
+    output logits [1, 19, n, n]. Raises GPENError if the file is missing or is not an ONNX model.
     """
     import onnxruntime
 
     if not Path(path).is_file():
-        raise GPENError(f"There is no file {path}: name the parsing model's .onnx file.")
+        raise GPENError(f"There is no file {path}: check the path of the parsing model.")
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception:  # onnxruntime's own exceptions are not public
-        raise GPENError(f"{Path(path).name} is no ONNX model: export the parsing model to ONNX.") from None
-    taken = session.get_inputs()[0]
-    side = taken.shape[-1] if isinstance(taken.shape[-1], int) else 512
+    except Exception:  # the exceptions of onnxruntime are not public
+        raise GPENError(f"{Path(path).name} is not an ONNX model: export the parsing model to ONNX.") from None
+    model_input = session.get_inputs()[0]
+    side = model_input.shape[-1] if isinstance(model_input.shape[-1], int) else 512
 
     def parse(crop: np.ndarray) -> np.ndarray:
-        way = cv2.INTER_AREA if len(crop) > side else cv2.INTER_LINEAR
-        x: np.ndarray = cv2.resize(crop, (side, side), interpolation=way)
+        x = resize_to(crop, side)
         x = (x.astype(np.float32) / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)  # [n, n, 3]
-        scores = session.run(None, {taken.name: x.transpose(2, 0, 1)[None].astype(np.float32)})[0]
+        scores = session.run(None, {model_input.name: x.transpose(2, 0, 1)[None].astype(np.float32)})[0]
         if scores.ndim != 4 or scores.shape[1] != 19:
-            raise GPENError(f"{Path(path).name} gives {list(scores.shape)}: a parsing model gives scores of 19 classes.")
+            raise GPENError(
+                f"{Path(path).name} returns {list(scores.shape)}: a parsing model returns logits of 19 classes, [1, 19, n, n]."
+            )
         face: np.ndarray = np.isin(scores[0].argmax(axis=0), FACE_CLASSES).astype(np.float32)  # [n, n]
         face = cv2.GaussianBlur(cv2.erode(face, np.ones((3, 3))), (0, 0), len(face) / 50)
         size = len(crop)

@@ -1,15 +1,14 @@
-"""One photo's file: its pixels at their own depth, and what else it holds, read and written in the same format.
+"""Reading and writing photo files with their bit depth and metadata preserved.
 
-Kept: 16 bits a channel (PNG, TIFF), transparency, grey, EXIF, ICC profile, XMP, resolution, and the text of a PNG. EXIF's
-orientation is applied to the pixels and taken out. Pixels and metadata are Pillow's, but for pixels of 16 bits, which it lacks:
-those are OpenCV's.
+Preserved: 16 bits per channel (PNG, TIFF), transparency, greyscale, EXIF, ICC profile, XMP, resolution, and the text chunks of a
+PNG. The EXIF orientation is applied to the pixels and removed. Files are decoded by Pillow, except for 16-bit pixels, which it
+does not support in colour; those are decoded by OpenCV.
 """
 
 from __future__ import annotations
 
 import io
 import struct
-import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -18,26 +17,54 @@ from typing import cast
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from .errors import GPENError
+from .images import decoding, read_bytes
 
-QUALITY = 95  # of JPEG, with the chroma at full resolution, and of WebP unless the file was lossless
-PNG_CHUNKS = {b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"tEXt", b"zTXt", b"iTXt"}  # copied as they are
-ORIENTED = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")  # texts that may hold the orientation: written anew, or not
-TIFF_TAGS = {269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 700, 33432, 33723, 34377, 34675}  # words, not pixels
+QUALITY = 95  # of JPEG (without chroma subsampling), and of WebP unless the file was lossless
+PNG_CHUNKS = {b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"tEXt", b"zTXt", b"iTXt"}  # copied unchanged
+ORIENTED = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")  # text chunks that may hold the orientation; not copied
+TIFF_TAGS = {
+    269,
+    270,
+    271,
+    272,
+    282,
+    283,
+    285,
+    296,
+    305,
+    306,
+    315,
+    316,
+    700,
+    33432,
+    33723,
+    34377,
+    34675,
+}  # metadata tags, which do not describe the layout of the pixels
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
-TURNS = {1: (0, 0), 2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (3, 1), 6: (3, 0), 7: (1, 1), 8: (1, 0)}  # quarters to the left, mirror
+TURNS = {
+    1: (0, 0),
+    2: (0, 1),
+    3: (2, 0),
+    4: (2, 1),
+    5: (3, 1),
+    6: (3, 0),
+    7: (1, 1),
+    8: (1, 0),
+}  # EXIF orientation -> (quarter turns anticlockwise, mirrored)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo as its file has it.
+    """Content of a photo file.
 
-    pixels: uint8 or uint16 [h, w, c], upright; c is 1 grey, 3 RGB, 4 RGB and alpha
-    format: Pillow's name of the file's format
-    notes: what is written back, by Pillow's names for it: exif, icc_profile, xmp, dpi; chunks of a PNG, tags of a TIFF
-    data: the file itself
+    pixels: uint8 or uint16 [h, w, c], upright; c is 1 (grey), 3 (RGB) or 4 (RGB and alpha)
+    format: name of the file format in Pillow
+    notes: metadata to be written, with the names of Pillow: exif, icc_profile, xmp, dpi; chunks (PNG), tags (TIFF)
+    data: bytes of the file
     """
 
     pixels: np.ndarray
@@ -47,20 +74,21 @@ class Photo:
 
     @property
     def colours(self) -> int:
-        """Channels that are no alpha: 1 or 3."""
+        """Number of channels without alpha: 1 or 3."""
         return min(self.pixels.shape[2], 3)
 
     @property
     def image(self) -> np.ndarray:
-        """uint8 RGB [h, w, 3], without alpha."""
+        """Pixels as uint8 RGB [h, w, 3], without alpha."""
         colour = to_8_bits(self.pixels[..., : self.colours])
         return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
 
     def with_image(self, after: np.ndarray, resize: Callable[[np.ndarray], np.ndarray], coloured: bool = False) -> Photo:
-        """This photo with `after`, uint8 RGB [H, W, 3], as its picture; a grey photo stays grey unless it is `coloured`.
+        """Return a copy of this photo with the pixels `after`, uint8 RGB [H, W, 3].
 
-        resize: what brought `image` to [H, W], for the alpha, and for 16 bits a channel: to those is added what `after` differs
-        by from the resized picture, so that what was not restored keeps all its bits.
+        resize: function that maps an image of the original size to [H, W]; applied to the alpha channel and to 16-bit pixels, to
+        which the 8-bit difference of `after` is added so that unrestored regions keep their precision. coloured: a grey photo
+        becomes RGB instead of staying grey.
         """
         same = after.shape[:2] == self.pixels.shape[:2]
         pixels = self.pixels if same else resize(self.pixels).reshape(*after.shape[:2], -1)
@@ -74,55 +102,43 @@ class Photo:
         return replace(self, pixels=np.concatenate([new, alpha], axis=2))
 
     def encode(self) -> bytes:
-        """The photo as a file of its format."""
+        """Encode the photo in its format."""
         profile = self.notes.get("icc_profile")
-        space = b"GRAY" if self.colours == 1 else b"RGB "  # a profile's header names its colour space (ICC.1, 7.2)
+        space = b"GRAY" if self.colours == 1 else b"RGB "  # colour space in the header of the profile (ICC.1, 7.2)
         if profile and profile[16:20] != space:
             return replace(self, notes={**self.notes, "icc_profile": None}).encode()
         return ENCODERS[self.format](self)
 
 
 def read_photo(path: Path) -> Photo:
-    """A photo of any format in ENCODERS, upright. The content counts, not the name. Raises GPENError where that cannot be."""
-    data = b""
-    try:
-        data = path.read_bytes()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata and many pixels
-            with Image.open(io.BytesIO(data)) as picture:
-                return _read(picture, data)
-    except GPENError as error:
-        raise GPENError(f"{path} {error}") from None
-    except FileNotFoundError:
-        raise GPENError(f"There is no file {path}: check the path.") from None
-    except UnidentifiedImageError:
-        reason = "it is empty" if not data else "it is none"
-        raise GPENError(f"{path} cannot be read as an image ({reason}): give a JPEG, PNG, WebP, TIFF or BMP file.") from None
-    except Image.DecompressionBombError:
-        raise GPENError(f"{path} has more pixels than can be held in memory: make it smaller.") from None
-    except Exception as error:  # decoders fail in many ways (OSError, SyntaxError, struct.error, ...) on damaged bytes
-        raise GPENError(f"{path} cannot be read as an image ({error or type(error).__name__}): it may be cut off.") from None
+    """Read a photo of any format in ENCODERS, upright; the format is detected from the content.
+
+    Raises GPENError if the file is missing, damaged, truncated or of another format.
+    """
+    data = read_bytes(path)
+    with decoding(path, data) as image:
+        return _read(image, data, path)
 
 
 def to_8_bits(pixels: np.ndarray) -> np.ndarray:
-    """uint8, or uint16 whose 65535 is 255 -> uint8, rounded."""
+    """Convert uint16 pixels to uint8, rounded (65535 -> 255); uint8 pixels are returned unchanged."""
     return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _read(picture: Image.Image, data: bytes) -> Photo:
-    kind = "JPEG" if picture.format == "MPO" else picture.format  # a camera's JPEG with further pictures behind the first
+def _read(image: Image.Image, data: bytes, path: Path) -> Photo:
+    kind = "JPEG" if image.format == "MPO" else image.format  # MPO: JPEG of a camera with additional images
     if kind not in ENCODERS:
-        raise GPENError(f"is a {kind} file, and none is written: give a JPEG, PNG, WebP, TIFF or BMP file.")
-    if (count := getattr(picture, "n_frames", 1)) > 1 and picture.format != "MPO":
-        raise GPENError(f"holds {count} pictures: give each as a file of its own.")
-    if picture.mode in ("I", "F"):
-        raise GPENError("has 32 bits a channel: save it with 8 or 16.")
-    tiff = cast(TiffImagePlugin.TiffImageFile, picture)  # where the kind says so
+        raise GPENError(f"{path} is a {kind} file, which cannot be written: give a JPEG, PNG, WebP, TIFF or BMP file.")
+    if (count := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
+        raise GPENError(f"{path} holds {count} images: save each in a separate file.")
+    if image.mode in ("I", "F"):
+        raise GPENError(f"{path} has 32 bits per channel: save it with 8 or 16.")
+    tiff = cast(TiffImagePlugin.TiffImageFile, image)  # only used for TIFF
     deep = (kind == "PNG" and data[24] == 16) or (kind == "TIFF" and max(tiff.tag_v2.get(258, (1,))) == 16)
-    orientation = picture.getexif().get(0x0112, 1)
+    orientation = image.getexif().get(0x0112, 1)
     tags = _tiff_tags(tiff) if kind == "TIFF" else None
-    picture.load()  # in full, so that what is cut off shows here
-    upright = ImageOps.exif_transpose(picture)
+    image.load()  # decode all pixels, so that a truncated file is detected here
+    upright = ImageOps.exif_transpose(image)
     notes = {name: upright.info.get(name) for name in ("exif", "icc_profile", "xmp", "dpi", "comment")}
     if kind == "PNG":
         notes["chunks"] = _noted_chunks(data, upright.info)
@@ -135,14 +151,14 @@ def _read(picture: Image.Image, data: bytes) -> Photo:
 
 
 def _pixels(upright: Image.Image) -> np.ndarray:
-    """uint8 [h, w, c] of any of Pillow's modes."""
+    """Convert an image of any Pillow mode to uint8 [h, w, c]."""
     alpha = "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La")
     pixels = np.array(upright.convert("RGBA" if alpha else "L" if upright.mode in ("1", "L") else "RGB"))
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 def _deep_pixels(data: bytes, orientation: int) -> np.ndarray:
-    """uint16 [h, w, c]; OpenCV turns a TIFF upright by itself, a PNG not."""
+    """Decode uint16 [h, w, c]. OpenCV applies the orientation of a TIFF, but not that of a PNG."""
     pixels = _from_bgr(cast(np.ndarray, cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)))
     turns, mirror = TURNS[orientation]
     pixels = np.rot90(pixels, turns)
@@ -150,7 +166,7 @@ def _deep_pixels(data: bytes, orientation: int) -> np.ndarray:
 
 
 def _from_bgr(pixels: np.ndarray) -> np.ndarray:
-    """OpenCV's order of channels and the usual one, either way; [h, w] becomes [h, w, 1]."""
+    """Convert between BGR and RGB channel order, in either direction; [h, w] becomes [h, w, 1]."""
     return pixels.reshape(*pixels.shape[:2], -1)[..., {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels[0, 0].size]]
 
 
@@ -159,7 +175,7 @@ def _grey(image: np.ndarray) -> np.ndarray:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks of a PNG, (name, content) each (PNG, third edition, 5.3)."""
+    """Yield the chunks of a PNG, (name, content) each (PNG, third edition, 5.3)."""
     at = 8
     while at < len(data):
         length = int.from_bytes(data[at : at + 4], "big")
@@ -168,7 +184,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _noted_chunks(data: bytes, info: dict) -> list[tuple[bytes, bytes]]:
-    """What a PNG says of colours, resolution and in words, the orientation taken out of it."""
+    """Colour, resolution and text chunks of a PNG, without the orientation."""
     found = [(name, content) for name, content in _chunks(data) if name in PNG_CHUNKS and not content.startswith(ORIENTED)]
     if exif := info.get("exif"):
         found.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
@@ -177,15 +193,15 @@ def _noted_chunks(data: bytes, info: dict) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def _tiff_tags(picture: TiffImagePlugin.TiffImageFile) -> dict[int, object]:
-    """What a TIFF says besides its pixels, the EXIF and GPS directories within it as dicts."""
-    exif = picture.getexif()
+def _tiff_tags(image: TiffImagePlugin.TiffImageFile) -> dict[int, object]:
+    """Metadata tags of a TIFF, with its EXIF and GPS directories as dicts."""
+    exif = image.getexif()
     inner = {tag: dict(exif.get_ifd(tag)) for tag in (EXIF_IFD, GPS_IFD)}
-    return {tag: value for tag, value in picture.tag_v2.items() if tag in TIFF_TAGS} | {k: v for k, v in inner.items() if v}
+    return {tag: value for tag, value in image.tag_v2.items() if tag in TIFF_TAGS} | {k: v for k, v in inner.items() if v}
 
 
 def _is_lossless(data: bytes) -> bool:
-    """Whether a WebP holds lossless pixels: a VP8L chunk among those of the RIFF file."""
+    """Whether a WebP is lossless: whether it has a VP8L chunk."""
     at = 12
     while at < len(data):
         if data[at : at + 4] == b"VP8L":
@@ -197,7 +213,7 @@ def _is_lossless(data: bytes) -> bool:
 
 def _png(photo: Photo) -> bytes:
     data = cv2.imencode(".png", _from_bgr(photo.pixels))[1].tobytes()
-    header = 33  # the signature and the chunk IHDR; what follows may come in any order before the pixels
+    header = 33  # signature and IHDR chunk; the order of the following chunks is free up to the pixels
     notes = [(k, v) for k, v in photo.notes["chunks"] if k != b"iCCP" or photo.notes["icc_profile"]]
     return data[:header] + b"".join(_png_chunk(*note) for note in notes) + data[header:]
 
@@ -207,7 +223,7 @@ def _png_chunk(name: bytes, content: bytes) -> bytes:
 
 
 def _tiff(photo: Photo) -> bytes:
-    """One strip, deflated, behind its directory, which is Pillow's (TIFF 6.0)."""
+    """Encode as TIFF 6.0 with one deflated strip; the directory is written by Pillow."""
     h, w, c = photo.pixels.shape
     strip = zlib.compress(np.ascontiguousarray(photo.pixels, photo.pixels.dtype.newbyteorder("<")).tobytes())
     directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
@@ -216,7 +232,9 @@ def _tiff(photo: Photo) -> bytes:
     notes = {tag: value for tag, value in photo.notes["tags"].items() if tag != 34675 or photo.notes["icc_profile"]}
     for tag, value in sorted((notes | tags).items()):
         directory[tag] = value
-    return b"II*\0" + struct.pack("<I", 8) + directory.tobytes(8) + strip  # Pillow adds its own length to the strip's offset
+    return (
+        b"II*\0" + struct.pack("<I", 8) + directory.tobytes(8) + strip
+    )  # Pillow adds the length of the directory to the offset of the strip
 
 
 def _bmp(photo: Photo) -> bytes:
@@ -224,10 +242,10 @@ def _bmp(photo: Photo) -> bytes:
 
 
 def _by_pillow(photo: Photo) -> bytes:
-    picture = Image.fromarray(photo.pixels[..., 0] if photo.colours == 1 else photo.pixels)
+    image = Image.fromarray(photo.pixels[..., 0] if photo.colours == 1 else photo.pixels)
     notes = {name: value for name, value in photo.notes.items() if value}
     file = io.BytesIO()
-    picture.save(file, photo.format, quality=QUALITY, subsampling=0, exact=True, **notes)  # each takes what it knows
+    image.save(file, photo.format, quality=QUALITY, subsampling=0, exact=True, **notes)  # each format ignores unknown options
     return file.getvalue()
 
 

@@ -1,11 +1,10 @@
-"""Ranges of degradation that the field trains and tests with, to draw a Degradation from.
+"""Degradation presets: parameter ranges of published training and test protocols, from which a Degradation is sampled.
 
-The figures are those of the releases and papers named in each preset's `source`. They hold for images of
-`reference_size` px: `Preset.at(size)` rescales what is measured in px of the image (blur, kernel, s, shift),
-so that the low-quality image has the same pixels whatever the size. Noise, JPEG and colour act on the values
-of the low-quality image and stay. Below the reference size s may fall under 1: the low-quality image is then
-the larger one. The releases also flip half of their training images: that is an augmentation of the data,
-not a degradation, and belongs to the data loader.
+The values are those of the code releases and papers named in each preset's `source`, for images of `reference_size` px.
+`Preset.at(size)` rescales the parameters that are measured in px (blur, kernel, s, shift), so that the low-quality image has the
+same size for every image size. Noise, JPEG and colour parameters are unchanged. Below the reference size s can be less than 1, in
+which case the low-quality image is the larger one. The random flips of the releases are data augmentation, not degradation; they
+are part of the data loader.
 """
 
 from __future__ import annotations
@@ -17,25 +16,26 @@ import numpy as np
 
 from gpen.errors import GPENError
 
-MIN_SIZE, MAX_SIZE = 16, 4096  # sides of the images that a preset can be rescaled to
-_STREAM = 1  # keeps the draws apart from the noise of the same seed; gpen.degradation uses another number
+MIN_SIZE, MAX_SIZE = 16, 4096  # px, range of Preset.at
+_STREAM = 1  # random stream, independent of the noise in gpen.degradation for the same seed
 GAUSSIANS = ("isotropic", "anisotropic")
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Ranges (low, high) that parameters are drawn from uniformly; None turns a step off.
+    """Ranges (low, high) of uniformly sampled parameters; None turns a step off.
 
-    blur_sigma    px of the image, drawn for each axis of an anisotropic kernel; angles are 0 to 180 degrees
-    blur_kinds    kernels, equally likely
-    kernel_size   px, odd; None makes the kernel as wide as its sigma asks for
-    scale         s, real; the low-quality image has 1/s of the pixels a side
-    noise_sigma   of 255
-    jpeg_quality  whole numbers, both ends included
+    source        code release or paper that the values are taken from
+    blur_sigma    px, sampled per axis of an anisotropic kernel; angles are sampled from 0 to 180 degrees
+    blur_kinds    kernels, sampled with equal probability
+    kernel_size   odd number of px; None covers 3 sigma on each side
+    scale         s, real; the low-quality image has 1 / s of the resolution
+    noise_sigma   standard deviation, 0 to 255
+    jpeg_quality  integer, both ends included
     grey          probability that both the low-quality image and its target are grey
-    colour_shift  (probability, largest shift of a channel, of 255) of a shift drawn for each channel
-    haze          the image's share, the rest being white
-    shift         largest displacement in px, along each axis, either way
+    colour_shift  (probability, maximum of 255) of a shift that is sampled per channel
+    haze          weight of the image in a blend with white
+    shift         maximum absolute translation in px along each axis
     """
 
     source: str
@@ -52,9 +52,11 @@ class Preset:
     reference_size: int = 512
 
     def at(self, size: int) -> Preset:
-        """The preset for images of `size` x `size` px, 16 to 4096; another size raises GPENError."""
+        """Rescale the preset to images of `size` x `size` px, 16 to 4096. Raises GPENError for any other size."""
         if isinstance(size, bool) or not isinstance(size, Integral) or not MIN_SIZE <= size <= MAX_SIZE:
-            raise GPENError(f"A preset's image size must be a whole number from {MIN_SIZE} to {MAX_SIZE} px.")
+            raise GPENError(
+                f"The image size of a preset must be an integer from {MIN_SIZE} to {MAX_SIZE} px; got {str(size)[:20]!r}."
+            )
         ratio = int(size) / self.reference_size
         return replace(
             self,
@@ -65,17 +67,17 @@ class Preset:
             reference_size=int(size),
         )
 
-    def draw(self, seed: int) -> dict:
-        """Fields of a Degradation drawn from these ranges; a seed gives the same numbers in every process.
+    def sample(self, seed: int) -> dict:
+        """Sample the fields of a Degradation; deterministic for a given seed.
 
-        What all presets have is drawn in one order, used or not: a seed's degradations are alike across
-        presets.
+        The parameters common to all presets are always sampled, in the same order, so that a seed gives related degradations
+        across presets.
         """
         rng = np.random.default_rng([_STREAM, seed])
         kind = self.blur_kinds[rng.integers(len(self.blur_kinds))]
         sigma, sigma_y = rng.uniform(*self.blur_sigma, size=2)
         angle = rng.uniform(0, 180)
-        drawn = {
+        sampled = {
             "blur_sigma": sigma,
             "blur_kind": kind,
             "blur_sigma_y": sigma_y if kind == "anisotropic" else None,
@@ -86,9 +88,9 @@ class Preset:
             "jpeg_quality": int(rng.integers(self.jpeg_quality[0], self.jpeg_quality[1] + 1)),
             "grey": bool(rng.uniform() < self.grey),
         }
-        return drawn | self._draw_extras(rng) | {"seed": seed}
+        return sampled | self._sample_extras(rng) | {"seed": seed}
 
-    def _draw_extras(self, rng: np.random.Generator) -> dict:
+    def _sample_extras(self, rng: np.random.Generator) -> dict:
         extras: dict[str, object] = {}
         if self.colour_shift is not None:
             probability, largest = self.colour_shift
@@ -146,7 +148,7 @@ PRESETS: dict[str, Preset] = {
         jpeg_quality=(60, 100),
     ),
     "restoreformer++": Preset(
-        source="the extended degrading model of RestoreFormer++ (Wang et al., TPAMI), haze and shift always",
+        source="the extended degrading model of RestoreFormer++ (Wang et al., TPAMI), haze and shift always on",
         blur_sigma=(0.2, 10),
         scale=(1, 8),
         noise_sigma=(0, 20),
@@ -155,14 +157,14 @@ PRESETS: dict[str, Preset] = {
         shift=32,
     ),
     "pltrans": Preset(
-        source="PLTrans, which tests at x16, x32 and x64",
+        source="PLTrans, evaluated at x16, x32 and x64",
         blur_sigma=(0, 5),
         scale=(0.8, 32),
         noise_sigma=(0, 10),
         jpeg_quality=(50, 100),
     ),
     "severe": Preset(
-        source="hard cases, not verified as anyone's protocol; blur sigma as in gpen-release",
+        source="hard cases, not a published protocol; blur sigma as in gpen-release",
         blur_sigma=(0.1, 10),
         blur_kinds=("isotropic", "motion"),
         scale=(10, 200),

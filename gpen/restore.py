@@ -1,6 +1,6 @@
-"""Restorer: what a program calls to restore faces, aligned ones or those of a whole photo.
+"""High-level interface for restoring aligned faces and the faces of whole photos.
 
-Images are uint8 RGB [h, w, 3] here; only inside are they tensors.
+Images are uint8 RGB [h, w, 3].
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ from torch import Tensor
 
 from .engines import load_engine
 from .errors import GPENError
-from .faces import Detector, Face, align, check, load_detector
+from .faces import Detector, Face, align, check_aligned, check_photo, load_detector
+from .images import resize_to, to_image, to_tensor
 from .network import GPEN
-from .paste import Background, Parser, RestoredFace, area, check_strength, enlarge, face_mask, match_colour, paste
+from .paste import Background, Parser, RestoredFace, box_area, check_strength, enlarge, face_mask, match_colour, paste
+from .variations import vary
 
-BATCH = 8  # faces that go through the network at once: memory does not grow with their number
+BATCH = 8  # faces per forward pass; bounds memory
 
 
 @dataclass(frozen=True)
 class FaceResult:
-    """One aligned face: `image` is the restored one, uint8 RGB [size, size, 3]."""
+    """Result for an aligned face; `image` is uint8 RGB [size, size, 3]."""
 
     image: np.ndarray
 
 
 @dataclass(frozen=True)
 class PhotoResult:
-    """A whole photo: `image` is the restored one, uint8 RGB; `faces` those restored in it, none if none was found or chosen."""
+    """Result for a photo: the restored `image`, uint8 RGB, and its restored `faces`, empty if none was found or selected."""
 
     image: np.ndarray
     faces: list[RestoredFace] = field(default_factory=list)
@@ -42,10 +44,10 @@ class PhotoResult:
 class Restorer:
     """Restores faces with a network from `gpen.load`.
 
-    strength: 1 gives the network's result, 0 the input (resized to the network's size), between them a blend.
-    detector: finds the faces of a photo: a function of an image, or a name or path for `gpen.faces.load_detector`.
-    engine: what runs the network, one of gpen.engines.ENGINES. Make a new Restorer when the network's weights have changed.
-    parser: says which pixels of an aligned crop are face (`gpen.paste.load_parser`); without it a soft oval is pasted.
+    strength: weight of the network output in a blend with the input, 0 to 1.
+    detector: face detector, or a name or path for `gpen.faces.load_detector`.
+    engine: inference engine, one of gpen.engines.ENGINES. Create a new Restorer after the weights of the network change.
+    parser: face parsing model (`gpen.paste.load_parser`) for the mask of a pasted face; None: a soft ellipse.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class Restorer:
 
     @functools.cached_property
     def detector(self) -> Callable[[np.ndarray], list[Face]]:
-        """Loaded when the first photo needs it. Raises GPENError where it cannot be."""
+        """Face detector, loaded on first use. Raises GPENError if it cannot be loaded."""
         return self._detector if callable(self._detector) else load_detector(self._detector or "mtcnn")
 
     def photo(
@@ -73,21 +75,23 @@ class Restorer:
         background: Background | str | os.PathLike | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> PhotoResult:
-        """Find every face of a photo, uint8 RGB [h, w, 3], restore it, put it back.
+        """Detect and restore the faces of a photo, uint8 RGB [h, w, 3].
 
-        strength: 0 gives the photo back bit for bit. Without a face it comes back likewise, and result.faces is empty.
-        only: "largest", or the indices of the faces to restore; faces: those found before, else they are searched for.
-        upscale: of the whole photo, bicubic or by `background`, a function or a super-resolution file that spandrel reads;
-            at 1 without a background no pixel outside the faces' masks changes.
-        progress: called with the number of faces done and that of all.
-        Raises GPENError for anything out of range.
+        strength: of the blend, None: that of the Restorer; 0 returns the photo unchanged, as does a photo without faces.
+        only: "largest", or the indices of the faces to restore; None: all.
+        faces: detected faces; None: detect them.
+        upscale: factor for the whole photo, 1 to 16, by bicubic interpolation or with `background`.
+        background: super-resolution model, a function or a file that spandrel can load; at an upscale of 1 without a background
+            no pixel outside the masks of the faces changes.
+        progress: called with the number of restored faces and their total number.
+        Raises GPENError for an argument out of range.
         """
         strength = self._checked(strength)
-        check(image)
-        chosen = _chosen(list(self.detector(image) if faces is None else faces), only)
+        check_photo(image)
+        chosen = _select(list(self.detector(image) if faces is None else faces), only)
         base = enlarge(image, upscale, background)
         canvas, restored = base.copy(), {}
-        order = sorted(range(len(chosen)), key=lambda i: area(chosen[i]))  # a larger, nearer face covers a smaller one
+        order = sorted(range(len(chosen)), key=lambda i: box_area(chosen[i]))  # a larger face covers a smaller one
         for first in range(0, len(order), BATCH):
             batch = order[first : first + BATCH]
             for i, face in zip(batch, self._restored(image, [chosen[i] for i in batch]), strict=True):
@@ -109,24 +113,27 @@ class Restorer:
         ]
 
     def face(self, image: np.ndarray, strength: float | None = None) -> FaceResult:
-        """Restore an aligned face: uint8 RGB [h, w, 3], square, any size. Raises GPENError on anything else."""
+        """Restore an aligned face, uint8 RGB [h, h, 3] of any size. Raises GPENError for any other array."""
         return FaceResult(self.faces([image], strength)[0])
 
     def faces(self, images: Sequence[np.ndarray], strength: float | None = None, batch: int = BATCH) -> list[np.ndarray]:
-        """Restore aligned faces, `batch` at a time: uint8 RGB, each [size, size, 3] of the network."""
+        """Restore aligned faces in batches of `batch`; the results are uint8 RGB [size, size, 3]."""
         strength = self._checked(strength)
         restored = []
         for first in range(0, len(images), batch):
-            inputs = [_fitted(image, self.net.in_size) for image in images[first : first + batch]]
+            inputs = [self._to_input(image) for image in images[first : first + batch]]
             outputs = [to_image(y) for y in self._run(torch.stack([to_tensor(image) for image in inputs]))]
             restored += [_blend(x, y, strength) for x, y in zip(images[first : first + batch], outputs, strict=True)]
         return restored
 
     def variations(self, image: np.ndarray, n: int, seed: int = 0, reference: np.ndarray | None = None) -> list[np.ndarray]:
-        """n answers for an aligned face, each uint8 RGB [size, size, 3]: see gpen.variations.vary, also for what it raises."""
-        from .variations import vary  # late: it builds on this module
+        """Generate n different restorations of an aligned face, uint8 RGB [size, size, 3]; see gpen.variations.vary."""
+        plain = self.face(image, strength=1).image
+        return vary(self.net, image, plain, n, seed, reference).images
 
-        return vary(self, image, n, seed, reference).images
+    def _to_input(self, image: np.ndarray) -> np.ndarray:
+        check_aligned(image)
+        return resize_to(image, self.net.in_size)
 
     def _checked(self, strength: float | None) -> float:
         return check_strength(self.strength if strength is None else strength)
@@ -136,57 +143,18 @@ class Restorer:
         return self._engine(x)
 
 
-def to_tensor(image: np.ndarray) -> Tensor:
-    """uint8 [h, w, 3] -> float32 [3, h, w] in [-1, 1]."""
-    return torch.from_numpy(image.astype(np.float32).transpose(2, 0, 1) / 127.5 - 1)
-
-
-def to_image(x: Tensor) -> np.ndarray:
-    """[3, h, w] in [-1, 1] -> uint8 [h, w, 3], rounded (the released code truncates)."""
-    return ((x.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-
-
-def resize(image: np.ndarray, side: int) -> np.ndarray:
-    """A square image to side x side: area-averaged when it shrinks, bilinear (as GPEN was trained) when it grows."""
-    if image.shape[0] == side:
-        return image
-    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if image.shape[0] > side else cv2.INTER_LINEAR)
-
-
-def square(image: np.ndarray, size: int | None = None) -> np.ndarray:
-    """The central square of `image` [h, w, 3], as [size, size, 3] if there is a size.
-
-    It shrinks by area and grows by bicubic interpolation: this makes originals, not inputs of the network.
-    """
-    h, w = image.shape[:2]
-    side = min(h, w)
-    top, left = (h - side) // 2, (w - side) // 2
-    crop = np.ascontiguousarray(image[top : top + side, left : left + side])  # [side, side, 3]
-    if size in (None, side):
-        return crop
-    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
-
-
-def _chosen(faces: list[Face], only: str | Sequence[int] | None) -> list[Face]:
+def _select(faces: list[Face], only: str | Sequence[int] | None) -> list[Face]:
     if only is None:
         return faces
     if only == "largest":
-        return sorted(faces, key=area)[-1:]
+        return sorted(faces, key=box_area)[-1:]
     if isinstance(only, str) or not all(isinstance(i, (int, np.integer)) and 0 <= i < len(faces) for i in only):
-        raise GPENError(f'only is "largest" or a list of the faces\' indices, 0 to {len(faces) - 1}; got {only!r}.')
+        raise GPENError(f'only must be "largest" or a list of indices of faces, 0 to {len(faces) - 1}; got {only!r}.')
     return [faces[i] for i in dict.fromkeys(only)]
-
-
-def _fitted(image: np.ndarray, side: int) -> np.ndarray:
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise GPENError("An aligned face is a uint8 RGB array [h, w, 3].")
-    if image.shape[0] != image.shape[1]:
-        raise GPENError(f"An aligned face is square; got {image.shape[1]} x {image.shape[0]} pixels: crop it first.")
-    return resize(image, side)
 
 
 def _blend(original: np.ndarray, restored: np.ndarray, strength: float) -> np.ndarray:
     if strength == 1:
         return restored
-    original = resize(original, len(restored))
+    original = resize_to(original, len(restored))
     return cv2.addWeighted(original, 1 - strength, restored, strength, 0) if strength else original.copy()

@@ -1,4 +1,4 @@
-"""Faces that a GAN prior draws by itself, of people who do not exist."""
+"""Sampling of synthetic faces from a GAN prior."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import numpy as np
 import torch
 
 from .errors import GPENError
-from .network import Generator, sides
-from .restore import to_image
+from .images import to_image
+from .network import Generator, resolutions
 
-MEAN_OF = 4096  # styles that the mean style is taken over
+MEAN_OF = 4096  # number of styles over which the mean style is computed
 
 
 @torch.inference_mode()
-def samples(prior: Generator, n: int, seed: int = 0, truncation: float = 1.0, noise_seed: int | None = None) -> list[np.ndarray]:
-    """n faces of random z, uint8 RGB [size, size, 3] each; one noise for all where it has a seed.
+def sample_faces(
+    prior: Generator, n: int, seed: int = 0, truncation: float = 1.0, noise_seed: int | None = None
+) -> list[np.ndarray]:
+    """Generate n faces from random z, uint8 RGB [size, size, 3] each.
 
-    `truncation`, 0 to 1, draws their styles towards the mean style (StyleGAN, appendix B): 0 is the same face n times, 1 leaves
-    them alone. Raises GPENError for another value.
+    truncation: psi of the truncation trick (StyleGAN, appendix B), 0 to 1; styles are interpolated towards the mean style, 1 is
+    no truncation. noise_seed: use the same noise for all faces. Raises GPENError for a truncation out of range.
     """
     if not 0 <= truncation <= 1:
-        raise GPENError(f"truncation is from 0 to 1; got {truncation}.")
+        raise GPENError(f"truncation must be from 0 to 1; got {truncation}.")
     random, dim = torch.Generator().manual_seed(seed), prior.config.style_dim
     w = prior.mapping(torch.randn(n, dim, generator=random))  # [n, d]
-    noises = random if noise_seed is None else torch.Generator().manual_seed(noise_seed)
-    noise = [prior.noise(side, n if noise_seed is None else 1, noises) for side in sides(prior.config.size)]
+    noise_random = random if noise_seed is None else torch.Generator().manual_seed(noise_seed)
+    noise = [prior.noise(side, n if noise_seed is None else 1, noise_random) for side in resolutions(prior.config.size)]
     if truncation < 1:
         mean = prior.mapping(torch.randn(MEAN_OF, dim, generator=torch.Generator().manual_seed(0))).mean(0)
         w = mean.lerp(w, truncation)

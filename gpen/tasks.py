@@ -1,10 +1,13 @@
-"""The other tasks of GPEN's published models, on aligned faces: colourise, inpaint, a face from its segmentation map.
+"""Tasks of the published GPEN models on aligned faces: restoration, colorization, inpainting, segmentation map to face.
 
-Each is a way in and a way out around the same network (the released code's FaceColorization, FaceInpainting, Segmentation2Face):
+All tasks use the same network with different pre- and postprocessing (FaceColorization, FaceInpainting and Segmentation2Face of
+the released code):
 
-    colorize   grey picture -> colours; the chroma is the network's, the luma stays the input's, at the input's resolution
-    inpaint    the masked pixels are painted white, as the released code does; every other pixel comes back bit for bit
-    seg2face   a map of the 19 classes of CelebAMask-HQ -> a face; this network's images are in [0, 1], all others' in [-1, 1]
+    restore    low-quality face -> high-quality face
+    colorize   grey face -> colour face; chroma of the network output, luma of the input at its own resolution
+    inpaint    masked pixels are set to white in the input, as in the released code; all other pixels of the result are those of
+               the input
+    seg2face   segmentation map with the 19 classes of CelebAMask-HQ -> face; images of this network are in [0, 1]
 """
 
 from __future__ import annotations
@@ -19,51 +22,53 @@ import numpy as np
 
 from . import checkpoints
 from .errors import GPENError
+from .faces import check_aligned
+from .images import resize_to
 from .network import UnitRange
-from .restore import Restorer, resize
+from .restore import Restorer
 
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601, on gamma-coded RGB; they sum to 1
-HIDDEN = 255  # the level of masked pixels, in all three channels
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601, for gamma-encoded RGB; sums to 1
+MASKED = 255  # value of masked pixels in all channels
 
-PALETTE = {  # CelebAMask-HQ (Lee et al., CVPR 2020): label 0, 1, ... in this order -> RGB
+PALETTE = {  # CelebAMask-HQ (Lee et al., CVPR 2020): class -> RGB, in the order of the labels 0, 1, ...
     "background": (0, 0, 0), "skin": (204, 0, 0), "nose": (76, 153, 0), "eyeglasses": (204, 204, 0), "left eye": (51, 51, 255),
     "right eye": (204, 0, 204), "left brow": (0, 255, 255), "right brow": (255, 204, 204), "left ear": (102, 51, 0),
     "right ear": (255, 0, 0), "mouth": (102, 204, 0), "upper lip": (255, 255, 0), "lower lip": (0, 0, 153), "hair": (0, 0, 204),
     "hat": (255, 51, 153), "earring": (0, 204, 204), "necklace": (0, 51, 0), "neck": (255, 153, 51), "cloth": (0, 204, 0),
 }  # fmt: skip
 _COLOURS = np.array(list(PALETTE.values()), np.uint8)  # [19, 3]
-_NEAR = 25  # half the least distance of two colours: what is nearer to one is that one, whatever JPEG did to it
-_STRAY = 0.05  # share of the pixels that may be of no class's colour; resizing makes such at the borders
+_MAX_DISTANCE = 25  # half the minimum distance of two colours of the palette; tolerates JPEG artefacts
+_MAX_STRAY = 0.05  # fraction of pixels that may have no colour of the palette, such as interpolated pixels at borders
 
-Run = Callable[..., np.ndarray]  # of a Restorer, an image and a mask, which is None but for inpaint
+Run = Callable[..., np.ndarray]  # (Restorer, image, mask) -> image; the mask is None except for inpaint
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a task does, and the names of its models, published ones first; without any it is the default model's."""
+    """Function of a task and the names of its models, published ones first; () is the default model."""
 
     run: Run
     models: tuple[str, ...] = ()
 
 
 def run(restorer: Restorer, task: str, image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """Do a task with a restorer that has the task's network; see `find_model`.
+    """Run a task with a restorer that has the network of the task; see `find_model`.
 
-    image: an aligned face, uint8 RGB [h, h, 3] of any size; for seg2face a map, uint8 [h, h] of labels 0 to 18 or [h, h, 3] of
-    the palette's colours. mask: for inpaint alone, [h, h], what is not 0 is to be filled in.
-    Returns uint8 RGB: [h, h, 3] from colorize and inpaint, the network's [size, size, 3] from restore and seg2face.
-    Raises GPENError for another task, image, mask, or a strength below 1 in any task but restore.
+    image: an aligned face, uint8 RGB [h, h, 3] of any size; for seg2face a segmentation map, uint8 labels [h, h] from 0 to 18 or
+    colours of the palette [h, h, 3]. mask: for inpaint only, [h, h], nonzero where pixels are to be filled in.
+    Returns uint8 RGB, [h, h, 3] for colorize and inpaint, [size, size, 3] for restore and seg2face. Raises GPENError for an
+    unknown task, an invalid image or mask, or a strength below 1 in any task except restore.
     """
-    do = _task(task).run
+    function = _task(task).run
     if task != "restore" and restorer.strength != 1:
-        raise GPENError(f"A strength is for restoring; leave it out for {task}.")
+        raise GPENError(f"A strength below 1 is supported by the task restore only; remove it for {task}.")
     if (mask is None) == (task == "inpaint"):
-        raise GPENError("Inpainting needs a mask of the pixels to fill in, and no other task takes one.")
-    return do(restorer, image, mask)
+        raise GPENError("The task inpaint needs a mask of the pixels to fill in; no other task has a mask.")
+    return function(restorer, image, mask)
 
 
 def local_model(task: str) -> Path | None:
-    """The file of the first model for the task that is in GPEN_MODELS, the cache or assets/; None where there is none."""
+    """Find the file of the first model for the task in GPEN_MODELS, the cache or assets/; None if there is none."""
     names = _task(task).models
     if not names:
         return checkpoints.find()
@@ -71,7 +76,7 @@ def local_model(task: str) -> Path | None:
 
 
 def find_model(task: str, model: str | Path | None = None) -> Path:
-    """The file of `model`, without it of the task's own, which is downloaded if need be. Raises GPENError where that fails."""
+    """Find the file of `model`, or of a model for the task, which is downloaded if necessary. Raises GPENError if that fails."""
     names = _task(task).models
     if model is None and (here := local_model(task)):
         return here
@@ -80,25 +85,25 @@ def find_model(task: str, model: str | Path | None = None) -> Path:
     except GPENError as error:
         if model is not None or len(names) == 1:
             raise
-        own = f"train your own with `gpen train finetune --task {task}` and name its file with --model"
+        own = f"train your own with `gpen train finetune --task {task}` and give its file with --model"
         raise GPENError(f"{str(error).rstrip('.')}; or {own}.") from None
 
 
 def luma(image: np.ndarray) -> np.ndarray:
-    """RGB [h, w, 3], 0 to 255 -> float32 [h, w], the grey that BT.601 sees in it."""
+    """BT.601 luma of RGB [h, w, 3], 0 to 255 -> float32 [h, w]."""
     return image.astype(np.float32) @ LUMA
 
 
 def grey(image: np.ndarray) -> np.ndarray:
-    """uint8 RGB [h, w, 3] -> the same without colours, its luma in all three channels: what a colouriser is given."""
+    """Convert uint8 RGB [h, w, 3] to grey: its luma in all three channels; the input of colorize."""
     return np.repeat(luma(image).round().astype(np.uint8)[..., None], 3, axis=2)
 
 
 def with_chroma(brightness: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """The luma of one picture, float [h, w], with the chroma of another, uint8 RGB [h, w, 3] -> uint8 RGB [h, w, 3].
+    """Combine the luma `brightness`, float [h, w], with the chroma of `colours`, uint8 RGB [h, w, 3] -> uint8 RGB [h, w, 3].
 
-    Chroma is what differs from the luma, R'G'B' - Y', the axes of Y'CbCr but for a linear map. Where the sum would leave the
-    range of 8 bits the chroma is made smaller, never the luma, which therefore comes out to half a level.
+    Chroma is R'G'B' - Y', a linear transform of CbCr. Where the sum would exceed the range of 8 bits, the chroma is scaled down,
+    so that the luma is exact up to rounding.
     """
     chroma = colours.astype(np.float32) - luma(colours)[..., None]  # [h, w, 3]
     room = np.where(chroma > 0, 255 - brightness[..., None], brightness[..., None])
@@ -106,32 +111,34 @@ def with_chroma(brightness: np.ndarray, colours: np.ndarray) -> np.ndarray:
     return (brightness[..., None] + share * chroma).round().clip(0, 255).astype(np.uint8)
 
 
-def hide(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """uint8 [h, w, 3] with the pixels of mask [h, w] painted white: what an inpainter is given."""
-    return np.where(mask.astype(bool)[..., None], np.uint8(HIDDEN), image)
+def apply_mask(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Set the pixels of uint8 [h, w, 3] where mask [h, w] is nonzero to white: the input of inpaint."""
+    return np.where(mask.astype(bool)[..., None], np.uint8(MASKED), image)
 
 
 def to_palette(labels: np.ndarray) -> np.ndarray:
-    """uint8 labels [h, w], 0 to 18 -> uint8 RGB [h, w, 3] in the palette. Raises GPENError for another label."""
+    """Convert labels, uint8 [h, w] from 0 to 18, to colours of the palette, uint8 RGB [h, w, 3]. Raises GPENError for others."""
     if labels.max(initial=0) >= len(_COLOURS):
-        raise GPENError(f"A segmentation map has the labels 0 to {len(_COLOURS) - 1}; this one has {labels.max()}.")
+        raise GPENError(f"The labels of a segmentation map must be 0 to {len(_COLOURS) - 1}; got {labels.max()}.")
     return _COLOURS[labels]
 
 
 def to_labels(image: np.ndarray) -> np.ndarray:
-    """A map in the palette's colours, uint8 RGB [h, w, 3] -> uint8 labels [h, w]; the inverse of `to_palette`.
+    """Convert a map in colours of the palette, uint8 RGB [h, w, 3], to labels, uint8 [h, w]; the inverse of `to_palette`.
 
-    A grey picture of levels up to 18 is taken for the labels themselves. Every other pixel gets the class of the nearest colour.
-    Raises GPENError where more than 5% of the pixels are near to none: a photograph, say.
+    Each pixel has the class of the nearest colour. A grey image with values up to 18 is interpreted as labels. Raises GPENError
+    if more than 5% of the pixels are not close to any colour, as in a photo.
     """
     if image.max(initial=0) < len(_COLOURS) and (image == image[..., :1]).all():
         return image[..., 0]
     packed = image.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)  # [h, w]
     found, where, count = np.unique(packed, return_inverse=True, return_counts=True)
-    colours = np.stack([found >> 16, found >> 8 & 255, found & 255], 1)  # [m, 3], each colour of the picture once
+    colours = np.stack([found >> 16, found >> 8 & 255, found & 255], 1)  # [m, 3], unique colours of the image
     distance = np.sqrt(((colours[:, None] - _COLOURS.astype(np.int32)) ** 2).sum(2))  # [m, 19]
-    if count[distance.min(1) > _NEAR].sum() > _STRAY * packed.size:
-        raise GPENError("This is no segmentation map: give labels 0 to 18, or the colours of CelebAMask-HQ's 19 classes.")
+    if count[distance.min(1) > _MAX_DISTANCE].sum() > _MAX_STRAY * packed.size:
+        raise GPENError(
+            "The image is not a segmentation map: give labels from 0 to 18, or colours of the 19 classes of CelebAMask-HQ."
+        )
     return distance.argmin(1).astype(np.uint8)[where].reshape(packed.shape)
 
 
@@ -146,37 +153,30 @@ def _restore(restorer: Restorer, image: np.ndarray, mask: None) -> np.ndarray:
 
 
 def _colorize(restorer: Restorer, image: np.ndarray, mask: None) -> np.ndarray:
-    _check(image)
+    check_aligned(image)
     colours = restorer.face(grey(image)).image  # [size, size, 3]
-    return with_chroma(luma(image), resize(colours, len(image)))
+    return with_chroma(luma(image), resize_to(colours, len(image)))
 
 
 def _inpaint(restorer: Restorer, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    _check(image)
+    check_aligned(image)
     if mask.shape != image.shape[:2]:
-        raise GPENError(f"The mask {list(mask.shape)} is not of the picture's height and width {list(image.shape[:2])}.")
+        raise GPENError(f"The mask has the shape {list(mask.shape)}, but the image has {list(image.shape[:2])}: resize the mask.")
     mask = mask.astype(bool)
     side = restorer.net.in_size
-    covered = resize(mask.astype(np.float32), side) > 0  # [side, side]: a pixel that the mask touches at all is hidden
-    filled = resize(restorer.face(hide(resize(image, side), covered)).image, len(image))
+    small_mask = resize_to(mask.astype(np.float32), side) > 0  # [side, side]; includes partially masked pixels
+    filled = resize_to(restorer.face(apply_mask(resize_to(image, side), small_mask)).image, len(image))
     return np.where(mask[..., None], filled, image)
 
 
 def _seg2face(restorer: Restorer, image: np.ndarray, mask: None) -> np.ndarray:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim not in (2, 3):
-        raise GPENError("A segmentation map is a uint8 array of labels [h, h] or of the palette's colours [h, h, 3].")
+        raise GPENError("A segmentation map must be a uint8 array of labels [h, h] or of colours of the palette [h, h, 3].")
     labels = image if image.ndim == 2 else to_labels(image)
-    _check(to_palette(labels))
+    check_aligned(to_palette(labels))
     side = restorer.net.in_size
-    labels = cv2.resize(labels, (side, side), interpolation=cv2.INTER_NEAREST)  # between two labels there is none
+    labels = cv2.resize(labels, (side, side), interpolation=cv2.INTER_NEAREST)  # labels cannot be interpolated
     return Restorer(cast(Any, UnitRange(restorer.net))).face(to_palette(labels)).image
-
-
-def _check(image: np.ndarray) -> None:
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise GPENError("An aligned face is a uint8 RGB array [h, w, 3].")
-    if image.shape[0] != image.shape[1]:
-        raise GPENError(f"An aligned face is square; got {image.shape[1]} x {image.shape[0]} pixels: crop it first.")
 
 
 TASKS: dict[str, Task] = {

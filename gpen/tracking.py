@@ -1,7 +1,7 @@
-"""Faces followed through the frames of a film, their landmarks smoothed over time, and flicker, the reason for it, measured.
+"""Face tracking in video with temporal smoothing of landmarks, and a measure of flicker.
 
-A face is followed by the overlap of its boxes; its box and landmarks pass a One-Euro filter (Casiez, Roussel and Vogel, CHI
-2012), which smooths a face at rest and lets a moving one go. A cut in the film starts anew.
+Faces are matched between frames by the overlap of their boxes. Boxes and landmarks are smoothed by a One-Euro filter (Casiez,
+Roussel and Vogel, CHI 2012), whose cutoff frequency increases with speed. Tracks end at a cut.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import numpy as np
 
 from .faces import Face, align
 
-FLICKER_SIZE = 128  # px of the aligned faces that flicker is measured on
-INNER = slice(FLICKER_SIZE // 5, -FLICKER_SIZE // 5)  # of these: what is face rather than what is behind it
+FLICKER_SIZE = 128  # px, of the aligned faces on which flicker is measured
+INNER = slice(FLICKER_SIZE // 5, -FLICKER_SIZE // 5)  # part of the aligned crop that excludes the background
 
 
 @dataclass(frozen=True)
 class Smoothing:
-    """How faces are followed.
+    """Settings of the tracker.
 
-    min_cutoff          Hz, of a face at rest: lower is smoother
-    beta                what a speed of one face width a second adds to it: higher lags less
-    speed_cutoff        Hz, of the speed itself
-    overlap             intersection over union above which two frames' boxes are one face
-    patience            frames for which a face that the detector misses is kept, as long as its place looks the same
-    same                levels of 255: what looks the same
-    cut                 levels of 255 by which a cut changes the frame's thumbnail, on average
+    min_cutoff          Hz, cutoff of a face at rest; lower is smoother
+    beta                increase of the cutoff in Hz per face width / s; higher reduces lag
+    speed_cutoff        Hz, cutoff of the low-pass filter of the speed
+    overlap             minimum intersection over union of the boxes of a face in consecutive frames
+    patience            frames for which an undetected face is kept, as long as its region is unchanged
+    same                mean absolute difference, 0 to 255, below which a region counts as unchanged
+    cut                 mean absolute difference, 0 to 255, of the thumbnails of two frames above which there is a cut
     """
 
     min_cutoff: float = 0.6
@@ -42,23 +42,24 @@ class Smoothing:
 
 @dataclass
 class Track:
-    """A face followed: `points` [7, 2] are its box's corners and its landmarks, smoothed; `seen` is the face last detected."""
+    """A tracked face: `points` [7, 2] are the smoothed box corners and landmarks, `detected` the last detection."""
 
     number: int
-    seen: Face
+    detected: Face
     points: np.ndarray
-    speed: np.ndarray  # [7, 2], box widths a second
-    look: np.ndarray  # a thumbnail of the place
-    lost: int = 0
+    speed: np.ndarray  # [7, 2], box widths / s
+    thumbnail: np.ndarray  # of the region of the last detection
+    missed: int = 0  # frames since the last detection
 
     def face(self) -> Face:
-        return Face(tuple(self.points[:2].ravel().tolist()), self.points[2:].astype(np.float32), self.seen.score)
+        """Return the face with the smoothed box and landmarks."""
+        return Face(tuple(self.points[:2].ravel().tolist()), self.points[2:].astype(np.float32), self.detected.score)
 
 
 class Tracker:
-    """Follows the faces of a film; call it with each frame and what a detector found there.
+    """Tracks the faces of a video; call it with each frame and the faces detected in it.
 
-    rate: frames a second. smoothing None follows faces and leaves their landmarks as they were found.
+    rate: frames / s. smoothing: None tracks faces without smoothing their landmarks.
     """
 
     def __init__(self, rate: float, smoothing: Smoothing | None = Smoothing()):  # noqa: B008 - frozen
@@ -69,26 +70,26 @@ class Tracker:
         self._thumbnail: np.ndarray | None = None
 
     def __call__(self, image: np.ndarray, faces: Sequence[Face]) -> list[Track]:
-        """The faces to restore in this frame, uint8 RGB [h, w, 3], largest first."""
+        """Update the tracks with a frame, uint8 RGB [h, w, 3], and return the faces to restore in it, largest first."""
         thumbnail = _thumbnail(image)
         if self._thumbnail is not None and _difference(thumbnail, self._thumbnail) > self.settings.cut:
             self.tracks = []
         self._thumbnail = thumbnail
         pairs = self._match(faces)
         for track in [track for track in self.tracks if id(track) not in {id(t) for t, _ in pairs}]:
-            track.lost += 1
-            gone = _difference(_look(image, track.seen.box), track.look) > self.settings.same
-            if track.lost > self.settings.patience or gone:
+            track.missed += 1
+            changed = _difference(_thumbnail_of(image, track.detected.box), track.thumbnail) > self.settings.same
+            if track.missed > self.settings.patience or changed:
                 self.tracks.remove(track)
         for track, face in pairs:
-            self._follow(track, face, image)
+            self._update(track, face, image)
         known = {id(face) for _, face in pairs}
         self.tracks += [self._begin(face, image) for face in faces if id(face) not in known]
-        return sorted(self.tracks, key=lambda track: -_area(track.seen.box))
+        return sorted(self.tracks, key=lambda track: -_area(track.detected.box))
 
     def _match(self, faces: Sequence[Face]) -> list[tuple[Track, Face]]:
-        """Pairs of track and face, the best overlap first, each in one pair at most."""
-        scored = [(_overlap(t.seen.box, f.box), t, f) for t in self.tracks for f in faces]
+        """Match tracks and faces greedily by overlap; each is in at most one pair."""
+        scored = [(_overlap(t.detected.box, f.box), t, f) for t in self.tracks for f in faces]
         pairs: list[tuple[Track, Face]] = []
         taken: set[int] = set()
         for overlap, track, face in sorted(scored, key=lambda s: -s[0]):
@@ -100,28 +101,28 @@ class Tracker:
     def _begin(self, face: Face, image: np.ndarray) -> Track:
         self.count += 1
         points = _points(face)
-        return Track(self.count, face, points, np.zeros_like(points), _look(image, face.box))
+        return Track(self.count, face, points, np.zeros_like(points), _thumbnail_of(image, face.box))
 
-    def _follow(self, track: Track, face: Face, image: np.ndarray) -> None:
-        """One step of the One-Euro filter; all points share a cutoff, so that the face keeps its shape."""
-        points, seconds = _points(face), (track.lost + 1) / self.rate
+    def _update(self, track: Track, face: Face, image: np.ndarray) -> None:
+        """Apply one step of the One-Euro filter; all points share one cutoff, so that the shape of the face is preserved."""
+        points, seconds = _points(face), (track.missed + 1) / self.rate
         if self.smoothing is None:
             track.points = points
         else:
             width = np.sqrt(_area(face.box))
             speed = (points - track.points) / width / seconds
             track.speed += _weight(self.smoothing.speed_cutoff, seconds) * (speed - track.speed)
-            pace = float(np.linalg.norm(track.speed.mean(axis=0)))
-            weight = _weight(self.smoothing.min_cutoff + self.smoothing.beta * pace, seconds)
+            mean_speed = float(np.linalg.norm(track.speed.mean(axis=0)))
+            weight = _weight(self.smoothing.min_cutoff + self.smoothing.beta * mean_speed, seconds)
             track.points = track.points + weight * (points - track.points)
-        track.seen, track.look, track.lost = face, _look(image, face.box), 0
+        track.detected, track.thumbnail, track.missed = face, _thumbnail_of(image, face.box), 0
 
 
 def flicker(images: Iterable[np.ndarray], landmarks: Iterable[np.ndarray]) -> float:
-    """How much a face changes from frame to frame besides moving: mean absolute difference, in levels of 255.
+    """Mean absolute difference, 0 to 255, of an aligned face between consecutive frames.
 
-    images: uint8 RGB [h, w, 3] each; landmarks: [5, 2] of the face in each. Alignment compensates the motion. Meaningful against
-    the same measure, with the same landmarks, of the input; 0 for a still, or fewer than two frames.
+    images: uint8 RGB [h, w, 3] each. landmarks: [5, 2] of the face in each; alignment compensates the motion. Compare it with the
+    flicker of the input, computed with the same landmarks. 0 for fewer than two frames.
     """
     meter = Flicker()
     for image, points in zip(images, landmarks, strict=True):
@@ -131,13 +132,14 @@ def flicker(images: Iterable[np.ndarray], landmarks: Iterable[np.ndarray]) -> fl
 
 @dataclass
 class Flicker:
-    """`flicker` of several faces, one frame at a time."""
+    """Computes `flicker` of several faces incrementally."""
 
     total: float = 0.0
     count: int = 0
     last: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     def add(self, number: int, image: np.ndarray, landmarks: np.ndarray) -> None:
+        """Add a frame, uint8 RGB [h, w, 3], with the landmarks [5, 2] of the face `number`."""
         crop = align(image, landmarks, FLICKER_SIZE)[0][INNER, INNER]
         if number in self.last:
             self.total += _difference(crop, self.last[number])
@@ -145,16 +147,17 @@ class Flicker:
         self.last[number] = crop
 
     def keep(self, numbers: Iterable[int]) -> None:
-        """Forget the faces that are gone."""
+        """Discard the state of all other faces."""
         self.last = {number: crop for number, crop in self.last.items() if number in set(numbers)}
 
     @property
     def mean(self) -> float:
+        """Mean over all faces and frames."""
         return self.total / max(1, self.count)
 
 
 def _weight(cutoff: float, seconds: float) -> float:
-    """Of the new value in a first-order low-pass filter."""
+    """Weight of the new value in a first-order low-pass filter."""
     return 1 / (1 + 1 / (2 * np.pi * cutoff * seconds))
 
 
@@ -176,7 +179,7 @@ def _thumbnail(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA)
 
 
-def _look(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
+def _thumbnail_of(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
     x0, y0, x1, y1 = (max(0, round(v)) for v in box)
     patch = image[y0:y1, x0:x1]
     return _thumbnail(patch) if patch.size else np.zeros((16, 16, 3), np.uint8)

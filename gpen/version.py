@@ -1,3 +1,3 @@
-"""The one place that says which version this is."""
+"""Version of the package; the only place where it is set."""
 
 __version__ = "0.1.0"

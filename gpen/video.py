@@ -1,12 +1,11 @@
-"""A video's faces restored frame by frame, the sound copied packet by packet, in memory that does not grow with the length.
+"""Restoration of the faces of a video, frame by frame in constant memory; audio is copied without re-encoding.
 
-The film is encoded again, in 8 bits: H.264, or VP9 in .webm. Frames in which nothing changed are passed on as they were decoded.
+The video is encoded in 8 bits with H.264, or VP9 in .webm. Unchanged frames are encoded from the decoded frame directly.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -16,12 +15,13 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from tqdm import tqdm
 
-from .ahead import ahead, one_a_thread
+from .ahead import per_thread, prefetch_map
 from .errors import GPENError
 from .faces import Detector, Face
+from .images import replace_atomically
 from .tracking import Flicker, Smoothing, Tracker
 
-if TYPE_CHECKING:  # PyAV is an optional import
+if TYPE_CHECKING:  # PyAV is an optional dependency
     import av
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
@@ -38,43 +38,47 @@ def restore_video(
     smoothing: Smoothing | None = Smoothing(),  # noqa: B008 - frozen
     progress: bool = True,
 ) -> dict:
-    """Restore the faces of the film `source` into `target`, which appears whole or not at all.
+    """Restore the faces of the video `source` and write it to `target` atomically.
 
-    restore: a frame, uint8 RGB [h, w, 3], and the faces in it -> the restored frame, of that size or enlarged; `Restorer.photo`
-    with its settings. make_detector: called in each of `jobs` threads, which search ahead. only: "largest" keeps to the face that
-    is largest when it comes, for as long as it stays.
-    Returns frames, faces (different ones, as far as they could be followed), damaged (packets that could not be decoded),
-    and flicker_before and flicker_after, each as `tracking.flicker` of all faces. Raises GPENError for what is no video.
+    restore: (frame, uint8 RGB [h, w, 3], faces in it) -> the restored frame, of the same size or enlarged. make_detector: called
+    once in each of `jobs` threads, which detect faces in advance. only: "largest" restores one face, the largest when it first
+    appears, for as long as it is tracked. smoothing: of the landmarks; None: none. progress: show a progress bar.
+    Returns frames, faces (number of tracks), damaged (packets that could not be decoded), flicker_before and flicker_after (see
+    `tracking.flicker`, averaged over all faces). Raises GPENError if the file is not a readable video.
     """
     try:
         import av
     except ImportError:
         raise GPENError("Videos need PyAV: pip install av.") from None
-    partial = target.with_name(f"{target.stem}.partial{target.suffix}")
     try:
-        with av.open(str(source)) as reader:
+        with replace_atomically(target) as partial, av.open(str(source)) as reader:
             if not reader.streams.video:
-                raise GPENError(f"{source} holds no video: give a film, or only its sound's place.")
+                raise GPENError(f"{source} has no video stream: give a video file.")
             with av.open(str(partial), "w", format=CONTAINERS[target.suffix.lower()]) as writer:
-                film = _Film(reader, writer)
-                report = _restore_frames(film, restore, make_detector, only, jobs, smoothing, progress)
-                film.close()
-        if not report["frames"]:
-            raise GPENError(f"{source} holds no frame that can be decoded: it may be cut off.")
-        os.replace(partial, target)
+                video = _Video(reader, writer)
+                report = _restore_frames(video, restore, make_detector, only, jobs, smoothing, progress)
+                video.close()
+            if not report["frames"]:
+                raise GPENError(f"{source} has no frame that can be decoded: it may be truncated.")
         return report
     except av.FFmpegError as error:
-        raise GPENError(f"{source} cannot be read or written as a video ({error.strerror or error}).") from None
-    finally:
-        partial.unlink(missing_ok=True)
+        raise GPENError(f"{source} cannot be read or written as a video ({error.strerror or error}): check the file.") from None
 
 
-def _restore_frames(film, restore, make_detector, only, jobs, smoothing, progress) -> dict:
-    """The loop of `restore_video`; its arguments."""
-    tracker, before, after = Tracker(film.rate, smoothing), Flicker(), Flicker()
-    detect, chosen, frames = one_a_thread(lambda: functools.partial(make_detector(), turned=None)), None, 0
-    with ThreadPoolExecutor(jobs) as pool, _bar(film.length, film.name, progress) as bar:
-        for frame, image, faces in ahead(pool, lambda item: (*item, detect(item[1])), film, 2 * jobs):
+def _restore_frames(
+    video: _Video,
+    restore: Callable[[np.ndarray, list[Face]], np.ndarray],
+    make_detector: Callable[[], Detector],
+    only: str | None,
+    jobs: int,
+    smoothing: Smoothing | None,
+    progress: bool,
+) -> dict:
+    """Main loop of `restore_video`, with the same arguments and result."""
+    tracker, before, after = Tracker(video.rate, smoothing), Flicker(), Flicker()
+    detect, chosen, frames = per_thread(lambda: functools.partial(make_detector(), rotated=None)), None, 0
+    with ThreadPoolExecutor(jobs) as pool, _bar(video.length, video.name, progress) as bar:
+        for frame, image, faces in prefetch_map(pool, lambda item: (*item, detect(item[1])), video, 2 * jobs):
             tracks = tracker(image, faces)
             if only == "largest" and tracks:
                 chosen = next((track for track in tracks if chosen and track.number == chosen.number), tracks[0])
@@ -87,17 +91,17 @@ def _restore_frames(film, restore, make_detector, only, jobs, smoothing, progres
                 after.add(track.number, result, points * upscale + (upscale - 1) / 2)
             before.keep(track.number for track in tracks)
             after.keep(track.number for track in tracks)
-            film.write(frame, image, result)
+            video.write(frame, image, result)
             frames += 1
             bar.update()
     return {
-        "frames": frames, "faces": tracker.count, "damaged": film.damaged,
+        "frames": frames, "faces": tracker.count, "damaged": video.damaged,
         "flicker_before": round(before.mean, 3), "flicker_after": round(after.mean, 3),
     }  # fmt: skip
 
 
-class _Film:
-    """Frames out of one container, upright, (frame, uint8 RGB [h, w, 3]) each; frames and the sound into another."""
+class _Video:
+    """Reads upright frames, (frame, uint8 RGB [h, w, 3]), from one container; writes frames and the audio to another."""
 
     def __init__(self, reader: av.container.InputContainer, writer: av.container.OutputContainer):
         self.reader, self.writer = reader, writer
@@ -106,10 +110,10 @@ class _Film:
         self.rate = float(self.input.average_rate or 25)
         self.length, self.name = self.input.frames or None, Path(reader.name).name
         try:
-            self.sound = {stream.index: writer.add_stream_from_template(stream) for stream in reader.streams.audio}
+            self.audio = {stream.index: writer.add_stream_from_template(stream) for stream in reader.streams.audio}
         except ValueError as error:
-            raise GPENError(f"The sound of {self.name} cannot be copied ({error}): save it as .mkv first.") from None
-        self.waiting: list[av.Packet] = []  # sound that is read before the first frame is written
+            raise GPENError(f"The audio of {self.name} cannot be copied ({error}): convert it to .mkv first.") from None
+        self.waiting: list[av.Packet] = []  # audio packets read before the next frame is written
         self.output: av.VideoStream | None = None
         self.last, self.damaged = -1, 0
         writer.metadata.update(reader.metadata)
@@ -118,9 +122,9 @@ class _Film:
         import av
 
         for packet in self.reader.demux(self.input, *self.reader.streams.audio):
-            if packet.stream.index in self.sound:
+            if packet.stream.index in self.audio:
                 if packet.dts is not None:
-                    packet.stream = self.sound[packet.stream.index]
+                    packet.stream = self.audio[packet.stream.index]
                     self.waiting.append(packet)
                 continue
             try:
@@ -132,7 +136,7 @@ class _Film:
                 yield frame, np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90 % 4))
 
     def write(self, frame: av.VideoFrame, image: np.ndarray, result: np.ndarray) -> None:
-        """`result` in the place of `frame`, whose picture was `image`; where nothing changed the frame itself."""
+        """Encode `result` with the timing of `frame`, or `frame` itself if `result` equals its decoded `image`."""
         import av
 
         self.output = self.output or self._open(frame, *result.shape[:2])
@@ -141,25 +145,26 @@ class _Film:
             new = av.VideoFrame.from_ndarray(result, format="rgb24")
             new.colorspace, new.color_range = frame.colorspace, frame.color_range
         new = new.reformat(format=self.output.pix_fmt, dst_colorspace=frame.colorspace)
-        time = None if self.reader.format.name == "avi" else frame.pts  # an AVI has no times, only an order
+        time = None if self.reader.format.name == "avi" else frame.pts  # AVI has no timestamps
         self.last = self.last + 1 if time is None else max(self.last + 1, time)
-        new.pts, new.time_base, new.pict_type = self.last, self.input.time_base, 0  # the coder chooses its own key frames
+        new.pts, new.time_base, new.pict_type = self.last, self.input.time_base, 0  # the encoder chooses the key frames
         self._mux(self.output.encode(new))
 
     def close(self) -> None:
+        """Flush the encoder."""
         self._mux(self.output.encode() if self.output else [])
 
     def _open(self, frame: av.VideoFrame, h: int, w: int) -> av.VideoStream:
         codec, options = VP9 if self.writer.format.name == "webm" else H264
         if self.writer.format.name == "avi":
-            options = options | {"bf": "0"}  # frames in the order of showing
+            options = options | {"bf": "0"}  # no B-frames: AVI stores frames in display order
         stream = cast("av.VideoStream", self.writer.add_stream(codec, rate=self.input.average_rate or 25, options=options))
         stream.width, stream.height = w, h
-        stream.pix_fmt = "yuv420p" if h % 2 == w % 2 == 0 else "yuv444p"  # the former halves the chroma's sides
-        coder = stream.codec_context
-        coder.time_base = cast(Fraction, self.input.time_base)
-        coder.colorspace, coder.color_range = frame.colorspace, frame.color_range
-        coder.color_primaries, coder.color_trc = frame.color_primaries, frame.color_trc
+        stream.pix_fmt = "yuv420p" if h % 2 == w % 2 == 0 else "yuv444p"  # yuv420p needs even sides
+        encoder = stream.codec_context
+        encoder.time_base = cast(Fraction, self.input.time_base)
+        encoder.colorspace, encoder.color_range = frame.colorspace, frame.color_range
+        encoder.color_primaries, encoder.color_trc = frame.color_primaries, frame.color_trc
         return stream
 
     def _mux(self, packets: Iterable[av.Packet]) -> None:

@@ -1,1 +1,1 @@
-"""GPEN in other programs. Each module needs the program it is for; gpen itself needs none of them."""
+"""Integrations with other libraries, each of which is an optional dependency."""

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from ..degradation import Degradation
 from ..errors import GPENError
-from ..restore import square, to_tensor
+from ..images import read_image, square_crop, to_tensor
 from .config import FinetuneConfig, PriorConfig, RunConfig
 from .hub import local_folder
 from .tasks import MAKERS
@@ -60,12 +59,7 @@ def check_images(files: list[Path], skip_bad: bool) -> list[Path]:
 
 def read_face(path: Path, size: int) -> np.ndarray:
     """uint8 RGB [size, size, 3]: the central square, resized. Raises GPENError where the file is no complete image."""
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
-    except Exception as error:  # decoders raise many types on damaged bytes
-        raise GPENError(f"{path} cannot be read as an image ({error}): replace it or remove it.") from None
-    return square(pixels, size)
+    return square_crop(read_image(path), size)
 
 
 def sample_degradation(name: str, rng: np.random.Generator, size: int) -> Degradation:

@@ -122,7 +122,7 @@ class Finetune:
             fake = discriminator.features(restored)
             with torch.no_grad():
                 real = discriminator.features(target)
-            scores = discriminator.judge(fake[-1])
+            scores = discriminator.score_features(fake[-1])
         return {"adversarial": generator_logistic(scores), "feature_matching": feature_matching(fake, real)}
 
     def _update(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:

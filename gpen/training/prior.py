@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import checkpoints
-from ..network import Discriminator, Generator, sides
+from ..network import Discriminator, Generator, resolutions
 from .augment import Augment
 from .auxiliary_encoder import AuxiliaryEncoder, kl_divergence, sample_z
 from .compilation import compiled
@@ -148,7 +148,7 @@ class Prior:
         crossing = torch.randint(1, blocks, (images,), generator=random, device=self.group.device)
         crossing = torch.where(mixes, crossing, blocks)  # [images]
         mine = slice(self.group.rank, None, self.group.processes)
-        noise = [self.net.noise(side, images, random) for side in sides(config.network.size)]
+        noise = [self.net.noise(side, images, random) for side in resolutions(config.network.size)]
         return z[:, mine], [[None if x is None else x[mine] for x in block] for block in noise], crossing[mine]
 
     def _styles(self, z: Tensor, crossing: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ class Prior:
         rows = []
         for _ in range(3):
             z = torch.randn(len(real), self.config.network.style_dim, generator=random, device=self.group.device)
-            noise = [self.ema.noise(side, len(real), random) for side in sides(self.config.network.size)]
+            noise = [self.ema.noise(side, len(real), random) for side in resolutions(self.config.network.size)]
             rows.append(self.ema(self.ema.mapping(z), noise).cpu())
         return [*rows, real]
 

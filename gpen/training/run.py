@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import GPENError
-from ..restore import to_image
+from ..images import to_image
 from .curves import draw, read_log
 
 

@@ -13,20 +13,20 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ..restore import resize
-from ..tasks import grey, hide
+from ..images import resize_to
+from ..tasks import apply_mask, grey
 
 Maker = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
 
 def colorize(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
     """The face without its colours."""
-    return grey(resize(image, side))
+    return grey(resize_to(image, side))
 
 
 def inpaint(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
     """The face under white brush strokes."""
-    return hide(resize(image, side), strokes(side, rng))
+    return apply_mask(resize_to(image, side), strokes(side, rng))
 
 
 def strokes(side: int, rng: np.random.Generator) -> np.ndarray:

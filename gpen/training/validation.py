@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ..embedding import FaceEmbedding
+from ..images import to_image, to_tensor
 from ..network import Generator, sides
-from ..restore import to_image, to_tensor
 from .config import FinetuneConfig, PriorConfig
 from .data import list_images, read_face, sample_degradation
 from .parallel import Distributed

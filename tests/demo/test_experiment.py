@@ -14,7 +14,7 @@ from gpen.errors import GPENError
 
 @pytest.fixture
 def face(photo, size):
-    return images.square(photo, size)
+    return images.square_crop(photo, size)
 
 
 def test_no_degradation_leaves_face_unchanged(restorer, face):

@@ -16,7 +16,7 @@ from gpen.degradation import Degradation
 
 @pytest.fixture(scope="module")
 def result(restorer, photo, size):
-    face = images.square(photo, size)
+    face = images.square_crop(photo, size)
     return experiment.run(restorer, face, Degradation(blur_sigma=1.0, scale=2, noise_sigma=5, jpeg_quality=50))
 
 

@@ -101,7 +101,7 @@ def test_square_crops_the_centre(shape):
     image = np.zeros((h, w, 3), np.uint8)
     side = min(h, w)
     image[(h - side) // 2 : (h + side) // 2, (w - side) // 2 : (w + side) // 2] = 200
-    result = images.square(image, 64)
+    result = images.square_crop(image, 64)
     assert result.shape == (64, 64, 3) and result.min() > 190
 
 

@@ -40,17 +40,17 @@ def test_degrade_matches_package(client, files, photo, size):
     )
     expected = Degradation(blur_sigma=1.5, scale=4, noise_sigma=8, jpeg_quality=40, seed=7)
     assert Degradation.from_dict(parameters) == expected
-    assert (read_png(path) == expected(images.square(photo, size))).all()
+    assert (read_png(path) == expected(images.square_crop(photo, size))).all()
 
 
 def test_degrade_with_defaults_only_crops(client, files, photo, size):
     path, _ = client.predict(image=handle_file(files["plain.png"]), api_name="/degrade")
-    assert (read_png(path) == images.square(photo, size)).all()
+    assert (read_png(path) == images.square_crop(photo, size)).all()
 
 
 def test_restore_matches_package(client, files, photo, restorer):
     path = client.predict(image=handle_file(files["plain.png"]), api_name="/restore")
-    expected = restorer.face(images.square(photo)).image
+    expected = restorer.face(images.square_crop(photo)).image
     assert np.abs(read_png(path).astype(int) - expected).max() <= 1  # threads may round differently
 
 
@@ -129,7 +129,7 @@ def test_random_sampling_skips_unsupported_scales(restorer, photo, size, monkeyp
     roll = next(function.fn for function in page.fns.values() if function.name == "roll")
     seeds = iter([small, small, large])
     monkeypatch.setattr(playground.secrets, "randbelow", lambda most: next(seeds))
-    updates = roll(images.square(photo, size), "gfpgan")
+    updates = roll(images.square_crop(photo, size), "gfpgan")
     assert [update["value"] for update in updates[: len(controls.CONTROL_NAMES)]][-1] == large
 
 

@@ -45,7 +45,7 @@ def save(folder, name: str, image: np.ndarray) -> str:
 
 def test_variations_match_package(client, files, photo, restorer, size):
     paths, figures = client.predict(handle_file(files["plain.png"]), 2, 3, None, api_name="/variations")
-    expected = restorer.variations(images.square(photo, size), 2, seed=3)
+    expected = restorer.variations(images.square_crop(photo, size), 2, seed=3)
     for path, image in zip(paths, expected, strict=True):
         assert np.abs(cv2.imread(path)[..., ::-1].astype(int) - image).max() <= 2  # threads may round differently
     assert len(figures["fits"]) == 2 and min(figures["fits"]) >= figures["own_fit"] - 1 and figures["diversity"] > 0
@@ -112,14 +112,14 @@ def lossless(path: str) -> np.ndarray:
 
 
 def test_api_runs_tasks(tab_client, all_models, restorer, photo, tmp_path):
-    face = images.square(photo)
+    face = images.square_crop(photo)
     image = handle_file(save(tmp_path, "image.png", photo))
     coloured = lossless(tab_client.predict(image, api_name="/colorize"))
     assert np.abs(coloured.astype(int) - tasks.run(restorer, "colorize", face)).max() <= 2  # threads may round differently
     mask = np.zeros_like(photo)
     mask[60:90, 40:80] = 255
     filled = lossless(tab_client.predict(image, handle_file(save(tmp_path, "mask.png", mask)), api_name="/inpaint"))
-    hole = images.square(mask)[..., 0] > 0
+    hole = images.square_crop(mask)[..., 0] > 0
     assert np.array_equal(filled[~hole], face[~hole]) and not np.array_equal(filled[hole], face[hole])
     assert np.abs(filled.astype(int) - tasks.run(restorer, "inpaint", face, hole)).max() <= 2
     labels = np.repeat(np.random.default_rng(0).integers(0, 19, (8, 8), dtype=np.uint8), 5, 0).repeat(5, 1)
@@ -174,7 +174,7 @@ def test_large_segmentation_map_keeps_labels(tmp_path):
 
 
 def test_tasks_with_model_return_before_and_after(restorer, photo):
-    face = images.square(photo)
+    face = images.square_crop(photo)
     before, after = tab.run_task("colorize", restorer, face)
     assert np.array_equal(before, tasks.grey(face)) and np.array_equal(after, tasks.run(restorer, "colorize", face))
     mask = np.zeros(face.shape[:2], bool)
@@ -194,8 +194,8 @@ def test_read_drawing_returns_image_and_painted_mask(tmp_path, photo):
     layer[100, 100] = (255, 0, 170, 40)  # soft border of the brush
     paths = [save(tmp_path, "image.png", photo), save(tmp_path, "layer.png", layer)]
     face, mask = tab.read_drawing(paths)
-    assert np.array_equal(face, images.square(photo)) and mask.dtype == bool
-    assert np.array_equal(mask, images.square((layer[..., 3:] > 0).repeat(3, 2).astype(np.uint8))[..., 0] > 0)
+    assert np.array_equal(face, images.square_crop(photo)) and mask.dtype == bool
+    assert np.array_equal(mask, images.square_crop((layer[..., 3:] > 0).repeat(3, 2).astype(np.uint8))[..., 0] > 0)
     blank = save(tmp_path, "blank.png", np.zeros_like(layer))
     for given, words in ((None, "choose one"), (paths[:1], "Nothing is painted"), ([paths[0], blank], "Nothing is painted")):
         with pytest.raises(gpen.GPENError, match=words):

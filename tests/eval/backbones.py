@@ -6,7 +6,7 @@ import torch
 
 from eval.fid import URL
 from eval.perceptual import LPIPS_BACKBONES
-from gpen.compat import mend_torchvision
+from gpen.compat import patch_torchvision
 
 
 def checkpoints(home):
@@ -17,7 +17,7 @@ def checkpoints(home):
 
 def place_lpips(backbone, home):
     """The trunk of one of LPIPS's networks; its classifier is one stored number."""
-    mend_torchvision()
+    patch_torchvision()
     import torchvision
 
     make = {"alex": torchvision.models.alexnet, "vgg": torchvision.models.vgg16, "squeeze": torchvision.models.squeezenet1_1}
@@ -32,7 +32,7 @@ def place_lpips(backbone, home):
 
 def place_inception(home):
     """pytorch-fid's Inception, whose features have a spread: 96 MB."""
-    mend_torchvision()
+    patch_torchvision()
     import torchvision
     from pytorch_fid import inception
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpen.compat import mend_torchvision, nms
+from gpen.compat import nms, patch_torchvision
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,9 +29,9 @@ def run_python(code, *path):
 def test_many_threads_may_mend_at_once():
     out = run_python("""
 from concurrent.futures import ThreadPoolExecutor
-from gpen.compat import mend_torchvision
+from gpen.compat import patch_torchvision
 with ThreadPoolExecutor(4) as pool:
-    print(len(set(pool.map(lambda _: mend_torchvision(), range(8)))))
+    print(len(set(pool.map(lambda _: patch_torchvision(), range(8)))))
 import torch, torchvision, lpips, pytorch_fid.inception
 boxes = torch.tensor([[0, 0, 10, 10.0], [1, 1, 11, 11], [20, 20, 30, 30]])
 print(torchvision.ops.nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.5).tolist())
@@ -45,8 +45,8 @@ def test_leaves_a_torchvision_that_works_alone(tmp_path):
     out = run_python(
         """
 import torch
-from gpen.compat import mend_torchvision
-mended = mend_torchvision()
+from gpen.compat import patch_torchvision
+mended = patch_torchvision()
 import torchvision
 print(mended, torchvision.works, hasattr(torch.ops.torchvision, "nms"))
 """,
@@ -56,10 +56,10 @@ print(mended, torchvision.works, hasattr(torch.ops.torchvision, "nms"))
 
 
 def test_a_second_call_keeps_the_module():
-    first = mend_torchvision()
+    first = patch_torchvision()
     import torchvision
 
-    assert mend_torchvision() is first
+    assert patch_torchvision() is first
     assert sys.modules["torchvision"] is torchvision
 
 

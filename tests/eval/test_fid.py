@@ -16,12 +16,12 @@ from eval import fid
 from eval.datasets import read_image
 from eval.metrics import METRICS, load_metrics
 from eval.weights import MetricSettings
-from gpen.compat import mend_torchvision
+from gpen.compat import patch_torchvision
 from tests.eval.backbones import place_inception
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTORCH_FID = (
-    "import runpy; from gpen.compat import mend_torchvision; mend_torchvision(); "
+    "import runpy; from gpen.compat import patch_torchvision; patch_torchvision(); "
     "runpy.run_module('pytorch_fid', run_name='__main__')"
 )
 
@@ -90,7 +90,7 @@ def test_fid_is_pytorch_fids_own_to_the_last_digit(home, sets, tmp_path):
 
 
 def test_features_are_pytorch_fids_whatever_the_batch(home, sets):
-    mend_torchvision()
+    patch_torchvision()
     from pytorch_fid.fid_score import get_activations
     from pytorch_fid.inception import InceptionV3
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.identity import ARCFACE_POINTS, FFHQ_POINTS_512, Identity, arcface_crop, arcface_transform
+from eval.identity import ARCFACE_POINTS, Identity, arcface_crop, arcface_transform
+from gpen.faces import FFHQ_POINTS_512
 
 
 def misfit(matrix, size):

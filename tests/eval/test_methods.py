@@ -21,8 +21,8 @@ from eval.methods import METHODS, load_method
 from eval.metrics import compare
 from gpen import tasks
 from gpen.degradation import Degradation
-from gpen.network import sides
-from gpen.restore import to_image, to_tensor
+from gpen.images import to_image, to_tensor
+from gpen.network import resolutions
 
 SIZE = 64
 SMALL = gpen.GPENConfig(size=32, narrow=0.0625, channel_multiplier=1, style_dim=64, mapping_layers=2)
@@ -174,7 +174,7 @@ def low_quality(prior, side):
     random = torch.Generator().manual_seed(5)
     w = prior.mapping(torch.randn(1, SMALL.style_dim, generator=random))
     with torch.no_grad():
-        face = to_image(prior(w, [prior.noise(s, random=random) for s in sides(prior.config.size)])[0])
+        face = to_image(prior(w, [prior.noise(s, random=random) for s in resolutions(prior.config.size)])[0])
     return face, cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
 
 
@@ -239,7 +239,7 @@ def test_a_prior_smaller_than_the_face_is_compared_at_its_size_and_enlarged(prio
 
 @pytest.fixture(scope="module")
 def spandrel():
-    gpen.compat.mend_torchvision()
+    gpen.compat.patch_torchvision()
     return pytest.importorskip("spandrel")
 
 
@@ -366,7 +366,7 @@ def test_telea_fills_a_flat_face_without_a_trace():
     flat = np.full((SIZE, SIZE, 3), 90, np.uint8)
     mask = np.zeros((SIZE, SIZE), bool)
     mask[20:30, 20:40] = True
-    filled = restored("telea", Sample("flat", tasks.hide(flat, mask), flat, None, mask))
+    filled = restored("telea", Sample("flat", tasks.apply_mask(flat, mask), flat, None, mask))
     assert np.abs(filled.astype(int) - flat).max() <= 3 and np.array_equal(filled[~mask], flat[~mask])
 
 

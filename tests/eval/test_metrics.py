@@ -16,7 +16,7 @@ from eval.metrics import METRICS, compare, load_metrics
 from eval.perceptual import LPIPS_BACKBONES
 from eval.squeezenet import CAFFE_MEAN, SqueezeNet
 from eval.weights import MetricSettings
-from gpen.compat import mend_torchvision
+from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
 from tests.eval.backbones import place_lpips
 
@@ -118,7 +118,7 @@ def test_names_registered_say_what_they_are():
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_squeezenet_distance_is_the_lpips_formulation_on_caffe_input(squeezenet_npz, face_pair):
-    mend_torchvision()
+    patch_torchvision()
     import lpips
 
     reference = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.statistics import bootstrap_interval, frechet_distance
-from gpen.compat import mend_torchvision
+from gpen.compat import patch_torchvision
 
 
 def exact_gaussian(rng, n, mean, covariance):
@@ -59,7 +59,7 @@ def test_frechet_distance_is_the_closed_form_for_gaussians_with_commuting_covari
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("n", [400, 40])  # more and fewer images than the 64 dimensions
 def test_frechet_distance_agrees_with_pytorch_fid(n):
-    mend_torchvision()
+    patch_torchvision()
     fid = pytest.importorskip("pytorch_fid.fid_score")
     rng = np.random.default_rng(n)
     mix = rng.normal(size=(64, 64)) / 8

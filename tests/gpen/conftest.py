@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture
 def faces(tmp_path):
-    """A folder of six smooth coloured images."""
+    """Folder with six smooth colour images."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "faces"
     folder.mkdir()

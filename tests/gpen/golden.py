@@ -1,4 +1,4 @@
-"""The published networks' fixed weights and inputs, made again by the recipe that stands beside the golden outputs."""
+"""Deterministic weights and inputs of the golden tests, generated as described by their manifest."""
 
 import json
 import zlib
@@ -7,15 +7,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
-FOLDER = Path(__file__).resolve().parents[3] / "shared" / "golden"
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "golden"  # outputs of the published code
+DATA = Path(__file__).resolve().parent / "data"  # outputs of tests/gpen/reference.py
+TINY = ["tiny", "tiny-add", "tiny-disc"]
 CASES = ["bfr-256", "bfr-512", "noise-add-64", "tiny-64", "sr-64-to-256", "disc-256"]
 
 
+def folder(name: str) -> Path:
+    """Folder of a case; may not exist."""
+    return DATA if name in TINY else FOLDER
+
+
 def case(name: str) -> dict:
-    return json.loads((FOLDER / "manifest.json").read_text())[name]
+    """Specification of a case: kind, args, salt, zeroed tensors, shapes of the tensors."""
+    return json.loads((folder(name) / "manifest.json").read_text())[name]
 
 
 def weights(spec: dict) -> dict[str, torch.Tensor]:
+    """Random weights in the published layout."""
     state = {}
     for key, shape in spec["keys"].items():
         if isinstance(shape, dict):
@@ -39,6 +48,7 @@ def weights(spec: dict) -> dict[str, torch.Tensor]:
 
 
 def images(spec: dict) -> torch.Tensor:
+    """Random input images [n, 3, size, size] in [-1, 1], constant in blocks."""
     args = spec["args"]
     size = args.get("in_size", args.get("size"))
     batch = 4 if spec["kind"] == "disc" else 1

@@ -1,4 +1,4 @@
-"""Files: every setting comes off the tensors, saving and loading agree, and no bad file gives more than one sentence."""
+"""Saving and loading of networks, inference of settings, invalid files."""
 
 import dataclasses
 import pickle
@@ -36,17 +36,17 @@ configs = st.builds(
 
 @settings(max_examples=25, deadline=None)
 @given(configs)
-def test_every_setting_is_read_off_the_tensors(config):
+def test_settings_are_inferred_from_the_tensors(config):
     with torch.device("meta"):
         net = GPEN(config)
-        judge = Discriminator(config)
+        discriminator = Discriminator(config)
     assert read_config(net.state_dict()) == config
-    read = read_config(judge.state_dict())
+    read = read_config(discriminator.state_dict())
     assert (read.size, read.narrow, read.channel_multiplier) == (config.size, config.narrow, config.channel_multiplier)
 
 
 @pytest.mark.parametrize("key", [None, "g_ema"])
-def test_both_layouts_of_a_pth_and_a_safetensors_file_give_the_same_network(small, key, tmp_path):
+def test_both_layouts_and_formats_load_the_same_network(small, key, tmp_path):
     state, published = small.state_dict(), gpen.to_published(small)
     torch.save({key: state} if key else state, tmp_path / "own.pth")
     torch.save({key: published, "d": {}} if key else published, tmp_path / "published.pth")
@@ -59,7 +59,7 @@ def test_both_layouts_of_a_pth_and_a_safetensors_file_give_the_same_network(smal
         torch.testing.assert_close(net(x), small(x), rtol=1e-5, atol=1e-5, msg=path.name)
 
 
-def test_a_saved_file_holds_its_settings_and_halves_in_float16(small, tmp_path):
+def test_saved_file_holds_settings_and_float16_halves_its_size(small, tmp_path):
     gpen.save(small, tmp_path / "a.safetensors")
     gpen.save(small, tmp_path / "b.safetensors", torch.float16, note="trained")
     assert gpen.load(tmp_path / "b.safetensors").config == SMALL
@@ -68,7 +68,7 @@ def test_a_saved_file_holds_its_settings_and_halves_in_float16(small, tmp_path):
     torch.testing.assert_close(gpen.load(tmp_path / "b.safetensors").state_dict(), small.state_dict(), rtol=1e-3, atol=1e-3)
 
 
-def test_a_setting_that_its_tensors_round_away_is_kept_by_the_project_s_own_file(tmp_path):
+def test_safetensors_metadata_keeps_settings_that_shapes_cannot_represent(tmp_path):
     config = dataclasses.replace(SMALL, narrow=0.07)
     gpen.save(GPEN(config), tmp_path / "net.safetensors")
     assert gpen.load(tmp_path / "net.safetensors").config == config
@@ -80,7 +80,7 @@ class Hostile:
 
 
 def bad_files(folder, net):
-    """(path, words its sentence must hold) for each kind of bad file."""
+    """Yield (path, part of the expected message) for each type of invalid file."""
     state = net.state_dict()
     whole = folder / "whole.safetensors"
     gpen.save(net, whole)
@@ -98,11 +98,11 @@ def bad_files(folder, net):
     yield file("empty.pth", b""), "empty"
     yield file("text.pth", b"not a model, just words, and a good many of them\n" * 9), "cannot be read"
     yield file("page.pth", b"<html><body>404 Not Found</body></html>"), "cannot be read"
-    yield file("cut.safetensors", whole.read_bytes()[:-100]), "cut off"
-    yield file("cut.pth", (folder / "whole.pth").read_bytes()[:-3000]), "cut off"
+    yield file("cut.safetensors", whole.read_bytes()[:-100]), "truncated"
+    yield file("cut.pth", (folder / "whole.pth").read_bytes()[:-3000]), "truncated"
     yield file("garbled.safetensors", whole.read_bytes()[:9] + b"\xff" * 500), "cannot be read"
-    yield file("hostile.pkl", pickle.dumps(Hostile())), "never executed"
-    yield pth("hostile.pth", {"generator.input.input": Hostile()}), "never executed"
+    yield file("hostile.pkl", pickle.dumps(Hostile())), "not loaded for security"
+    yield pth("hostile.pth", {"generator.input.input": Hostile()}), "not loaded for security"
     yield pth("number.pth", 3), "no network"
     yield pth("list.pth", [torch.zeros(3)]), "no network"
     yield pth("nothing.pth", {}), "no network"
@@ -113,26 +113,26 @@ def bad_files(folder, net):
     yield pth("shape.pth", state | {"encoder.to_z.bias": torch.zeros(7)}), "encoder.to_z.bias has shape"
     yield pth("nan.pth", state | {"encoder.to_z.bias": torch.full((16,), torch.nan)}), "finite"
     kernel = {"ecd1.0.0.kernel": torch.ones(4, 4)}
-    yield pth("filter.pth", gpen.to_published(net) | kernel), "filter"
-    yield pth("discriminator.pth", Discriminator(SMALL).state_dict()), "the other one of the pair"
+    yield pth("filter.pth", gpen.to_published(net) | kernel), "FIR kernel"
+    yield pth("discriminator.pth", Discriminator(SMALL).state_dict()), "the other network"
     save_file(dict(state), folder / "settings.safetensors", {"config": '{"size": 16, "wings": 2}'})
     yield folder / "settings.safetensors", "not a GPEN"
     save_file(dict(state), folder / "huge.safetensors", {"config": '{"size": 4096, "narrow": 64}'})
     yield folder / "huge.safetensors", "expected"
 
 
-def test_a_bad_file_gives_one_clear_sentence_and_runs_nothing(small, tmp_path, monkeypatch):
+def test_invalid_files_raise_an_error_and_execute_nothing(small, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path, words in bad_files(tmp_path, small):
         with pytest.raises(gpen.GPENError, match=words) as caught:
             gpen.load(path)
         message = str(caught.value)
-        assert path.name in message or words == "filter" or "head" in words, message
+        assert path.name in message or words == "FIR kernel" or "head" in words, message
         assert "\n" not in message and len(message) < 400 and message.endswith("."), message
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_published_name_is_found_in_the_named_folder_or_says_what_to_do(small, tmp_path, monkeypatch):
+def test_published_model_is_found_in_gpen_models(small, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("GPEN_DOWNLOAD_URL", "")
     monkeypatch.delenv("GPEN_MODELS", raising=False)
@@ -145,6 +145,6 @@ def test_a_published_name_is_found_in_the_named_folder_or_says_what_to_do(small,
     assert gpen.load("GPEN-BFR-512").config == SMALL
 
 
-def test_only_stylegan2_s_blocks_have_a_published_layout():
+def test_other_blocks_have_no_published_layout():
     with pytest.raises(gpen.GPENError, match="published layout"):
         gpen.to_published(GPEN(dataclasses.replace(SMALL, block="pggan")))

@@ -1,4 +1,4 @@
-"""The command line: what it writes, and one sentence with exit code 2 for what a user does wrong."""
+"""Command line: output files, user errors, exit status."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def read(path):
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
 
-def test_degrade_is_the_degradation_with_these_numbers(face, tmp_path, capsys):
+def test_degrade_matches_degradation(face, tmp_path, capsys):
     arguments = "--blur-sigma 2 --scale 3.3 --noise-sigma 10 --jpeg-quality 40 --seed 5".split()
     main(["degrade", str(face), *arguments, "--out", str(tmp_path / "low.png")])
     degradation = gpen.Degradation(blur_sigma=2, scale=3.3, noise_sigma=10, jpeg_quality=40, seed=5)
@@ -44,14 +44,14 @@ def test_degrade_is_the_degradation_with_these_numbers(face, tmp_path, capsys):
     assert np.array_equal(read(tmp_path / "b.png"), gpen.Degradation.sample("gpen-release", 5, 48).resized(read(face)))
 
 
-def test_restore_writes_what_the_restorer_gives(face, model, tmp_path, capsys):
+def test_restore_matches_restorer(face, model, tmp_path, capsys):
     main(["restore", str(face), "--aligned", "--model", str(model), "--out", str(tmp_path / "out")])
     expected = gpen.Restorer(gpen.load(model)).face(read(face)).image
     assert np.array_equal(read(tmp_path / "out" / "face.png"), expected)
     assert capsys.readouterr().out.strip() == "1 restored"
 
 
-def test_restore_finds_faces_in_folders_and_reports_them(model, tmp_path, capsys):
+def test_restore_detects_faces_in_folders_and_writes_a_report(model, tmp_path, capsys):
     (tmp_path / "in" / "deeper").mkdir(parents=True)
     photo = np.pad(astronaut()[:256, 96:352], ((0, 0), (0, 100), (0, 0)), mode="reflect")
     cv2.imwrite(str(tmp_path / "in" / "deeper" / "a.png"), photo[..., ::-1])
@@ -67,7 +67,7 @@ def test_restore_finds_faces_in_folders_and_reports_them(model, tmp_path, capsys
     assert "1 restored" in capsys.readouterr().out
 
 
-def test_a_broken_file_is_named_the_rest_goes_on_and_the_exit_code_is_1(face, model, tmp_path, capsys):
+def test_damaged_file_is_reported_and_the_exit_status_is_1(face, model, tmp_path, capsys):
     (tmp_path / "cut.png").write_bytes(face.read_bytes()[:100])
     command = f"restore {tmp_path / 'cut.png'} {face} --aligned --model {model} --out {tmp_path / 'out'}".split()
     with pytest.raises(SystemExit) as stop:
@@ -78,20 +78,20 @@ def test_a_broken_file_is_named_the_rest_goes_on_and_the_exit_code_is_1(face, mo
     assert printed.out.strip() == "1 failed, 1 restored"
 
 
-def test_a_folder_in_which_nothing_can_be_written_is_said_before_anything_is_done(face, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("os.access", lambda path, mode: False)  # as of a read-only disk; root may write wherever it is not one
+def test_read_only_output_folder_is_an_error(face, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root can write to any folder that is not on a read-only disk
     with pytest.raises(SystemExit) as stop:
         main(["restore", str(face), "--aligned", "--model", "absent.pth", "--out", str(tmp_path / "out")])
     assert stop.value.code == 2 and "it is read-only" in capsys.readouterr().err
 
 
-def test_info_names_the_settings(model, capsys):
+def test_info_prints_the_settings(model, capsys):
     main(["info", str(model)])
     printed = capsys.readouterr().out
     assert "narrow               0.0625" in printed and str(model) in printed
 
 
-def test_it_runs_as_a_module():
+def test_runs_as_a_module():
     printed = subprocess.run([sys.executable, "-m", "gpen", "--version"], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == f"gpen {__version__}"
 
@@ -107,7 +107,7 @@ def test_it_runs_as_a_module():
         ("restore face.png --model absent.pth --out out", "no file absent.pth"),
         ("restore face.png --model net.safetensors --strength 2 --out out", "strength"),
         ("restore face.png --aligned --model net.safetensors --out .", "already"),
-        ("restore face.png --aligned --model net.safetensors --out face.png/out", "Nothing can be written to --out face.png/out"),
+        ("restore face.png --aligned --model net.safetensors --out face.png/out", "--out face.png/out is not writable"),
         ("restore absent.png --model net.safetensors --out out", "no file or folder absent.png"),
         ("restore face.png --model net.safetensors --detector absent.onnx --out out", "absent.onnx"),
         ("restore face.png --model net.safetensors --detector eyes --out out", "no detector 'eyes'"),
@@ -117,7 +117,7 @@ def test_it_runs_as_a_module():
         ("train --out run", "Name a stage"),
     ],
 )
-def test_a_user_s_mistake_is_one_sentence(command, words, face, model, tmp_path, monkeypatch, capsys):
+def test_user_errors_are_one_line_with_exit_status_2(command, words, face, model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.png").write_text("not an image, words only, again and again and again\n")
     (tmp_path / "empty.png").write_bytes(b"")

@@ -1,4 +1,4 @@
-"""The laws of the degradation model: identity, order, sizes, ranges, determinism, JSON."""
+"""Degradation model: identity, order of steps, sizes, ranges, determinism, JSON."""
 
 import json
 import math
@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 quick = settings(max_examples=40, deadline=None)
 
 
-def picture(height: int, width: int, colour: bool = True, seed: int = 0) -> np.ndarray:
-    """Smooth shapes with some texture, uint8 [h, w, 3] or [h, w]."""
+def make_image(height: int, width: int, colour: bool = True, seed: int = 0) -> np.ndarray:
+    """Smooth random image with texture, uint8 [h, w, 3] or [h, w]."""
     rng = np.random.default_rng(seed)
     shape = (9, 9, 3) if colour else (9, 9)
     coarse = rng.uniform(20, 235, shape).astype(np.float32)
@@ -36,7 +36,7 @@ def optional(strategy):
     return st.none() | strategy
 
 
-pictures = st.builds(picture, st.integers(16, 90), st.integers(16, 90), st.booleans(), st.integers(0, 99))
+random_images = st.builds(make_image, st.integers(16, 90), st.integers(16, 90), st.booleans(), st.integers(0, 99))
 degradations = st.builds(
     Degradation,
     blur_sigma=optional(st.floats(0, 12)),
@@ -56,12 +56,12 @@ degradations = st.builds(
 )
 
 
-# --- the image that comes out
+# --- results
 
 
 @quick
-@given(pictures)
-def test_with_every_step_off_the_image_stays_as_it_is(image):
+@given(random_images)
+def test_no_steps_is_the_identity(image):
     off = Degradation()
     for result in (off(image), off.resized(image), off.target(image)):
         assert np.array_equal(result, image) and result is not image
@@ -69,8 +69,8 @@ def test_with_every_step_off_the_image_stays_as_it_is(image):
 
 
 @quick
-@given(pictures, degradations)
-def test_kind_and_sizes_of_the_results(image, degradation):
+@given(random_images, degradations)
+def test_dtype_and_shape_of_the_results(image, degradation):
     before = image.copy()
     low_quality, resized, target = degradation(image), degradation.resized(image), degradation.target(image)
     s = degradation.scale or 1
@@ -82,16 +82,16 @@ def test_kind_and_sizes_of_the_results(image, degradation):
 
 
 @pytest.mark.parametrize("colour", [True, False])
-def test_a_large_image(colour):
-    image = picture(4096, 4096, colour)
+def test_large_image(colour):
+    image = make_image(4096, 4096, colour)
     degradation = Degradation(blur_sigma=40, scale=16.5, noise_sigma=10, jpeg_quality=50)
     assert degradation(image).shape[:2] == (248, 248)
     assert cv2.PSNR(degradation.resized(image), image) > 20
 
 
 @quick
-@given(pictures, degradations)
-def test_steps_are_those_that_are_on_and_end_in_the_result(image, degradation):
+@given(random_images, degradations)
+def test_steps_are_the_active_ones_and_end_with_the_result(image, degradation):
     steps = degradation.steps(image)
     switches = {
         "recoloured": degradation.colour_shift is not None,
@@ -110,9 +110,9 @@ def test_steps_are_those_that_are_on_and_end_in_the_result(image, degradation):
     assert np.array_equal(list(steps.values())[-2], degradation(image))
 
 
-def test_the_steps_follow_the_formula_in_its_order():
-    """Against the formula written out: blur, bilinear downsampling, noise, one rounding, JPEG."""
-    image = picture(120, 90)
+def test_steps_match_the_formula():
+    """Compare with a direct implementation: blur, bilinear downsampling, noise, rounding, JPEG."""
+    image = make_image(120, 90)
     degradation = Degradation(blur_sigma=2, kernel_size=13, scale=3.3, noise_sigma=8, jpeg_quality=70, seed=5)
     noise = 8 * np.random.default_rng([2, 5]).standard_normal((36, 27, 3), np.float32)
     x = np.arange(-6, 7)
@@ -123,20 +123,20 @@ def test_the_steps_follow_the_formula_in_its_order():
     _, data = cv2.imencode(".jpg", rounded[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 70])
     expected = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
     difference = np.abs(degradation(image).astype(int) - expected)
-    assert difference.mean() < 0.02  # the two ways of blurring may round a value near .5 differently
+    assert difference.mean() < 0.02  # the two implementations of blur may round values near .5 differently
     noisy = Degradation(noise_sigma=8, seed=5)(image)
     noise_first = Degradation(blur_sigma=2, kernel_size=13, scale=3.3, jpeg_quality=70)(noisy)
     assert np.abs(noise_first.astype(int) - expected).mean() > 1
 
 
-def test_noise_has_its_deviation_and_is_drawn_for_each_channel():
+def test_noise_has_the_given_deviation_and_is_independent_per_channel():
     image = np.full((200, 200, 3), 128, np.uint8)
     noise = Degradation(noise_sigma=10)(image).astype(float) - 128
     assert abs(noise.mean()) < 0.2 and abs(noise.std() - 10) < 0.2
     assert np.abs(np.corrcoef(noise.reshape(-1, 3).T) - np.eye(3)).max() < 0.03
 
 
-def test_jpeg_keeps_red_red():
+def test_jpeg_preserves_channel_order():
     image = np.zeros((64, 64, 3), np.uint8)
     image[..., 0] = 200
     assert np.abs(Degradation(jpeg_quality=95)(image).astype(int) - image).max() < 6
@@ -147,15 +147,15 @@ def test_jpeg_keeps_red_red():
     ("name", "values"),
     [("blur_sigma", [0.5, 1, 2, 4]), ("noise_sigma", [2, 5, 10, 20]), ("jpeg_quality", [95, 70, 40, 10])],
 )
-def test_a_harsher_setting_leaves_no_more_of_the_image(name, values, colour):
-    images = [picture(96, 96, colour, seed) for seed in range(4)]
+def test_psnr_decreases_with_the_strength_of_a_step(name, values, colour):
+    images = [make_image(96, 96, colour, seed) for seed in range(4)]
     harsher = [Degradation(**{name: value}) for value in values]
     means = [np.mean([cv2.PSNR(degradation(image), image) for image in images]) for degradation in harsher]
     assert means == sorted(means, reverse=True)
 
 
-def test_grey_is_the_target_too_unless_colour_is_asked_for():
-    image = picture(40, 40)
+def test_grey_target():
+    image = make_image(40, 40)
     grey = Degradation(grey=True)
     assert np.array_equal(grey(image)[..., 0], grey(image)[..., 2])
     assert np.array_equal(grey.target(image), grey(image))
@@ -164,7 +164,7 @@ def test_grey_is_the_target_too_unless_colour_is_asked_for():
 
 
 def test_shift_haze_and_colour_shift():
-    image = picture(40, 50)
+    image = make_image(40, 50)
     padded = np.pad(image, ((3, 3), (5, 5), (0, 0)), mode="reflect")
     assert np.array_equal(Degradation(shift=(5, -3))(image), padded[6:, :50])
     assert np.abs(Degradation(haze=0.7)(image) - (0.7 * image + 0.3 * 255)).max() <= 0.51
@@ -173,7 +173,7 @@ def test_shift_haze_and_colour_shift():
 
 
 @quick
-@given(pictures, st.floats(0, 10), st.floats(-360, 360), st.booleans())
+@given(random_images, st.floats(0, 10), st.floats(-360, 360), st.booleans())
 def test_anisotropic_with_equal_sigmas_is_isotropic(image, sigma, angle, narrow):
     isotropic = Degradation(blur_sigma=sigma, kernel_size=21 if narrow else None)
     anisotropic = replace(isotropic, blur_kind="anisotropic", blur_angle=angle)
@@ -184,19 +184,19 @@ def test_anisotropic_with_equal_sigmas_is_isotropic(image, sigma, angle, narrow)
 
 
 @quick
-@given(pictures, degradations)
-def test_the_same_degradation_makes_the_same_image(image, degradation):
+@given(random_images, degradations)
+def test_degradation_is_deterministic(image, degradation):
     assert np.array_equal(degradation(image), Degradation(**degradation.to_dict())(image.copy(order="F")))
 
 
 @quick
 @given(st.integers(0, MAX_SEED), st.integers(0, MAX_SEED), st.booleans())
-def test_the_noise_is_a_matter_of_seed_and_shape_alone(seed, other_seed, colour):
+def test_noise_depends_only_on_seed_and_shape(seed, other_seed, colour):
     def noise(seed, level, **settings):
         image = np.full((40, 30, 3) if colour else (40, 30), level, np.uint8)
         return Degradation(noise_sigma=12, seed=seed, **settings)(image).astype(int) - level
 
-    # the same but for values near .5, which may round differently at another level
+    # equal except for values near .5, which may be rounded differently at another level
     assert np.abs(noise(seed, 100) - noise(seed, 140, blur_sigma=2, shift=(3, 1))).max() <= 1
     assert (np.abs(noise(seed, 100) - noise(other_seed, 100)).max() > 1) == (seed != other_seed)
 
@@ -214,7 +214,7 @@ for name in sorted(PRESETS):
 """
 
 
-def test_another_process_makes_the_same_images():
+def test_results_are_equal_across_processes():
     runs = [
         subprocess.run(
             [sys.executable, "-c", SCRIPT],
@@ -229,7 +229,7 @@ def test_another_process_makes_the_same_images():
     assert runs[0] == runs[1] and len(runs[0].splitlines()) == len(PRESETS)
 
 
-# --- JSON and bad values
+# --- JSON and invalid values
 
 
 @quick
@@ -240,7 +240,7 @@ def test_json_round_trip(degradation):
     assert {field.name for field in fields(Degradation)} == set(json.loads(text))
 
 
-def test_the_formula_shows_the_steps_that_are_on():
+def test_formula_shows_the_active_steps():
     assert Degradation().formula() == "I_d = resize(I)"
     full = Degradation(blur_sigma=4, scale=8, noise_sigma=10, jpeg_quality=40)
     assert full.formula() == "I_d = resize(JPEG_40((I ∗ k(σ=4)) ↓8 + n(σ=10)))"
@@ -248,7 +248,7 @@ def test_the_formula_shows_the_steps_that_are_on():
     assert "k(σ=4×2, 30°)" in replace(full, blur_kind="anisotropic", blur_angle=30, blur_sigma_y=2).formula()
 
 
-def is_sentence(error: pytest.ExceptionInfo) -> bool:
+def is_valid_message(error: pytest.ExceptionInfo) -> bool:
     text = str(error.value)
     return text.endswith(".") and "\n" not in text and 20 < len(text) < 300
 
@@ -267,11 +267,11 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_bad_numbers_are_refused_in_a_sentence_that_names_them(name):
+def test_invalid_numbers_raise_an_error_with_the_parameter(name):
     for value in (*NUMBERS[name], math.nan, math.inf, -math.inf, 10**5000, "4", True, [4], {"a": 1}, 4j):
         with pytest.raises(GPENError, match=name) as error:
             Degradation(**{name: value})
-        assert is_sentence(error)
+        assert is_valid_message(error)
 
 
 @pytest.mark.parametrize(
@@ -307,10 +307,10 @@ def test_bad_numbers_are_refused_in_a_sentence_that_names_them(name):
         [["scale", 4]],
     ],
 )
-def test_hostile_json_is_refused_in_a_sentence(values):
+def test_invalid_json_raises_an_error(values):
     with pytest.raises(GPENError) as error:
         Degradation.from_dict(values)
-    assert is_sentence(error)
+    assert is_valid_message(error)
 
 
 json_values = st.recursive(
@@ -322,7 +322,7 @@ json_values = st.recursive(
 
 @quick
 @given(st.dictionaries(st.sampled_from(sorted(Degradation().to_dict())), json_values, max_size=4))
-def test_any_json_makes_a_degradation_or_a_sentence(values):
+def test_any_json_gives_a_degradation_or_an_error(values):
     try:
         degradation = Degradation.from_dict(values)
     except GPENError as error:
@@ -343,17 +343,17 @@ def test_any_json_makes_a_degradation_or_a_sentence(values):
         None,
     ],
 )
-def test_other_arrays_are_refused_in_a_sentence(image):
+def test_invalid_arrays_raise_an_error(image):
     for use in (Degradation(), Degradation().resized, Degradation().steps, Degradation().target):
         with pytest.raises(GPENError) as error:
             use(image)
-        assert is_sentence(error)
+        assert is_valid_message(error)
 
 
-def test_what_would_not_fit_is_refused_in_a_sentence():
+def test_too_large_results_raise_an_error():
     with pytest.raises(GPENError, match="larger scale") as error:
-        Degradation(scale=0.01)(picture(512, 512))
-    assert is_sentence(error)
+        Degradation(scale=0.01)(make_image(512, 512))
+    assert is_valid_message(error)
     with pytest.raises(GPENError, match="JPEG") as error:
         Degradation(jpeg_quality=50)(np.zeros((1, 70000), np.uint8))
-    assert is_sentence(error)
+    assert is_valid_message(error)

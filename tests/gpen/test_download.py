@@ -1,4 +1,4 @@
-"""Downloads from a local server that cuts, stalls, lies and refuses: the right file arrives whole, or a sentence and no file."""
+"""Downloads from a local server with simulated faults."""
 
 import hashlib
 import http.server
@@ -19,7 +19,7 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `files`; `behaviour` says what it does wrong; `requests` are the (path, Range) it was asked for."""
+    """Serves `files` with the faults in `behaviour`; records (path, Range) of each request."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -32,15 +32,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        server, does = self.server, self.server.behaviour
+        server, faults = self.server, self.server.behaviour
         server.requests.append((self.path, self.headers.get("Range")))
-        if len(server.requests) <= does.get("busy", 0):
+        if len(server.requests) <= faults.get("busy", 0):
             return self.send_error(503)
         if self.path not in server.files:
             return self.send_error(404)
-        content = does.get("wrong") or server.files[self.path]
+        content = faults.get("wrong") or server.files[self.path]
         start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-")) if self.headers.get("Range") else 0
-        if does.get("no_ranges"):
+        if faults.get("no_ranges"):
             start = 0
         if start >= len(content):
             self.send_response(416)
@@ -52,10 +52,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        piece = content[start : start + does.get("cut", len(content))]
-        for first in range(0, len(piece), does.get("block", len(piece))):
-            self.wfile.write(piece[first : first + does.get("block", len(piece))])
-            time.sleep(does.get("delay", 0))
+        piece = content[start : start + faults.get("cut", len(content))]
+        for first in range(0, len(piece), faults.get("block", len(piece))):
+            self.wfile.write(piece[first : first + faults.get("block", len(piece))])
+            time.sleep(faults.get("delay", 0))
 
 
 @pytest.fixture
@@ -71,11 +71,11 @@ def server(monkeypatch, tmp_path):
 
 
 def left(folder):
-    """What a download left in the folder, but for its lock."""
+    """Names of the files in a folder, without lock files."""
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock" and path.is_file())
 
 
-def test_a_file_arrives_whole_and_is_fetched_once(server, tmp_path, capsys):
+def test_file_is_complete_and_downloaded_once(server, tmp_path, capsys):
     path = download.fetch(f"{server.url}/file.bin", tmp_path / "new" / "a.bin", SHA256)
     assert path.read_bytes() == DATA and left(path.parent) == ["a.bin"]
     download.fetch(f"{server.url}/file.bin", path, SHA256)
@@ -84,27 +84,27 @@ def test_a_file_arrives_whole_and_is_fetched_once(server, tmp_path, capsys):
     assert "quiet" not in capsys.readouterr().err
 
 
-def test_a_cut_connection_is_resumed_where_it_was_cut(server, tmp_path):
+def test_lost_connection_is_resumed(server, tmp_path):
     server.behaviour = {"cut": 70_000}
     assert download.fetch(f"{server.url}/file.bin", tmp_path / "a.bin", SHA256).read_bytes() == DATA
     assert [asked for _, asked in server.requests] == [None, *(f"bytes={70_000 * k}-" for k in range(1, 5))]
 
 
-def test_a_server_without_ranges_is_asked_anew_and_never_appended(server, tmp_path):
+def test_server_without_range_support(server, tmp_path):
     (tmp_path / "a.bin.partial").write_bytes(DATA[:1000])
     server.behaviour = {"no_ranges": True}
     assert download.fetch(f"{server.url}/file.bin", tmp_path / "a.bin").read_bytes() == DATA
 
 
 @pytest.mark.parametrize("earlier", [DATA[:1000], DATA, b"of another version " * 40, DATA + b"more", b""])
-def test_what_an_earlier_process_left_is_continued_or_replaced(server, tmp_path, earlier):
+def test_partial_file_of_another_process_is_continued_or_replaced(server, tmp_path, earlier):
     (tmp_path / "a.bin.partial").write_bytes(earlier)
     assert download.fetch(f"{server.url}/file.bin", tmp_path / "a.bin", SHA256).read_bytes() == DATA
     if earlier == DATA[:1000]:
         assert server.requests == [("/file.bin", "bytes=1000-")]
 
 
-def test_a_slow_server_is_waited_for_and_a_silent_one_resumed(server, tmp_path):
+def test_slow_server_and_timeout(server, tmp_path):
     server.behaviour = {"block": 100_000, "delay": 0.05}
     assert download.fetch(f"{server.url}/file.bin", tmp_path / "slow.bin", SHA256).read_bytes() == DATA
     assert len(server.requests) == 1
@@ -113,7 +113,7 @@ def test_a_slow_server_is_waited_for_and_a_silent_one_resumed(server, tmp_path):
     assert server.requests[2][1] == "bytes=150000-"
 
 
-def test_a_busy_server_is_asked_again(server, tmp_path):
+def test_http_503_is_retried(server, tmp_path):
     server.behaviour = {"busy": 2}
     assert download.fetch(f"{server.url}/file.bin", tmp_path / "a.bin", SHA256).read_bytes() == DATA
 
@@ -123,45 +123,45 @@ def test_a_busy_server_is_asked_again(server, tmp_path):
     [
         ({}, "absent.bin", "HTTP 404", 1),
         ({"busy": 99}, "file.bin", "HTTP 503", download.TRIES),
-        ({"cut": 0}, "file.bin", "cut off after 0 of 300000 bytes", download.TRIES),
+        ({"cut": 0}, "file.bin", "disconnected after 0 of 300000 bytes", download.TRIES),
         ({"wrong": b"<html>log in to this network</html>"}, "file.bin", "wrong file.*SHA-256", 1),
     ],
 )
-def test_what_fails_is_one_sentence_with_the_way_out_and_no_file(server, tmp_path, behaviour, name, words, requests):
+def test_failed_download_raises_an_error_with_instructions(server, tmp_path, behaviour, name, words, requests):
     server.behaviour = behaviour
     with pytest.raises(gpen.GPENError, match=words) as caught:
         download.fetch(f"{server.url}/{name}", tmp_path / "a.bin", SHA256)
-    sentence = str(caught.value)
-    assert f"{server.url}/{name}" in sentence and f"save it as {tmp_path / 'a.bin'}, or" in sentence
-    assert sentence.endswith("in the environment variable GPEN_MODELS.") and "\n" not in sentence
+    message = str(caught.value)
+    assert f"{server.url}/{name}" in message and f"save it as {tmp_path / 'a.bin'}, or" in message
+    assert message.endswith("set the environment variable GPEN_MODELS to the folder that has it.") and "\n" not in message
     assert not (tmp_path / "a.bin").exists() and len(server.requests) == requests
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/file.bin", "no address", "http://", "gopher://x/y"])
-def test_no_server_is_one_sentence(server, tmp_path, url):
+def test_unreachable_server_raises_an_error(server, tmp_path, url):
     with pytest.raises(gpen.GPENError, match="cannot be downloaded"):
         download.fetch(url, tmp_path / "a.bin")
     assert left(tmp_path) == []
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(server, tmp_path):
+def test_unwritable_folder_raises_an_error(server, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(gpen.GPENError, match="cannot be downloaded"):
         download.fetch(f"{server.url}/file.bin", tmp_path / "file" / "a.bin")
 
 
-def test_a_full_disk_is_one_sentence(server, tmp_path):
+def test_full_disk_raises_an_error(server, tmp_path):
     if not os.path.exists("/dev/full"):
-        pytest.skip("/dev/full, a disk that is always full, is Linux's")
+        pytest.skip("/dev/full exists on Linux only")
     (tmp_path / "a.bin.partial").symlink_to("/dev/full")
     with pytest.raises(gpen.GPENError, match="cannot be downloaded .No space left on device.: .*GPEN_MODELS"):
         download.fetch(f"{server.url}/file.bin", tmp_path / "a.bin", SHA256)
-    assert not (tmp_path / "a.bin").exists() and len(server.requests) == 1, "another attempt would find no more room"
+    assert not (tmp_path / "a.bin").exists() and len(server.requests) == 1, "a retry is useless"
 
 
-def test_a_cache_that_is_read_only_is_one_sentence_and_no_hindrance_to_what_is_there(server, small, tmp_path, monkeypatch):
+def test_read_only_cache(server, small, tmp_path, monkeypatch):
     if not os.path.isdir("/proc/self"):
-        pytest.skip("/proc, in which even root makes no folder, is Linux's")
+        pytest.skip("/proc exists on Linux only")
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/self")
     server.files["/GPEN-BFR-256.pth"] = published(GPEN(small))
     with pytest.raises(gpen.GPENError, match="cannot be downloaded .*/proc/self/gpen/GPEN-BFR-256.pth, or .*GPEN_MODELS"):
@@ -171,7 +171,7 @@ def test_a_cache_that_is_read_only_is_one_sentence_and_no_hindrance_to_what_is_t
     assert gpen.load("GPEN-BFR-256").size == 256 and not server.requests
 
 
-def test_a_folder_is_no_model_and_hides_none_of_its_name(small, tmp_path, monkeypatch):
+def test_folder_with_the_name_of_a_model(small, tmp_path, monkeypatch):
     with pytest.raises(gpen.GPENError, match="is a folder"):
         gpen.load(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -194,7 +194,7 @@ def small():
     return GPENConfig(size=256, narrow=0.0625, channel_multiplier=1, style_dim=16, mapping_layers=2)
 
 
-def test_a_published_model_is_downloaded_once_and_its_licence_spoken_of(server, small, capsys, monkeypatch):
+def test_published_model_is_downloaded_once_with_a_licence_notice(server, small, capsys, monkeypatch):
     net = GPEN(small)
     server.files["/GPEN-BFR-256.pth"] = published(net)
     server.behaviour = {"cut": len(server.files["/GPEN-BFR-256.pth"]) // 2 + 1}
@@ -206,13 +206,13 @@ def test_a_published_model_is_downloaded_once_and_its_licence_spoken_of(server, 
     gpen.load("GPEN-BFR-256")
 
 
-def test_a_published_discriminator_is_downloaded(server, small):
+def test_published_discriminator_is_downloaded(server, small):
     server.files["/GPEN-BFR-256-D.pth"] = published(Discriminator(small))
     assert gpen.load_discriminator("GPEN-BFR-256-D").config.size == 256
 
 
 @pytest.mark.parametrize("wrong", ["page", "cut", "other size", "hostile"])
-def test_a_wrong_model_never_stays_in_the_cache(server, small, wrong, tmp_path):
+def test_wrong_model_is_not_kept_in_the_cache(server, small, wrong, tmp_path):
     whole = published(GPEN(small))
     hostile = b"\x80\x02cposix\nsystem\n."
     contents = {"page": b"<html>404</html>" * 9, "cut": whole[:-3000], "other size": whole, "hostile": hostile}
@@ -224,26 +224,26 @@ def test_a_wrong_model_never_stays_in_the_cache(server, small, wrong, tmp_path):
 
 
 @pytest.mark.parametrize("name", checkpoints.PUBLISHED_MODELS)
-def test_every_published_name_that_cannot_be_had_says_what_to_do(server, name, tmp_path, monkeypatch):
+def test_failed_model_download_raises_an_error_with_instructions(server, name, tmp_path, monkeypatch):
     with pytest.raises(gpen.GPENError) as caught:
         checkpoints.find(name)
     assert f"{name}.pth" in str(caught.value) and str(tmp_path / "cache" / "gpen") in str(caught.value)
     assert bool(server.requests) == (name in checkpoints.DOWNLOADABLE)
     server.requests.clear()
     monkeypatch.setenv("GPEN_DOWNLOAD_URL", "")
-    with pytest.raises(gpen.GPENError, match="in the environment variable GPEN_MODELS"):
+    with pytest.raises(gpen.GPENError, match="set the environment variable GPEN_MODELS"):
         checkpoints.find(name)
     assert not server.requests
 
 
-def test_a_model_is_found_in_any_of_several_folders(server, small, tmp_path, monkeypatch):
+def test_gpen_models_can_have_several_folders(server, small, tmp_path, monkeypatch):
     (tmp_path / "b").mkdir()
     gpen.save(GPEN(small), tmp_path / "b" / "GPEN-BFR-1024.safetensors")
     monkeypatch.setenv("GPEN_MODELS", os.pathsep.join([str(tmp_path / "a"), str(tmp_path / "b")]))
     assert checkpoints.find("GPEN-BFR-1024") == tmp_path / "b" / "GPEN-BFR-1024.safetensors"
 
 
-def test_the_yunet_file_is_looked_up_before_it_is_fetched_and_checked(server, tmp_path, monkeypatch):
+def test_yunet_file_is_searched_then_downloaded_and_verified(server, tmp_path, monkeypatch):
     server.files[f"/{download.YUNET_FILE}"] = b"not the detector"
     with pytest.raises(gpen.GPENError, match="SHA-256"):
         download.yunet_file()

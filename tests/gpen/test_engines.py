@@ -1,4 +1,4 @@
-"""Engines: each gives what the network gives; files that other programs can run; what is absent is said in one sentence."""
+"""Inference engines and export: equivalence to the network, metadata, errors."""
 
 import json
 import sys
@@ -16,17 +16,17 @@ from gpen.network import UnitRange
 
 TINY = {"narrow": 0.0625, "channel_multiplier": 1, "style_dim": 16, "mapping_layers": 2}
 KINDS = {
-    "restore": gpen.GPENConfig(size=64, **TINY),  # its last levels have more activations than weights, the others fewer
+    "restore": gpen.GPENConfig(size=64, **TINY),  # the last levels have more activations than weights, the others fewer
     "sr": gpen.GPENConfig(size=32, in_size=16, **TINY),
     "add": gpen.GPENConfig(size=16, noise_mode="add", **TINY),
     "none": gpen.GPENConfig(size=16, noise_mode="none", **TINY),
 }
 NEEDED = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
-HERE = [name for name in engines.ENGINES if name != "torch-compiled"]  # a minute of compiling is too long here
+HERE = [name for name in engines.ENGINES if name != "torch-compiled"]  # compilation takes a minute
 
 
 def network(config: gpen.GPENConfig) -> gpen.GPEN:
-    """With every term at work: a new network's biases and noise scales are zero."""
+    """Random network with nonzero biases and noise scales."""
     torch.manual_seed(0)
     net = gpen.GPEN(config).requires_grad_(False).eval()
     for name, parameter in net.named_parameters():
@@ -41,12 +41,12 @@ def need(engine: str) -> None:
     for package in NEEDED.get(engine.split("-")[0], ()):
         pytest.importorskip(package)
     if engine == "torch-bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        pytest.skip("this processor has no bfloat16")
+        pytest.skip("bfloat16 is not supported by this processor")
     if engine == "openvino-bf16":
         import openvino
 
         if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            pytest.skip("this processor has no bfloat16")
+            pytest.skip("bfloat16 is not supported by this processor")
 
 
 def images(net, n: int = 2) -> torch.Tensor:
@@ -54,13 +54,13 @@ def images(net, n: int = 2) -> torch.Tensor:
 
 
 def off(a: torch.Tensor, b: torch.Tensor) -> float:
-    """The largest difference, as a share of the largest value."""
+    """Maximum absolute difference relative to the maximum absolute value."""
     return ((a - b).abs().max() / b.abs().max()).item()
 
 
 @pytest.mark.parametrize("engine", HERE)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_engine_gives_what_the_network_gives(engine, kind):
+def test_engines_match_the_network(engine, kind):
     need(engine)
     net = network(KINDS[kind])
     x = images(net)
@@ -71,12 +71,12 @@ def test_every_engine_gives_what_the_network_gives(engine, kind):
         assert 10 * torch.log10(expected.square().max() / (y - expected).square().mean()) > 30
     else:
         assert off(y, expected) < 1e-4
-    assert off(run(x[1:]), y[1:]) < 1e-6  # a batch gives what its images give one by one
+    assert off(run(x[1:]), y[1:]) < 1e-6  # the result does not depend on the batch
 
 
 @pytest.mark.parametrize("name", ["tiny-64", "noise-add-64", "bfr-256", "sr-64-to-256"])
 @pytest.mark.skipif(not golden.FOLDER.is_dir(), reason=f"no golden vectors at {golden.FOLDER}")
-def test_published_weights_give_the_published_output_on_the_torch_engine(name, tmp_path):
+def test_torch_engine_matches_the_golden_outputs(name, tmp_path):
     spec = golden.case(name)
     torch.save(golden.weights(spec), tmp_path / "net.pth")
     y = engines.load_engine(gpen.load(tmp_path / "net.pth"))(golden.images(spec))
@@ -86,7 +86,7 @@ def test_published_weights_give_the_published_output_on_the_torch_engine(name, t
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_seams_of_the_strips_do_not_show(monkeypatch, fused):
+def test_result_does_not_depend_on_the_strip_size(monkeypatch, fused):
     monkeypatch.setattr(prepared, "STRIP", 1)  # eight rows at a time
     monkeypatch.setattr(prepared, "FUSED", fused and prepared.FUSED)
     net = network(KINDS["restore"])
@@ -94,7 +94,7 @@ def test_seams_of_the_strips_do_not_show(monkeypatch, fused):
     assert off(prepared.Prepared(net)(x), net(x)) < 1e-4
 
 
-def test_threads_that_share_a_prepared_network_get_their_own_results():
+def test_prepared_network_is_thread_safe():
     net = network(KINDS["restore"])
     run, xs = engines.load_engine(net), images(net, 8).split(1)
     expected = [run(x) for x in xs]
@@ -102,7 +102,7 @@ def test_threads_that_share_a_prepared_network_get_their_own_results():
         assert all(torch.equal(a, b) for a, b in zip(pool.map(run, xs), expected, strict=True))
 
 
-def test_a_changed_network_is_prepared_anew_and_an_unchanged_one_is_not():
+def test_network_is_prepared_again_after_its_weights_change():
     net = network(KINDS["restore"])
     first = engines.load_engine(net)
     assert engines.load_engine(net) is first
@@ -111,13 +111,13 @@ def test_a_changed_network_is_prepared_anew_and_an_unchanged_one_is_not():
     assert off(engines.load_engine(net)(x), net(x)) < 1e-4 < off(first(x), net(x))
 
 
-def test_a_prepared_network_refuses_another_size():
+def test_prepared_network_checks_the_input_size():
     with pytest.raises(ValueError, match=r"\[n, 3, 64, 64\]"):
         engines.load_engine(network(KINDS["restore"]))(torch.zeros(1, 3, 32, 32))
 
 
 @pytest.mark.parametrize("opset", [None, 15, 21])
-def test_an_onnx_file_holds_its_settings_and_takes_any_batch(tmp_path, opset):
+def test_onnx_file_has_metadata_and_a_dynamic_batch(tmp_path, opset):
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     net = network(KINDS["sr"])
     path = engines.export(net, tmp_path / "net.onnx", opset=opset)
@@ -131,7 +131,7 @@ def test_an_onnx_file_holds_its_settings_and_takes_any_batch(tmp_path, opset):
         assert y.shape == (n, 3, 32, 32) and off(torch.from_numpy(y), net(x)) < 1e-4
 
 
-def test_the_seed_of_the_free_noise_stays_in_the_file(tmp_path):
+def test_exported_noise_depends_on_the_seed(tmp_path):
     need("onnx")
     net = network(KINDS["sr"])
     x = images(net)
@@ -139,7 +139,7 @@ def test_the_seed_of_the_free_noise_stays_in_the_file(tmp_path):
     assert off(y, net(x, seed=3)) < 1e-4 and off(y, net(x)) > 1e-2
 
 
-def test_openvino_s_own_file(tmp_path):
+def test_openvino_export(tmp_path):
     need("openvino")
     net = network(KINDS["restore"])
     x = images(net)
@@ -149,7 +149,7 @@ def test_openvino_s_own_file(tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["torch", "onnx"])
-def test_a_network_of_another_range_is_exported_and_run_in_the_common_one(engine):
+def test_unit_range_network_is_exported_with_the_range_minus_1_to_1(engine):
     need(engine)
     net = UnitRange(network(KINDS["restore"]))
     x = images(net)
@@ -165,22 +165,22 @@ def _run_onnx(net, x: torch.Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
-def test_a_restorer_runs_on_any_engine(engine):
+def test_restorer_with_other_engines(engine):
     need(engine)
     net = network(KINDS["restore"])
     faces = [np.random.default_rng(k).integers(0, 256, (64, 64, 3), dtype=np.uint8) for k in range(3)]
-    ours, theirs = gpen.Restorer(net).faces(faces), gpen.Restorer(net, engine=engine).faces(faces)
-    assert np.abs(np.stack(ours).astype(int) - np.stack(theirs)).max() <= 1
+    expected, result = gpen.Restorer(net).faces(faces), gpen.Restorer(net, engine=engine).faces(faces)
+    assert np.abs(np.stack(expected).astype(int) - np.stack(result)).max() <= 1
 
 
 @pytest.mark.parametrize(("engine", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino"), ("onnx", "onnx")])
-def test_an_absent_package_is_said_with_the_way_out(monkeypatch, engine, package):
+def test_missing_package_raises_an_error_with_the_pip_command(monkeypatch, engine, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(gpen.GPENError, match=f"pip install {package}"):
         engines.load_engine(network(KINDS["add"]), engine)
 
 
-def test_mistakes_are_said_in_a_sentence(tmp_path):
+def test_invalid_arguments_raise_an_error(tmp_path):
     need("onnx")
     net = network(KINDS["add"])
     other = gpen.GPEN(gpen.GPENConfig(size=8, block="pggan", **TINY))
@@ -190,7 +190,7 @@ def test_mistakes_are_said_in_a_sentence(tmp_path):
         (lambda: engines.load_engine(tmp_path / "net.onnx", "torch"), "gpen.load"),
         (lambda: engines.load_engine(tmp_path / "net.onnx", "onnx"), "no file"),
         (lambda: engines.load_engine(tmp_path / "broken.onnx", "onnx"), "cannot read broken.onnx"),
-        (lambda: engines.export(net, tmp_path / "net.xml", "onnx"), "name it .onnx"),
+        (lambda: engines.export(net, tmp_path / "net.xml", "onnx"), "use .onnx"),
         (lambda: engines.export(net, tmp_path / "net.bin", "abacus"), "onnx or openvino"),
         (lambda: engines.export(net, tmp_path / "net.onnx", opset=9), "15 to 21"),
         (lambda: engines.export(other, tmp_path / "net.onnx"), "pggan"),
@@ -201,7 +201,7 @@ def test_mistakes_are_said_in_a_sentence(tmp_path):
     assert not (tmp_path / "net.onnx").exists()
 
 
-def test_a_foreign_onnx_file_is_refused(tmp_path):
+def test_onnx_file_of_another_model_raises_an_error(tmp_path):
     onnx = pytest.importorskip("onnx")
     need("onnx")
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
@@ -215,7 +215,7 @@ def test_a_foreign_onnx_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("task", ["restore", "colorize", "inpaint", "seg2face"])
-def test_the_command_line_exports_every_task_s_model(tmp_path, capsys, task):
+def test_export_command_for_every_task(tmp_path, capsys, task):
     need("onnx")
     net, path = network(KINDS["restore"]), tmp_path / "out" / "net.onnx"
     gpen.save(net, tmp_path / "net.safetensors")

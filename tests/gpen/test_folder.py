@@ -1,4 +1,4 @@
-"""Many files: names, formats and untouched pixels stay, a rerun goes on, broken files hold up nothing, threads change nothing."""
+"""Batch restoration: names, formats, resumption, damaged files, threads, reports."""
 
 import json
 
@@ -23,7 +23,7 @@ def restorer():
 
 
 def make_detector():
-    """Finds one face in the middle of a colourful picture, none in a grey one."""
+    """Detector with one face in the centre of a colour image and none in a grey image."""
 
     def detect(image):
         if np.ptp(image.astype(int), axis=2).max() == 0:
@@ -35,21 +35,21 @@ def make_detector():
     return detect
 
 
-def picture(seed=0, h=60, w=80, c=3, dtype=np.uint8):
+def make_image(seed=0, h=60, w=80, c=3, dtype=np.uint8):
     small = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, (4, 5, c), dtype=dtype)
     return cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC)
 
 
 @pytest.fixture
 def photos(tmp_path):
-    """A folder with photos of several formats, one of them without a face, one broken, one in a folder of its own."""
+    """Folder with photos of several formats, one without a face, one damaged, one in a subfolder."""
     folder = tmp_path / "in"
     (folder / "deeper").mkdir(parents=True)
-    Image.fromarray(picture(0)).save(folder / "a.jpg", quality=97, icc_profile=bytes(16) + b"RGB " + bytes(108))
-    Image.fromarray(picture(1, c=4)).save(folder / "b.png")
-    cv2.imwrite(str(folder / "c.tif"), picture(2, dtype=np.uint16))
-    Image.fromarray(picture(3)).save(folder / "deeper" / "d.WebP", lossless=True)
-    Image.fromarray(picture(4)[..., 0]).save(folder / "grey.png")
+    Image.fromarray(make_image(0)).save(folder / "a.jpg", quality=97, icc_profile=bytes(16) + b"RGB " + bytes(108))
+    Image.fromarray(make_image(1, c=4)).save(folder / "b.png")
+    cv2.imwrite(str(folder / "c.tif"), make_image(2, dtype=np.uint16))
+    Image.fromarray(make_image(3)).save(folder / "deeper" / "d.WebP", lossless=True)
+    Image.fromarray(make_image(4)[..., 0]).save(folder / "grey.png")
     (folder / "broken.png").write_bytes((folder / "b.png").read_bytes()[:200])
     (folder / "notes.txt").write_text("not a photo")
     (folder / ".hidden.png").write_bytes(b"")
@@ -65,7 +65,7 @@ def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_names_formats_and_what_is_no_face_stay(photos, tmp_path, restorer):
+def test_names_formats_and_background_are_preserved(photos, tmp_path, restorer):
     rows = {row["input"]: row for row in run(photos, tmp_path / "out", restorer)}
     status = {"a.jpg": "restored", "b.png": "restored", "c.tif": "restored", "deeper/d.WebP": "restored",
               "grey.png": "no face", "broken.png": "failed"}  # fmt: skip
@@ -82,7 +82,7 @@ def test_names_formats_and_what_is_no_face_stay(photos, tmp_path, restorer):
     assert Image.open(tmp_path / "out" / "a.jpg").info["icc_profile"][16:20] == b"RGB "
 
 
-def test_a_row_says_boxes_landmarks_scores_and_times(photos, tmp_path, restorer):
+def test_report_entry_of_a_photo(photos, tmp_path, restorer):
     row = next(row for row in run(photos, tmp_path / "out", restorer) if row["input"].endswith("a.jpg"))
     expected = make_detector()(read_photo(photos / "a.jpg").image)[0]
     assert row["faces"][0]["box"] == pytest.approx(expected.box, abs=0.01) and row["faces"][0]["score"] == 0.75
@@ -90,13 +90,13 @@ def test_a_row_says_boxes_landmarks_scores_and_times(photos, tmp_path, restorer)
     assert set(row["seconds"]) == {"read", "detect", "restore", "write"} and row["output"] == str(tmp_path / "out" / "a.jpg")
 
 
-def test_any_number_of_threads_gives_the_same_files(photos, tmp_path, restorer):
+def test_results_do_not_depend_on_the_number_of_threads(photos, tmp_path, restorer):
     reports = [run(photos, tmp_path / f"out{jobs}", restorer, jobs=jobs) for jobs in (1, 4)]
     assert contents(tmp_path / "out1") == contents(tmp_path / "out4")
     assert [row["input"] for row in reports[0]] == [row["input"] for row in reports[1]]
 
 
-def test_a_rerun_makes_what_is_missing_and_overwrites_only_when_told(photos, tmp_path, restorer):
+def test_second_run_skips_existing_files_unless_overwrite(photos, tmp_path, restorer):
     out = tmp_path / "out"
     run(photos, out, restorer)
     (out / "a.jpg").unlink()
@@ -108,7 +108,7 @@ def test_a_rerun_makes_what_is_missing_and_overwrites_only_when_told(photos, tmp
     assert (out / "b.png").read_bytes() != b"mine"
 
 
-def test_a_stopped_run_leaves_whole_files_alone(photos, tmp_path, restorer):
+def test_interrupted_run_can_be_continued(photos, tmp_path, restorer):
     rows = restore_files(find_files([photos], tmp_path / "out", True), restorer, make_detector, Settings(), progress=False)
     next(rows)
     rows.close()
@@ -118,22 +118,22 @@ def test_a_stopped_run_leaves_whole_files_alone(photos, tmp_path, restorer):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_what_a_killed_run_left_half_written_is_written_anew(photos, tmp_path, restorer):
+def test_temporary_files_of_a_killed_run_are_ignored(photos, tmp_path, restorer):
     run(photos, tmp_path / "whole", restorer)
     (tmp_path / "out").mkdir()
-    for name in ("b.png", "a.jpg"):
-        half = contents(tmp_path / "whole")[name]
-        (tmp_path / "out" / f"{name}.partial").write_bytes(half[: len(half) // 2])
+    partial = tmp_path / "out" / ".0123abcd.partial"
+    partial.write_bytes(contents(tmp_path / "whole")["b.png"][:100])
     run(photos, tmp_path / "out", restorer, jobs=2)
+    partial.unlink()
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_links_in_circles_and_names_of_all_scripts(tmp_path, restorer):
+def test_symlink_cycles_and_unicode_names(tmp_path, restorer):
     folder = tmp_path / "in"
     (folder / "фото").mkdir(parents=True)
     names = ["Ünïcode 写真 😀.png", "фото/новый год.png", "a b'c\"d.png"]
     for k, name in enumerate(names):
-        Image.fromarray(picture(k)).save(folder / name)
+        Image.fromarray(make_image(k)).save(folder / name)
     (folder / "circle").symlink_to(folder)
     (folder / "фото" / "up").symlink_to("..")
     (folder / "itself.png").symlink_to("itself.png")
@@ -142,30 +142,30 @@ def test_links_in_circles_and_names_of_all_scripts(tmp_path, restorer):
     assert sorted(contents(tmp_path / "out")) == sorted(names) and {row["status"] for row in rows} == {"restored"}
 
 
-def test_a_photo_for_print_and_one_that_lies_come_out_as_photos(tmp_path, restorer):
+def test_cmyk_and_exif_orientation(tmp_path, restorer):
     folder = tmp_path / "in"
     folder.mkdir()
-    photo, exif = Image.fromarray(picture(5)), Image.Exif()
+    photo, exif = Image.fromarray(make_image(5)), Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "Maker"
     photo.convert("CMYK").save(folder / "print.jpg", quality=97, icc_profile=bytes(16) + b"CMYK" + bytes(108))
     photo.transpose(Image.Transpose.ROTATE_90).save(folder / "lying.jpg", quality=97, exif=exif)
     run(folder, tmp_path / "out", restorer)
     made = Image.open(tmp_path / "out" / "print.jpg")
-    assert made.mode == "RGB" and "icc_profile" not in made.info, "its profile speaks of inks"
+    assert made.mode == "RGB" and "icc_profile" not in made.info, "a CMYK profile does not apply to RGB"
     upright = Image.open(tmp_path / "out" / "lying.jpg")
     assert upright.size == photo.size and upright.getexif().get(0x0112, 1) == 1 and upright.getexif()[0x010F] == "Maker"
     for name in ("print.jpg", "lying.jpg"):
         after = read_photo(tmp_path / "out" / name).image
-        assert np.abs(after[:6].astype(int) - picture(5)[:6]).mean() < 6, name
+        assert np.abs(after[:6].astype(int) - make_image(5)[:6]).mean() < 6, name
 
 
-def test_strength_zero_copies_every_photo(photos, tmp_path, restorer):
+def test_strength_zero_copies_every_file(photos, tmp_path, restorer):
     run(photos, tmp_path / "out", restorer, strength=0.0)
     given = contents(photos)
     assert all(given[name] == data for name, data in contents(tmp_path / "out").items())
 
 
-def test_an_enlarged_photo(photos, tmp_path, restorer):
+def test_upscale(photos, tmp_path, restorer):
     run(photos, tmp_path / "out", restorer, upscale=2)
     for name in ("a.jpg", "b.png", "c.tif", "grey.png"):
         assert read_photo(tmp_path / "out" / name).image.shape == (120, 160, 3)
@@ -174,33 +174,33 @@ def test_an_enlarged_photo(photos, tmp_path, restorer):
     assert np.array_equal(deep[:4], enlarged[:4])
 
 
-def test_a_detector_that_fails_on_one_photo_holds_up_no_other(photos, tmp_path, restorer):
+def test_detector_error_fails_only_one_file(photos, tmp_path, restorer):
     def make():
         def detect(image):
             if image.shape[2] == 3 and np.array_equal(image, read_photo(photos / "b.png").image):
-                raise RuntimeError("out of its depth")
+                raise RuntimeError("detector error")
             return make_detector()(image)
 
         return detect
 
     rows = {row["input"]: row for row in run(photos, tmp_path / "out", restorer, detector=make)}
-    assert rows[str(photos / "b.png")]["status"] == "failed" and "out of its depth" in rows[str(photos / "b.png")]["error"]
+    assert rows[str(photos / "b.png")]["status"] == "failed" and "detector error" in rows[str(photos / "b.png")]["error"]
     assert rows[str(photos / "c.tif")]["status"] == "restored"
 
 
-def test_aligned_faces_go_through_in_batches_and_come_out_as_one_by_one(tmp_path, restorer, monkeypatch):
+def test_aligned_faces_are_restored_in_batches(tmp_path, restorer, monkeypatch):
     folder = tmp_path / "faces"
     folder.mkdir()
     for k in range(10):
-        Image.fromarray(picture(k, 40, 40)).save(folder / f"{k}.png")
-    Image.fromarray(picture(11, 40, 50)).save(folder / "wide.png")
-    cv2.imwrite(str(folder / "deep.png"), picture(12, 40, 40, dtype=np.uint16))
+        Image.fromarray(make_image(k, 40, 40)).save(folder / f"{k}.png")
+    Image.fromarray(make_image(11, 40, 50)).save(folder / "wide.png")
+    cv2.imwrite(str(folder / "deep.png"), make_image(12, 40, 40, dtype=np.uint16))
     batches, faces = [], gpen.Restorer.faces
     monkeypatch.setattr(gpen.Restorer, "faces", lambda self, x, *rest: batches.append(len(x)) or faces(self, x, *rest))
     rows = {row["input"]: row for row in run(folder, tmp_path / "out", restorer, detector=None, aligned=True)}
     assert max(batches) > 1
     for k in range(10):
-        expected = restorer.face(picture(k, 40, 40)).image
+        expected = restorer.face(make_image(k, 40, 40)).image
         assert np.abs(read_photo(tmp_path / "out" / f"{k}.png").image.astype(int) - expected).max() <= 1
     assert rows[str(folder / "wide.png")]["status"] == "failed" and "square" in rows[str(folder / "wide.png")]["error"]
     deep = read_photo(tmp_path / "out" / "deep.png")
@@ -208,10 +208,10 @@ def test_aligned_faces_go_through_in_batches_and_come_out_as_one_by_one(tmp_path
     assert np.abs(deep.image.astype(int) - restorer.face(read_photo(folder / "deep.png").image).image).max() <= 1
 
 
-def test_the_other_tasks(tmp_path, restorer):
+def test_other_tasks(tmp_path, restorer):
     folder, mask = tmp_path / "faces", np.zeros((40, 40), np.uint8)
     folder.mkdir()
-    Image.fromarray(picture(0, 40, 40)[..., 0]).save(folder / "a.png")
+    Image.fromarray(make_image(0, 40, 40)[..., 0]).save(folder / "a.png")
     mask[10:20, 10:20] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     run(folder, tmp_path / "colour", restorer, detector=None, aligned=True, task="colorize")
@@ -221,7 +221,7 @@ def test_the_other_tasks(tmp_path, restorer):
     assert np.array_equal(before[mask == 0], after[mask == 0]) and not np.array_equal(before, after)
 
 
-def test_what_the_paths_mean(photos, tmp_path):
+def test_find_files(photos, tmp_path):
     out = tmp_path / "out"
 
     def found(*paths, recursive=False):
@@ -233,24 +233,24 @@ def test_what_the_paths_mean(photos, tmp_path):
     assert found(str(photos / "*.png")) == {name: name for name in plain if name.endswith(".png")}
     assert found(str(photos / "**" / "*.WebP")) == {"deeper/d.WebP": "deeper/d.WebP"}
     assert found(photos / "deeper" / "d.WebP", photos / "a.jpg") == {"deeper/d.WebP": "d.WebP", "a.jpg": "a.jpg"}
-    assert found(photos / "notes.txt") == {"notes.txt": "notes.txt"}, "named by the user: it is said that it is no photo"
+    assert found(photos / "notes.txt") == {"notes.txt": "notes.txt"}, "given explicitly: an error is reported when it is read"
 
 
-def test_what_was_written_into_the_folder_itself_is_no_input(photos, restorer):
+def test_output_folder_within_the_input_folder_is_skipped(photos, restorer):
     run(photos, photos / "deeper" / "out", restorer)
     first = contents(photos)
     rows = run(photos, photos / "deeper" / "out", restorer)
     assert {row["status"] for row in rows} == {"skipped", "failed"} and contents(photos) == first
 
 
-def test_what_the_user_does_wrong_is_said_before_anything_is_done(photos, tmp_path, restorer):
+def test_invalid_paths_and_settings_raise_an_error(photos, tmp_path, restorer):
     (photos / "deeper" / "a.jpg").write_bytes(b"")
     (tmp_path / "empty").mkdir()
     for paths, words in [
         ([tmp_path / "absent"], "no file or folder"),
         ([tmp_path / "empty"], "holds no photo"),
         ([str(photos / "*.bmp")], "holds no photo"),
-        ([photos / "a.jpg", photos / "deeper" / "a.jpg"], "would both become"),
+        ([photos / "a.jpg", photos / "deeper" / "a.jpg"], "would both be written"),
     ]:
         with pytest.raises(gpen.GPENError, match=words):
             find_files(paths, tmp_path / "out")
@@ -272,7 +272,7 @@ def test_what_the_user_does_wrong_is_said_before_anything_is_done(photos, tmp_pa
             Settings(**settings)
 
 
-def test_a_report_keeps_what_an_earlier_run_said_of_skipped_files(photos, tmp_path, restorer):
+def test_report_keeps_earlier_entries_of_skipped_files(photos, tmp_path, restorer):
     path = tmp_path / "reports" / "report.json"
     write_report(path, {"gpen": "0"}, run(photos, tmp_path / "out", restorer))
     first = json.loads(path.read_text())

@@ -1,34 +1,39 @@
-"""The network is the published one: on the published layout with fixed weights it gives the published outputs."""
+"""Parity with the published networks: outputs for deterministic weights in the published layout."""
 
 import numpy as np
 import pytest
 import torch
 
 import gpen
-from tests.gpen import golden
+from tests.gpen import golden, reference
 
-pytestmark = pytest.mark.skipif(not golden.FOLDER.is_dir(), reason=f"no golden vectors at {golden.FOLDER}")
+needs_shared = pytest.mark.skipif(not golden.FOLDER.is_dir(), reason=f"no golden outputs in {golden.FOLDER}")
 
 
-@pytest.mark.parametrize("name", golden.CASES)
-def test_published_weights_give_the_published_output(name, tmp_path):
+def cases(*names: str) -> list:
+    """The tiny cases of the repository and, if available, those with outputs of the published code."""
+    return [*golden.TINY, *(pytest.param(name, marks=needs_shared) for name in names)]
+
+
+@pytest.mark.parametrize("name", cases(*golden.CASES))
+def test_golden_outputs(name, tmp_path):
     spec = golden.case(name)
     torch.save(golden.weights(spec), tmp_path / "net.pth")
     load = gpen.load_discriminator if spec["kind"] == "disc" else gpen.load
     net = load(tmp_path / "net.pth")
     y = net(golden.images(spec)).numpy()
-    reference = np.load(golden.FOLDER / f"{name}.npz")
-    expected = reference["output"]
+    stored = np.load(golden.folder(name) / f"{name}.npz")
+    expected = stored["output"]
     if spec["kind"] != "disc":
-        np.testing.assert_allclose(y.mean((0, 2, 3)), reference["mean"].reshape(-1), atol=1e-4 * np.abs(expected).max())
-        stride = int(reference["stride"])
+        np.testing.assert_allclose(y.mean((0, 2, 3)), stored["mean"].reshape(-1), atol=1e-4 * np.abs(expected).max())
+        stride = int(stored["stride"])
         y = y[..., ::stride, ::stride]
     assert y.shape == expected.shape
     assert np.abs(y - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("name", ["tiny-64", "noise-add-64", "sr-64-to-256", "disc-256"])
-def test_the_published_layout_survives_a_round_trip(name, tmp_path):
+@pytest.mark.parametrize("name", cases("tiny-64", "noise-add-64", "sr-64-to-256", "disc-256"))
+def test_published_layout_round_trip(name, tmp_path):
     spec = golden.case(name)
     state = golden.weights(spec)
     torch.save({"g_ema": state, "d": state}, tmp_path / "net.pth")
@@ -37,3 +42,14 @@ def test_the_published_layout_survives_a_round_trip(name, tmp_path):
     assert back.keys() == state.keys()
     for key, tensor in state.items():
         assert back[key].shape == tensor.shape and torch.equal(back[key], tensor), key
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["tiny-64", "noise-add-64", "disc-256"])
+def test_reference_implementation_matches_the_published_code(name):
+    spec, stored = golden.case(name), np.load(golden.folder(name) / f"{name}.npz")
+    y = reference.output(spec)
+    stride = 1 if spec["kind"] == "disc" else int(stored["stride"])
+    expected = stored["output"]
+    y = y if spec["kind"] == "disc" else y[..., ::stride, ::stride]
+    assert np.abs(y - expected).max() <= 1e-4 * np.abs(expected).max()

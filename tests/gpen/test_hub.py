@@ -1,4 +1,4 @@
-"""Hugging Face datasets as training data: tiny ones made here, read by name as those of the Hub are, without any network."""
+"""Hugging Face datasets as training data, with small local datasets."""
 
 import dataclasses
 import subprocess
@@ -38,7 +38,7 @@ def images() -> list[np.ndarray]:
 
 @pytest.fixture
 def parquet(tmp_path, images) -> str:
-    """A dataset of six PNG images with a second column of images and one of numbers."""
+    """Dataset of six PNG images with a second column of images and a column of numbers."""
     png = [{"bytes": cv2.imencode(".png", image[..., ::-1])[1].tobytes(), "path": None} for image in images]
     table = datasets.Dataset.from_dict({"id": list(range(6)), "photo": png, "mirrored": png[::-1]})
     table = table.cast_column("photo", datasets.Image()).cast_column("mirrored", datasets.Image())
@@ -55,13 +55,13 @@ def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
     return len(a) == len(b) and all(map(np.array_equal, a, b))
 
 
-def test_a_dataset_becomes_a_folder_of_its_images_in_order(parquet, images):
+def test_dataset_is_stored_as_a_folder_of_images_in_order(parquet, images):
     assert same(read(hub.local_folder(parquet)), images)
     assert same(read(hub.local_folder(f"{parquet}:train:mirrored")), images[::-1])
     assert same(read(hub.local_folder(f"{parquet}:train[:2]:photo")), images[:2])
 
 
-def test_files_of_an_imagefolder_keep_their_bytes_and_other_formats_become_png(tmp_path, images):
+def test_imagefolder_files_are_copied_or_converted_to_png(tmp_path, images):
     source = tmp_path / "photos"
     source.mkdir()
     for name, image in zip(("a.jpg", "b.tif"), images, strict=False):
@@ -72,22 +72,22 @@ def test_files_of_an_imagefolder_keep_their_bytes_and_other_formats_become_png(t
     assert np.array_equal(cv2.imread(str(kept[1]))[..., ::-1], images[1])
 
 
-def test_a_folder_is_itself_and_a_known_name_can_be_given_another_dataset(parquet, images, tmp_path, monkeypatch):
+def test_folders_and_environment_variables_for_known_datasets(parquet, images, tmp_path, monkeypatch):
     assert hub.local_folder(tmp_path) == tmp_path
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GPEN_DATASET_CELEBA_HQ", parquet.removeprefix("hf:"))
     assert same(read(hub.local_folder("celeba-hq")), images)
     (tmp_path / "ffhq").mkdir()
-    assert hub.local_folder("ffhq") == Path("ffhq")  # a folder of that name goes first
+    assert hub.local_folder("ffhq") == Path("ffhq")  # an existing folder has priority
 
 
-def test_it_is_read_once(parquet, images, tmp_path):
+def test_dataset_is_read_once(parquet, images, tmp_path):
     folder = hub.local_folder(parquet)
     (tmp_path / "parquet" / "train.parquet").unlink()
     assert hub.local_folder(parquet) == folder and same(read(folder), images)
 
 
-def test_a_download_cut_off_goes_on_where_it_stopped(parquet, images, monkeypatch):
+def test_interrupted_download_is_resumed(parquet, images, monkeypatch):
     real, read_now = hub._bytes, []
 
     def cut(item):
@@ -104,7 +104,7 @@ def test_a_download_cut_off_goes_on_where_it_stopped(parquet, images, monkeypatc
     assert len(read_now) == 6
 
 
-def test_training_sees_the_same_as_from_a_folder_and_resumes_to_the_bit(parquet, tmp_path, monkeypatch):
+def test_training_on_a_dataset_matches_a_folder_and_resumes_exactly(parquet, tmp_path, monkeypatch):
     folder = hub.local_folder(parquet)
     by_name, by_path = FacePairs(parquet, TINY), FacePairs(folder, TINY)
     assert all(torch.equal(a, b) for i in (0, 7) for a, b in zip(by_name[i], by_path[i], strict=True))
@@ -120,13 +120,13 @@ def test_training_sees_the_same_as_from_a_folder_and_resumes_to_the_bit(parquet,
     [(":validation", "validation.*cannot be read"), (":train:id", "no column of images 'id': choose photo, mirrored"),
      (":train:a:b", "no dataset's name"), (":train[:0]", "no image at all")],
 )  # fmt: skip
-def test_a_wrong_name_is_one_sentence(parquet, ending, words):
+def test_invalid_dataset_name_raises_an_error(parquet, ending, words):
     with pytest.raises(gpen.GPENError, match=words) as caught:
         hub.local_folder(parquet + ending)
     assert "\n" not in str(caught.value)
 
 
-def test_a_hub_out_of_reach_is_one_sentence_at_the_command_line(tmp_path, capsys):
+def test_unreachable_hub_is_a_one_line_error(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", "finetune", "--data", "hf:nobody/nothing", "--out", str(tmp_path / "run")])
     printed = capsys.readouterr().err
@@ -134,7 +134,7 @@ def test_a_hub_out_of_reach_is_one_sentence_at_the_command_line(tmp_path, capsys
     assert printed.startswith("error: ") and "nobody/nothing" in printed and "connection" in printed
 
 
-def test_without_the_package_it_says_what_to_install(tmp_path):
+def test_missing_datasets_package(tmp_path):
     code = (
         "import sys; sys.modules['datasets'] = None\n"
         "from gpen.training.hub import local_folder\n"

@@ -1,4 +1,4 @@
-"""The blur kernels: weights that sum to one, deviations and directions as asked for."""
+"""Blur kernels: sum, symmetry, standard deviations, angles."""
 
 import math
 
@@ -24,7 +24,7 @@ def test_kernels_sum_to_one_and_are_symmetric(sigma, sigma_y, angle, size):
 
 
 def moments(kernel: np.ndarray, angle: float) -> tuple[float, float]:
-    """Standard deviations along `angle` (anticlockwise, y up) and across it, px."""
+    """Standard deviations in px along `angle` (anticlockwise, y up) and across it."""
     radius = len(kernel) // 2
     y, x = np.mgrid[radius : -radius - 1 : -1, -radius : radius + 1]
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -33,21 +33,21 @@ def moments(kernel: np.ndarray, angle: float) -> tuple[float, float]:
 
 @quick
 @given(st.floats(2, 15), angles)
-def test_motion_is_a_thin_line_of_its_deviation_along_its_angle(sigma, angle):
+def test_motion_kernel_is_a_line_with_the_given_deviation_and_angle(sigma, angle):
     along, across = moments(motion_kernel(sigma, angle), angle)
     assert along == pytest.approx(sigma, rel=0.05)
-    assert across < 0.71  # what sharing among four pixels can add
+    assert across < 0.71  # width of bilinear interpolation
 
 
 @quick
 @given(st.floats(1, 8), st.floats(1, 8), angles)
-def test_anisotropic_has_its_deviations_along_its_axes(sigma, sigma_y, angle):
+def test_anisotropic_kernel_has_the_given_deviations(sigma, sigma_y, angle):
     along, across = moments(gaussian_kernel(sigma, sigma_y, angle), angle)
     assert along == pytest.approx(sigma, rel=0.03) and across == pytest.approx(sigma_y, rel=0.03)
 
 
 @quick
 @given(sigmas, angles, sizes)
-def test_a_gaussian_with_equal_sigmas_is_its_profile_times_itself(sigma, angle, size):
+def test_isotropic_kernel_is_separable(sigma, angle, size):
     profile = gaussian_profile(sigma, size)
     assert np.allclose(gaussian_kernel(sigma, sigma, angle, size), np.outer(profile, profile), atol=1e-6)

@@ -1,4 +1,4 @@
-"""gpen.paste: faces go back without seams, in the photo's colours, sharp where the photo is sharp, and nothing else changes."""
+"""Pasting of faces: masks, colours, detail, positions, background models, parsers."""
 
 import cv2
 import numpy as np
@@ -8,22 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpen
-from gpen.compat import mend_torchvision
+from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
-from gpen.faces import FFHQ_POINTS_512, Face, align, similarity
-from gpen.paste import RestoredFace, compose, confirmed, enlarge, face_mask, load_background, load_parser, match_colour
+from gpen.faces import FFHQ_POINTS_512, Face, align, alignment_matrix
+from gpen.paste import RestoredFace, compose, enlarge, face_mask, load_background, load_parser, match_colour, retained_detail
 
 SIZE = 64
 
 
 def smooth(h: int, w: int, seed: int = 0, levels=(60, 200)) -> np.ndarray:
-    """A soft, colourful picture, uint8 RGB [h, w, 3]."""
+    """Smooth random colour image, uint8 RGB [h, w, 3]."""
     small = np.random.default_rng(seed).uniform(*levels, (5, 5, 3)).astype(np.float32)
     return cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
 
 
 def restored(photo: np.ndarray, side: float, x: float, y: float, change=lambda crop: 255 - crop, angle=0.0) -> RestoredFace:
-    """A face whose aligned square has `side` px in the photo, its corner at (x, y), and what a network made of it."""
+    """Restored face whose aligned square has the corner (x, y) and the size `side` px in the photo."""
     turn = side / 512 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = (FFHQ_POINTS_512 @ turn.T + (x, y)).astype(np.float32)
     crop, _ = align(photo, points, SIZE)
@@ -31,8 +31,8 @@ def restored(photo: np.ndarray, side: float, x: float, y: float, change=lambda c
 
 
 def mask_in(photo: np.ndarray, face: RestoredFace) -> np.ndarray:
-    """Where the face's square may lie in the photo, bool [h, w], by nearest neighbour."""
-    back = cv2.invertAffineTransform(similarity(face.landmarks, SIZE))
+    """Mask of a face in the photo, bool [h, w], by nearest-neighbour interpolation."""
+    back = cv2.invertAffineTransform(alignment_matrix(face.landmarks, SIZE))
     return cv2.warpAffine(np.float32(face.mask > 0), back, photo.shape[1::-1], flags=cv2.INTER_NEAREST) > 0
 
 
@@ -41,7 +41,7 @@ places = st.tuples(st.floats(20, 150), st.floats(-60, 110), st.floats(-60, 80), 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(places, max_size=4), st.sampled_from([1, 1.5, 3]))
-def test_strength_zero_gives_the_photo_bit_for_bit(faces, upscale):
+def test_strength_zero_returns_the_photo_unchanged(faces, upscale):
     photo = smooth(90, 120)
     base = enlarge(photo, upscale)
     assert np.array_equal(compose(base, [restored(photo, s, x, y, angle=a) for s, x, y, a in faces], 0.0, upscale), base)
@@ -49,7 +49,7 @@ def test_strength_zero_gives_the_photo_bit_for_bit(faces, upscale):
 
 @settings(max_examples=30, deadline=None)
 @given(places, st.floats(0, 1))
-def test_nothing_outside_the_mask_changes(place, strength):
+def test_pixels_outside_the_mask_are_unchanged(place, strength):
     photo = smooth(90, 120)
     side, x, y, angle = place
     face = restored(photo, side, x, y, angle=angle)
@@ -60,23 +60,23 @@ def test_nothing_outside_the_mask_changes(place, strength):
 
 @settings(max_examples=20, deadline=None)
 @given(places, st.floats(0, 1))
-def test_a_network_that_changes_nothing_changes_nothing(place, strength):
+def test_pasting_an_unchanged_crop_is_the_identity(place, strength):
     photo = smooth(90, 120)
     side, x, y, angle = place
     result = compose(photo, [restored(photo, side, x, y, lambda crop: crop, angle)], strength)
     assert np.abs(result.astype(int) - photo).max() <= 1
 
 
-def test_the_result_lies_between_the_photo_and_full_strength():
+def test_strength_interpolates():
     photo = smooth(90, 120)
     face = restored(photo, 70, 20, 10)
     full, half = (compose(photo, [face], s).astype(int) for s in (1.0, 0.5))
     assert np.abs(full - photo).max() > 40
-    assert np.abs(half - (full + photo) / 2).max() < 12  # beyond the network's resolution half a strength keeps more of the photo
+    assert np.abs(half - (full + photo) / 2).max() < 12  # detail beyond the resolution of the network is kept at half strength
 
 
 @pytest.mark.parametrize("size", [32, 64, 256])
-def test_the_mask_is_one_on_the_face_zero_at_the_edge_and_soft_between(size):
+def test_mask_is_one_on_the_face_zero_at_the_border_and_smooth(size):
     mask = face_mask(size)
     x, y = np.rint((FFHQ_POINTS_512 + 0.5) * size / 512 - 0.5).astype(int).T
     assert (mask[y, x] > 0.99).all() and mask.dtype == np.float32
@@ -86,7 +86,7 @@ def test_the_mask_is_one_on_the_face_zero_at_the_edge_and_soft_between(size):
 
 @settings(max_examples=20, deadline=None)
 @given(st.tuples(*[st.floats(-40, 40)] * 3), st.floats(0.8, 1.2))
-def test_skin_keeps_its_tone(tint, contrast):
+def test_match_colour_removes_a_colour_cast(tint, contrast):
     crop = smooth(SIZE, SIZE, levels=(90, 165))
     wrong = np.clip((crop.astype(float) - 128) * contrast + 128 + tint, 0, 255).astype(np.uint8)
     result = match_colour(wrong, crop, face_mask(SIZE)).astype(float)
@@ -94,14 +94,14 @@ def test_skin_keeps_its_tone(tint, contrast):
     assert np.abs(np.average(result - crop, axis=(0, 1), weights=weights)).max() < 1.5
 
 
-def test_new_detail_survives_the_match_of_colours():
+def test_match_colour_preserves_detail():
     crop = smooth(SIZE, SIZE, levels=(90, 165))
     lines = np.where(np.arange(SIZE) % 4 < 2, 20, -20)[None, :, None]
     result = match_colour(np.clip(crop + lines, 0, 255).astype(np.uint8), crop, face_mask(SIZE)).astype(int) - crop
     assert np.abs(result[20:44, 20:44] - lines[:, 20:44]).mean() < 3
 
 
-def test_no_eye_turns_blue_and_a_face_may_still_become_brighter_and_redder():
+def test_match_colour_limits_local_hue_shifts():
     side = 256
     crop = np.full((side, side, 3), (190, 150, 130), np.uint8)
     eye = np.hypot(*(np.indices((side, side)) - 120)) < 6
@@ -123,16 +123,16 @@ def test_no_eye_turns_blue_and_a_face_may_still_become_brighter_and_redder():
     )
 
 
-def test_a_black_and_white_photo_stays_black_and_white():
+def test_greyscale_photo_stays_greyscale():
     crop = np.repeat(smooth(SIZE, SIZE)[..., :1], 3, axis=2)
     result = match_colour(smooth(SIZE, SIZE, seed=3), crop, face_mask(SIZE))
     assert np.ptp(result.astype(int), axis=2).max() <= 1
 
 
-def test_a_sharp_face_stays_sharp_at_low_strength_and_noise_goes_at_full():
+def test_detail_is_kept_at_low_strength_and_noise_removed_at_full_strength():
     rng = np.random.default_rng(0)
     soft = smooth(300, 300)
-    fine = rng.normal(0, 12, (300, 300, 1))  # beyond the network's resolution: its square has 250 px here, SIZE in the network
+    fine = rng.normal(0, 12, (300, 300, 1))  # beyond the resolution of the network: 250 px in the photo, SIZE px in the network
     photo = np.clip(soft + fine, 0, 255).astype(np.uint8)
     face = restored(photo, 250, 25, 25, lambda crop: cv2.GaussianBlur(crop, (0, 0), 2))
 
@@ -144,26 +144,26 @@ def test_a_sharp_face_stays_sharp_at_low_strength_and_noise_goes_at_full():
     assert grain(compose(photo, [face], 1.0)) < 0.25 * grain(photo)
 
 
-def test_detail_that_the_network_confirms_is_kept_and_other_detail_is_not():
+def test_retained_detail():
     rng = np.random.default_rng(0)
     crop = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
     other = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
     mask = face_mask(SIZE)
-    assert confirmed(crop, crop, mask) > 0.99 and confirmed(crop, other, mask) < 0.1
-    assert 0.4 < confirmed(crop, (crop // 2 + 64), mask) < 0.6
+    assert retained_detail(crop, crop, mask) > 0.99 and retained_detail(crop, other, mask) < 0.1
+    assert 0.4 < retained_detail(crop, (crop // 2 + 64), mask) < 0.6
 
 
-def test_of_two_faces_that_overlap_the_larger_covers():
+def test_larger_face_covers_a_smaller_one():
     photo = smooth(120, 160)
     near = restored(photo, 90, 10, 10, lambda crop: np.full_like(crop, 250))
     far = restored(photo, 60, 60, 30, lambda crop: np.full_like(crop, 5))
     result = compose(photo, [near, far], 1.0)
     assert np.array_equal(result, compose(photo, [far, near], 1.0))
     assert result[58, 66].min() > 240  # inside both masks
-    assert result[60, 100].max() < 60  # inside the small one alone
+    assert result[60, 100].max() < 60  # only in the smaller mask
 
 
-def test_an_enlarged_photo_has_its_faces_in_their_places():
+def test_positions_of_faces_with_upscale():
     photo = np.full((100, 140, 3), 100, np.uint8)
     face = restored(photo, 64, 41, 22, lambda crop: np.full_like(crop, 200))
     for upscale in (1, 2, 3.5):
@@ -175,7 +175,7 @@ def test_an_enlarged_photo_has_its_faces_in_their_places():
         assert changed.sum() == pytest.approx(expected.sum() * upscale**2, rel=0.05)
 
 
-def test_a_restored_face_that_shrinks_into_the_photo_does_not_alias():
+def test_pasting_a_downscaled_face_is_antialiased():
     photo = np.full((40, 40, 3), 128, np.uint8)
     checks = np.repeat((np.indices((SIZE, SIZE)).sum(axis=0) % 2 * 255)[..., None], 3, axis=2).astype(np.uint8)
     result = compose(photo, [restored(photo, 20, 10, 10, lambda crop: checks)], 1.0)
@@ -183,7 +183,7 @@ def test_a_restored_face_that_shrinks_into_the_photo_does_not_alias():
 
 
 @pytest.mark.parametrize(("upscale", "size"), [(1, (50, 70)), (2, (100, 140)), (1.5, (75, 105)), (4, (200, 280))])
-def test_the_whole_is_enlarged_bicubic_or_by_a_function(upscale, size):
+def test_enlarge(upscale, size):
     photo = smooth(50, 70)
     assert enlarge(photo, upscale).shape[:2] == size
     seen = []
@@ -199,13 +199,13 @@ def test_the_whole_is_enlarged_bicubic_or_by_a_function(upscale, size):
 
 
 @pytest.mark.parametrize("upscale", [0, 0.5, 17, float("nan")])
-def test_an_enlargement_out_of_range_is_said(upscale):
+def test_invalid_upscale_raises_an_error(upscale):
     with pytest.raises(GPENError, match="1 to 16"):
         enlarge(smooth(20, 20), upscale)
 
 
-def test_a_background_model_works_in_tiles_as_on_the_whole(tmp_path):
-    mend_torchvision()
+def test_tiled_background_model_matches_the_whole_image(tmp_path):
+    patch_torchvision()
     compact = pytest.importorskip("spandrel.architectures.Compact", reason="spandrel is an optional package")
     torch.manual_seed(0)
     net = compact.Compact(num_feat=8, num_conv=2, upscale=2)
@@ -223,8 +223,8 @@ TINY = {"ESRGAN": {"num_filters": 8, "num_blocks": 1, "scale": 4}, "Compact": {"
 
 
 @pytest.mark.parametrize("kind", TINY)
-def test_a_photo_s_surroundings_come_from_a_background_model_and_its_faces_from_the_network(tmp_path, kind):
-    mend_torchvision()
+def test_photo_with_a_background_model(tmp_path, kind):
+    patch_torchvision()
     architectures = pytest.importorskip(f"spandrel.architectures.{kind}", reason="spandrel is an optional package")
     torch.manual_seed(0)
     torch.save(getattr(architectures, kind)(**TINY[kind]).state_dict(), tmp_path / "model.pth")
@@ -243,18 +243,18 @@ def test_a_photo_s_surroundings_come_from_a_background_model_and_its_faces_from_
             assert np.array_equal(around, background(photo)) and not np.array_equal(around, enlarge(photo, 4))
 
 
-def test_a_wrong_background_model_ends_in_a_sentence(tmp_path):
-    mend_torchvision()
+def test_invalid_background_model_raises_an_error(tmp_path):
+    patch_torchvision()
     pytest.importorskip("spandrel", reason="spandrel is an optional package")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "wrong.pth")
-    for name, words in (("none.pth", "no file"), ("wrong.pth", "no super-resolution model")):
+    for name, words in (("none.pth", "no file"), ("wrong.pth", "not a super-resolution model")):
         with pytest.raises(GPENError, match=words):
             load_background(tmp_path / name)
 
 
 @pytest.mark.parametrize("side", [16, 32, None])
-def test_a_parsing_network_decides_what_of_a_face_goes_back(tmp_path, side):
-    """A random convolutional one, exported from torch as users export BiSeNet; side: of its input, None for any."""
+def test_parser_exported_from_torch(tmp_path, side):
+    """Use a random convolutional network exported from torch; side: of its input, None: dynamic."""
     pytest.importorskip("onnx", reason="onnx is an optional package")
     torch.manual_seed(0)
     conv = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 19, 1)).eval()
@@ -277,17 +277,17 @@ def test_a_parsing_network_decides_what_of_a_face_goes_back(tmp_path, side):
     assert np.array_equal(nothing.photo(photo, faces=found).image, photo)
 
 
-def test_a_parsing_model_of_other_classes_is_said(tmp_path):
+def test_parser_with_other_classes_raises_an_error(tmp_path):
     pytest.importorskip("onnx", reason="onnx is an optional package")
     torch.onnx.export(torch.nn.Conv2d(3, 11, 1), torch.zeros(1, 3, 8, 8), str(tmp_path / "other.onnx"), dynamo=False)
     with pytest.raises(GPENError, match="19 classes"):
         load_parser(tmp_path / "other.onnx")(smooth(SIZE, SIZE))
 
 
-def test_a_parsing_model_says_what_is_face(tmp_path):
+def test_parser_mask(tmp_path):
     onnx = pytest.importorskip("onnx", reason="onnx is an optional package")
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    # class 1 (skin) scores the red channel, class 0 (background) minus it, the others nothing
+    # the logit of class 1 (skin) is the red channel, that of class 0 (background) its negative, others are 0
     weight = np.zeros((19, 3, 1, 1), np.float32)
     weight[0, 0], weight[1, 0] = -1, 1
     graph = helper.make_graph(
@@ -306,5 +306,5 @@ def test_a_parsing_model_says_what_is_face(tmp_path):
     with pytest.raises(GPENError, match="no file"):
         load_parser(tmp_path / "none.onnx")
     (tmp_path / "wrong.onnx").write_bytes(b"wrong")
-    with pytest.raises(GPENError, match="no ONNX model"):
+    with pytest.raises(GPENError, match="not an ONNX model"):
         load_parser(tmp_path / "wrong.onnx")

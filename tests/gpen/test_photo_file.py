@@ -1,4 +1,4 @@
-"""A photo's file comes back in its format with all that it held; only the pixels that were changed are other ones."""
+"""Reading and writing of photo files: pixels, bit depth, metadata, orientation, invalid files."""
 
 import io
 import struct
@@ -21,7 +21,7 @@ def profile(space: bytes) -> bytes:
     return bytes(16) + space + bytes(108)
 
 
-def picture(mode="RGB", h=24, w=36):
+def make_image(mode="RGB", h=24, w=36):
     small = np.random.default_rng(0).integers(0, 256, (4, 6, 4), dtype=np.uint8)
     return Image.fromarray(cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC)).convert(mode)
 
@@ -39,7 +39,7 @@ def saved(path, image, **notes):
 
 
 def changed(photo):
-    """The photo with a patch of its picture inverted, as a restoration would."""
+    """Image of the photo with an inverted patch, in place of a restoration."""
     image = photo.image.copy()
     image[4:12, 8:20] = 255 - image[4:12, 8:20]
     return image
@@ -53,12 +53,12 @@ def rewritten(path, photo):
 
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("case", ["a.jpg RGB", "a.jpg L", "a.png RGB", "a.png RGBA", "a.png L", "a.webp RGB", "a.webp RGBA"])
-def test_everything_but_the_patch_comes_back(case, orientation, tmp_path):
+def test_round_trip_preserves_pixels_and_metadata(case, orientation, tmp_path):
     name, mode = case.split()
     space = b"GRAY" if mode == "L" else b"RGB "
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><x>tiff:Orientation="6"</x></x:xmpmeta>'
     notes = {"exif": exif(orientation), "icc_profile": profile(space), "xmp": xmp, "dpi": (300, 300)}
-    path = saved(tmp_path / name, picture(mode), quality=95, lossless=True, **notes)
+    path = saved(tmp_path / name, make_image(mode), quality=95, lossless=True, **notes)
     photo = read_photo(path)
     upright = ImageOps.exif_transpose(Image.open(path))
     assert photo.image.shape[1::-1] == upright.size == ((36, 24) if orientation == 1 else (24, 36))
@@ -82,12 +82,12 @@ def test_everything_but_the_patch_comes_back(case, orientation, tmp_path):
         assert np.array_equal(np.array(new)[..., 3], np.array(upright)[..., 3])
 
 
-def test_a_png_s_texts_and_colour_chunks_are_kept_and_its_xmp_turned(tmp_path):
+def test_png_text_and_colour_chunks_are_preserved(tmp_path):
     info = PngInfo()
     info.add_text("Title", "Solvay")
     info.add_itxt("XML:com.adobe.xmp", '<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"></x:xmpmeta>')
     info.add(b"gAMA", struct.pack(">I", 45455))
-    path = saved(tmp_path / "a.png", picture(), pnginfo=info)
+    path = saved(tmp_path / "a.png", make_image(), pnginfo=info)
     photo = read_photo(path)
     new = Image.open(rewritten(path, photo))
     new.load()
@@ -123,14 +123,14 @@ def tiff(pixels, orientation=1):
 
 
 def upright(array, orientation):
-    """`array` [h, w] turned as Pillow turns an image with this orientation."""
+    """Apply an EXIF orientation to an array [h, w] with Pillow."""
     image = Image.fromarray(array)
     image.getexif()[ORIENTATION] = orientation
     return np.array(ImageOps.exif_transpose(image))
 
 
 @pytest.mark.parametrize("make", [deep_png, tiff])
-def test_16_bits_outside_of_the_patch_are_kept_to_the_last_one(make, tmp_path):
+def test_16_bit_pixels_outside_of_the_change_are_exact(make, tmp_path):
     path = tmp_path / ("a.png" if make is deep_png else "a.tif")
     for orientation, c in [(1, 1), (1, 3), (1, 4), (2, 3), (3, 1), (4, 3), (5, 3), (6, 4), (7, 1), (8, 3)]:
         pixels = deep(c=c)
@@ -155,7 +155,7 @@ def test_16_bits_outside_of_the_patch_are_kept_to_the_last_one(make, tmp_path):
 
 
 @pytest.mark.parametrize(("c", "dtype"), [(1, np.uint8), (4, np.uint8), (1, np.uint16), (3, np.uint16), (4, np.uint16)])
-def test_an_enlarged_photo_keeps_its_depth_and_alpha(c, dtype):
+def test_upscaled_photo_keeps_depth_and_alpha(c, dtype):
     pixels = deep(c=c) if dtype == np.uint16 else deep(c=c).astype(np.uint8)
     photo = Photo(pixels, "PNG", {"chunks": [], "icc_profile": None}, b"")
     new = photo.with_image(enlarge(photo.image, 2), lambda image: enlarge(image, 2))
@@ -164,36 +164,36 @@ def test_an_enlarged_photo_keeps_its_depth_and_alpha(c, dtype):
         assert np.array_equal(new.pixels, enlarge(pixels, 2).reshape(48, 72, c))
 
 
-def test_other_kinds_of_pixels(tmp_path):
+def test_other_pixel_formats(tmp_path):
     for name, mode in [("a.bmp", "RGB"), ("a.bmp", "L"), ("a.tif", "RGBA"), ("a.png", "P"), ("a.tif", "CMYK")]:
-        path = saved(tmp_path / name, picture(mode))
+        path = saved(tmp_path / name, make_image(mode))
         photo = read_photo(path)
         image = changed(photo)
         assert np.array_equal(read_photo(rewritten(path, photo.with_image(image, None))).image[5, 9], image[5, 9]), (name, mode)
 
 
-def test_transparency_in_a_bmp_is_kept(tmp_path):
-    pixels = np.array(picture("RGBA"))
+def test_bmp_alpha_is_preserved(tmp_path):
+    pixels = np.array(make_image("RGBA"))
     (tmp_path / "a.bmp").write_bytes(Photo(pixels, "BMP", {}, b"").encode())
     assert np.array_equal(read_photo(tmp_path / "a.bmp").pixels, pixels)
 
 
-def test_a_grey_photo_is_coloured_only_where_that_is_asked_for(tmp_path):
-    photo = read_photo(saved(tmp_path / "a.jpg", picture("L"), icc_profile=profile(b"GRAY")))
-    colours = np.array(picture("RGB"))
+def test_grey_photo_becomes_rgb_only_with_coloured(tmp_path):
+    photo = read_photo(saved(tmp_path / "a.jpg", make_image("L"), icc_profile=profile(b"GRAY")))
+    colours = np.array(make_image("RGB"))
     assert photo.with_image(colours, None).pixels.shape[2] == 1
     coloured = Image.open(io.BytesIO(photo.with_image(colours, None, coloured=True).encode()))
     assert coloured.mode == "RGB" and "icc_profile" not in coloured.info
 
 
-def test_a_camera_s_jpeg_with_a_second_picture_is_a_photo(tmp_path):
+def test_mpo_is_read_as_jpeg(tmp_path):
     path = tmp_path / "a.jpg"
-    picture().save(path, "MPO", save_all=True, append_images=[picture()])
+    make_image().save(path, "MPO", save_all=True, append_images=[make_image()])
     assert Image.open(path).format == "MPO"
     assert read_photo(path).format == "JPEG"
 
 
-def test_the_8_bits_of_16_are_the_nearest():
+def test_to_8_bits_rounds():
     values = np.arange(65536, dtype=np.uint16)
     assert np.array_equal(to_8_bits(values), np.round(values / 257))
 
@@ -202,24 +202,24 @@ def test_the_8_bits_of_16_are_the_nearest():
     ("name", "content", "words"),
     [
         ("empty.png", b"", "empty"),
-        ("text.png", b"words, many of them, and no picture at all", "cannot be read as an image"),
-        ("cut.png", "cut", "cut off"),
-        ("cut.jpg", "cut", "cut off"),
+        ("text.png", b"text that is not an image", "cannot be read as an image"),
+        ("cut.png", "cut", "truncated"),
+        ("cut.jpg", "cut", "truncated"),
         ("cut.tif", "cut", "cannot be read"),
-        ("moving.webp", "frames", "holds 2 pictures"),
+        ("moving.webp", "frames", "holds 2 images"),
         ("a.gif", "whole", "GIF"),
         ("deep.tif", "float", "32 bits"),
         ("absent.png", None, "no file"),
     ],
 )
-def test_what_cannot_be_used_is_one_sentence(name, content, words, tmp_path):
+def test_invalid_photo_files_raise_an_error(name, content, words, tmp_path):
     path = tmp_path / name
     if content == "frames":
-        picture().save(path, save_all=True, append_images=[picture("L").convert("RGB")])
+        make_image().save(path, save_all=True, append_images=[make_image("L").convert("RGB")])
     elif content == "float":
         Image.fromarray(np.zeros((4, 4), np.float32)).save(path)
     elif content in ("cut", "whole"):
-        data = saved(path, picture()).read_bytes()
+        data = saved(path, make_image()).read_bytes()
         path.write_bytes(data[: len(data) // 2] if content == "cut" else data)
     elif content is not None:
         path.write_bytes(content)

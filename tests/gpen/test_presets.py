@@ -1,4 +1,4 @@
-"""Presets: draws within the ranges, rescaled to the image; as hard as the field's inputs."""
+"""Degradation presets: ranges, rescaling, difficulty compared with published inputs."""
 
 from pathlib import Path
 
@@ -16,70 +16,70 @@ FACES = Path(__file__).resolve().parents[2].parent / "shared" / "faces" / "val_r
 quick = settings(max_examples=40, deadline=None)
 
 
-def test_the_draw_of_a_seed_stays_what_it_was():
-    """Frozen test sets rest on it: these numbers change only on purpose."""
-    drawn = Degradation.sample("gpen-release", seed=2, size=256)
-    assert (drawn.blur_kind, drawn.kernel_size, drawn.grey) == ("anisotropic", 21, True)
-    assert drawn.jpeg_quality == 78
-    numbers = (drawn.blur_sigma, drawn.blur_angle, drawn.scale, drawn.noise_sigma)
+def test_sampled_values_of_a_seed_are_stable():
+    """Fixed LQ sets depend on these values."""
+    sampled = Degradation.sample("gpen-release", seed=2, size=256)
+    assert (sampled.blur_kind, sampled.kernel_size, sampled.grey) == ("anisotropic", 21, True)
+    assert sampled.jpeg_quality == 78
+    numbers = (sampled.blur_sigma, sampled.blur_angle, sampled.scale, sampled.noise_sigma)
     assert numbers == pytest.approx((2.182866, 49.864208, 3.358885, 0.994998), rel=1e-5)
 
 
 @quick
 @given(st.sampled_from(sorted(PRESETS)), st.integers(0, MAX_SEED), st.integers(16, 4096))
-def test_samples_keep_to_the_rescaled_ranges(name, seed, size):
+def test_samples_are_within_the_rescaled_ranges(name, seed, size):
     ratio, preset = size / 512, PRESETS[name]
-    drawn = Degradation.sample(name, seed, size)
-    assert drawn == Degradation.sample(name, seed, size) and drawn.seed == seed
+    sampled = Degradation.sample(name, seed, size)
+    assert sampled == Degradation.sample(name, seed, size) and sampled.seed == seed
 
     def within(value, low, high):
         return low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
 
-    assert drawn.blur_kind in preset.blur_kinds
-    assert (drawn.blur_sigma_y is not None) == (drawn.blur_kind == "anisotropic")
-    for sigma in (drawn.blur_sigma, drawn.blur_sigma_y or drawn.blur_sigma):
+    assert sampled.blur_kind in preset.blur_kinds
+    assert (sampled.blur_sigma_y is not None) == (sampled.blur_kind == "anisotropic")
+    for sigma in (sampled.blur_sigma, sampled.blur_sigma_y or sampled.blur_sigma):
         assert within(sigma, preset.blur_sigma[0] * ratio, preset.blur_sigma[1] * ratio)
-    assert within(drawn.scale, preset.scale[0] * ratio, preset.scale[1] * ratio)
-    assert within(drawn.noise_sigma, *preset.noise_sigma)
-    assert within(drawn.jpeg_quality, *preset.jpeg_quality)
+    assert within(sampled.scale, preset.scale[0] * ratio, preset.scale[1] * ratio)
+    assert within(sampled.noise_sigma, *preset.noise_sigma)
+    assert within(sampled.jpeg_quality, *preset.jpeg_quality)
     if preset.kernel_size is not None:
-        assert drawn.kernel_size % 2 == 1
-        assert drawn.kernel_size == 3 or abs(drawn.kernel_size - preset.kernel_size * ratio) <= 1
+        assert sampled.kernel_size % 2 == 1
+        assert sampled.kernel_size == 3 or abs(sampled.kernel_size - preset.kernel_size * ratio) <= 1
     if preset.haze is not None:
-        assert within(drawn.haze, *preset.haze)
+        assert within(sampled.haze, *preset.haze)
     if preset.shift is not None:
-        assert max(map(abs, drawn.shift)) <= preset.shift * ratio
+        assert max(map(abs, sampled.shift)) <= preset.shift * ratio
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_a_preset_gives_low_quality_images_of_the_same_size_from_any_size(name):
+def test_size_of_the_low_quality_image_does_not_depend_on_the_image_size(name):
     for seed in range(20):
         images = [np.zeros((size, size), np.uint8) for size in (64, 128, 256)]
         assert len({Degradation.sample(name, seed, len(image))(image).shape for image in images}) == 1
 
 
-def test_the_ranges_are_drawn_from_end_to_end():
-    drawn = [Degradation.sample("gpen-release", seed) for seed in range(800)]
-    assert {d.jpeg_quality for d in drawn} == set(range(60, 101))
+def test_samples_cover_the_ranges():
+    sampled = [Degradation.sample("gpen-release", seed) for seed in range(800)]
+    assert {d.jpeg_quality for d in sampled} == set(range(60, 101))
     for name, low, high in (("blur_sigma", 0.1, 10), ("scale", 0.8, 8), ("noise_sigma", 0, 20)):
-        values = [getattr(d, name) for d in drawn]
+        values = [getattr(d, name) for d in sampled]
         spread = high - low
         assert min(values) < low + 0.02 * spread and max(values) > high - 0.02 * spread
         assert np.mean(values) == pytest.approx((low + high) / 2, abs=0.04 * spread)
-    assert np.mean([d.grey for d in drawn]) == pytest.approx(0.2, abs=0.05)
-    assert np.mean([d.blur_kind == "anisotropic" for d in drawn]) == pytest.approx(0.5, abs=0.06)
+    assert np.mean([d.grey for d in sampled]) == pytest.approx(0.2, abs=0.05)
+    assert np.mean([d.blur_kind == "anisotropic" for d in sampled]) == pytest.approx(0.5, abs=0.06)
     shifted = [Degradation.sample("gfpgan", seed).colour_shift is not None for seed in range(800)]
     assert np.mean(shifted) == pytest.approx(0.3, abs=0.06)
 
 
-def test_every_preset_names_its_source_and_severe_claims_none():
+def test_every_preset_has_a_source():
     assert all(len(preset.source) > 10 for preset in PRESETS.values())
-    assert "not verified" in PRESETS["severe"].source and "paper" not in "".join(PRESETS)
+    assert "not a published protocol" in PRESETS["severe"].source and "paper" not in "".join(PRESETS)
 
 
 @pytest.mark.skipif(not FACES.is_dir(), reason="needs the real validation faces in ../shared/faces/val_real")
-def test_gpen_release_is_as_hard_as_published_inputs():
-    """Inputs of RestoreFormer++ (TPAMI, Table 1) have 24.91 dB; without rescaling these have 22.1 dB."""
+def test_psnr_of_gpen_release_matches_published_inputs():
+    """Inputs of RestoreFormer++ (TPAMI, Table 1) have a PSNR of 24.91 dB; without rescaling it would be 22.1 dB."""
     faces = [cv2.imread(str(path))[..., ::-1] for path in sorted(FACES.iterdir())]
     values = []
     for seed, face in enumerate(faces):
@@ -103,7 +103,7 @@ def test_gpen_release_is_as_hard_as_published_inputs():
         ("severe", 0, True),
     ],
 )
-def test_bad_arguments_of_sample_are_refused_in_a_sentence(preset, seed, size):
+def test_invalid_arguments_of_sample_raise_an_error(preset, seed, size):
     with pytest.raises(GPENError) as error:
         Degradation.sample(preset, seed, size)
     assert str(error.value).endswith(".") and "\n" not in str(error.value)

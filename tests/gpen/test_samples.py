@@ -1,4 +1,4 @@
-"""Faces that a prior draws: from a seed, drawn towards the mean style by truncation, written by the command line."""
+"""Sampling from a prior: seeds, truncation, command line."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 import gpen
 from gpen.cli import main
 from gpen.network import Generator, GPENConfig
-from gpen.samples import samples
+from gpen.samples import sample_faces
 
 
 @pytest.fixture
@@ -17,33 +17,33 @@ def prior():
     return Generator(GPENConfig(size=32, narrow=0.0625, style_dim=16, mapping_layers=2)).requires_grad_(False)
 
 
-def test_the_seed_alone_says_which_faces(prior):
-    first, again, others = samples(prior, 3, seed=1), samples(prior, 3, seed=1), samples(prior, 3, seed=2)
+def test_samples_depend_only_on_the_seed(prior):
+    first, again, others = sample_faces(prior, 3, seed=1), sample_faces(prior, 3, seed=1), sample_faces(prior, 3, seed=2)
     assert np.array_equal(first, again)
     assert not np.array_equal(first, others) and not np.array_equal(first[0], first[1])
     assert first[0].shape == (32, 32, 3) and first[0].dtype == np.uint8
 
 
-def test_truncation_draws_the_faces_together(prior):
-    spreads = [np.std(samples(prior, 6, 1, truncation, noise_seed=3), axis=0).mean() for truncation in (1.0, 0.5, 0.0)]
+def test_truncation_reduces_the_spread(prior):
+    spreads = [np.std(sample_faces(prior, 6, 1, truncation, noise_seed=3), axis=0).mean() for truncation in (1.0, 0.5, 0.0)]
     assert spreads[0] > spreads[1] > spreads[2] == 0
 
 
 @pytest.mark.parametrize("truncation", [-0.1, 1.5, float("nan")])
-def test_a_truncation_out_of_range_is_refused(prior, truncation):
+def test_invalid_truncation_raises_an_error(prior, truncation):
     with pytest.raises(gpen.GPENError, match="0 to 1"):
-        samples(prior, 1, truncation=truncation)
+        sample_faces(prior, 1, truncation=truncation)
 
 
-def test_the_command_writes_them(prior, tmp_path):
+def test_sample_command(prior, tmp_path):
     gpen.save(prior, tmp_path / "prior.safetensors")
     main(["sample", str(tmp_path / "prior.safetensors"), "--count", "2", "--size", "48", "--out", str(tmp_path / "faces")])
-    pictures = [cv2.imread(str(path)) for path in sorted((tmp_path / "faces").iterdir())]
-    assert [picture.shape for picture in pictures] == [(48, 48, 3)] * 2 and not np.array_equal(*pictures)
+    images = [cv2.imread(str(path)) for path in sorted((tmp_path / "faces").iterdir())]
+    assert [image.shape for image in images] == [(48, 48, 3)] * 2 and not np.array_equal(*images)
 
 
 @pytest.mark.parametrize("arguments", [["--count", "0"], ["--size", "1"], ["--truncation", "2"]])
-def test_a_mistake_is_one_sentence(prior, tmp_path, arguments, capsys):
+def test_invalid_arguments_are_one_line_errors(prior, tmp_path, arguments, capsys):
     gpen.save(prior, tmp_path / "prior.safetensors")
     with pytest.raises(SystemExit) as stop:
         main(["sample", str(tmp_path / "prior.safetensors"), *arguments, "--out", str(tmp_path)])

@@ -1,4 +1,4 @@
-"""GPEN files in spandrel: found by their keys, read off their tensors, and in its range [0, 1] the network's own answer."""
+"""GPEN files in spandrel: detection, settings, value range, tasks."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import torch
 
 import gpen
 from gpen import tasks
-from gpen.compat import mend_torchvision
+from gpen.compat import patch_torchvision
 
-mend_torchvision()  # spandrel imports torchvision
+patch_torchvision()  # spandrel imports torchvision
 spandrel = pytest.importorskip("spandrel", reason="spandrel is not installed")
 from gpen.integrations.spandrel import install  # noqa: E402
 
@@ -39,7 +39,7 @@ def file(request, net, tmp_path):
     return tmp_path / "net.pth"
 
 
-def test_every_kind_of_file_loads_and_gives_the_network_s_answer(net, file):
+def test_all_file_formats_match_the_network(net, file):
     model = loader().load_from_file(file)
     assert isinstance(model, spandrel.ImageModelDescriptor) and model.architecture.id == "GPEN"
     assert (model.purpose, model.scale, model.input_channels, model.tags[0]) == ("FaceSR", 1, 3, "64px")
@@ -52,7 +52,7 @@ def test_every_kind_of_file_loads_and_gives_the_network_s_answer(net, file):
     "settings",
     [{"noise_mode": "add"}, {"in_size": 16}, {"mapping_layers": 5}, {"size": 128, "in_size": 128, "narrow": 0.125}],
 )
-def test_every_setting_is_read_off_the_tensors(settings):
+def test_settings_are_inferred_from_the_tensors(settings):
     net = network(**settings)
     model = loader().load_from_state_dict(gpen.to_published(net))
     assert model.model.config == net.config and model.scale == net.size // net.in_size
@@ -62,7 +62,7 @@ def test_every_setting_is_read_off_the_tensors(settings):
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (40, 40), (150, 150), (50, 70)])
 @pytest.mark.parametrize("in_size", [64, 16])
-def test_a_face_of_any_size_comes_back_at_its_own(height, width, in_size):
+def test_input_of_any_size(height, width, in_size):
     model = loader().load_from_state_dict(gpen.to_published(network(in_size=in_size)))
     face = torch.rand(1, 3, height, width)
     restored = model(face)
@@ -70,7 +70,7 @@ def test_a_face_of_any_size_comes_back_at_its_own(height, width, in_size):
     assert 0 <= restored.min() and restored.max() <= 1
 
 
-def test_it_takes_bfloat16_and_refuses_float16(net):
+def test_bfloat16_is_supported_and_float16_is_not(net):
     model = loader().load_from_state_dict(gpen.to_published(net))
     x = torch.rand(1, 3, 100, 100)
     expected = model(x)
@@ -81,7 +81,7 @@ def test_it_takes_bfloat16_and_refuses_float16(net):
     torch.testing.assert_close(restored.float(), expected, rtol=0, atol=0.05)
 
 
-def test_a_registry_of_another_task_gives_that_task(net):
+def test_registries_for_other_tasks(net):
     state = gpen.to_published(net)
     image = torch.randint(0, 256, (1, 3, 64, 64)).float() / 255
     pixels = (image[0] * 255).round().byte().permute(1, 2, 0).numpy()
@@ -100,7 +100,7 @@ def test_a_registry_of_another_task_gives_that_task(net):
     assert np.abs((face[0] * 255).permute(1, 2, 0).numpy() - tasks.run(gpen.Restorer(net), "seg2face", labels)).max() <= 1
 
 
-def test_install_adds_to_the_main_registry_once_and_changes_no_other_model(net):
+def test_install_is_idempotent_and_does_not_affect_other_models(net):
     before = len(spandrel.MAIN_REGISTRY)
     assert install() is install() is spandrel.MAIN_REGISTRY
     assert len(spandrel.MAIN_REGISTRY) <= before + 1 and "GPEN" in spandrel.MAIN_REGISTRY
@@ -116,7 +116,7 @@ def test_install_adds_to_the_main_registry_once_and_changes_no_other_model(net):
         install("paint")
 
 
-def test_a_part_of_a_network_is_refused_in_a_sentence(net):
+def test_incomplete_network_raises_an_error(net):
     state = {name: value for name, value in gpen.to_published(net).items() if "final_linear" not in name}
     with pytest.raises(gpen.GPENError, match="encoder.to_z.weight is missing"):
         loader().load_from_state_dict(state)

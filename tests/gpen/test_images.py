@@ -1,0 +1,87 @@
+"""Reading, writing and conversion of images: truncated files, orientation, bit depth, atomic replacement."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import gpen
+from gpen.images import read_image, replace_atomically, resize_to, square_crop, write_atomically, write_image
+
+
+def make_image(h: int = 40, w: int = 30) -> np.ndarray:
+    small = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    return cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
+def test_lossless_round_trip(tmp_path, suffix):
+    write_image(tmp_path / f"folder/a{suffix}", make_image())
+    assert np.array_equal(read_image(tmp_path / f"folder/a{suffix}"), make_image())
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == [f"a{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_truncated_files_raise_an_error(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(make_image(200, 200)).save(path)
+    data = path.read_bytes()
+    for size in (0, 20, len(data) // 2, len(data) - 100):
+        path.write_bytes(data[:size])
+        with pytest.raises(gpen.GPENError, match="cannot be read as an image") as caught:
+            read_image(path)
+        assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise
+    Image.fromarray(make_image()).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "a.png"), np.rot90(make_image(), -1))
+
+
+def test_pixel_formats_are_converted_to_rgb(tmp_path):
+    grey = make_image()[..., 0]
+    cv2.imwrite(str(tmp_path / "deep.png"), grey.astype(np.uint16) * 257)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    for name in ("deep.png", "grey.png"):
+        assert np.array_equal(read_image(tmp_path / name), np.repeat(grey[..., None], 3, axis=2)), name
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(gpen.GPENError, match="float.tif.*32 bits"):
+        read_image(tmp_path / "float.tif")
+
+
+def test_missing_files_folders_and_unknown_suffixes_raise_an_error(tmp_path):
+    with pytest.raises(gpen.GPENError, match="no file"):
+        read_image(tmp_path / "absent.png")
+    with pytest.raises(gpen.GPENError, match="cannot be read"):
+        read_image(tmp_path)
+    with pytest.raises(gpen.GPENError, match="use .png"):
+        write_image(tmp_path / "a.xyz", make_image())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_is_replaced_only_on_success(tmp_path):
+    path = tmp_path / ("long" * 60)  # close to the limit of 255 bytes
+    write_atomically(path, b"first")
+    with pytest.raises(RuntimeError), replace_atomically(path) as partial:
+        partial.write_bytes(b"second")
+        raise RuntimeError
+    assert path.read_bytes() == b"first" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("h", "w", "size"), [(40, 30, 16), (30, 40, 64), (31, 31, None)])
+def test_square_crop_is_central(h, w, size):
+    image = make_image(h, w)
+    crop = square_crop(image, size)
+    assert crop.shape == (size or min(h, w),) * 2 + (3,)
+    side = min(h, w)
+    top, left = (h - side) // 2, (w - side) // 2
+    assert np.array_equal(square_crop(image), image[top : top + side, left : left + side])
+
+
+def test_resize_to_averages_down_and_keeps_the_size():
+    image = make_image(32, 32)
+    assert resize_to(image, 32) is image
+    means = image.reshape(16, 2, 16, 2, 3).mean((1, 3))
+    assert np.abs(resize_to(image, 16) - means).max() <= 0.5
