@@ -31,7 +31,7 @@ import numpy as np
 from bench.page import PATIENCE, RESULTS, ROOT, START, STEP, App, Failed, Visitor
 from bench.raters import compare
 from eval import meter
-from eval.preference.store import Store
+from eval.preference.store import VoteStore
 from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
 
@@ -133,7 +133,7 @@ def memory(app: App, restorations: int) -> np.ndarray:
 
 def resident(process: int) -> float:
     """MB of a process's memory that are in RAM."""
-    held = meter.memory("VmRSS", process)
+    held = meter.process_memory("VmRSS", process)
     if held is None:
         raise SystemExit("error: memory is watched through /proc, which is not here: run this on Linux.")
     return held
@@ -151,7 +151,7 @@ def measure(visitors: int, seconds: float, restorations: int) -> dict:
     """The whole bench on a fresh app."""
     with App() as app:
         study = Study.open(app.environment.get("GPEN_STUDY") or ROOT / "assets" / "study")
-        with closing(Store.open(f"sqlite:///{app.votes}")) as store:
+        with closing(VoteStore.open(f"sqlite:///{app.votes}")) as store:
             survey = Survey(study, store)
             first = app.start
             seen = load(app, visitors, seconds, survey)

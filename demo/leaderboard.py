@@ -26,7 +26,7 @@ from gpen.errors import GPENError
 TOKEN = "GPEN_OWNER_TOKEN"
 WRONG_TOKEN_SECONDS = 0.5  # before a wrong token is answered
 LARGEST_IMPORT = 64 * 2**20  # bytes
-ENDINGS = {"jsonl": "jsonl", "csv": "csv", "choix": "json", "sureal": "py"}
+ENDINGS = {"jsonl": "jsonl", "csv": "csv", "choix": "json"}
 TICK_STEPS = (1, 2, 5, 10)
 NOTHING = {  # of a method that the votes say too little of
     "strength": None, "low": None, "high": None, "win_rate": None, "wins": 0, "ties": 0, "n": 0,
@@ -85,7 +85,7 @@ def report(survey: Survey) -> str:
             raise GPENError("There are no answers yet.")
         scores = survey.leaderboard()
     except GPENError as error:  # too few to score
-        return _tiles(counts, None) + _warnings([web.sentence(error)]) + _raters(survey.quality(), survey.rules.sentence())
+        return _tiles(counts, None) + _warnings([web.sentence(error)]) + _raters(survey.quality(), survey.rules.describe())
     parts = [
         _tiles(counts, scores["alpha"]),
         _warnings(scores["warnings"]),
@@ -135,7 +135,7 @@ def _leaderboard(scores: dict) -> str:
 def _pairs(pairs: list[dict]) -> str:
     rows = []
     for pair in pairs:
-        if pair["parted"]:
+        if pair["significant"]:
             verdict = "parted"
         else:
             more = pair["answers_needed"]

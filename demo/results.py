@@ -11,7 +11,7 @@ from pathlib import Path
 import gradio as gr
 
 from eval import archive
-from eval.cells import heading
+from eval.cells import metric_heading
 from gpen.errors import GPENError
 
 NONE = (
@@ -75,16 +75,16 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
     metrics.input(views, [titles, tasks, metrics], shown, **PRIVATE)
 
 
-def _choices(run: archive.Archived, task: str) -> list[tuple[str, str]]:
-    return [(heading(metric), metric) for metric in run.metrics(task)]
+def _choices(run: archive.ArchivedRun, task: str) -> list[tuple[str, str]]:
+    return [(metric_heading(metric), metric) for metric in run.metrics(task)]
 
 
-def _views(run: archive.Archived, task: str, metric: str) -> tuple:
+def _views(run: archive.ArchivedRun, task: str, metric: str) -> tuple:
     """Values for the table, the line under it, the two plots and the command."""
-    return run.table(task), _about(run, task), run.bars(task, metric), run.trade_off(task), "\n".join(run.commands)
+    return run.table(task), _about(run, task), run.interval_plot(task, metric), run.trade_off(task), "\n".join(run.commands)
 
 
-def _about(run: archive.Archived, task: str) -> str:
+def _about(run: archive.ArchivedRun, task: str) -> str:
     """How many images of which size, when, and what the figures stand on."""
     settings, n = run.recipe.get("settings", {}), max(entry["n"] for entry in run.summary if entry["task"] == task)
     facts = [

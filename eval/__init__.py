@@ -1,1 +1,1 @@
-"""The evaluation suite: frozen low-quality sets, methods, metrics, tables. `python -m eval --help`."""
+"""Evaluation of face restoration: LQ sets, methods, metrics, reports and preference studies. See `python -m eval --help`."""

@@ -1,4 +1,4 @@
-"""Files that a kill at any moment leaves whole."""
+"""Atomic writes: an interrupted process leaves either the old or the new file."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """The file appears with all of `data`, or stays as it was; folders are made on the way."""
+    """Write a file atomically; missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     with open(partial, "wb") as file:
@@ -19,5 +19,5 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def png(image: np.ndarray) -> bytes:
-    """uint8 RGB [h, w, 3] as PNG."""
+    """Encode uint8 RGB [h, w, 3] as PNG."""
     return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()

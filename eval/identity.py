@@ -1,7 +1,7 @@
-"""Identity score: the angle between face embeddings of the restored and of the true image.
+"""Identity metrics: cosine and angle between the face embeddings of a result and the ground truth.
 
-The embedding is an ONNX model that the user names, of ArcFace's form (J. Deng et al., CVPR 2019; EdgeFace and
-the like): RGB face crops of 112 px, aligned to ArcFace's five points, x / 127.5 - 1, in; [n, d] out.
+The embedding is an ONNX model given by the user, in the form of ArcFace (J. Deng et al., CVPR 2019; also EdgeFace): input RGB
+face crops of 112 px, aligned to the five points of ArcFace, x / 127.5 - 1; output [n, d].
 """
 
 from collections.abc import Callable
@@ -23,29 +23,29 @@ ARCFACE_SIZE = 112
 class Identity:
     """Cosine and angle between embeddings of FFHQ-aligned faces.
 
-    path: the ONNX model; onnxruntime runs it where installed, else OpenCV's own engine.
-    Raises FileNotFoundError where it is absent, ValueError where neither engine can run it.
+    path: the ONNX model, run by onnxruntime if it is installed, else by OpenCV.
+    Raises FileNotFoundError for a missing file, ValueError if neither library can run the model.
     """
 
     def __init__(self, path: str | Path):
         if not Path(path).is_file():
-            raise FileNotFoundError(f"{path} is not a file")
+            raise FileNotFoundError(f"{path} is not a file; check the path.")
         self._run = _onnx_runner(str(path))
         self._cache = VectorCache()
 
-    def cosine(self, images: list[np.ndarray], truths: list[np.ndarray]) -> list[float]:
-        """Cosine in [-1, 1] of each pair of uint8 RGB faces [s, s, 3]; 1 is the same embedding."""
-        a, b = self.embed(images), self.embed(truths)
+    def cosine(self, images: list[np.ndarray], targets: list[np.ndarray]) -> list[float]:
+        """Cosine in [-1, 1] of each pair of faces, uint8 RGB [s, s, 3]; 1 for equal embeddings."""
+        a, b = self.embed(images), self.embed(targets)
         return np.clip((a * b).sum(axis=1), -1, 1).tolist()
 
-    def angle(self, images: list[np.ndarray], truths: list[np.ndarray]) -> list[float]:
+    def angle(self, images: list[np.ndarray], targets: list[np.ndarray]) -> list[float]:
         """Angle of each pair in radians, 0 to pi."""
-        a, b = self.embed(images), self.embed(truths)
-        sine, cosine = np.linalg.norm(a - b, axis=1), np.linalg.norm(a + b, axis=1)  # of its half, twice
-        return (2 * np.arctan2(sine, cosine)).tolist()  # exact for small angles, where arccos is not
+        a, b = self.embed(images), self.embed(targets)
+        sine, cosine = np.linalg.norm(a - b, axis=1), np.linalg.norm(a + b, axis=1)  # 2 sin and 2 cos of half the angle
+        return (2 * np.arctan2(sine, cosine)).tolist()  # accurate for small angles, unlike arccos
 
     def embed(self, images: list[np.ndarray]) -> np.ndarray:
-        """Embeddings of length one, float64 [n, d]."""
+        """Embeddings of unit length, float64 [n, d]."""
         return self._cache.get(images, self._embed)
 
     def _embed(self, images: list[np.ndarray]) -> np.ndarray:
@@ -56,10 +56,10 @@ class Identity:
 
 
 def arcface_transform(size: int) -> np.ndarray:
-    """The similarity [2, 3] from pixels of an FFHQ-aligned face at size px to those of ArcFace's 112 px crop.
+    """Similarity transform [2, 3] from pixels of an FFHQ-aligned face of size px to pixels of the 112 px ArcFace crop.
 
-    Least squares over the five points; in complex numbers, target = a * source + b. A point of an image
-    is counted from its corner, so a pixel's centre lies at +0.5 when sizes change.
+    Least squares over the five points, as complex numbers: target = a * source + b. Points refer to the corner of the image when
+    the size changes, so that the centre of a pixel is at +0.5.
     """
     source = (FFHQ_POINTS_512 + 0.5) * (size / 512) - 0.5  # [5, 2]
     design = np.stack([source @ [1, 1j], np.ones(5)], axis=1)  # [5, 2]
@@ -70,19 +70,18 @@ def arcface_transform(size: int) -> np.ndarray:
 def arcface_crop(
     image: np.ndarray,  # uint8 RGB [s, s, 3], FFHQ-aligned
 ) -> np.ndarray:
-    """ArcFace's crop, uint8 RGB [112, 112, 3]: warped at a multiple of its size, then averaged down, so that
-    shrinking does not alias."""
+    """Crop a face as for ArcFace, uint8 RGB [112, 112, 3]; supersampled and averaged against aliasing."""
     matrix = arcface_transform(image.shape[0])
-    times = max(1, int(np.ceil(1 / np.hypot(matrix[0, 0], matrix[1, 0]))))
-    large = times * matrix
-    large[:, 2] += (times - 1) / 2  # pixel centres: (x + 0.5) * times - 0.5
-    big = (times * ARCFACE_SIZE,) * 2
-    crop = cv2.warpAffine(image, large, big, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    factor = max(1, int(np.ceil(1 / np.hypot(matrix[0, 0], matrix[1, 0]))))
+    large = factor * matrix
+    large[:, 2] += (factor - 1) / 2  # pixel centres: (x + 0.5) * factor - 0.5
+    large_size = (factor * ARCFACE_SIZE,) * 2
+    crop = cv2.warpAffine(image, large, large_size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return cv2.resize(crop, (ARCFACE_SIZE, ARCFACE_SIZE), interpolation=cv2.INTER_AREA)
 
 
 def _onnx_runner(path: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A function x [n, 3, 112, 112] -> [n, d]. Images go in one by one: some exports fix the batch at 1."""
+    """A function x [n, 3, 112, 112] -> [n, d], one image at a time because some models have a fixed batch size of 1."""
     try:
         import onnxruntime
     except ImportError:
@@ -91,8 +90,8 @@ def _onnx_runner(path: str) -> Callable[[np.ndarray], np.ndarray]:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
         session.run(None, {name: np.zeros((1, 3, ARCFACE_SIZE, ARCFACE_SIZE), np.float32)})
-    except Exception as error:  # onnxruntime has an exception class per failure, none of them public
-        raise ValueError(f"{path} is not an ONNX model of 112 px RGB faces ({_first_line(error)})") from error
+    except Exception as error:  # the exception classes of onnxruntime are not public
+        raise ValueError(f"{path} is not an ONNX model of 112 px faces ({_first_line(error)}); give a face embedding.") from error
     return lambda x: np.concatenate([session.run(None, {name: x[i : i + 1]})[0] for i in range(len(x))])
 
 
@@ -100,7 +99,7 @@ def _opencv_runner(path: str) -> Callable[[np.ndarray], np.ndarray]:
     try:
         net = cv2.dnn.readNetFromONNX(path)
     except cv2.error as error:
-        raise ValueError(f"OpenCV cannot run {path}; pip install onnxruntime") from error
+        raise ValueError(f"{path} cannot be run by OpenCV; run pip install onnxruntime.") from error
 
     def run(x: np.ndarray) -> np.ndarray:
         out = []

@@ -1,8 +1,8 @@
-"""The SqueezeNet distances: perceptual measures that need no download beyond a 3 MB file the user names.
+"""SqueezeNet distances: perceptual metrics that need only a 3 MB weight file, given by the user.
 
-The distance has the form of LPIPS (R. Zhang et al., CVPR 2018, eq. 1) with the linear heads of LPIPS v0.1,
-on the original Caffe weights of SqueezeNet 1.1 (F. Iandola et al., 2016). Those are not the weights the heads
-were fitted on, so it is not LPIPS, and the Fréchet distance on its features is not FID.
+The distance has the form of LPIPS (R. Zhang et al., CVPR 2018, eq. 1) with the linear layers of LPIPS v0.1, on the original Caffe
+weights of SqueezeNet 1.1 (F. Iandola et al., 2016). The linear layers were trained on other weights, so the distance is not
+LPIPS, and the Fréchet distance on its features is not FID.
 """
 
 import importlib.util
@@ -17,17 +17,17 @@ from torch.nn.functional import conv2d, max_pool2d
 from eval.cache import VectorCache
 
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # BGR, of values in 0..255
-FIRES_BEFORE_POOL = (4, 7)  # fire modules that a pooling follows; numbered as in torchvision's `features`
+FIRES_BEFORE_POOL = (4, 7)  # fire modules before a max pooling, numbered as in `features` of torchvision
 FIRES = (3, 4, 6, 7, 9, 10, 11, 12)
-TAPPED = (4, 7, 9, 10, 11, 12)  # with the first convolution, the seven layers that LPIPS compares
-CHUNK_PIXELS = 16 * 256 * 256  # a forward pass: 16 images of 256 px, about 0.3 GB
+TAPPED = (4, 7, 9, 10, 11, 12)  # with the first convolution, the seven layers of LPIPS
+CHUNK_PIXELS = 16 * 256 * 256  # per forward pass: 16 images of 256 px, about 0.3 GB
 
 
 class SqueezeNet:
-    """The convolutional part of SqueezeNet 1.1, and the LPIPS heads on it.
+    """The convolutional part of SqueezeNet 1.1 with the linear layers of LPIPS.
 
-    path: an .npz of torchvision's parameter names (features.0.weight ...) with the Caffe weights.
-    Raises ValueError where the file is not that, FileNotFoundError where it or the lpips package is absent.
+    path: an .npz with the parameter names of torchvision (features.0.weight ...) and the Caffe weights.
+    Raises ValueError for another file, FileNotFoundError if the file or the package lpips is missing.
     """
 
     def __init__(self, path: str | Path, device: str = "cpu"):
@@ -39,22 +39,22 @@ class SqueezeNet:
         self._pooled = VectorCache()
 
     @torch.inference_mode()
-    def distance(self, images: list[np.ndarray], truths: list[np.ndarray]) -> list[float]:
-        """Distance of each pair, both uint8 RGB [h, w, 3]: 0 for identical images, then upwards."""
+    def distance(self, images: list[np.ndarray], targets: list[np.ndarray]) -> list[float]:
+        """Distance of each pair, both uint8 RGB [h, w, 3]; 0 for identical images."""
         out = []
-        for a, b in zip(_chunks(images, 2), _chunks(truths, 2), strict=True):
+        for a, b in zip(_chunks(images, 2), _chunks(targets, 2), strict=True):
             n, taps = len(a), self._taps(self._input(a + b))
             total: Any = 0
             for tap, head in zip(taps, self.heads, strict=True):  # tap [2 n, c, h, w]; head [c]
-                unit = tap / (tap.norm(dim=1, keepdim=True) + 1e-10)  # the epsilon is that of LPIPS
+                unit = tap / (tap.norm(dim=1, keepdim=True) + 1e-10)  # epsilon of LPIPS
                 difference = (unit[:n] - unit[n:]).square_()  # [n, c, h, w]
                 total = total + torch.einsum("nchw,c->n", difference, head) / difference[0, 0].numel()  # [n]
-            self._pooled.store(a + b, _pooled(taps))
+            self._pooled.put(a + b, _pooled(taps))
             out += total.tolist()
         return out
 
     def features(self, images: list[np.ndarray]) -> np.ndarray:
-        """Mean over the image of the last fire module, float32 [n, 512]; images uint8 RGB [h, w, 3]."""
+        """Spatial mean of the last fire module, float32 [n, 512], of images uint8 RGB [h, w, 3]."""
         return self._pooled.get(images, self._features)
 
     @torch.inference_mode()
@@ -88,12 +88,12 @@ class SqueezeNet:
 
 
 def head_path() -> Path:
-    """The LPIPS v0.1 heads for SqueezeNet inside the installed lpips package (found without importing it)."""
+    """The linear layers of LPIPS v0.1 for SqueezeNet in the package lpips, found without importing it."""
     spec = importlib.util.find_spec("lpips")
     folders = spec.submodule_search_locations if spec else None
     path = Path(folders[0], "weights", "v0.1", "squeeze.pth") if folders else None
     if path is None or not path.is_file():
-        raise FileNotFoundError("the lpips package is not installed; pip install lpips")
+        raise FileNotFoundError("The package lpips is not installed; run pip install lpips.")
     return path
 
 
@@ -106,7 +106,7 @@ def _pooled(taps: list[torch.Tensor]) -> np.ndarray:
 
 
 def _chunks(images: list[np.ndarray], sides: int) -> list[list[np.ndarray]]:
-    """Images for one forward pass of `sides` such lists."""
+    """Split images into batches for one forward pass of `sides` lists."""
     n = max(1, CHUNK_PIXELS // (sides * images[0].shape[0] * images[0].shape[1]))
     return [images[start : start + n] for start in range(0, len(images), n)]
 
@@ -118,4 +118,4 @@ def _read_npz(path: str | Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             return {f"{c}.{kind}": archive[f"{c}.{kind}"] for c in convs for kind in ("weight", "bias")}
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not an .npz of SqueezeNet 1.1 weights ({error})") from error
+        raise ValueError(f"{path} is not an .npz of SqueezeNet 1.1 weights ({error}); give the Caffe weights.") from error

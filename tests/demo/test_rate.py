@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from demo import leaderboard, rate
 from eval.preference.exports import FORMATS
-from eval.preference.store import Store
+from eval.preference.store import VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError
@@ -31,7 +31,7 @@ def votes(tmp_path) -> Path:
 
 @pytest.fixture
 def survey(study, votes) -> Survey:
-    return Survey(Study.open(study), Store.open(f"sqlite:///{votes}", timeout=0.2))
+    return Survey(Study.open(study), VoteStore.open(f"sqlite:///{votes}", timeout=0.2))
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_the_same_answer_sent_again_is_one_answer(client, survey, rater):
     (trial,) = client.post("/study/next", json={"code": rater, "n": 1}).json()
     for changes in ({}, {}, {"id": "another-tab", "choice": "right"}):
         assert answer(client, rater, trial["trial"], **changes).json()["progress"]["done"] == 1
-    (stored,) = survey.store.answers(survey.study.name)
+    (stored,) = survey.store.votes(survey.study.name)
     assert stored.choice == "left" and stored.ms == 1200
 
 
@@ -119,7 +119,7 @@ def test_bad_input_is_answered_by_one_sentence_and_stores_nothing(client, survey
     assert response.status_code == 400
     sentence = response.json()["error"]
     assert not sentence[0].islower() and sentence.endswith((".", "!", "?")) and "\n" not in sentence
-    assert not survey.store.answers(survey.study.name)
+    assert not survey.store.votes(survey.study.name)
 
 
 def test_what_is_no_call_and_what_is_too_large_is_refused(client):
@@ -137,7 +137,7 @@ def test_a_locked_store_is_told_and_the_same_answer_is_taken_later(client, surve
     other.execute("ROLLBACK")
     other.close()
     assert answer(client, rater, trial["trial"]).status_code == 200
-    assert len(survey.store.answers(survey.study.name)) == 1
+    assert len(survey.store.votes(survey.study.name)) == 1
 
 
 def test_only_the_study_s_pictures_are_served(client, survey, rater, study):
@@ -213,7 +213,7 @@ def test_the_methods_with_comparisons_stand_in_the_report_as_text(survey, monkey
     row = {"strength": 0.5, "low": 0.1, "high": 0.9, "wins": 7, "n": 10, "ties": 1, "win_rate": 0.75}
     unsaid = {"strength": None, "low": None, "high": None, "wins": 0, "n": 1, "ties": 1, "win_rate": 0.5}
     pair = {"a": "<b>evil</b>", "b": "plain", "wins_a": 3, "wins_b": 1, "ties": 0, "n": 4, "difference": 0.5, "low": None,
-            "high": None, "p": None, "p_holm": None, "parted": False, "answers_needed": None}  # fmt: skip
+            "high": None, "p": None, "p_holm": None, "significant": False, "answers_needed": None}  # fmt: skip
     scores = {
         "study": "s", "protocol": "rating", "votes": 9, "raters": 2, "alpha": None, "dropped_raters": [], "rule": "a & b",
         "methods": {"<b>evil</b>": row, "plain": unsaid, "opinion": {"mos": 3.5, "mos_low": 3, "mos_high": 4, "dmos": None}},
@@ -232,7 +232,7 @@ def test_every_format_is_exported_and_taken_in_again(owner, client, rater, study
     answer_all(client, rater, "tie")
     exported = owner(f"export/{form}")
     assert exported.status_code == 200 and "attachment" in exported.headers["content-disposition"] and exported.text.strip()
-    empty = Survey(Study.open(study), Store.open(f"sqlite:///{tmp_path / 'other.sqlite'}"))
+    empty = Survey(Study.open(study), VoteStore.open(f"sqlite:///{tmp_path / 'other.sqlite'}"))
     with TestClient(Starlette(routes=rate.routes(empty))) as other:
         address = f"/study/owner/import/{form}"
         sent = [other.post(address, headers=OWNER, content=exported.content).json()["new"] for _ in range(2)]
@@ -241,7 +241,7 @@ def test_every_format_is_exported_and_taken_in_again(owner, client, rater, study
 
 
 def test_an_import_that_cannot_be_read_says_where_and_adds_nothing(owner, survey):
-    files = {"jsonl": b'{"study": 1}\n', "csv": b"a,b\n1,2\n", "xml": b"<x/>", "choix": b"[]", "sureal": b"\xff\xfe"}
+    files = {"jsonl": b'{"study": 1}\n', "csv": b"a,b\n1,2\n", "xml": b"<x/>", "choix": b"\xff\xfe"}
     for form, content in files.items():
         response = owner(f"import/{form}", content=content)
         assert response.status_code == 400 and response.json()["error"], form

@@ -8,9 +8,9 @@ import torch
 
 import gpen
 from eval import archive
-from eval.anatomy import blend, put_together, take_apart
-from eval.drawing import lines
-from eval.sweep import restored, sweep
+from eval.anatomy import blend, encode, generate
+from eval.drawing import line_plot
+from eval.sweep import restore_with, sweep
 from gpen.degradation import Degradation
 
 SMALL = {"size": 32, "narrow": 0.0625, "channel_multiplier": 1, "style_dim": 64, "mapping_layers": 2}
@@ -33,32 +33,32 @@ def faces():
 
 
 def test_what_is_put_together_untouched_is_the_restored_face(net, faces):
-    parts = take_apart(net, faces[0])
-    np.testing.assert_array_equal(put_together(net, parts), gpen.Restorer(net).face(faces[0]).image)
-    assert list(parts.strengths) == ["z", "w", *parts.features]
+    parts = encode(net, faces[0])
+    np.testing.assert_array_equal(generate(net, parts), gpen.Restorer(net).face(faces[0]).image)
+    assert list(parts.rms) == ["z", "w", *parts.features]
 
 
 def test_every_part_of_another_makes_the_other_face(net, faces):
-    a, b = (take_apart(net, face) for face in faces)
+    a, b = (encode(net, face) for face in faces)
     everything = ["z", "w", *a.features]
-    np.testing.assert_array_equal(put_together(net, blend(a, b, everything)), put_together(net, b))
-    np.testing.assert_array_equal(put_together(net, blend(a, b, everything, share=0)), put_together(net, a))
-    assert all(value == 0 for value in blend(a, None, everything).strengths.values())
+    np.testing.assert_array_equal(generate(net, blend(a, b, everything)), generate(net, b))
+    np.testing.assert_array_equal(generate(net, blend(a, b, everything, share=0)), generate(net, a))
+    assert all(value == 0 for value in blend(a, None, everything).rms.values())
 
 
 def test_one_part_changes_the_face_and_leaves_the_others(net, faces):
-    a, b = (take_apart(net, face) for face in faces)
+    a, b = (encode(net, face) for face in faces)
     for what in ("w", 4, 8, 16):
         mixed = blend(a, b, [what])
-        assert (put_together(net, mixed) != put_together(net, a)).any()
-        assert [name for name in a.strengths if mixed.strengths[name] != a.strengths[name]] == [what]
+        assert (generate(net, mixed) != generate(net, a)).any()
+        assert [name for name in a.rms if mixed.rms[name] != a.rms[name]] == [what]
     with pytest.raises(gpen.GPENError, match="no part 'y'; choose from z, w, 4"):
         blend(a, b, ["y"])
 
 
 def test_w_follows_z(net, faces):
-    a, b = (take_apart(net, face) for face in faces)
-    np.testing.assert_array_equal(put_together(net, blend(a, b, ["z"])), put_together(net, blend(a, b, ["w"])))
+    a, b = (encode(net, face) for face in faces)
+    np.testing.assert_array_equal(generate(net, blend(a, b, ["z"])), generate(net, blend(a, b, ["w"])))
     halfway = blend(a, b, ["z"], share=0.5)
     torch.testing.assert_close(halfway.w, net.generator.mapping((a.z + b.z) / 2))
     assert not torch.allclose(halfway.w, blend(a, b, ["w"], share=0.5).w)  # the mapping network is not linear
@@ -71,14 +71,14 @@ def test_a_stronger_degradation_is_a_lower_line(face_pair):
     table = sweep([face_pair[1]], "scale", [2, 4, 8, 16], ["bilinear", "nearest"])
     for _, own in table.groupby("method"):
         assert own["psnr"].is_monotonic_decreasing
-    (axis,) = lines(table, "psnr", "s").axes
+    (axis,) = line_plot(table, "psnr", "s").axes
     assert axis.get_xscale() == "log" and len(axis.lines) == 2
 
 
 def test_a_sweep_keeps_what_is_fixed(face_pair):
     base = Degradation(blur_sigma=3.0)
     table = sweep([face_pair[1]], "noise_sigma", [0, 30], ["bilinear"], ["psnr", "ssim"], base)
-    alone = restored(face_pair[1], base, ["bilinear"])["bilinear"]
+    alone = restore_with(face_pair[1], base, ["bilinear"])["bilinear"]
     assert table["psnr"].iloc[0] == pytest.approx(10 * np.log10(255**2 / np.square(alone - face_pair[1].astype(float)).mean()))
     assert table["ssim"].iloc[1] < table["ssim"].iloc[0]
 
@@ -118,11 +118,11 @@ def test_a_run_is_archived_and_read_again(run, tmp_path, capsys):
 
 def test_the_best_method_is_the_topmost_bar(run, tmp_path):
     kept = archive.read(archive.write(run, tmp_path / "faces.json"))
-    (axis,) = kept.bars("fsr8", "psnr").axes
+    (axis,) = kept.interval_plot("fsr8", "psnr").axes
     assert [text.get_text() for text in axis.get_yticklabels()] == ["bilinear (the input)", "gpen:model"]
     assert "n = 7" in axis.get_xlabel()
     with pytest.raises(gpen.GPENError, match="no ssim of fsr8; choose from psnr"):
-        kept.bars("fsr8", "ssim")
+        kept.interval_plot("fsr8", "ssim")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"recipe": {}, "summary": [{}]}', '{"recipe": {}, "summary": 3}'])

@@ -23,7 +23,7 @@ from eval.__main__ import main
 from eval.benchmark import RunSettings, run
 from eval.cells import COSTS
 from eval.datasets import Faces, read_image
-from eval.frozen import freeze
+from eval.frozen import build_lq_set
 from eval.methods import load_method
 from eval.report import report
 from eval.results import Rows
@@ -87,9 +87,9 @@ def test_the_files_of_a_run(whole):
 
 def test_the_figures_are_those_of_the_kept_images(whole, faces_folder, files):
     out, faces = Path(whole.out), Faces.open(faces_folder, 64)
-    frozen = freeze("bfr", faces, out / "lq" / "bfr", seed=0)
+    lq_set = build_lq_set("bfr", faces, out / "lq" / "bfr", seed=0)
     pairs = [
-        (read_image(out / "restored" / "bfr" / "bicubic" / f"{name}.png"), frozen.sample(name).truth) for name in faces.names
+        (read_image(out / "restored" / "bfr" / "bicubic" / f"{name}.png"), lq_set.sample(name).truth) for name in faces.names
     ]
     values = np.array([peak_signal_noise_ratio(truth, image, data_range=255) for image, truth in pairs])
     base = [float(row[3]) for row in table(out) if row[1:3] == ("bfr", "bilinear")]
@@ -203,8 +203,8 @@ def test_a_table_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, data):
 
 
 def test_interpolations_are_opencvs_and_gpen_is_the_network(faces_folder, tmp_path):
-    frozen = freeze("fsr8", Faces.open(faces_folder, 64), tmp_path / "lq", seed=0)
-    samples = [frozen.sample(name) for name in ("face0", "face1")]
+    lq_set = build_lq_set("fsr8", Faces.open(faces_folder, 64), tmp_path / "lq", seed=0)
+    samples = [lq_set.sample(name) for name in ("face0", "face1")]
     names = ("input", "nearest", "bilinear", "bicubic", "lanczos", "ground-truth")
     results = {name: load_method(name).restore(samples, 64) for name in names}
     np.testing.assert_array_equal(results["bilinear"][0], samples[0].degradation.resized(samples[0].truth))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from eval.datasets import Faces, read_image
-from eval.frozen import BFR_TASKS, FSR_TASKS, degradation_for, freeze, mask_for
+from eval.frozen import BFR_TASKS, FSR_TASKS, build_lq_set, degradation_for, mask_for
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
 
@@ -87,7 +87,7 @@ def test_a_degradation_is_a_function_of_name_task_and_seed(task, name, seed):
 def test_tasks_are_what_they_say(faces_folder, tmp_path):
     faces = Faces.open(faces_folder, 64, limit=2)
     for task, scale in (("fsr4", 4), ("fsr16", 16), ("fsr64", 64)):
-        sample = freeze(task, faces, tmp_path / task, seed=0).sample("face0")
+        sample = build_lq_set(task, faces, tmp_path / task, seed=0).sample("face0")
         side = 64 // scale
         np.testing.assert_allclose(sample.lq, cv2.resize(sample.truth.astype(float), (side, side)), atol=0.51)
     bfr = degradation_for("bfr", "face0", 64, 0)
@@ -97,12 +97,12 @@ def test_tasks_are_what_they_say(faces_folder, tmp_path):
 
 def test_colours_and_holes_are_hidden_and_nothing_else(faces_folder, tmp_path):
     faces = Faces.open(faces_folder, 64, limit=2)
-    grey = freeze("colorize", faces, tmp_path / "colorize", seed=0).sample("face0")
+    grey = build_lq_set("colorize", faces, tmp_path / "colorize", seed=0).sample("face0")
     assert (grey.lq == grey.lq[..., :1]).all() and np.array_equal(grey.truth, faces.load("face0")) and grey.mask is None
-    holed = freeze("inpaint", faces, tmp_path / "inpaint", seed=0).sample("face1")
+    holed = build_lq_set("inpaint", faces, tmp_path / "inpaint", seed=0).sample("face1")
     assert holed.mask.any() and not holed.mask.all()
     assert (holed.lq[holed.mask] == 255).all() and np.array_equal(holed.lq[~holed.mask], holed.truth[~holed.mask])
-    again = freeze("inpaint", faces, tmp_path / "inpaint", seed=0).sample("face1")  # read, not made
+    again = build_lq_set("inpaint", faces, tmp_path / "inpaint", seed=0).sample("face1")  # read, not made
     assert np.array_equal(again.mask, holed.mask) and np.array_equal(again.lq, holed.lq)
     assert not np.array_equal(mask_for("face1", 64, 0), mask_for("face0", 64, 0))
     assert not np.array_equal(mask_for("face1", 64, 0), mask_for("face1", 64, 1))
@@ -110,11 +110,11 @@ def test_colours_and_holes_are_hidden_and_nothing_else(faces_folder, tmp_path):
 
 def test_the_frozen_set_is_the_same_in_every_process(faces_folder, tmp_path):
     faces = Faces.open(faces_folder, 64)
-    freeze("bfr", faces, tmp_path / "here", seed=3)
+    build_lq_set("bfr", faces, tmp_path / "here", seed=3)
     code = (
         "import sys; from pathlib import Path\n"
-        "from eval.datasets import Faces\nfrom eval.frozen import freeze\n"
-        "freeze('bfr', Faces.open(sys.argv[1], 64), Path(sys.argv[2]), seed=3)"
+        "from eval.datasets import Faces\nfrom eval.frozen import build_lq_set\n"
+        "build_lq_set('bfr', Faces.open(sys.argv[1], 64), Path(sys.argv[2]), seed=3)"
     )
     subprocess.run(
         [sys.executable, "-c", code, faces_folder, tmp_path / "there"],
@@ -128,40 +128,40 @@ def test_the_frozen_set_is_the_same_in_every_process(faces_folder, tmp_path):
 
 def test_the_stored_parameters_remake_each_image(faces_folder, tmp_path):
     faces = Faces.open(faces_folder, 64)
-    frozen = freeze("bfr", faces, tmp_path, seed=0)
+    lq_set = build_lq_set("bfr", faces, tmp_path, seed=0)
     params = json.loads((tmp_path / "params.json").read_text())
     for name, entry in params["images"].items():
         png = (tmp_path / f"{name}.png").read_bytes()
         assert hashlib.sha256(png).hexdigest() == entry["sha256"]
         degradation = Degradation.from_dict(entry["degradation"])
         np.testing.assert_array_equal(read_image(tmp_path / f"{name}.png"), degradation(faces.load(name)))
-        np.testing.assert_array_equal(frozen.sample(name).truth, degradation.target(faces.load(name)))
+        np.testing.assert_array_equal(lq_set.sample(name).truth, degradation.target(faces.load(name)))
 
 
 def test_a_set_grows_and_keeps_what_it_has(faces_folder, tmp_path):
-    freeze("bfr", Faces.open(faces_folder, 64, limit=3), tmp_path / "grown", seed=0)
-    freeze("bfr", Faces.open(faces_folder, 64), tmp_path / "grown", seed=0)
-    freeze("bfr", Faces.open(faces_folder, 64), tmp_path / "whole", seed=0)
+    build_lq_set("bfr", Faces.open(faces_folder, 64, limit=3), tmp_path / "grown", seed=0)
+    build_lq_set("bfr", Faces.open(faces_folder, 64), tmp_path / "grown", seed=0)
+    build_lq_set("bfr", Faces.open(faces_folder, 64), tmp_path / "whole", seed=0)
     grown, whole = ((tmp_path / run / "params.json").read_bytes() for run in ("grown", "whole"))
     assert grown == whole
     with pytest.raises(GPENError, match="made with seed 0, not 1"):
-        freeze("bfr", Faces.open(faces_folder, 64), tmp_path / "grown", seed=1)
+        build_lq_set("bfr", Faces.open(faces_folder, 64), tmp_path / "grown", seed=1)
 
 
 def test_a_changed_file_is_noticed(faces_folder, tmp_path):
-    frozen = freeze("fsr8", Faces.open(faces_folder, 64, limit=2), tmp_path, seed=0)
+    lq_set = build_lq_set("fsr8", Faces.open(faces_folder, 64, limit=2), tmp_path, seed=0)
     cv2.imwrite(str(tmp_path / "face0.png"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(GPENError, match="is not the file that was frozen"):
-        frozen.sample("face0")
-    frozen.faces.files["face1"] = faces_folder / "face5.tiff"
+        lq_set.sample("face0")
+    lq_set.faces.files["face1"] = faces_folder / "face5.tiff"
     with pytest.raises(GPENError, match="is not the image that"):
-        frozen.sample("face1")
+        lq_set.sample("face1")
 
 
 def test_where_the_degradation_is_grey_the_truth_is_grey(faces_folder, tmp_path):
     faces = Faces.open(faces_folder, 64, limit=1)
     seed = next(s for s in range(100) if degradation_for("bfr", "face0", 64, s).grey)
-    truth = freeze("bfr", faces, tmp_path, seed).sample("face0").truth
+    truth = build_lq_set("bfr", faces, tmp_path, seed).sample("face0").truth
     assert (truth == truth[..., :1]).all() and not (faces.load("face0") == truth).all()
 
 

@@ -85,7 +85,7 @@ def test_fid_is_pytorch_fids_own_to_the_last_digit(home, sets, tmp_path):
     assert ours > 0 and str(ours) == run_pytorch_fid(*sets)
     moments = (sharp.astype(float).mean(axis=0), np.cov(sharp.astype(float), rowvar=False))
     np.savez(tmp_path / "sharp.npz", mu=moments[0], sigma=moments[1])
-    stored = fid.statistics(MetricSettings(fid_statistics=str(tmp_path / "sharp.npz")))
+    stored = fid.load_statistics(MetricSettings(fid_statistics=str(tmp_path / "sharp.npz")))
     assert fid.fid(blurred, stored) == ours
 
 

@@ -29,10 +29,10 @@ def test_the_fit_finds_the_shape_and_the_scales_of_an_asymmetric_gaussian(shape,
 
 def test_halving_keeps_ramps_and_constants_and_drops_what_the_half_cannot_show():
     y = np.mgrid[:32, :48][1] * 2.0
-    np.testing.assert_allclose(niqe.halved(y)[4:-4, 4:-4], (y[::2, ::2] + 1)[4:-4, 4:-4])  # between pixels 2j and 2j + 1
-    np.testing.assert_allclose(niqe.halved(np.full((16, 16), 7.0)), 7)
+    np.testing.assert_allclose(niqe.downsample_2x(y)[4:-4, 4:-4], (y[::2, ::2] + 1)[4:-4, 4:-4])  # between pixels 2j and 2j + 1
+    np.testing.assert_allclose(niqe.downsample_2x(np.full((16, 16), 7.0)), 7)
     stripes = np.tile([0.0, 255], (32, 16))
-    np.testing.assert_allclose(niqe.halved(stripes)[2:-2, 2:-2], 127.5)
+    np.testing.assert_allclose(niqe.downsample_2x(stripes)[2:-2, 2:-2], 127.5)
 
 
 def test_damage_raises_the_score(face_pair):
@@ -56,9 +56,9 @@ def test_a_picture_without_structure_has_no_score():
 def test_the_published_model_is_asked_for_and_read_in_either_format(tmp_path):
     _, missing = load_metrics(["niqe"], MetricSettings(niqe_parameters=""))
     assert "--niqe-parameters" in missing["niqe"] and niqe.PUBLISHED in missing["niqe"]
-    model = niqe.read(MetricSettings().niqe_faces)
+    model = niqe.read_model(MetricSettings().niqe_faces)
     savemat(tmp_path / "model.mat", {"mu_prisparam": model.mean[None], "cov_prisparam": model.covariance})
-    niqe.save(model, tmp_path / "model.npz", "a test")
+    niqe.save_model(model, tmp_path / "model.npz", "a test")
     face = [cv2.resize(astronaut()[:220, 110:330], (512, 512))]
     scores = [
         METRICS["niqe"].load(MetricSettings(niqe_parameters=str(tmp_path / name)))(face) for name in ("model.mat", "model.npz")

@@ -15,9 +15,9 @@ import gpen
 from eval.__main__ import main
 from eval.ablation import seed_blocks
 from eval.benchmark import RunSettings, run
-from eval.cells import labels
+from eval.cells import method_labels
 from eval.document import Bullets, Heading, Paragraph, Table, escape, latex, markdown
-from eval.published import published, published_json
+from eval.published import published_json, published_tables
 from eval.report import report
 from eval.statistics import bootstrap_interval
 from eval.weights import MetricSettings
@@ -59,12 +59,12 @@ def test_published_figures_stand_apart_with_source_and_protocol(runs):
     text = report([runs / "first"])
     measured, apart = text.split("## Published figures")
     assert "25.44" in apart and "25.44" not in measured and "48.97" in apart
-    for table in published():
+    for table in published_tables():
         assert table.name in apart and table.source in apart and table.protocol in apart
     for block in apart.split("| published |")[1:]:  # no table of published figures holds a measured method
         assert "bicubic" not in block.split("\n\n")[0]
-    assert published()[1].figures["GPEN"]["psnr"] == Decimal("25.44")
-    assert str(published()[0].figures["GPEN"]["psnr"]) == "20.80"  # with the digits that were printed
+    assert published_tables()[1].figures["GPEN"]["psnr"] == Decimal("25.44")
+    assert str(published_tables()[0].figures["GPEN"]["psnr"]) == "20.80"  # with the digits that were printed
     assert published_json()[1]["figures"]["ground truth"] == {
         "psnr": None,
         "ssim": 1,
@@ -72,7 +72,7 @@ def test_published_figures_stand_apart_with_source_and_protocol(runs):
         "fid": 41.66,
         "identity_angle": 0,
     }
-    assert all(row.keys() == table.columns.keys() for table in published() for row in table.figures.values())
+    assert all(row.keys() == table.columns.keys() for table in published_tables() for row in table.figures.values())
 
 
 def test_runs_are_compared_image_by_image_where_the_inputs_are_the_same(runs):
@@ -110,7 +110,7 @@ def test_a_changed_method_shows_in_the_comparison(runs, tmp_path):
 
 
 def test_methods_are_called_by_their_files_unless_two_share_a_name():
-    assert labels(["bilinear", "gpen:a/one.pth", "gpen:b/two.pth", "gpen:c/two.pth"]) == {
+    assert method_labels(["bilinear", "gpen:a/one.pth", "gpen:b/two.pth", "gpen:c/two.pth"]) == {
         "bilinear": "bilinear (the input)",
         "gpen:a/one.pth": "gpen:one",
         "gpen:b/two.pth": "gpen:b/two.pth",

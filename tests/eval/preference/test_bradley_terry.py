@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.preference import bradley_terry
-from eval.preference.bradley_terry import PRIOR_SD, bootstrap, bounded, components, fit, standard_errors
+from eval.preference.bradley_terry import PRIOR_SD, bootstrap, bounded, components, fit, information_standard_errors
 from tests.eval.preference.simulated import simulate
 
 TRUE = np.array([-1.0, -0.4, 0.0, 0.5, 0.9])
@@ -71,7 +71,7 @@ def test_intervals_cover_at_95_percent(raters, answers, nu):
         wins, ties = simulate(rng, TRUE, nu, raters, answers)
         spread = bootstrap(wins, ties, resamples=120, seed=seed)
         error = np.abs(fit(wins.sum(axis=0), ties.sum(axis=0)).strength - TRUE)
-        hits.append(error <= spread.reach() * spread.errors())
+        hits.append(error <= spread.t_quantile() * spread.standard_errors())
     assert np.mean(hits) == pytest.approx(0.95, abs=0.025)
 
 
@@ -80,20 +80,22 @@ def test_raters_of_different_taste_widen_the_intervals():
     rng = np.random.default_rng(3)
     tastes = TRUE + rng.normal(0, 1, (20, 5))
     wins, ties = (np.concatenate(tables) for tables in zip(*(simulate(rng, taste, 0.4, 1, 100) for taste in tastes), strict=True))
-    by_rater = bootstrap(wins, ties).difference_errors()[0, 4]
-    by_answer = standard_errors(wins.sum(axis=0), ties.sum(axis=0), fit(wins.sum(axis=0), ties.sum(axis=0)))[0, 4]
+    by_rater = bootstrap(wins, ties).difference_standard_errors()[0, 4]
+    by_answer = information_standard_errors(wins.sum(axis=0), ties.sum(axis=0), fit(wins.sum(axis=0), ties.sum(axis=0)))[0, 4]
     assert by_rater > 1.5 * by_answer
 
 
 def test_raters_of_one_taste_have_the_errors_of_the_information():
     wins, ties = simulate(np.random.default_rng(4), TRUE, 0.4, 300, 20)
     whole = wins.sum(axis=0), ties.sum(axis=0)
-    np.testing.assert_allclose(bootstrap(wins, ties).difference_errors(), standard_errors(*whole, fit(*whole)), rtol=0.2)
+    np.testing.assert_allclose(
+        bootstrap(wins, ties).difference_standard_errors(), information_standard_errors(*whole, fit(*whole)), rtol=0.2
+    )
 
 
 def test_one_rater_has_no_interval():
     wins, ties = simulate(np.random.default_rng(5), TRUE, 0.4, 1, 200)
-    assert np.isnan(bootstrap(wins, ties).errors()).all() and np.isnan(bootstrap(wins, ties).reach())
+    assert np.isnan(bootstrap(wins, ties).standard_errors()).all() and np.isnan(bootstrap(wins, ties).t_quantile())
 
 
 def test_a_method_that_always_wins_is_finite_and_not_bounded():
