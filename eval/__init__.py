@@ -1,1 +1,4 @@
-"""Evaluation of face restoration: LQ sets, methods, metrics, reports and preference studies. See `python -m eval --help`."""
+"""Evaluation of face restoration: LQ sets, methods, metrics, reports, preference studies.
+
+See `python -m eval --help`.
+"""

@@ -1,10 +1,12 @@
-"""python -m eval run fsr|bfr --data DIR --methods bilinear,gpen --out RUN    measure; resumes an interrupted run
-python -m eval run wild --data DIR --out RUN              faces without ground truth
-python -m eval run colorize|inpaint --data DIR --out RUN  colorization and inpainting with the default models
-python -m eval run ablation --models DIR --out RUN        all variants of GPEN in a folder
-python -m eval report RUN... [--format md|latex|json]     print tables, compare runs
-python -m eval study build|export|import|score ...        preference study (eval/preference/cli.py)
-python -m eval fit-niqe --data DIR --out FILE.npz         fit the pristine model of niqe_fitted on your own faces
+"""Command line of the evaluation.
+
+    python -m eval run fsr|bfr --data DIR --methods bilinear,gpen --out RUN    measure; resumes an interrupted run
+    python -m eval run wild --data DIR --out RUN              faces without ground truth
+    python -m eval run colorize|inpaint --data DIR --out RUN  colorization and inpainting with the default models
+    python -m eval run ablation --models DIR --out RUN        all variants of GPEN in a folder
+    python -m eval report RUN... [--format md|latex|json]     print tables, compare runs
+    python -m eval study build|export|import|score ...        preference study (eval/preference/cli.py)
+    python -m eval fit-niqe --data DIR --out FILE.npz         fit the pristine model of niqe_fitted on your own faces
 
 accelerate launch -m eval run ... distributes the images of a run over processes, GPUs or machines.
 """
@@ -25,7 +27,10 @@ FAMILIES = ("fsr", "bfr", "wild", *OTHER_TASKS, "ablation")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line. Exit status: 0; 2 for an error of the user, with a message on standard error; 130 if interrupted."""
+    """Run the command line.
+
+    Exit status: 0; 2 for an error of the user, with a message on standard error; 130 if interrupted.
+    """
     options = _parser().parse_args(arguments)
     status = exit_status(lambda: options.command(options))
     if status == 130:

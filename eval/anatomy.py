@@ -1,4 +1,4 @@
-"""Analysis of GPEN: the information in z, w and the concatenated features (Yang et al., CVPR 2021, figure 3).
+"""Analysis of GPEN: the information in z, w and the features (Yang et al., CVPR 2021, figure 3).
 
 latents = encode(net, face)                       z and features of the encoder, w of the mapping network
 generate(net, blend(latents, other, [4, 8]))      the face with the features of another face at 4 and 8 px
@@ -56,7 +56,9 @@ def generate(net: GPEN, latents: Latents, seed: int = 0) -> np.ndarray:
 
 @torch.inference_mode()
 def blend(latents: Latents, other: Latents | None, names: Sequence[int | str], share: float = 1.0) -> Latents:
-    """Interpolate to the latents of another face (None: to zero), for the given names: "z", "w", or sides in px.
+    """Interpolate to the latents of another face (None: to zero).
+
+    names: "z", "w", or sides in px.
 
     share 0 keeps the latents, 1 replaces them. With "z" and without "w", w is computed from the new z. Raises GPENError for an
     unknown name.

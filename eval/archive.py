@@ -1,4 +1,4 @@
-"""Archived runs: one JSON file per run with the content of RUN/summary.json and RUN/recipe.json, without images.
+"""Archived runs: RUN/summary.json and RUN/recipe.json in one JSON file per run.
 
 python -m eval.archive RUN assets/results/NAME.json
 
@@ -83,7 +83,10 @@ class ArchivedRun:
         return {e["method"]: (e["mean"], e["low"], e["high"]) for e in entries if e["mean"] is not None}
 
     def interval_plot(self, task: str, metric: str) -> Figure:
-        """Plot the means of a metric with 95% intervals, best method first. Raises GPENError if it was not measured."""
+        """Plot the means of a metric with 95% intervals, best method first.
+
+        Raises GPENError if it was not measured.
+        """
         entries = [entry for entry in self.summary if (entry["task"], entry["metric"]) == (task, metric)]
         entries = [entry for entry in entries if entry["mean"] is not None and entry["method"] != "ground-truth"]
         if not entries:

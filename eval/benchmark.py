@@ -43,7 +43,10 @@ ProgressBar = Callable[[str], Callable[[Iterable], Iterator]]
 
 @dataclass(frozen=True)
 class RunSettings:
-    """The settings of a run. The baseline, the input and, except for wild, the ground truth are always among the methods."""
+    """The settings of a run.
+
+    The baseline, the input and, except for wild, the ground truth are always among the methods.
+    """
 
     data: str
     out: str
@@ -62,7 +65,10 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class TaskMetrics:
-    """The available metrics of one task: functions by metric, and feature extractors by the key of their features."""
+    """The available metrics of one task.
+
+    per_image holds functions by metric, networks the feature extractors by the key of their features.
+    """
 
     per_image: dict[str, Callable]
     networks: dict[str, Callable]
@@ -120,7 +126,9 @@ class Plan:
 
 
 def run(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = False) -> dict[str, str]:
-    """Measure what RUN does not contain yet and write its files. Returns a message for each metric that is not available.
+    """Measure what RUN does not contain yet and write its files.
+
+    Returns a message for each metric that is not available.
 
     Later calls can add tasks, methods, images and metrics to RUN. Raises GPENError for unknown names, for images that cannot be
     read, and for a RUN that was made with another size, seed or weight file.
@@ -190,7 +198,10 @@ def finish(plan: Plan) -> None:
 
 @dataclass(frozen=True)
 class MethodRun:
-    """One method on one task. `done` is the content of RUN, `part` the store of this process; equal for one process."""
+    """One method on one task.
+
+    done is the content of RUN, part the store of this process; for one process they are the same.
+    """
 
     plan: Plan
     task: str

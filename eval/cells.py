@@ -23,7 +23,10 @@ def metric_heading(metric: str) -> str:
 
 
 def method_labels(methods: Iterable[str]) -> dict[str, str]:
-    """Short names: "gpen:runs/a/model.pth" becomes "gpen:model" unless another method has the same short name."""
+    """Short names of methods.
+
+    "gpen:runs/a/model.pth" becomes "gpen:model" unless another method has the same short name.
+    """
     short = {method: _short(method) for method in dict.fromkeys(methods)}
     names = list(short.values())
     return {method: name if names.count(name) == 1 else method for method, name in short.items()}
@@ -37,7 +40,10 @@ def _short(method: str) -> str:
 
 
 def format_mean(entry: dict | None) -> str:
-    """The mean with its interval; "∞" if some images are identical to the ground truth, "none" without values."""
+    """The mean with its interval.
+
+    "∞" if some images are identical to the ground truth, "none" without values.
+    """
     if entry is None:
         return "not measured"
     if entry["mean"] is None:

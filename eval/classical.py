@@ -67,7 +67,7 @@ def oracle_wiener(sample: Sample, size: int) -> np.ndarray:
 
 
 def oracle_richardson_lucy(sample: Sample, size: int) -> np.ndarray:
-    """Enlarge (bicubic), then deconvolve with the true kernel in RL_STEPS steps: uint8 RGB [size, size, 3]."""
+    """Enlarge (bicubic), then deconvolve with the true kernel: uint8 RGB [size, size, 3]."""
     x = np.clip(_enlarged_float(sample.lq / np.float32(255), size), 1e-3, 1)
     degradation = cast(Degradation, sample.degradation)
     return _deconvolved(x, degradation, lambda plane, k: richardson_lucy(plane, k, RL_STEPS, filter_epsilon=1e-3))
@@ -100,7 +100,7 @@ def blur_kernel(degradation: Degradation) -> np.ndarray | None:
 
 
 def _deconvolved(x: np.ndarray, degradation: Degradation, deconvolve: Callable) -> np.ndarray:
-    """Apply `deconvolve(plane [h, w], kernel)` to each channel of x [size, size, 3], with mirrored borders."""
+    """Apply `deconvolve(plane [h, w], kernel)` to each channel, with mirrored borders."""
     kernel = blur_kernel(degradation)
     if kernel is None:
         return _to_uint8(x)

@@ -1,4 +1,4 @@
-"""Comparison of runs: the values of the same method on the same task, paired by image for identical inputs.
+"""Comparison of runs: the same method on the same task, paired by image for identical inputs.
 
 An entry: {"task", "method", "metric", "runs": {RUN: mean}, "differences": {RUN: {"diff", "diff_low", "diff_high", "n"}}}, with
 the differences to the first run.
@@ -109,7 +109,7 @@ def _paired(metric: str, own: dict[str, Row], base: dict[str, Row]) -> dict:
 
 
 def comparison_blocks(runs: list[FinishedRun]) -> list[Block]:
-    """One table per task: a row per method and metric, a column per run, then the differences to the first run."""
+    """One table per task: a row per method and metric, a column per run and per difference."""
     entries = comparison(runs)
     if not entries:
         return []

@@ -63,7 +63,7 @@ _SYMBOLS = str.maketrans({"↑": r"$\uparrow$", "↓": r"$\downarrow$", "∞": r
 
 
 def latex(blocks: Sequence[Block]) -> str:
-    """The tables of the blocks for a document with the package booktabs, each after its headings as comments."""
+    """The tables for a document with the package booktabs, each after its headings as comments."""
     parts = []
     for block in blocks:
         if isinstance(block, Heading):

@@ -1,4 +1,4 @@
-"""Plots: image grids, lines and points, for the figures of runs (eval/figures.py) and for the notebooks.
+"""Plots: image grids, lines and points, for runs (eval/figures.py) and notebooks.
 
 Each function returns a matplotlib Figure created without pyplot, so that it can be used in a server and displayed by a notebook.
 """
@@ -24,7 +24,10 @@ Estimate = tuple[float, float | None, float | None]  # mean, low, high
 
 
 def image_grid(images: dict[str, np.ndarray], columns: int = 0, tile: float = TILE) -> Figure:
-    """Images uint8 [h, w, 3] or [h, w] with titles, each `tile` inches wide; `columns` per row, 0: one row."""
+    """Images uint8 [h, w, 3] or [h, w] with titles, each `tile` inches wide.
+
+    columns: images per row; 0: all in one row.
+    """
     columns = min(columns or len(images), len(images))
     count = -(-len(images) // columns)
     height = tile * max(image.shape[0] / image.shape[1] for image in images.values())

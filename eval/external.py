@@ -1,4 +1,4 @@
-"""External methods: networks read by spandrel (GFPGAN, RestoreFormer, CodeFormer), and folders of results."""
+"""External methods: networks read by spandrel, and folders of results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,10 @@ class FaceNetwork:
 
 
 def load_spandrel(path: Path, device: str = "cpu") -> FaceNetwork:
-    """Load the network in a weight file. Raises GPENError if spandrel is missing or for a network not in FACE_NETWORKS."""
+    """Load the network in a weight file.
+
+    Raises GPENError if spandrel is missing or for a network not in FACE_NETWORKS.
+    """
     if not path.is_file():
         raise GPENError(f"spandrel:{path} is not a file; check the path.")
     mend_torchvision()  # spandrel imports torchvision
@@ -88,7 +91,10 @@ class ResultFolder:
         return cls(Path(folder), Faces.open(folder).files)
 
     def load(self, name: str, size: int) -> np.ndarray:
-        """Read a result, uint8 RGB [size, size, 3]. Raises GPENError for a missing image and for another size."""
+        """Read a result, uint8 RGB [size, size, 3].
+
+        Raises GPENError for a missing image and for another size.
+        """
         stem = Path(name).with_suffix("").as_posix() if name not in self.files else name
         if stem not in self.files:
             raise GPENError(f"{self.folder} has no result for {name}; add {name}.png or give another folder.")

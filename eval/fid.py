@@ -1,4 +1,4 @@
-"""FID and KID on the features of one network, the Inception-v3 of the original FID as ported by pytorch-fid.
+"""FID and KID on the features of one network, Inception-v3 as ported by pytorch-fid.
 
     FID   M. Heusel et al., NeurIPS 2017, eq. 6          network, moments and distance of pytorch-fid
     KID   M. Binkowski et al., ICLR 2018, section 4      the same features, unbiased MMD^2 of a cubic kernel
@@ -65,7 +65,10 @@ def fid_weights(settings: MetricSettings) -> list[Path]:
 
 
 def load_with_statistics(settings: MetricSettings) -> Inception:
-    """Load the network for a FID to given statistics. Raises MissingMetric if these or the network are missing."""
+    """Load the network for a FID to given statistics.
+
+    Raises MissingMetric if these or the network are missing.
+    """
     load_statistics(settings)
     return load_inception(settings)
 
@@ -116,7 +119,7 @@ def kid(
     a: np.ndarray,  # [n, d]
     b: np.ndarray,  # [m, d]
 ) -> float:
-    """Unbiased MMD^2 with k(x, y) = (x . y / d + 1)^3 over all pairs of images, without the usual random subsets.
+    """Unbiased MMD^2 with k(x, y) = (x . y / d + 1)^3 over all pairs of images.
 
     The expected value for two sets of one distribution is 0 for any n and m; single values can be negative. Raises ValueError for
     fewer than two images in a set.

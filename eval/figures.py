@@ -73,7 +73,10 @@ def grid(
     zoom: tuple[float, float, float] = ZOOM,
     metric: str = "psnr",  # displayed on each detail
 ) -> Figure:
-    """Plot faces of a task with the same detail of each. Raises GPENError if images were not kept and for unknown names."""
+    """Plot faces of a task with the same detail of each.
+
+    Raises GPENError if images were not kept and for unknown names.
+    """
     table = rows(run, [task], methods)
     methods = list(table["method"].unique())
     if methods[-1] != GROUND_TRUTH and GROUND_TRUTH in methods:
@@ -112,7 +115,7 @@ def strength(
     methods: Sequence[str] | None = None,
     baseline: str | None = None,
 ) -> Figure:
-    """Plot the mean of a metric with 95% bootstrap intervals, over the images of the tasks that share a strength.
+    """Plot the mean of a metric with 95% bootstrap intervals for each strength of the degradation.
 
     A parameter with many values (sampled for each image) is divided into BINS bins of equal size. The faces differ between bins,
     so the paired difference to a baseline is more informative. Raises GPENError if no degradation has the parameter.
@@ -155,7 +158,10 @@ def trade_off(
 
 
 def write_all(run: str | Path, out: str | Path | None = None) -> list[Path]:
-    """Write all figures of a run as PNG to `out` (default RUN/figures); returns the files. Raises GPENError without a run."""
+    """Write all figures of a run as PNG to `out` (default RUN/figures); returns the files.
+
+    Raises GPENError without a run.
+    """
     run, out = Path(run), Path(out or Path(run, "figures"))
     table = rows(run)
     figures = {}

@@ -1,4 +1,4 @@
-"""The LQ set of a task: low-quality images, fixed by the seed, the same for every method; a folder that can be shared.
+"""The LQ set of a task: low-quality images, fixed by the seed, the same for every method.
 
     RUN/lq/TASK/IMAGE.png    the low-quality image at its own small size
     RUN/lq/TASK/params.json  the degradation of each image and the hashes of the files and of the ground truth
@@ -84,7 +84,10 @@ class LQSet:
 
 
 def degradation_for(task: str, name: str, size: int, seed: int) -> Degradation | None:
-    """The degradation of one image, a function of the arguments only; None for tasks without a degradation."""
+    """The degradation of one image, a function of the arguments only.
+
+    None for tasks without a degradation.
+    """
     if task in UNDEGRADED:
         return None
     image_seed = _seed(task, name, seed)

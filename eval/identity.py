@@ -56,7 +56,7 @@ class Identity:
 
 
 def arcface_transform(size: int) -> np.ndarray:
-    """Similarity transform [2, 3] from pixels of an FFHQ-aligned face of size px to pixels of the 112 px ArcFace crop.
+    """Similarity transform [2, 3] from an FFHQ-aligned face of size px to the 112 px ArcFace crop.
 
     Least squares over the five points, as complex numbers: target = a * source + b. Points refer to the corner of the image when
     the size changes, so that the centre of a pixel is at +0.5.
@@ -81,7 +81,10 @@ def arcface_crop(
 
 
 def _onnx_runner(path: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A function x [n, 3, 112, 112] -> [n, d], one image at a time because some models have a fixed batch size of 1."""
+    """A function x [n, 3, 112, 112] -> [n, d].
+
+    One image at a time, because some models have a fixed batch size of 1.
+    """
     try:
         import onnxruntime
     except ImportError:

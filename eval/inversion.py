@@ -1,4 +1,4 @@
-"""Restoration by GAN inversion: search for a latent code whose face, after downsampling, equals the low-quality image.
+"""GAN inversion: search for a face that equals the low-quality image after downsampling.
 
     pulse      one code per block, on the sphere, and the coarse noise     S. Menon et al., CVPR 2020
     mganprior  several codes, their features composed at one level         J. Gu, Y. Shen, B. Zhou, CVPR 2020
@@ -53,7 +53,7 @@ class MultiCodeSettings:
 
 
 def pulse(prior: Generator, images: list[np.ndarray], settings: PulseSettings | None = None) -> list[np.ndarray]:
-    """Low-quality images uint8 RGB [h, w, 3], each of its own size -> faces of the prior, uint8 RGB [size, size, 3]."""
+    """Restore images uint8 RGB [h, w, 3], each of its own size, as uint8 RGB [size, size, 3]."""
     settings = settings or PulseSettings()
     n, blocks, random = len(images), len(prior.blocks), torch.Generator().manual_seed(settings.seed)
     z = _leaf(torch.randn(1, blocks, prior.config.style_dim, generator=random), n, prior)  # [n, blocks, d]
@@ -71,7 +71,7 @@ def pulse(prior: Generator, images: list[np.ndarray], settings: PulseSettings | 
 
 
 def mganprior(prior: Generator, images: list[np.ndarray], settings: MultiCodeSettings | None = None) -> list[np.ndarray]:
-    """Low-quality images uint8 RGB [h, w, 3], each of its own size -> faces of the prior, uint8 RGB [size, size, 3].
+    """Restore images uint8 RGB [h, w, 3], each of its own size, as uint8 RGB [size, size, 3].
 
     The features of the N codes of an image at one level are weighted by channel and summed (equation 3); the RGB image, which
     StyleGAN2 accumulates beside the features, counts as three more channels. The blocks above use the mean w of the codes.
@@ -109,7 +109,10 @@ def _search(
     steps: int,
     rate: float,
 ) -> list[np.ndarray]:
-    """The face with the lowest squared error after downsampling, for each image; Adam on all images in one batch."""
+    """The face with the lowest squared error after downsampling, for each image.
+
+    Adam on all images in one batch.
+    """
     optimizer = torch.optim.Adam(free, lr=rate)
     targets = [to_tensor(image)[None].to(free[0].device) for image in images]
     best: list[tuple[float, Tensor | None]] = [(math.inf, None)] * len(images)
@@ -128,7 +131,10 @@ def _search(
 
 
 def _error(face: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of a face [1, 3, s, s] to the low-quality image [1, 3, h, w], at the smaller of the two sizes."""
+    """Mean squared error of a face [1, 3, s, s] to the low-quality image [1, 3, h, w].
+
+    Computed at the smaller of the two sizes.
+    """
     h, w = (min(side, face.shape[-1]) for side in target.shape[-2:])
     return F.mse_loss(_shrunk(face, h, w), _shrunk(target, h, w))
 

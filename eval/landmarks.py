@@ -1,4 +1,4 @@
-"""Landmark distance: displacement of the eyes, the nose and the corners of the mouth by a restoration.
+"""Landmark distance: displacement of the eyes, the nose and the mouth by a restoration.
 
 Five points of MTCNN (K. Zhang et al., IEEE Signal Processing Letters 2016; weights of facenet-pytorch, included in the package)
 on the result and the ground truth: the mean distance, normalised by the interocular distance of the ground truth.
@@ -27,7 +27,10 @@ class Landmarks:
         self._cache = VectorCache()
 
     def distance(self, images: list[np.ndarray], targets: list[np.ndarray]) -> list[float]:
-        """Distance of each pair of uint8 RGB [h, w, 3]; 0 for equal landmarks, NaN if no face is detected in one image."""
+        """Distance of each pair of uint8 RGB [h, w, 3].
+
+        0 for equal landmarks, NaN if no face is detected in one image.
+        """
         a, b = self.points(images), self.points(targets)  # [n, 5, 2]
         eyes = np.linalg.norm(b[:, 0] - b[:, 1], axis=1)  # [n]
         return (np.linalg.norm(a - b, axis=2).mean(axis=1) / eyes).tolist()

@@ -38,7 +38,10 @@ def measure(function: Callable[[], Any], device: str) -> tuple[Any, Cost]:
 
 
 def process_memory(field: str, process: int | str = "self") -> float | None:
-    """Memory of a process in MiB on Linux: VmRSS, the resident memory, or VmHWM, its peak; None on other systems."""
+    """Memory of a process in MiB on Linux; None on other systems.
+
+    field: VmRSS, the resident memory, or VmHWM, its peak.
+    """
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
@@ -47,7 +50,10 @@ def process_memory(field: str, process: int | str = "self") -> float | None:
 
 
 def peak_memory() -> float | None:
-    """Peak memory of the process in MiB since the last reset or its start; None if the system does not report it."""
+    """Peak memory of the process in MiB since the last reset or its start.
+
+    None if the system does not report it.
+    """
     if mib := process_memory("VmHWM"):
         return mib
     try:

@@ -42,12 +42,12 @@ def resize(image: np.ndarray, size: int, interpolation: int) -> np.ndarray:
 
 
 def inputs(samples: list[Sample], size: int) -> list[np.ndarray]:
-    """The inputs of a network: low-quality images resized with bilinear interpolation, uint8 RGB [size, size, 3]."""
+    """The inputs of a network: images resized (bilinear) to uint8 RGB [size, size, 3]."""
     return [resize(sample.lq, size, cv2.INTER_LINEAR) for sample in samples]
 
 
 def resize_to(faces: list[np.ndarray], size: int) -> list[np.ndarray]:
-    """Resize results to the size of the ground truth: reduced by area, enlarged with bicubic interpolation."""
+    """Resize results to the size of the ground truth: reduced by area, enlarged bicubically."""
     return [
         face if len(face) == size else resize(face, size, cv2.INTER_AREA if len(face) > size else cv2.INTER_CUBIC)
         for face in faces
@@ -176,7 +176,10 @@ WITH_ARGUMENT = {  # the argument after the colon and whether it is required
 
 
 def load_method(name: str, device: str = "cpu") -> Method:
-    """Load the method `name`, for example "bilinear" or "gpen:PATH_OR_MODEL". Raises GPENError for an unknown name."""
+    """Load the method `name`, for example "bilinear" or "gpen:PATH_OR_MODEL".
+
+    Raises GPENError for an unknown name.
+    """
     kind, _, argument = name.partition(":")
     if kind not in METHODS or (argument and kind not in WITH_ARGUMENT):
         raise GPENError(f"Unknown method {name!r}; choose from {', '.join(_forms())}.")

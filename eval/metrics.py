@@ -35,10 +35,11 @@ class Metric:
     mode           "FR"   full reference: a FullReferenceMetric, one value per image
                    "NR"   no reference: a NoReferenceMetric, one value per image
                    "set"  a FeatureExtractor; one value per set of images, distance(features of the results, reference)
-    lower_better   whether a lower value is better features       key of the features in a RUN, shared by the metrics that use the
-    same network distance       of a "set" metric: the distance between features [n, d] and the reference reference      of a
-    "set" metric: loads the statistics of a reference set; None: the reference is the features of the ground truth weights
-    the weight files, for the recipe of a run
+    lower_better   whether a lower value is better
+    features       key of the features in a RUN, shared by the metrics that use the same network
+    distance       of a "set" metric: the distance between features [n, d] and the reference
+    reference      of a "set" metric: loads statistics of a reference set; None: the features of the ground truth
+    weights        the weight files, for the recipe of a run
     """
 
     title: str
@@ -178,9 +179,9 @@ def needs_ground_truth(name: str) -> bool:
 
 
 def load_metrics(names: Iterable[str], settings: MetricSettings) -> tuple[dict[str, Callable], dict[str, str]]:
-    """Load the functions of the metrics: (functions by name, message by name for each metric that is not available).
+    """Load the functions of the metrics.
 
-    Raises GPENError for an unknown name.
+    Returns (functions by name, message by name for each metric that is not available). Raises GPENError for an unknown name.
     """
     functions: dict[str, Callable] = {}
     missing: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""NIQE: distance between the statistics of local contrast of an image and those of pristine images; needs no ground truth.
+"""NIQE: distance between the statistics of local contrast of an image and of pristine images.
 
 A. Mittal, R. Soundararajan, A. Bovik, IEEE Signal Processing Letters 2013. Two metrics use this code. They differ in the pristine
 model and are not comparable:
@@ -61,7 +61,10 @@ def niqe(
 
 
 def fit(images: Iterable[np.ndarray]) -> PristineModel:
-    """Fit the pristine model on the sharp patches of images, uint8 RGB [h, w, 3]. Raises ValueError for too few patches."""
+    """Fit the pristine model on the sharp patches of images, uint8 RGB [h, w, 3].
+
+    Raises ValueError for too few patches.
+    """
     rows = []
     for image in images:
         features, sharpness = patch_features(image, face_patch_size(image))
@@ -78,7 +81,7 @@ def face_patch_size(image: np.ndarray) -> int:
 
 
 def patch_features(image: np.ndarray, patch: int) -> tuple[np.ndarray, np.ndarray]:
-    """(features [p, 36], sharpness [p]) of the complete patches: 18 features at full scale, 18 at half scale."""
+    """(features [p, 36], sharpness [p]) of the complete patches: 18 features at each of two scales."""
     rows, columns = image.shape[0] // patch, image.shape[1] // patch
     y = np.rint(luma(image))[: rows * patch, : columns * patch]  # [h, w]
     contrast, deviation = _local_contrast(y)
@@ -115,7 +118,7 @@ def _patches(y: np.ndarray, side: int) -> np.ndarray:
 
 
 def _scale_features(x: np.ndarray) -> np.ndarray:
-    """Patches [p, s, s] -> [p, 18]: shape and scale of the values and of the products with four neighbours."""
+    """Patches [p, s, s] -> [p, 18]: shape and scale of the values and of neighbour products."""
     shape, left, right = _asymmetric_gaussian(x)
     columns = [shape, (left + right) / 2]
     for shift in NEIGHBOURS:
@@ -125,9 +128,10 @@ def _scale_features(x: np.ndarray) -> np.ndarray:
 
 
 def _asymmetric_gaussian(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(shape, left scale, right scale), each [p], of an asymmetric generalised Gaussian fitted by moments to x [p, s, s].
+    """Fit asymmetric generalised Gaussians to x [p, s, s] by moments.
 
-    N. Lasmar, Y. Stitou, Y. Berthoumieu, ICIP 2009. NaN for a patch without values on one side.
+    Returns (shape, left scale, right scale), each [p]; NaN for a patch without values on one side. N. Lasmar, Y. Stitou, Y.
+    Berthoumieu, ICIP 2009.
     """
     x = x.reshape(len(x), -1)  # [p, s * s]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -166,7 +170,10 @@ def load_fitted(settings: MetricSettings) -> Callable[[list[np.ndarray]], list[f
 
 @functools.lru_cache(maxsize=4)
 def read_model(path: str) -> PristineModel:
-    """Read a pristine model: .npz of `save_model` or BasicSR, or .mat of MATLAB. Raises MissingMetric for other files."""
+    """Read a pristine model: .npz of `save_model` or BasicSR, or .mat of MATLAB.
+
+    Raises MissingMetric for another file.
+    """
     try:
         values = _read_mat(path) if path.endswith(".mat") else dict(np.load(path, allow_pickle=False))
         found = {key.replace("_param", "param"): value for key, value in values.items()}  # mu_prisparam, mu_pris_param

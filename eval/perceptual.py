@@ -1,4 +1,4 @@
-"""LPIPS (R. Zhang et al., CVPR 2018) of the package lpips, version 0.1, on the ImageNet weights of torchvision."""
+"""LPIPS (R. Zhang et al., CVPR 2018) of the package lpips 0.1, on torchvision's ImageNet weights."""
 
 import warnings
 from collections.abc import Callable
@@ -23,7 +23,10 @@ def url(backbone: str) -> str:
 
 
 def load_lpips(backbone: str, settings: MetricSettings) -> Callable[[list[np.ndarray], list[np.ndarray]], list[float]]:
-    """Load LPIPS: images, ground truth, uint8 RGB [h, w, 3] each -> one value per pair, 0 for identical images."""
+    """Load LPIPS.
+
+    Returns a function of images and ground truth, uint8 RGB [h, w, 3] each: one value per pair, 0 for identical images.
+    """
     path = require_checkpoint(url(backbone), f"lpips_{backbone}", settings.verify)
     mend_torchvision()
     try:

@@ -1,4 +1,4 @@
-"""RUN/recipe.json: command, settings, versions and hashes of the weight files, sufficient to repeat the run."""
+"""RUN/recipe.json: command, settings, versions and hashes of the weights, to repeat the run."""
 
 import dataclasses
 import json

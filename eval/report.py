@@ -1,4 +1,4 @@
-"""Reports of runs: tables with intervals, comparison of runs, published results; as Markdown, LaTeX or JSON."""
+"""Reports of runs: tables, comparison, published results; as Markdown, LaTeX or JSON."""
 
 import json
 from collections.abc import Iterable
@@ -92,7 +92,7 @@ def _notes(run: FinishedRun) -> list[Block]:
 
 
 def _remarks(entries: list[dict]) -> list[str]:
-    """Each note once, with the methods and tasks that it applies to unless it applies to the whole metric."""
+    """Each note once, with its methods and tasks unless it applies to the whole metric."""
     short = method_labels(entry["method"] for entry in entries)
     about: dict[tuple[str, str], list[str]] = {}
     for entry in entries:

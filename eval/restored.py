@@ -39,7 +39,9 @@ class RestorationCache:
         return cls(Path(folder) if folder and kind not in UNCACHED else None, f"{identity} {_code()}")
 
     def get(self, samples: list[Sample], size: int) -> tuple[list[np.ndarray], list[float]] | None:
-        """(results uint8 RGB [size, size, 3], seconds of each); None unless all images of the batch are cached.
+        """(results uint8 RGB [size, size, 3], seconds of each).
+
+        None unless all images of the batch are cached.
 
         An incomplete batch is not used, because the last digits of a network's output depend on the batch.
         """

@@ -1,4 +1,4 @@
-"""The measurements of a run on disk: one row per image, task and method; features for the set metrics.
+"""The measurements of a run on disk: rows per image and features for the set metrics.
 
     RUN/per_image.csv    image,task,method,METRIC,...,seconds
     RUN/features.sqlite  one vector per image, task, method and network; distances computed from them; peak memory
@@ -143,7 +143,7 @@ def read_rows(path: Path) -> tuple[list[str], dict[RowKey, Row], bool]:
 
 
 class FeatureStore:
-    """features.sqlite: vectors float32 [d] for the set metrics, distances computed from them, and peak memory."""
+    """features.sqlite: vectors float32 [d] for the set metrics, distances, and peak memory."""
 
     def __init__(self, path: Path):
         self._db = sqlite3.connect(path)

@@ -13,7 +13,7 @@ def bootstrap_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """(low, high) of the mean over images, by sampling n of the n values with replacement, `resamples` times.
+    """(low, high) of the mean over images, by sampling with replacement.
 
     The same seed and n sample the same images, so that intervals of paired differences use the same resamples as those of the
     means. NaN if a value is not finite (the PSNR of identical images).

@@ -83,7 +83,10 @@ def _mean(values: np.ndarray, mean: str, low: str, high: str) -> Entry:
 
 
 def _set_entry(metric: str, store: RunStore, task: str, method: str, settings: MetricSettings) -> Entry | None:
-    """The entry of a set metric without the difference; None if the features or the reference are missing."""
+    """The entry of a set metric without the difference.
+
+    None if the features or the reference are missing.
+    """
     own, reference, note = store.features.get(METRICS[metric].features, task, method), None, []
     if needs_ground_truth(metric):
         targets = store.features.get(METRICS[metric].features, task, GROUND_TRUTH)
@@ -108,7 +111,10 @@ def _set_entry(metric: str, store: RunStore, task: str, method: str, settings: M
 
 
 def _distance(metric: str, store: RunStore, features: np.ndarray, reference: Any) -> tuple[float | None, str]:
-    """(distance, or the reason why there is none). Distances are stored by their inputs: a matrix root takes minutes."""
+    """(distance, or the reason why there is none).
+
+    Distances are stored by their inputs: a matrix root takes minutes.
+    """
     digest = hashlib.sha256(metric.encode())
     for array in (features, *(reference if isinstance(reference, tuple) else (reference,))):
         digest.update(np.ascontiguousarray(array).data)
@@ -128,7 +134,10 @@ def _with_difference(entry: Entry, base: Entry | None) -> Entry:
 
 
 def _cost_entries(own: dict[str, Row], peaks: dict[str, float]) -> list[Entry]:
-    """Entries of seconds per image, images per second and peak memory; the rate is the inverse of the mean time."""
+    """Entries of seconds per image, images per second and peak memory.
+
+    The rate is the inverse of the mean time.
+    """
     seconds = per_image_entry(SECONDS, own, {})
     rate = {new: seconds[old] and 1 / seconds[old] for new, old in (("mean", "mean"), ("low", "high"), ("high", "low"))}
     entries = [seconds, seconds | {"metric": "images_per_second"} | rate]

@@ -20,7 +20,10 @@ def restore_with(
     degradation: Degradation,
     methods: Iterable[str],
 ) -> dict[str, np.ndarray]:
-    """Degrade a face and restore it with each method, uint8 RGB [size, size, 3]. Raises GPENError for an unknown method."""
+    """Degrade a face and restore it with each method, uint8 RGB [size, size, 3].
+
+    Raises GPENError for an unknown method.
+    """
     sample = Sample("face", degradation(face), degradation.target(face), degradation)
     return {name: load_method(name).restore([sample], len(face))[0] for name in methods}
 

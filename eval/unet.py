@@ -1,4 +1,4 @@
-"""A small U-Net as a baseline without a GAN prior, trained with L1, or with L1 and an adversarial loss.
+"""A small U-Net as a baseline without a GAN prior, trained with L1 and optionally a GAN loss.
 
     python -m eval.unet --data DIR --out RUN [--adversarial]    writes RUN/unet.safetensors for the method unet:PATH
 
@@ -107,7 +107,10 @@ class UNetTraining(Finetune):
 
 
 def unet_config(size: int, images: int, adversarial: bool, seed: int = 0, precision: str = "float32") -> FinetuneConfig:
-    """Settings of stage 2 for a U-Net at `size` px; the width of the network applies to the discriminator only."""
+    """Settings of stage 2 for a U-Net at `size` px.
+
+    The width of the network applies to the discriminator only.
+    """
     return FinetuneConfig(
         network=GPENConfig(size=size, narrow=0.125, channel_multiplier=1), images=images, seed=seed, precision=precision,
         adversarial=ADVERSARIAL if adversarial else 0.0, feature=0.0, lr_decoder=1e-3, lr_discriminator=5e-4,
@@ -116,7 +119,10 @@ def unet_config(size: int, images: int, adversarial: bool, seed: int = 0, precis
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line. Exit status: 0; 2 for an error of the user, with a message on standard error; 130 if interrupted."""
+    """Run the command line.
+
+    Exit status: 0; 2 for an error of the user, with a message on standard error; 130 if interrupted.
+    """
     parser = argparse.ArgumentParser("python -m eval.unet", description="Train the U-Net baseline.")
     parser.add_argument("--data", required=True, metavar="DIR", help="folder of aligned faces")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Files of the metrics: their paths and the messages for missing files. Nothing is downloaded automatically."""
+"""Files of the metrics: paths and error messages. Nothing is downloaded automatically."""
 
 import functools
 import hashlib
@@ -50,7 +50,9 @@ def cached_path(url: str) -> Path:
 
 
 def require_checkpoint(url: str, metric: str, verify: bool) -> Path:
-    """The path of a downloaded checkpoint. Raises MissingMetric with the download command if it is missing.
+    """The path of a downloaded checkpoint.
+
+    Raises MissingMetric with the download command if it is missing.
 
     A file name of torch.hub ends with the first 8 hexadecimal digits of its sha256, which `verify` checks.
     """

@@ -103,9 +103,10 @@ def metric_agreement(
 
 
 def human_agreement(pairs: Comparisons) -> dict | None:
-    """How often a rater chooses what most other raters chose for the same pair: an upper bound for the agreement of a metric.
+    """How often a rater chooses what most other raters chose for the same pair.
 
-    Returns {"agreement", "low", "high", "n"}; None if no two raters have a pair in common.
+    This is an upper bound for the agreement of a metric. Returns {"agreement", "low", "high", "n"}; None if no two raters have a
+    pair in common.
     """
     chosen = np.flatnonzero(pairs.outcome)
     low, high = np.minimum(pairs.a, pairs.b)[chosen], np.maximum(pairs.a, pairs.b)[chosen]
@@ -133,7 +134,10 @@ def mean_over_raters(values: np.ndarray, rater: np.ndarray) -> tuple[float, floa
 
 
 def ratio_interval(sums: np.ndarray, counts: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(mean, low, high) [k] of sums / counts [r, k] over raters: bootstrap variance and Student's t, as for strengths."""
+    """(mean, low, high) [k] of sums / counts [r, k] over raters.
+
+    Uses the bootstrap variance and Student's t, as for strengths.
+    """
     raters = len(sums)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = sums.sum(0) / counts.sum(0)
@@ -146,7 +150,7 @@ def ratio_interval(sums: np.ndarray, counts: np.ndarray, seed: int = 0) -> tuple
 
 
 def _difference(a: float, b: float) -> float:
-    """a - b, with 0 for equal infinite values (the PSNR of identical images) and a large number for one infinite value."""
+    """a - b, with 0 for equal infinite values (PSNR of identical images), a large number for one."""
     return 0.0 if a == b else float(np.nan_to_num(a, nan=np.nan, posinf=1e9) - np.nan_to_num(b, nan=np.nan, posinf=1e9))
 
 

@@ -1,4 +1,4 @@
-"""Strengths from paired comparisons with ties: Davidson's model, its fit, and confidence intervals over raters.
+"""Strengths from paired comparisons with ties: Davidson's model and intervals over raters.
 
     P(i beats j) = e^(a_i - a_j)/2 / Z     P(tie) = nu / Z     Z = e^(a_i - a_j)/2 + e^(a_j - a_i)/2 + nu
 
@@ -24,7 +24,7 @@ MAX_STEPS = 60
 
 @dataclass(frozen=True)
 class DavidsonFit:
-    """strength [..., m] on the natural log scale with mean zero; log_nu [...], minus infinity without ties."""
+    """strength [..., m], natural log, with mean zero; log_nu [...], minus infinity without ties."""
 
     strength: np.ndarray
     log_nu: np.ndarray
@@ -32,7 +32,10 @@ class DavidsonFit:
 
 @dataclass(frozen=True)
 class StrengthCovariance:
-    """Bootstrap covariance [m, m] of the strengths over raters and its degrees of freedom; NaN for a single rater."""
+    """Bootstrap covariance [m, m] of the strengths over raters and its degrees of freedom.
+
+    NaN for a single rater.
+    """
 
     covariance: np.ndarray
     dof: int
@@ -107,7 +110,10 @@ def _probabilities(strength: np.ndarray, log_nu: np.ndarray) -> tuple[np.ndarray
 
 
 def information_standard_errors(wins: np.ndarray, ties: np.ndarray, fitted: DavidsonFit) -> np.ndarray:
-    """Standard errors [m, m] of the differences, from the information matrix: fast, but ignores the correlation within raters."""
+    """Standard errors [m, m] of the differences, from the information matrix.
+
+    Fast, but ignores the correlation within raters.
+    """
     with_ties = bool(np.isfinite(fitted.log_nu))
     theta = np.append(fitted.strength, fitted.log_nu if with_ties else [])[None]
     _, information = _derivatives(theta, wins[None], ties[None], with_ties)

@@ -1,4 +1,4 @@
-"""Creates a study from a run of `python -m eval run --keep`, or from folders of images with equal names.
+"""Creates a study from a run with kept images, or from folders of images with equal names.
 
 Every image is decoded and stored as PNG under the hash of its content: names, formats and metadata do not reveal the method. A
 gold trial shows an image and a blurred copy of it.
@@ -69,9 +69,10 @@ class Source:
 def from_run(
     run: str | Path, tasks: tuple[str, ...] = (), methods: tuple[str, ...] = (), limit: int | None = None
 ) -> list[Source]:
-    """Collect the kept images of a RUN: every task and every method, the ground truth only if it is in `methods`.
+    """Collect the kept images of a RUN.
 
-    Raises GPENError if RUN kept no images, if an image of a method is missing, and for unknown names.
+    Every task and every method, the ground truth only if it is in `methods`. Raises GPENError if RUN kept no images, if an image
+    of a method is missing, and for unknown names.
     """
     run = Path(run)
     restored = run / "restored"
@@ -105,7 +106,10 @@ def from_run(
 def from_folders(
     results: Mapping[str, str | Path], inputs: str | Path | None = None, truth: str | Path | None = None, limit: int | None = None
 ) -> list[Source]:
-    """Collect images of equal names from folders, one folder per method. Raises GPENError for a missing image."""
+    """Collect images of equal names from folders, one folder per method.
+
+    Raises GPENError for a missing image.
+    """
     folders = {method: Faces.open(folder, MIN_SIZE).files for method, folder in results.items()}
     sides = {side: Faces.open(folder, MIN_SIZE).files for side, folder in (("inputs", inputs), ("truth", truth)) if folder}
     named = folders | sides
@@ -190,7 +194,7 @@ def _check_files(results: dict[str, Path]) -> None:
 
 
 def _levels(task: str, degradations: list[dict | None]) -> list[str]:
-    """Level of each image: the task, or for blind restoration one of three severities by the quantiles of the blur."""
+    """Level of each image: the task; for blind tasks one of three severities by the blur."""
     if task.startswith("fsr") or None in degradations or len(degradations) < len(SEVERITIES):
         return [task] * len(degradations)
     blurs = np.array([effective_blur(degradation) for degradation in degradations if degradation is not None])  # [n]

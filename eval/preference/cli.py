@@ -1,4 +1,6 @@
-"""python -m eval study build RUN --out STUDY            from a run that kept its images
+"""Command line of the preference study.
+
+python -m eval study build RUN --out STUDY            from a run that kept its images
 python -m eval study build --results A=DIR B=DIR [--inputs DIR] [--truth DIR] --out STUDY
 python -m eval study export|import --study STUDY ...  votes from and to the store (DATABASE_URL)
 python -m eval study score --votes votes.jsonl --out scores.json

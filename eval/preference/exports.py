@@ -24,7 +24,10 @@ def write(votes: list[Vote], form: str) -> Iterator[str]:
 
 
 def read(text: str, form: str, name: str = "The file") -> list[Vote]:
-    """Parse a text in a format of FORMATS. Raises GPENError that starts with `name` and gives the position."""
+    """Parse a text in a format of FORMATS.
+
+    Raises GPENError that starts with `name` and gives the position.
+    """
     return _format(form)[1](text, name)
 
 

@@ -1,4 +1,4 @@
-"""Backup of the votes in a private dataset on the Hub, for a Space, whose disk is erased by a restart.
+"""Backup of the votes in a private dataset on the Hub, for a Space without a persistent disk.
 
 Every few minutes the valid votes are written to STUDY/votes.jsonl and committed, and the history of the dataset is squashed, so
 that undone and deleted votes are removed there too. A Space that starts with an empty store imports the votes. Votes since the
@@ -19,7 +19,9 @@ MINUTES = 5
 
 
 def mirror(survey: Survey, repo: str, folder: str | Path) -> "CommitScheduler":
-    """Start the backup to the dataset `repo` ("user/name", created as private); `folder` is a scratch folder.
+    """Start the backup to the dataset `repo` ("user/name", created as private).
+
+    `folder` is a scratch folder.
 
     Returns the huggingface_hub.CommitScheduler. Uses the token of the Hub (HF_TOKEN). Raises GPENError if the dataset cannot be
     reached.
@@ -52,7 +54,10 @@ def mirror(survey: Survey, repo: str, folder: str | Path) -> "CommitScheduler":
 
 
 def restore(survey: Survey, repo: str) -> int:
-    """Import the votes of this study from the dataset; returns the number of new votes, 0 for an empty dataset."""
+    """Import the votes of this study from the dataset.
+
+    Returns the number of new votes, 0 for an empty dataset.
+    """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 

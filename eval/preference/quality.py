@@ -1,4 +1,4 @@
-"""Quality control of raters: the rule for excluding a rater from the scores, and the statistics of each rater.
+"""Quality control of raters: statistics of each rater and the rule for exclusion.
 
 A gold trial has a known better image: the expected answer in the vote, else the method "gold:better" or "ground-truth" of the
 two, else the choice of more than half of at least MIN_MAJORITY raters.
@@ -97,7 +97,7 @@ def _majorities(votes: list[Vote]) -> dict:
 
 
 def self_consistency(votes: list[Vote]) -> tuple[int, int]:
-    """(repeats, consistent) of one rater: repeated questions, and those with the same answer as the first time."""
+    """(repeated questions, those with the same answer as the first time) of one rater."""
     first: dict[tuple, object] = {}
     repeats, consistent = 0, 0
     for vote in votes:

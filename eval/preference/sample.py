@@ -24,7 +24,10 @@ SETTINGS = StudySettings(title="Which restoration is better?", gold_every=9, ses
 
 
 def build_sample_study(out: str | Path) -> Study:
-    """Run the methods in a temporary folder and build the study. Raises GPENError if `out` contains a study."""
+    """Run the methods in a temporary folder and build the study.
+
+    Raises GPENError if `out` contains a study.
+    """
     with tempfile.TemporaryDirectory() as folder:
         faces, kept = Path(folder, "faces"), Path(folder, "run")
         for number, crop in enumerate(CROPS):

@@ -93,7 +93,7 @@ def score(
 
 
 class ScoreTable:
-    """The comparisons of one set of votes with the fitted model, for the methods and raters that occur in it."""
+    """The comparisons of one set of votes with the fitted model."""
 
     def __init__(self, pairs: Comparisons, subset: np.ndarray | slice = slice(None)):
         methods, raters = (
@@ -131,7 +131,7 @@ class ScoreTable:
         }
 
     def pairs(self, votes: int) -> list[dict]:
-        """Statistics of every pair of methods: difference of the strengths, its test, and the number of answers still needed.
+        """Statistics of every pair of methods: difference, its test, answers still needed.
 
         The test is Student's t on the difference divided by its bootstrap standard error, corrected over all pairs by Holm
         (1979).
@@ -150,15 +150,15 @@ class ScoreTable:
         return entries
 
     def _difference(self, i: int, j: int) -> dict[str, float | None]:
-        nothing: dict[str, float | None] = {"difference": None, "low": None, "high": None, "p": None}
+        unknown: dict[str, float | None] = {"difference": None, "low": None, "high": None, "p": None}
         if not self.connected:
-            return nothing
+            return unknown
         difference, error = (
             float(self.fit.strength[i] - self.fit.strength[j]),
             float(self.covariance.difference_standard_errors()[i, j]),
         )
         if not math.isfinite(error) or error == 0:
-            return nothing | {"difference": difference}
+            return unknown | {"difference": difference}
         margin = self.covariance.t_quantile() * error
         p = float(2 * special.stdtr(self.covariance.dof, -abs(difference) / error))
         return {"difference": difference, "low": difference - margin, "high": difference + margin, "p": p}
@@ -197,7 +197,10 @@ class ScoreTable:
 
 
 def holm(p: list[float | None]) -> list[float | None]:
-    """Adjusted p values (S. Holm, 1979): the k-th smallest of n is multiplied by n - k; the result is monotonic."""
+    """Adjusted p values (S. Holm, 1979): the k-th smallest of n is multiplied by n - k.
+
+    The result is monotonic.
+    """
     known = sorted((value, i) for i, value in enumerate(p) if value is not None)
     adjusted, largest = list(p), 0.0
     for k, (value, i) in enumerate(known):

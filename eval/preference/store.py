@@ -173,7 +173,10 @@ class VoteStore:
         return self._write(job)
 
     def delete(self, study: str, rater: str) -> int:
-        """Delete all votes of a rater permanently and refuse later ones; returns their number, without undone votes."""
+        """Delete all votes of a rater permanently and refuse later ones.
+
+        Returns their number, without undone votes.
+        """
         own = (answers.c.study == study, answers.c.rater == rater)
 
         def job(connection: sa.Connection) -> int:
@@ -325,7 +328,10 @@ def _sqlite(url: sa.URL, timeout: float) -> sa.Engine:
 
 
 def _enter_wal_mode(connection: sqlite3.Connection, timeout: float) -> None:
-    """Change to WAL mode, with retries: SQLite does not apply its busy timeout to this change of a new database."""
+    """Change to WAL mode, with retries.
+
+    SQLite does not apply its busy timeout to this change of a new database.
+    """
     deadline = time.monotonic() + max(timeout, 1.0)
     while True:
         try:

@@ -75,7 +75,10 @@ class Survey:
         return [self.study.public(trial, rater) for trial in found]
 
     def answer(self, code: str, *, id: str, trial: str, choice: str | int | list[int], ms: int) -> dict:
-        """Store a vote under the id given by the page; returns the progress. The vote is on disk when this returns."""
+        """Store a vote under the id given by the page; returns the progress.
+
+        The vote is on disk when this returns.
+        """
         rater, asked = self.rater(code), self.study.trial(trial)
         if not isinstance(id, str) or not _ID.fullmatch(id):
             raise GPENError("The id of an answer must have 8 to 64 letters, digits, - or _; reload the page.")

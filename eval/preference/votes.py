@@ -1,4 +1,4 @@
-"""The vote of a rater, its JSON form (votes.jsonl, one vote per line) and votes as arrays of paired comparisons.
+"""The vote of a rater, its JSON form (votes.jsonl), and votes as arrays of paired comparisons.
 
     pairwise   {"study", "rater", "trial", "item", "left", "right", "choice", "ms", "gold", "time"}
     rating     {"study", "rater", "trial", "item", "method", "rating", "ms", "gold", "time"}
@@ -68,7 +68,10 @@ class Vote:
 
     @property
     def answer(self) -> object:
-        """The answer independent of the order on the screen: a method, "tie", "both_bad", a rating, or an order."""
+        """The answer independent of the order on the screen.
+
+        A method, "tie", "both_bad", a rating, or an order.
+        """
         if isinstance(self.choice, list):
             return tuple(self.choice)
         return self.preferred or self.choice
@@ -86,7 +89,10 @@ class Vote:
 
     @classmethod
     def from_dict(cls, values: object, source: str = "The vote") -> "Vote":
-        """Validate a vote in its JSON form. Missing keys are empty. Raises GPENError whose message starts with `source`."""
+        """Validate a vote in its JSON form. Missing keys are empty.
+
+        Raises GPENError whose message starts with `source`.
+        """
         if not isinstance(values, dict):
             raise GPENError(f"{source}: A vote is a JSON object, not {values!r}; see eval/preference/votes.py for its keys.")
         protocol = next((name for name, keys in ANSWER_KEYS.items() if all(key in values for key in keys)), None)

@@ -1,6 +1,7 @@
-"""A writer thread for SQLite, which allows one writer at a time: queued jobs run in order and share a transaction.
+"""A writer thread for SQLite, which allows one writer at a time.
 
-A commit waits for the disk (fsync). With many raters at once, one commit stores the votes of all jobs in the queue.
+Queued jobs run in order and share a transaction. A commit waits for the disk (fsync). With many raters at once, one commit stores
+the votes of all jobs in the queue.
 """
 
 import queue
@@ -24,7 +25,10 @@ class WriterBusy(Exception):
 
 
 class BatchWriter:
-    """A thread with a queue of jobs, functions of a connection that raise GPENError only before they write."""
+    """A thread with a queue of jobs.
+
+    Jobs are functions of a connection that raise GPENError only before they write.
+    """
 
     def __init__(self, engine: sa.Engine):
         self._engine = engine

@@ -16,7 +16,10 @@ def noise_image(seed, size=(32, 32)):
 
 
 def write_folders(root, items=5, methods=METHODS):
-    """Write folders of images below root: one per method, inputs, ground truth. Returns the arguments of from_folders."""
+    """Write folders of images below root: one per method, inputs, ground truth.
+
+    Returns the arguments of from_folders.
+    """
     for m, folder in enumerate([*methods, "inputs", "truth"]):
         for i in range(items):
             size = (8, 8) if folder == "inputs" else (32, 32)
@@ -25,7 +28,10 @@ def write_folders(root, items=5, methods=METHODS):
 
 
 def rate(survey, choose, answers=1000, ms=900):
-    """Simulate the session of a rater who answers each trial with `choose(methods displayed)`; returns the rater's code."""
+    """Simulate the session of a rater who answers each trial with `choose(methods displayed)`.
+
+    Returns the rater's code.
+    """
     code = new_code()
     survey.consent(code)
     for k in range(answers):
@@ -38,7 +44,10 @@ def rate(survey, choose, answers=1000, ms=900):
 
 
 def simulate(rng, strength, nu, raters, answers, pairs=None):
-    """(wins, ties) [r, m, m] of raters who follow Davidson's model, each with `answers` answers to random pairs."""
+    """(wins, ties) [r, m, m] of raters who follow Davidson's model.
+
+    Each rater gives `answers` answers to random pairs.
+    """
     m = len(strength)
     pairs = np.array(pairs if pairs is not None else [(i, j) for i in range(m) for j in range(i)])
     a, b = pairs[rng.integers(len(pairs), size=(raters, answers))].transpose(2, 0, 1)  # [r, answers]

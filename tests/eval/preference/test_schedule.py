@@ -1,4 +1,4 @@
-"""Selection of trials: even coverage, more answers for uncertain pairs, no duplicates, speed for a large study."""
+"""Selection of trials: coverage, uncertain pairs, no duplicates, speed for a large study."""
 
 import time
 from collections import Counter

@@ -188,7 +188,7 @@ def test_scores_by_level():
 
 
 def test_metric_agreement(votes, tmp_path, capsys):
-    """The strength as a metric agrees as much as raters, its negative disagrees, a random metric is at 0.5."""
+    """The strength as a metric agrees as much as raters, its negative disagrees."""
     rng = np.random.default_rng(7)
     with open(tmp_path / "per_image.csv", "w", newline="") as file:
         table = csv.writer(file)

@@ -1,4 +1,4 @@
-"""The vote store on SQLite and on a PostgreSQL server: durability, duplicates, load, process kills, errors."""
+"""The vote store on SQLite and PostgreSQL: durability, duplicates, load, kills, errors."""
 
 import sqlite3
 import threading
@@ -207,7 +207,7 @@ def test_database_url_from_the_environment(tmp_path, monkeypatch):
 
 
 def test_close_releases_all_locks(sqlite_file):
-    """A store that is closed right after a write must not disturb the next one, even with a short timeout."""
+    """A store that was closed must not block the next one, even with a short timeout."""
     for k in range(20):
         with closing(VoteStore.open(f"sqlite:///{sqlite_file}", timeout=0.05)) as store:
             assert store.add(vote(f"a{k}", trial=f"t{k}"))
