@@ -1,10 +1,11 @@
 """Export and import of votes in the formats of other programs.
 
-jsonl    votes.jsonl, the complete data
-csv      the same columns
-choix    JSON for lucasmaystre/choix: choix.opt_pairwise(len(methods), data). choix has no ties, so these are a separate
-         list; data_of and ties_of give the rater and the item of each pair. Without gold trials, times and response times;
-         "both_bad" is a tie
+    jsonl    votes.jsonl, the complete data
+    csv      the same columns
+    choix    JSON for lucasmaystre/choix: choix.opt_pairwise(len(methods), data)
+
+choix has no ties, so that these are a separate list; data_of and ties_of give the rater and the item of each pair. Gold trials,
+times and response times are not exported to choix, and "both_bad" is a tie there.
 """
 
 import csv
