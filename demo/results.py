@@ -86,7 +86,7 @@ def _views(run: archive.ArchivedRun, task: str, metric: str) -> tuple:
 
 def _about(run: archive.ArchivedRun, task: str) -> str:
     """How many images of which size, when, and what the figures stand on."""
-    settings, n = run.recipe.get("settings", {}), max(entry["n"] for entry in run.summary if entry["task"] == task)
+    settings, n = run.recipe.get("settings", {}), max(entry.n for entry in run.summary if entry.task == task)
     facts = [
         f"{n} images",
         f"{settings['size']} px" if "size" in settings else "",

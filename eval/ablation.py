@@ -9,10 +9,12 @@ standard deviation over seeds is given with each mean: smaller differences betwe
 import re
 import statistics
 from pathlib import Path
+from typing import cast
 
 from eval.cells import format_value, metric_heading
 from eval.document import Block, Heading, Paragraph, Table
 from eval.metrics import METRICS
+from eval.summary import SummaryEntry
 from gpen.errors import GPENError
 
 TASKS = ("bfr", "bfr-codeformer-2")  # blind restoration with a mild and a severe degradation
@@ -38,15 +40,13 @@ def common_size(files: list[Path]) -> int:
     return next(iter(sizes.values()))
 
 
-def seed_blocks(summary: list[dict]) -> list[Block]:
+def seed_blocks(summary: list[SummaryEntry]) -> list[Block]:
     """One table per task for variants with several seeds: mean over seeds and standard deviation."""
     blocks: list[Block] = []
-    for task in dict.fromkeys(entry["task"] for entry in summary):
-        entries = [
-            entry for entry in summary if entry["task"] == task and entry["metric"] in METRICS and entry["mean"] is not None
-        ]
+    for task in dict.fromkeys(entry.task for entry in summary):
+        entries = [entry for entry in summary if entry.task == task and entry.metric in METRICS and entry.mean is not None]
         variants = _by_variant(entries)
-        metrics = list(dict.fromkeys(entry["metric"] for entry in entries))
+        metrics = list(dict.fromkeys(entry.metric for entry in entries))
         rows = [
             [name, str(max(map(len, values.values()))), *(_spread(metric, values.get(metric, [])) for metric in metrics)]
             for name, values in variants.items()
@@ -61,12 +61,12 @@ def seed_blocks(summary: list[dict]) -> list[Block]:
     return blocks
 
 
-def _by_variant(entries: list[dict]) -> dict[str, dict[str, list[float]]]:
+def _by_variant(entries: list[SummaryEntry]) -> dict[str, dict[str, list[float]]]:
     """variant -> metric -> the means of its seeds."""
     variants: dict[str, dict[str, list[float]]] = {}
     for entry in entries:
-        if match := _VARIANT.fullmatch(entry["method"]):
-            variants.setdefault(match["name"], {}).setdefault(entry["metric"], []).append(entry["mean"])
+        if match := _VARIANT.fullmatch(entry.method):
+            variants.setdefault(match["name"], {}).setdefault(entry.metric, []).append(cast(float, entry.mean))
     return variants
 
 

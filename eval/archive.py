@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from eval.drawing import COLOURS, Estimate, error_bar, scatter_plot
 from eval.figures import PERCEPTION
 from eval.files import write_atomically
 from eval.metrics import METRICS
+from eval.summary import GROUND_TRUTH, SummaryEntry
 from gpen.checkpoints import ASSETS
 from gpen.errors import GPENError, exit_status
 
@@ -38,16 +39,16 @@ class ArchivedRun:
 
     title: str
     recipe: dict
-    summary: list[dict]  # entries of eval/summary.py
+    summary: list[SummaryEntry]
 
     @property
     def tasks(self) -> list[str]:
         """The tasks, in the order of the summary."""
-        return list(dict.fromkeys(entry["task"] for entry in self.summary))
+        return list(dict.fromkeys(entry.task for entry in self.summary))
 
     def metrics(self, task: str) -> list[str]:
         """The metrics measured in a task."""
-        return list(dict.fromkeys(e["metric"] for e in self.summary if e["task"] == task and e["metric"] in METRICS))
+        return list(dict.fromkeys(entry.metric for entry in self.summary if entry.task == task and entry.metric in METRICS))
 
     @property
     def commands(self) -> list[str]:
@@ -60,9 +61,9 @@ class ArchivedRun:
         import pandas
 
         metrics = self.metrics(task)
-        entries = [entry for entry in self.summary if entry["task"] == task and entry["metric"] in metrics]
-        cells = {(entry["method"], entry["metric"]): entry["mean"] for entry in entries}
-        methods = method_labels(entry["method"] for entry in entries)
+        entries = [entry for entry in self.summary if entry.task == task and entry.metric in metrics]
+        cells = {(entry.method, entry.metric): entry.mean for entry in entries}
+        methods = method_labels(entry.method for entry in entries)
         rows = [
             [short, *(_rounded(cells.get((method, metric)), metric) for metric in metrics)] for method, short in methods.items()
         ]
@@ -79,37 +80,38 @@ class ArchivedRun:
 
     def _estimates(self, task: str, metric: str) -> dict[str, Estimate]:
         """By method; infinite means are omitted."""
-        entries = [entry for entry in self.summary if (entry["task"], entry["metric"]) == (task, metric)]
-        return {e["method"]: (e["mean"], e["low"], e["high"]) for e in entries if e["mean"] is not None}
+        entries = [entry for entry in self.summary if (entry.task, entry.metric) == (task, metric)]
+        return {entry.method: (entry.mean, entry.low, entry.high) for entry in entries if entry.mean is not None}
 
     def interval_plot(self, task: str, metric: str) -> Figure:
         """Plot the means of a metric with 95% intervals, best method first.
 
         Raises GPENError if it was not measured.
         """
-        entries = [entry for entry in self.summary if (entry["task"], entry["metric"]) == (task, metric)]
-        entries = [entry for entry in entries if entry["mean"] is not None and entry["method"] != "ground-truth"]
-        if not entries:
+        estimates = {method: of for method, of in self._estimates(task, metric).items() if method != GROUND_TRUTH}
+        if not estimates:
             raise GPENError(f"{self.title} has no {metric} for {task}; choose from {', '.join(self.metrics(task))}.")
-        entries.sort(key=lambda entry: entry["mean"], reverse=METRICS[metric].lower_better)  # the last row is at the top
-        figure = Figure(figsize=(5.6, 0.3 * len(entries) + 0.8), layout="constrained")
+        # the last row is at the top
+        methods = sorted(estimates, key=lambda method: estimates[method][0], reverse=METRICS[metric].lower_better)
+        n = next(entry.n for entry in self.summary if (entry.task, entry.method, entry.metric) == (task, methods[-1], metric))
+        figure = Figure(figsize=(5.6, 0.3 * len(methods) + 0.8), layout="constrained")
         axis = figure.subplots()
         axis.errorbar(
-            [entry["mean"] for entry in entries],
-            range(len(entries)),
-            xerr=np.transpose([error_bar((entry["mean"], entry["low"], entry["high"])) for entry in entries]),
+            [estimates[method][0] for method in methods],
+            range(len(methods)),
+            xerr=np.transpose([error_bar(estimates[method]) for method in methods]),
             fmt="o",
             color=COLOURS[0],
             markersize=5,
             capsize=3,
         )
-        axis.set_yticks(range(len(entries)), method_labels(entry["method"] for entry in entries).values(), fontsize=8)
-        axis.set_xlabel(f"{metric_heading(metric)}   {task}, n = {entries[0]['n']}", fontsize=8)
+        axis.set_yticks(range(len(methods)), method_labels(methods).values(), fontsize=8)
+        axis.set_xlabel(f"{metric_heading(metric)}   {task}, n = {n}", fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
         axis.grid(axis="x", alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.tick_params(axis="y", length=0)
-        axis.set_ylim(-0.6, len(entries) - 0.4)
+        axis.set_ylim(-0.6, len(methods) - 0.4)
         return figure
 
 
@@ -118,10 +120,8 @@ def read(path: str | Path) -> ArchivedRun:
     path = Path(path)
     try:
         content = json.loads(path.read_text())
-        archived = ArchivedRun(content.get("title", path.stem), content["recipe"], content["summary"])
-        if not all({"task", "method", "metric", "mean", "low", "high", "n"} <= entry.keys() for entry in archived.summary):
-            raise ValueError("A key of an entry is missing.")
-        return archived
+        summary = [SummaryEntry(**entry) for entry in content["summary"]]
+        return ArchivedRun(content.get("title", path.stem), content["recipe"], summary)
     except FileNotFoundError:
         raise GPENError(f"{path} does not exist; create it with python -m eval.archive RUN {path}.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -144,7 +144,9 @@ def from_run(run: str | Path) -> ArchivedRun:
 def write(run: str | Path, path: str | Path) -> Path:
     """Archive a RUN folder; returns the file. Raises GPENError if the run is not finished."""
     path = Path(path)
-    content = {**asdict(from_run(run)), "title": path.stem}
+    archived = from_run(run)
+    summary = [entry.to_dict() for entry in archived.summary]
+    content = {"title": path.stem, "recipe": archived.recipe, "summary": summary}
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
     return path
 

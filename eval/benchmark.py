@@ -192,7 +192,7 @@ def finish(plan: Plan) -> None:
         store.rows.compact()
         set_metrics = [name for name in METRICS if name in plan.recipe["metrics"] and not is_per_image(name)]
         summary = summarise(store, plan.settings.baseline, set_metrics, plan.metric_settings, plan.bar("distances"))
-    _write_json(plan.out / "summary.json", summary)
+    _write_json(plan.out / "summary.json", [entry.to_dict() for entry in summary])
     write_reports(plan.out)
 
 

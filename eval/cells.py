@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from eval.metrics import METRICS
+from eval.summary import SummaryEntry
 
 COSTS = {"seconds": "s / image", "images_per_second": "images / s", "memory_mib": "peak memory, MiB",
          "cuda_mib": "peak GPU memory, MiB"}  # fmt: skip
@@ -39,23 +40,23 @@ def _short(method: str) -> str:
     return f"{kind}:{Path(argument).stem}" if colon else method
 
 
-def format_mean(entry: dict | None) -> str:
+def format_mean(entry: SummaryEntry | None) -> str:
     """The mean with its interval.
 
     "∞" if some images are identical to the ground truth, "none" without values.
     """
     if entry is None:
         return "not measured"
-    if entry["mean"] is None:
-        return "∞" if "infinite" in entry.get("note", "") else "none"
-    return _with_interval(entry, "mean", "low", "high", "")
+    if entry.mean is None:
+        return "∞" if entry.note.startswith("is infinite") else "none"
+    return _with_interval(entry.metric, entry.mean, entry.low, entry.high)
 
 
-def format_difference(entry: dict | None) -> str:
+def format_difference(entry: SummaryEntry | None) -> str:
     """The mean difference with its interval."""
-    if entry is None or entry.get("diff") is None:
+    if entry is None or entry.diff is None:
         return "-"
-    return _with_interval(entry, "diff", "diff_low", "diff_high", "+")
+    return _with_interval(entry.metric, entry.diff, entry.diff_low, entry.diff_high, "+")
 
 
 def format_value(metric: str, value: float, sign: str = "") -> str:
@@ -63,8 +64,8 @@ def format_value(metric: str, value: float, sign: str = "") -> str:
     return f"{value:{sign}z.{_DECIMALS.get(metric, 4)}f}"
 
 
-def _with_interval(entry: dict, mean: str, low: str, high: str, sign: str) -> str:
-    text = format_value(entry["metric"], entry[mean], sign)
-    if entry[low] is None:
+def _with_interval(metric: str, mean: float, low: float | None, high: float | None, sign: str = "") -> str:
+    text = format_value(metric, mean, sign)
+    if low is None or high is None:
         return text
-    return f"{text} [{format_value(entry['metric'], entry[low], sign)}, {format_value(entry['metric'], entry[high], sign)}]"
+    return f"{text} [{format_value(metric, low, sign)}, {format_value(metric, high, sign)}]"

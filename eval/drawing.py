@@ -79,9 +79,12 @@ def scatter_plot(points: dict[str, tuple[Estimate, Estimate]], x: str, y: str, c
 
 
 def error_bar(estimate: Estimate) -> tuple[float, float]:
-    """Lengths of the error bar below and above the mean; 0 without an interval."""
+    """Lengths of the error bar below and above the mean; 0 without an interval.
+
+    Rounding can put the mean of equal values outside their interval, hence the maximum with 0.
+    """
     mean, low, high = estimate
-    return (0.0 if low is None else mean - low), (0.0 if high is None else high - mean)
+    return (0.0 if low is None else max(0.0, mean - low)), (0.0 if high is None else max(0.0, high - mean))
 
 
 def palette(methods: Iterable[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from eval.document import Block, Bullets, Heading, Paragraph, Table, latex, mark
 from eval.files import write_atomically
 from eval.metrics import METRICS
 from eval.published import published_blocks, published_json
-from eval.summary import GROUND_TRUTH
+from eval.summary import GROUND_TRUTH, SummaryEntry
 from gpen.errors import GPENError
 
 FORMATS = ("md", "latex", "json")
@@ -24,8 +24,15 @@ def report(runs: Iterable[str | Path], form: str = "md") -> str:
     """
     opened = [FinishedRun.open(run) for run in runs]
     if form == "json":
-        measured = [{"run": name, "summary": run.summary, "recipe": run.recipe} for name, run in run_names(opened).items()]
-        content = {"runs": measured, "comparison": comparison(opened), "published": published_json()}
+        measured = [
+            {"run": name, "summary": [entry.to_dict() for entry in run.summary], "recipe": run.recipe}
+            for name, run in run_names(opened).items()
+        ]
+        content = {
+            "runs": measured,
+            "comparison": [entry.to_dict() for entry in comparison(opened)],
+            "published": published_json(),
+        }
         return json.dumps(content, indent=1, ensure_ascii=False)
     blocks = [block for name, run in run_names(opened).items() for block in _run_blocks(name, run)]
     blocks += comparison_blocks(opened) + published_blocks(task for run in opened for task in run.tasks)
@@ -43,16 +50,16 @@ def write_reports(out: Path) -> None:
 def _run_blocks(name: str, run: FinishedRun) -> list[Block]:
     blocks: list[Block] = [Heading(1, name)]
     for task in run.tasks:
-        blocks += _task_blocks(task, [entry for entry in run.summary if entry["task"] == task])
+        blocks += _task_blocks(task, [entry for entry in run.summary if entry.task == task])
     return blocks + seed_blocks(run.summary) + _notes(run)
 
 
-def _task_blocks(task: str, entries: list[dict]) -> list[Block]:
-    methods = method_labels(entry["method"] for entry in entries)
-    measured = list(dict.fromkeys(entry["metric"] for entry in entries))
+def _task_blocks(task: str, entries: list[SummaryEntry]) -> list[Block]:
+    methods = method_labels(entry.method for entry in entries)
+    measured = list(dict.fromkeys(entry.metric for entry in entries))
     metrics = [metric for metric in measured if metric in METRICS]
-    cells = {(entry["method"], entry["metric"]): entry for entry in entries}
-    baseline, n = entries[0]["baseline"], max(entry["n"] for entry in entries)
+    cells = {(entry.method, entry.metric): entry for entry in entries}
+    baseline, n = entries[0].baseline, max(entry.n for entry in entries)
     blocks: list[Block] = [Heading(2, f"{task}, n = {n}")]
     if metrics:
         rows = [[short, *(format_mean(cells.get((method, metric))) for metric in metrics)] for method, short in methods.items()]
@@ -81,7 +88,7 @@ def _notes(run: FinishedRun) -> list[Block]:
         f"{about['title']}: {about['library']}; backbone: {about['backbone']}; on {about['colour']}."
         for about in recipe["metrics"].values()
     ]
-    items += _remarks([entry for entry in run.summary if entry["method"] != GROUND_TRUTH and entry["metric"] in METRICS])
+    items += _remarks([entry for entry in run.summary if entry.method != GROUND_TRUTH and entry.metric in METRICS])
     items += [f"Missing: {message}" for message in recipe["missing"].values()]
     text = (
         "Means over images with bootstrap 95% intervals; differences are paired, image by image. "
@@ -91,14 +98,14 @@ def _notes(run: FinishedRun) -> list[Block]:
     return [Paragraph(text), Bullets(list(dict.fromkeys(items)))]
 
 
-def _remarks(entries: list[dict]) -> list[str]:
+def _remarks(entries: list[SummaryEntry]) -> list[str]:
     """Each note once, with its methods and tasks unless it applies to the whole metric."""
-    short = method_labels(entry["method"] for entry in entries)
+    short = method_labels(entry.method for entry in entries)
     about: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
-        if "note" in entry:
-            about.setdefault((entry["metric"], entry["note"]), []).append(f"{short[entry['method']]} on {entry['task']}")
-    metrics = [entry["metric"] for entry in entries]
+        if entry.note:
+            about.setdefault((entry.metric, entry.note), []).append(f"{short[entry.method]} on {entry.task}")
+    metrics = [entry.metric for entry in entries]
     return [
         f"{metric_heading(metric)} {note}" + ("." if len(labels) == metrics.count(metric) else f" ({', '.join(labels)}).")
         for (metric, note), labels in about.items()

@@ -165,7 +165,7 @@ def test_the_environment_names_the_study_and_its_store(study, tmp_path, monkeypa
     monkeypatch.setenv("GPEN_VOTES", str(tmp_path / "mine.sqlite"))
     assert rate.open_survey().study.protocol == "pairwise" and (tmp_path / "mine.sqlite").exists()
     monkeypatch.setenv("GPEN_STUDY", str(tmp_path))
-    with pytest.raises(GPENError, match="no study"):
+    with pytest.raises(GPENError, match="is not a study"):
         rate.open_survey()
     monkeypatch.delenv("GPEN_STUDY")
     monkeypatch.setattr(rate, "SAMPLE", tmp_path / "none")

@@ -47,7 +47,7 @@ def test_without_results_it_says_how_to_make_them(tmp_path):
 
 def test_a_broken_file_is_named_and_stops_nothing(tmp_path):
     (tmp_path / "broken.json").write_text("{")
-    assert "broken.json is no archived run" in build(tmp_path)[0]["no-results"].value
+    assert "broken.json is not an archived run" in build(tmp_path)[0]["no-results"].value
 
 
 def test_the_latest_run_is_shown_with_its_command(runs):

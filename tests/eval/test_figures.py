@@ -81,7 +81,7 @@ def test_colours_are_constant(finished):
     (lambda run: figures.strength(run, "ssim"), "no values of ssim; choose from psnr"),
     (lambda run: figures.strength(run, parameter="blur_sigma", tasks=["fsr4"]), "has blur_sigma"),
     (lambda run: figures.strength(run, baseline="gpen"), "no baseline gpen"),
-    (lambda run: figures.trade_off(run, "fsr8", perception="lpips_vgg"), "no lpips_vgg"),
+    (lambda run: figures.trade_off(run, "fsr8", perception="lpips_vgg"), "no values of lpips_vgg"),
 ])  # fmt: skip
 def test_unknown_names(finished, draw, words):
     with pytest.raises(GPENError, match=words) as error:

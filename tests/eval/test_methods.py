@@ -306,21 +306,21 @@ def test_missing_result_and_other_size(results, face, name, size, words):
 @pytest.mark.parametrize(("name", "words"), [
     ("lancsoz", "choose from nearest"), ("bilinear:x", "choose from"), ("unet:/no/file", "not a U-Net of eval"),
     ("spandrel", "write spandrel:PATH"), ("folder", "write folder:DIR"),
-    ("spandrel:/no/file", "names no file"), ("folder:/no/folder", "is not a folder"), ("pulse:/no/file.pth", "no file"),
+    ("spandrel:/no/file", "is not a file"), ("folder:/no/folder", "is not a folder"), ("pulse:/no/file.pth", "/no/file.pth"),
 ])  # fmt: skip
-def test_a_name_that_is_none_says_what_to_write(name, words):
+def test_invalid_names(name, words):
     with pytest.raises(gpen.GPENError, match=words) as error:
         load_method(name)
     assert "\n" not in str(error.value)
 
 
-def test_every_method_has_its_form_in_the_message():
+def test_error_lists_all_methods():
     with pytest.raises(gpen.GPENError) as error:
         load_method("")
     assert all(kind in str(error.value) for kind in METHODS) and "gpen[:PATH]" in str(error.value)
 
 
-def test_names_with_a_path_run_and_are_kept_apart(prior, results, tmp_path, monkeypatch):
+def test_methods_with_paths(prior, results, tmp_path, monkeypatch):
     monkeypatch.setattr("eval.inversion.PulseSettings", lambda: PulseSettings(steps=2))
     truths, net = tmp_path / "truths", unet.save(unet.UNet(32), tmp_path / "unet.safetensors")
     truths.mkdir()
@@ -342,7 +342,7 @@ def test_names_with_a_path_run_and_are_kept_apart(prior, results, tmp_path, monk
 
 
 @pytest.mark.parametrize("family", ["colorize", "inpaint"])
-def test_a_task_is_run_with_its_own_model_and_keeps_what_was_not_asked(family, faces_folder, tmp_path, monkeypatch, capsys):
+def test_colorize_and_inpaint_with_their_models(family, faces_folder, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "models"
     folder.mkdir()
     gpen.save(gpen.GPEN(SMALL), folder / f"gpen-{family}.safetensors")

@@ -20,6 +20,7 @@ from eval.document import Bullets, Heading, Paragraph, Table, latex, markdown
 from eval.published import published_json, published_tables
 from eval.report import report
 from eval.statistics import bootstrap_interval
+from eval.summary import SummaryEntry
 from eval.weights import MetricSettings
 from gpen.errors import GPENError
 
@@ -120,7 +121,7 @@ def test_method_labels():
 
 def test_mean_over_seeds():
     def entry(method, mean):
-        return {"task": "fsr8", "method": method, "metric": "psnr", "mean": mean}
+        return SummaryEntry("fsr8", method, "psnr", mean, None, None, 1, "bilinear")
 
     summary = [
         entry("gpen:m/noise-add-0.safetensors", 20),

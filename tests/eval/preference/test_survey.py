@@ -117,7 +117,7 @@ def test_ratings_and_rankings(studies, tmp_path, protocol, choice, stored):
     survey.close()
 
 
-def test_the_owner_sees_counts_scores_and_quality(survey):
+def test_counts_leaderboard_and_quality(survey):
     with pytest.raises(GPENError, match="no votes"):
         survey.leaderboard()
     rate(survey, lambda shown: "left", ms=50)
