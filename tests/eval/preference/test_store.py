@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from dataclasses import replace
 
@@ -207,11 +208,15 @@ def test_database_url_from_the_environment(tmp_path, monkeypatch):
 
 
 def test_close_releases_all_locks(sqlite_file):
-    """A store that was closed must not block the next one, even with a short timeout."""
-    for k in range(20):
-        with closing(VoteStore.open(f"sqlite:///{sqlite_file}", timeout=0.05)) as store:
-            assert store.add(vote(f"a{k}", trial=f"t{k}"))
-        other = sqlite3.connect(sqlite_file, isolation_level=None, timeout=0)
-        other.execute("BEGIN IMMEDIATE")  # fails with SQLITE_BUSY if the writer thread of the store still holds a lock
-        other.execute("ROLLBACK")
-        other.close()
+    """A store that was closed must not block the next one, even with a slow disk and a short timeout."""
+
+    def slow_commit(connection):
+        time.sleep(0.15)  # longer than the timeout, while the transaction holds the write lock
+
+    sa.event.listen(sa.engine.Engine, "commit", slow_commit)
+    try:
+        for k in range(4):
+            with closing(VoteStore.open(f"sqlite:///{sqlite_file}", timeout=0.1)) as store:
+                assert store.add(vote(f"a{k}", trial=f"t{k}"))
+    finally:
+        sa.event.remove(sa.engine.Engine, "commit", slow_commit)
