@@ -220,3 +220,16 @@ def test_close_releases_all_locks(sqlite_file):
                 assert store.add(vote(f"a{k}", trial=f"t{k}"))
     finally:
         sa.event.remove(sa.engine.Engine, "commit", slow_commit)
+
+
+def test_open_waits_for_another_writer_of_a_new_database(tmp_path):
+    """SQLite rejects the change to WAL mode at once while another connection writes, without its busy timeout."""
+    other = sqlite3.connect(tmp_path / "votes.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE t (x)")
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.2, other.execute, ["ROLLBACK"])
+    release.start()
+    with closing(VoteStore.open(f"sqlite:///{tmp_path / 'votes.sqlite'}")) as store:
+        store.consent("s", "r", "v")
+    release.join()
+    other.close()
