@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.postgres import NoPostgres, postgres
-from eval.preference.store import Store, StoreError
+from eval.preference.store import StoreError, VoteStore
 from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
 
@@ -116,7 +116,7 @@ def compare(survey: Survey, acknowledged: dict, taken_back: set) -> dict[str, in
     Returns the number of acknowledged answers that are missing or different ("lost"), of additional answers of one rater to
     one trial ("doubled"), and of answers of unknown raters ("foreign").
     """
-    stored = survey.store.answers(survey.study.name)
+    stored = survey.store.votes(survey.study.name)
     by_key = {(answer.rater, answer.id): (answer.trial, answer.choice) for answer in stored}
     standing = {key: value for key, value in acknowledged.items() if key not in taken_back}
     twice = Counter((answer.rater, answer.trial) for answer in stored)
@@ -145,7 +145,7 @@ def crash(study: Path, url: str, raters: int, after: int) -> tuple[dict[str, int
     worker.wait()
     acknowledged_lines = [line.split() for line in lines if line.endswith("\n")]
     acknowledged = {(rater, name): (trial, choice) for rater, name, trial, choice in acknowledged_lines}
-    with closing(Store.open(url)) as store:
+    with closing(VoteStore.open(url)) as store:
         survey = Survey(Study.open(study), store)
         figures = compare(survey, acknowledged, set())
     return figures | {"foreign": 0}, len(acknowledged)
@@ -160,7 +160,7 @@ def _work(url: str, study: Path, raters: int) -> None:
             sys.stdout.write(" ".join(acknowledged) + "\n")
             sys.stdout.flush()
 
-    survey = Survey(Study.open(study), Store.open(url))
+    survey = Survey(Study.open(study), VoteStore.open(url))
     survey.undo = lambda code, id=None: None
     load(survey, raters, survey.study.session, on_acknowledged)
 
@@ -206,7 +206,7 @@ def main() -> int:
 
 def loaded(name: str, url: str, options: argparse.Namespace) -> dict:
     """Run the load test on a database; returns its row of the table."""
-    with closing(Store.open(url)) as store:
+    with closing(VoteStore.open(url)) as store:
         survey = Survey(Study.open(options.study), store)
         seen = load(survey, options.raters, options.answers)
         figures = compare(survey, seen.acknowledged, seen.taken_back)

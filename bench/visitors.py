@@ -33,7 +33,7 @@ import numpy as np
 from bench.page import RESULTS, ROOT, START, STEP, TIMEOUT, App, BenchmarkError, Visitor
 from bench.raters import compare
 from eval import meter
-from eval.preference.store import Store
+from eval.preference.store import VoteStore
 from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
 
@@ -138,7 +138,7 @@ def memory(app: App, restorations: int) -> np.ndarray:
 
 def resident(process: int) -> float:
     """Return the resident memory of a process in MB."""
-    held = meter.memory("VmRSS", process)
+    held = meter.process_memory("VmRSS", process)
     if held is None:
         raise SystemExit("error: The memory is measured with /proc, which is not available: run this on Linux.")
     return held
@@ -159,7 +159,7 @@ def measure(visitors: int, seconds: float, restorations: int) -> dict:
     """Run the whole load test on a new app."""
     with App() as app:
         study = Study.open(app.environment.get("GPEN_STUDY") or ROOT / "assets" / "study")
-        with closing(Store.open(f"sqlite:///{app.votes}")) as store:
+        with closing(VoteStore.open(f"sqlite:///{app.votes}")) as store:
             survey = Survey(study, store)
             first = app.start
             seen = load(app, visitors, seconds, survey)

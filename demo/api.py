@@ -202,7 +202,7 @@ def _input(name: str, value: Any) -> gr.components.Component:
 
 
 def _judged(name: str, value: float | str) -> dict:
-    better = metrics.METRICS[name].better
+    better = "lower" if metrics.METRICS[name].lower_better else "higher"
     if isinstance(value, str):
         return {"value": None, "better": better, "missing": value}
     return {"value": "infinite" if value == float("inf") else value, "better": better}

@@ -122,7 +122,7 @@ def table(experiment: Experiment) -> str:
 
 def _heading(name: str) -> str:
     title, unit, _ = _METRIC_COLUMNS[name]
-    hint = {"higher": "↑ higher is better", "lower": "↓ lower is better"}[METRICS[name].better]
+    hint = "↓ lower is better" if METRICS[name].lower_better else "↑ higher is better"
     return f'<th scope="col">{title} <small>{unit}</small><small class="hint">{hint}</small></th>'
 
 
@@ -131,7 +131,7 @@ def _score_cell(name: str, score: float | str, both: list[float | str]) -> str:
         return '<td class="missing" title="not available">–</td>'
     _, _, decimals = _METRIC_COLUMNS[name]
     text = "∞" if score == float("inf") else f"{score:.{decimals}f}"
-    best = score == (max if METRICS[name].better == "higher" else min)(both) and both[0] != both[1]
+    best = score == (min if METRICS[name].lower_better else max)(both) and both[0] != both[1]
     return f'<td class="best"><b>{text}</b></td>' if best else f"<td>{text}</td>"
 
 

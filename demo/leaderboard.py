@@ -26,7 +26,7 @@ from gpen.errors import GPENError
 TOKEN_VARIABLE = "GPEN_OWNER_TOKEN"
 WRONG_TOKEN_SECONDS = 0.5  # delay of the response to a wrong token, against guessing
 MAX_IMPORT_BYTES = 64 * 2**20  # bytes
-FILE_EXTENSIONS = {"jsonl": "jsonl", "csv": "csv", "choix": "json", "sureal": "py"}
+FILE_EXTENSIONS = {"jsonl": "jsonl", "csv": "csv", "choix": "json"}
 TICK_STEPS = (1, 2, 5, 10)
 EMPTY_ROW = {  # row of a method with too few votes
     "strength": None, "low": None, "high": None, "win_rate": None, "wins": 0, "ties": 0, "n": 0,
@@ -87,7 +87,7 @@ def report(survey: Survey) -> str:
             raise GPENError("There are no answers yet.")
         scores = survey.leaderboard()
     except GPENError as error:  # too few answers for scores
-        return _tiles(counts, None) + _warnings([web.error_message(error)]) + _raters(survey.quality(), survey.rules.sentence())
+        return _tiles(counts, None) + _warnings([web.error_message(error)]) + _raters(survey.quality(), survey.rules.describe())
     parts = [
         _tiles(counts, scores["alpha"]),
         _warnings(scores["warnings"]),
@@ -139,7 +139,7 @@ def _leaderboard(scores: dict) -> str:
 def _pairs(pairs: list[dict]) -> str:
     rows = []
     for pair in pairs:
-        if pair["parted"]:
+        if pair["significant"]:
             verdict = "significant"
         else:
             more = pair["answers_needed"]

@@ -21,7 +21,7 @@ from starlette.responses import FileResponse
 from starlette.routing import Route
 
 from demo import leaderboard, web
-from eval.preference.store import Store
+from eval.preference.store import VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey
 from gpen.checkpoints import ASSETS
@@ -74,7 +74,7 @@ def open_survey() -> Survey | None:
     votes = os.environ.get("GPEN_VOTES")
     if votes and "://" not in votes:
         votes = f"sqlite:///{Path(votes).resolve()}"
-    return Survey(Study.open(named or SAMPLE_STUDY), Store.open(votes or None))
+    return Survey(Study.open(named or SAMPLE_STUDY), VoteStore.open(votes or None))
 
 
 def start_mirror(survey: Survey | None) -> object:

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from eval import archive
-from eval.cells import heading
+from eval.cells import metric_heading
 from gpen.errors import GPENError
 
 NO_RESULTS = (
@@ -78,8 +78,8 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
     metrics.input(views, [titles, tasks, metrics], shown, **PRIVATE)
 
 
-def _choices(run: archive.Archived, task: str) -> list[tuple[str, str]]:
-    return [(heading(metric), metric) for metric in run.metrics(task)]
+def _choices(run: archive.ArchivedRun, task: str) -> list[tuple[str, str]]:
+    return [(metric_heading(metric), metric) for metric in run.metrics(task)]
 
 
 def _views(run: archive.Archived, task: str, metric: str) -> tuple:

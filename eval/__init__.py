@@ -1,1 +1,4 @@
-"""The evaluation suite: frozen low-quality sets, methods, metrics, tables. `python -m eval --help`."""
+"""Evaluation of face restoration: LQ sets, methods, metrics, reports, preference studies.
+
+See `python -m eval --help`.
+"""

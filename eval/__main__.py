@@ -1,12 +1,14 @@
-"""python -m eval run fsr|bfr --data DIR --methods bilinear,gpen --out RUN    measure; resumes after a stop
-python -m eval run wild --data DIR --out RUN              faces without true images
-python -m eval run colorize|inpaint --data DIR --out RUN  the other tasks, with the models that are here
-python -m eval run ablation --models DIR --out RUN        every variant of GPEN in a folder
-python -m eval report RUN... [--format md|latex|json]     print tables, compare runs
-python -m eval study build|export|import|score ...        what people prefer (eval/preference/cli.py)
-python -m eval fit-niqe --data DIR --out FILE.npz         the pristine model of niqe_fitted, from faces of yours
+"""Command line of the evaluation.
 
-accelerate launch -m eval run ... splits a run's images over processes, GPUs or machines.
+    python -m eval run fsr|bfr --data DIR --methods bilinear,gpen --out RUN    measure; resumes an interrupted run
+    python -m eval run wild --data DIR --out RUN              faces without ground truth
+    python -m eval run colorize|inpaint --data DIR --out RUN  colorization and inpainting with the default models
+    python -m eval run ablation --models DIR --out RUN        all variants of GPEN in a folder
+    python -m eval report RUN... [--format md|latex|json]     print tables, compare runs
+    python -m eval study build|export|import|score ...        preference study (eval/preference/cli.py)
+    python -m eval fit-niqe --data DIR --out FILE.npz         fit the pristine model of niqe_fitted on your own faces
+
+accelerate launch -m eval run ... distributes the images of a run over processes, GPUs or machines.
 """
 
 import argparse
@@ -17,21 +19,27 @@ from dataclasses import fields, replace
 from eval.preference import cli as preference
 from gpen.errors import GPENError, exit_status
 
-OTHER_TASKS = {"colorize": ("bilinear", "gpen-colorize"), "inpaint": ("bilinear", "telea", "gpen-inpaint")}  # and their methods
+OTHER_TASKS = {
+    "colorize": ("bilinear", "gpen-colorize"),
+    "inpaint": ("bilinear", "telea", "gpen-inpaint"),
+}  # with their default methods
 FAMILIES = ("fsr", "bfr", "wild", *OTHER_TASKS, "ablation")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0; 2 for a user's mistake, with one sentence on standard error; 130 if interrupted."""
+    """Run the command line.
+
+    Exit status: 0; 2 for an error of the user, with a message on standard error; 130 if interrupted.
+    """
     options = _parser().parse_args(arguments)
     status = exit_status(lambda: options.command(options))
     if status == 130:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("Interrupted; run the same command to resume.", file=sys.stderr)
     return status
 
 
 def _run(options: argparse.Namespace) -> int:
-    from eval.benchmark import RunSettings, run  # here, so that --help and mistakes answer at once
+    from eval.benchmark import RunSettings, run  # imported here so that --help is fast
     from eval.report import report
     from eval.weights import MetricSettings
 
@@ -41,8 +49,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.family in OTHER_TASKS:
         given.setdefault("methods", OTHER_TASKS[options.family])
     settings = RunSettings(**{f.name: given[f.name] for f in fields(RunSettings) if f.name in given})
-    named = {f.name: given[f.name] for f in fields(MetricSettings) if f.name in given}
-    run(settings, replace(MetricSettings(), **named))
+    paths = {f.name: given[f.name] for f in fields(MetricSettings) if f.name in given}
+    run(settings, replace(MetricSettings(), **paths))
     if int(os.environ.get("RANK", 0)) == 0:
         print(report([settings.out]))
     return 0
@@ -50,22 +58,22 @@ def _run(options: argparse.Namespace) -> int:
 
 def _tasks(family: str, tasks: tuple[str, ...] | None, preset: str | None) -> tuple[str, ...]:
     if preset and (family != "bfr" or tasks):
-        raise GPENError("--preset goes with run bfr, and without --tasks")
+        raise GPENError("--preset is an option of run bfr without --tasks; remove one of them.")
     if family == "ablation":
         from eval.ablation import TASKS
 
         return tasks or TASKS
-    first = {"fsr": "fsr8", "bfr": "bfr" if preset in (None, "gpen-release") else f"bfr-{preset}"}
-    tasks = tasks or (first.get(family, family),)
-    if strange := [task for task in tasks if not task.startswith(family)]:
-        raise GPENError(f"{strange[0]} is no task of run {family}; give tasks that begin with {family}")
+    default = {"fsr": "fsr8", "bfr": "bfr" if preset in (None, "gpen-release") else f"bfr-{preset}"}
+    tasks = tasks or (default.get(family, family),)
+    if invalid := [task for task in tasks if not task.startswith(family)]:
+        raise GPENError(f"{invalid[0]} is not a task of run {family}; give tasks that start with {family}.")
     return tasks
 
 
 def _ablation(options: argparse.Namespace) -> dict:
-    """The settings that --models stands for."""
+    """The settings given by --models."""
     if (options.family == "ablation") != bool(options.models):
-        raise GPENError("run ablation needs --models DIR, a folder of weight files; the other runs take none")
+        raise GPENError("--models DIR, a folder of weight files, is required by run ablation and not allowed for other runs.")
     if not options.models:
         return {}
     from eval.ablation import common_size, models
@@ -91,8 +99,8 @@ def _fit_niqe(options: argparse.Namespace) -> int:
         model = niqe.fit(faces.load(name) for name in faces.names)
     except ValueError as error:
         raise GPENError(f"--data {options.data}: {error}") from error
-    niqe.save(model, options.out, f"{len(faces.names)} faces of {options.data} at {options.size} px")
-    print(f"{options.out}: name it with --niqe-faces {options.out}")
+    niqe.save_model(model, options.out, f"{len(faces.names)} faces of {options.data} at {options.size} px")
+    print(f"Wrote {options.out}; use it with --niqe-faces {options.out}.")
     return 0
 
 
@@ -101,19 +109,19 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m eval", description="Measure face restoration.")
+    parser = argparse.ArgumentParser("python -m eval", description="Evaluate face restoration.")
     commands = parser.add_subparsers(required=True)
-    _add_run(commands.add_parser("run", help="restore and score; resumes where it stopped"))
-    show = commands.add_parser("report", help="print the tables of runs, compare them")
+    _add_run(commands.add_parser("run", help="restore and measure images; resumes an interrupted run"))
+    show = commands.add_parser("report", help="print the tables of runs and compare runs")
     show.set_defaults(command=_report)
-    show.add_argument("runs", nargs="+", metavar="RUN")
-    show.add_argument("--format", choices=["md", "latex", "json"], default="md", help="md")
-    fit = commands.add_parser("fit-niqe", help="fit NIQE's pristine model on sharp faces")
+    show.add_argument("runs", nargs="+", metavar="RUN", help="folders of finished runs")
+    show.add_argument("--format", choices=["md", "latex", "json"], default="md", help="output format (default: md)")
+    fit = commands.add_parser("fit-niqe", help="fit the pristine model of NIQE on sharp faces")
     fit.set_defaults(command=_fit_niqe)
-    fit.add_argument("--data", required=True, metavar="DIR", help="as in run")
-    fit.add_argument("--out", required=True, metavar="FILE.npz")
-    fit.add_argument("--size", type=int, default=256, help="px (256)")
-    fit.add_argument("--limit", type=int, help="only the first so many images by name")
+    fit.add_argument("--data", required=True, metavar="DIR", help="aligned faces, as for run")
+    fit.add_argument("--out", required=True, metavar="FILE.npz", help="file to write")
+    fit.add_argument("--size", type=int, default=256, help="image size, px (default: 256)")
+    fit.add_argument("--limit", type=int, help="maximum number of images, by name (default: all)")
     preference.add_commands(commands)
     return parser
 
@@ -123,32 +131,34 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "family",
         choices=FAMILIES,
-        help="face super-resolution, blind face restoration, faces without true images, colours, holes, variants of GPEN",
+        help="super-resolution, blind restoration, photos without ground truth, colorization, inpainting, GPEN variants",
     )
     run.add_argument(
         "--data",
         default="samples",
         metavar="DIR",
-        help="folder of aligned faces, any format; celeba-hq, ffhq or hf:OWNER/NAME; the project's sample faces (samples)",
+        help="folder of aligned faces, celeba-hq, ffhq, hf:OWNER/NAME, or samples (default: samples)",
     )
     run.add_argument("--out", required=True, metavar="RUN", help="folder of the run")
-    run.add_argument("--methods", type=_names, metavar="A,B", help="bilinear, gpen:PATH ... (bilinear,gpen)")
-    run.add_argument("--models", metavar="DIR", help="of NAME.safetensors or NAME-SEED.safetensors, for ablation")
-    run.add_argument("--tasks", type=_names, metavar="A,B", help="fsr4 to 64 (fsr8); bfr, bfr-PRESET (bfr)")
-    run.add_argument("--preset", help="of the degradation, for bfr (gpen-release)")
-    run.add_argument("--metrics", type=_names, metavar="A,B", help="psnr, ssim, ... (all but two LPIPS)")
-    run.add_argument("--baseline", help="method that differences are taken to (bilinear)")
-    run.add_argument("--size", type=int, help="px, of the true images (256; of the models for ablation)")
-    run.add_argument("--limit", type=int, help="only the first so many images by name")
-    run.add_argument("--seed", type=int, help="of the degradations (0)")
-    run.add_argument("--batch", type=int, help="images at a time (8)")
-    run.add_argument("--device", help="of the networks (cpu)")
+    run.add_argument(
+        "--methods", type=_names, metavar="A,B", help="methods, for example bilinear,gpen:PATH (default: bilinear,gpen)"
+    )
+    run.add_argument("--models", metavar="DIR", help="folder of NAME.safetensors or NAME-SEED.safetensors, for ablation")
+    run.add_argument("--tasks", type=_names, metavar="A,B", help="fsr4 to fsr64 (default: fsr8); bfr, bfr-PRESET (default: bfr)")
+    run.add_argument("--preset", help="preset of the degradation, for bfr (default: gpen-release)")
+    run.add_argument("--metrics", type=_names, metavar="A,B", help="metrics (default: all except lpips_vgg and lpips_squeeze)")
+    run.add_argument("--baseline", help="reference method of the differences (default: bilinear)")
+    run.add_argument("--size", type=int, help="size of the ground truth, px (default: 256; for ablation that of the models)")
+    run.add_argument("--limit", type=int, help="maximum number of images, by name (default: all)")
+    run.add_argument("--seed", type=int, help="seed of the degradations (default: 0)")
+    run.add_argument("--batch", type=int, help="batch size (default: 8)")
+    run.add_argument("--device", help="device of the networks (default: cpu)")
     run.add_argument("--keep", action="store_true", help="write the restored images")
-    run.add_argument("--cache", metavar="DIR", help="keep restored images by content, for this and other runs")
+    run.add_argument("--cache", metavar="DIR", help="folder of a cache of restored images, shared by runs")
     run.add_argument("--identity-model", metavar="FILE", help="face embedding in ONNX")
-    run.add_argument("--squeezenet", metavar="FILE", help="SqueezeNet 1.1's Caffe weights, .npz")
+    run.add_argument("--squeezenet", metavar="FILE", help="Caffe weights of SqueezeNet 1.1, .npz")
     run.add_argument("--fid-statistics", metavar="FILE", help="mu and sigma of a reference set, .npz of pytorch-fid")
-    run.add_argument("--niqe-parameters", metavar="FILE", help="NIQE's published pristine model, .npz or .mat")
+    run.add_argument("--niqe-parameters", metavar="FILE", help="published pristine model of NIQE, .npz or .mat")
     run.add_argument("--niqe-faces", metavar="FILE", help="pristine model of python -m eval fit-niqe")
 
 

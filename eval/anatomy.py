@@ -1,9 +1,9 @@
-"""GPEN taken apart: what z, w and the concatenated features each carry (Yang et al., CVPR 2021, figure 3).
+"""Analysis of GPEN: the information in z, w and the features (Yang et al., CVPR 2021, figure 3).
 
-parts = take_apart(net, face)                    the encoder's z and features, the mapping network's w
-put_together(net, blend(parts, other, [4, 8]))   the face with another's features at 4 and 8 px
-put_together(net, blend(parts, other, ["z"]))    the face with the w that another's z gives
-put_together(net, blend(parts, None, ["w"]))     the face with w = 0
+latents = encode(net, face)                       z and features of the encoder, w of the mapping network
+generate(net, blend(latents, other, [4, 8]))      the face with the features of another face at 4 and 8 px
+generate(net, blend(latents, other, ["z"]))       the face with the w that the z of another face gives
+generate(net, blend(latents, None, ["w"]))        the face with w = 0
 """
 
 from collections.abc import Sequence
@@ -19,57 +19,60 @@ from gpen.network import GPEN, MappingNetwork, resolutions
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Everything that the generator hears of one face."""
+class Latents:
+    """The inputs of the generator for one face."""
 
-    z: Tensor  # [1, d], from the encoder's deepest feature
+    z: Tensor  # [1, d], from the deepest feature of the encoder
     w: Tensor  # [1, d], from z
-    features: dict[int, Tensor]  # side -> [1, c, side, side], in the place of the noise
+    features: dict[int, Tensor]  # side -> [1, c, side, side], instead of noise
     mapping: MappingNetwork  # w = mapping(z)
 
     @property
-    def strengths(self) -> dict[int | str, float]:
+    def rms(self) -> dict[int | str, float]:
         """Root mean square of z, of w and of each feature."""
-        parts: list[tuple[int | str, Tensor]] = [("z", self.z), ("w", self.w), *self.features.items()]
-        return {name: part.square().mean().sqrt().item() for name, part in parts}
+        tensors: list[tuple[int | str, Tensor]] = [("z", self.z), ("w", self.w), *self.features.items()]
+        return {name: x.square().mean().sqrt().item() for name, x in tensors}
 
 
 @torch.inference_mode()
-def take_apart(
+def encode(
     net: GPEN,
     image: np.ndarray,  # uint8 RGB [s, s, 3], an aligned face
-) -> Parts:
-    """The parts of a face."""
+) -> Latents:
+    """Compute the latents of a face."""
     z, features = net.encoder(to_tensor(resize_to(image, net.in_size))[None])
     by_side = dict(zip(resolutions(net.in_size), features, strict=True))
-    return Parts(z, net.generator.mapping(z), by_side, net.generator.mapping)
+    return Latents(z, net.generator.mapping(z), by_side, net.generator.mapping)
 
 
 @torch.inference_mode()
-def put_together(net: GPEN, parts: Parts, seed: int = 0) -> np.ndarray:
-    """The face that the generator makes of them, uint8 RGB [size, size, 3]; seed: of the noise above the input's size."""
-    noise = net.noise_inputs(list(parts.features.values()), torch.Generator().manual_seed(seed))
-    return to_image(net.generator(parts.w, noise)[0])
+def generate(net: GPEN, latents: Latents, seed: int = 0) -> np.ndarray:
+    """Generate the face, uint8 RGB [size, size, 3]; seed: of the noise above the input size."""
+    noise = net.noise_inputs(list(latents.features.values()), torch.Generator().manual_seed(seed))
+    return to_image(net.generator(latents.w, noise)[0])
 
 
 @torch.inference_mode()
-def blend(parts: Parts, other: Parts | None, what: Sequence[int | str], share: float = 1.0) -> Parts:
-    """`share` of the other face's (None: of nothing) z, w and features, where `what` names them: "z", "w", or sides in px.
+def blend(latents: Latents, other: Latents | None, names: Sequence[int | str], share: float = 1.0) -> Latents:
+    """Interpolate to the latents of another face (None: to zero).
 
-    With "z", and without "w", w follows: it is made of the new z. Raises GPENError for a name that no part has.
+    names: "z", "w", or sides in px.
+
+    share 0 keeps the latents, 1 replaces them. With "z" and without "w", w is computed from the new z. Raises GPENError for an
+    unknown name.
     """
-    if unknown := [name for name in what if name not in ("z", "w") and name not in parts.features]:
-        raise GPENError(f"there is no part {unknown[0]!r}; choose from z, w, {', '.join(map(str, parts.features))}")
+    if unknown := [name for name in names if name not in ("z", "w") and name not in latents.features]:
+        raise GPENError(f"Unknown latent {unknown[0]!r}; choose from z, w, {', '.join(map(str, latents.features))}.")
 
     def mix(own: Tensor, others: Tensor | None) -> Tensor:
         return own * (1 - share) if others is None else torch.lerp(own, others, share)
 
-    z, w = parts.z, parts.w
-    if "z" in what:
+    z, w = latents.z, latents.w
+    if "z" in names:
         z = mix(z, None if other is None else other.z)
-        w = parts.mapping(z)
-    if "w" in what:
-        w = mix(parts.w, None if other is None else other.w)
+        w = latents.mapping(z)
+    if "w" in names:
+        w = mix(latents.w, None if other is None else other.w)
     others = {} if other is None else other.features
-    features = {side: mix(own, others.get(side)) if side in what else own for side, own in parts.features.items()}
-    return replace(parts, z=z, w=w, features=features)
+    features = {side: mix(own, others.get(side)) if side in names else own for side, own in latents.features.items()}
+    return replace(latents, z=z, w=w, features=features)

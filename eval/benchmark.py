@@ -1,16 +1,19 @@
-"""One run: every method restores every task's frozen images, every metric scores them; it can be resumed.
+"""A benchmark run: every method restores the LQ set of every task, every metric measures the results.
 
     RUN/summary.json .md .tex  RUN/per_image.csv  RUN/recipe.json  RUN/lq/TASK/  RUN/restored/TASK/METHOD/ (with keep)
 
-In several processes (accelerate launch -m eval run ...) process r of p takes batches r, r + p, ... and writes to RUN/parts/r;
-process 0 merges. Batches are whole whatever the number of processes, for a network's last digits depend on the batch: so the
-merged table is the single one.
+`run` is prepare (check the settings, build the LQ sets), measure (restore and score what RUN does not contain yet) and finish
+(summary and reports). An interrupted run resumes.
+
+With several processes (accelerate launch -m eval run ...) process r of p computes the batches r, r + p, ... and writes to
+RUN/parts/r; process 0 merges the parts. The batches do not depend on the number of processes, because the last digits of a
+network's output depend on the batch; the merged table therefore equals that of a single process.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,228 +23,291 @@ from tqdm import tqdm
 
 from eval.datasets import Faces
 from eval.files import png, write_atomically
-from eval.frozen import INPAINT, TASKS, UNDEGRADED, WILD, FrozenSet, Sample, freeze
-from eval.meter import measure
-from eval.methods import FILLERS, Method, load_method
-from eval.metrics import DEFAULT_METRICS, METRICS, load_metrics, needs_truth, per_image
+from eval.frozen import INPAINT, TASKS, UNDEGRADED, WILD, LQSet, Sample, build_lq_set
+from eval.meter import measure as measure_cost
+from eval.methods import INPAINTING_METHODS, Method, load_method
+from eval.metrics import DEFAULT_METRICS, METRICS, is_per_image, load_metrics, needs_ground_truth
 from eval.recipe import check_recipe, make_recipe
 from eval.report import write_reports
-from eval.restored import Restored
-from eval.results import Held, Row, merge_parts
-from eval.summary import TRUTH, summarise
+from eval.restored import RestorationCache
+from eval.results import SECONDS, Row, RunStore, merge_parts
+from eval.summary import GROUND_TRUTH, summarise
 from eval.weights import MetricSettings
 from gpen.errors import GPENError
 from gpen.training.parallel import Group
 
-INPUT = "bilinear"  # the picture that a network is given
-NETWORKS = ("gpen", "unet", "spandrel")  # their first pass is slow, and one more costs little: it is not timed
+INPUT = "bilinear"  # the input of a network: the LQ image resized to the size of the ground truth
+NETWORKS = ("gpen", "unet", "spandrel")  # methods with a warm-up pass before the time is measured
+ProgressBar = Callable[[str], Callable[[Iterable], Iterator]]
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What is measured. The baseline, the input and, outside the wild, the ground truth are always among the methods."""
+    """The settings of a run.
+
+    The baseline, the input and, except for wild, the ground truth are always among the methods.
+    """
 
     data: str
     out: str
     methods: tuple[str, ...] = ("bilinear", "gpen")
     tasks: tuple[str, ...] = ("fsr8",)
     metrics: tuple[str, ...] = DEFAULT_METRICS
-    size: int = 256  # px, of the true images
-    limit: int | None = None  # the first so many images by name; None takes all
+    size: int = 256  # px, of the ground truth
+    limit: int | None = None  # maximum number of images, by name; None: all
     seed: int = 0
     keep: bool = False  # write the restored images
     baseline: str = "bilinear"
-    batch: int = 8  # images restored and scored at a time
+    batch: int = 8  # images restored and measured at a time
     device: str = "cpu"
-    cache: str | None = None  # folder of results by content, which runs may share; None remembers nothing
+    cache: str | None = None  # folder of restored images by content, shared by runs; None: no cache
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """The metrics of one task that can be computed: functions by name, and networks by the name of their features."""
+class TaskMetrics:
+    """The available metrics of one task.
 
-    values: dict[str, Callable]
+    per_image holds functions by metric, networks the feature extractors by the key of their features.
+    """
+
+    per_image: dict[str, Callable]
     networks: dict[str, Callable]
 
     @classmethod
-    def of(cls, functions: dict[str, Callable], task: str) -> "Scoring":
-        """Of all that can be computed, what the task has images for. Raises GPENError where that is nothing."""
-        fitting = {name: f for name, f in functions.items() if task != WILD or not needs_truth(name)}
-        if functions and not fitting:
-            choice = ", ".join(name for name in METRICS if not needs_truth(name))
-            raise GPENError(f"run wild has no true images to compare with; choose among --metrics {choice}")
-        values = {name: f for name, f in fitting.items() if per_image(name)}
-        return cls(values, {METRICS[name].features: f for name, f in fitting.items() if name not in values})
+    def select(cls, functions: dict[str, Callable], task: str) -> "TaskMetrics":
+        """Select the metrics that the task has images for. Raises GPENError if there are none."""
+        selected = {name: f for name, f in functions.items() if task != WILD or not needs_ground_truth(name)}
+        if functions and not selected:
+            choice = ", ".join(name for name in METRICS if not needs_ground_truth(name))
+            raise GPENError(f"The task wild has no ground truth; choose --metrics from {choice}.")
+        per_image = {name: f for name, f in selected.items() if is_per_image(name)}
+        return cls(per_image, {METRICS[name].features: f for name, f in selected.items() if name not in per_image})
 
     def score(self, metric: str, images: list[np.ndarray], samples: list[Sample]) -> list[float]:
-        truths = [[sample.truth for sample in samples]] if needs_truth(metric) else []
-        return self.values[metric](images, *truths)
+        """One value per image."""
+        targets = [[sample.truth for sample in samples]] if needs_ground_truth(metric) else []
+        return self.per_image[metric](images, *targets)
+
+
+@dataclass
+class Missing:
+    """What RUN does not contain yet of one image, task and method."""
+
+    columns: set[str] = field(default_factory=set)  # of per_image.csv
+    networks: set[str] = field(default_factory=set)  # whose features are missing
+    file: bool = False  # the restored image
+
+    def __bool__(self) -> bool:
+        return bool(self.columns or self.networks or self.file)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked run with its LQ sets and metrics, before the first image is restored."""
+
+    settings: RunSettings
+    metric_settings: MetricSettings
+    group: Group
+    device: str
+    lq_sets: dict[str, LQSet]  # by task
+    metrics: dict[str, TaskMetrics]  # by task
+    columns: list[str]  # metrics with one value per image
+    recipe: dict
+    missing_metrics: dict[str, str]  # metric -> why it is not available
+    bar: ProgressBar
+
+    @property
+    def out(self) -> Path:
+        return Path(self.settings.out)
+
+    def methods(self, task: str) -> list[str]:
+        """The methods of a task; wild has no ground truth."""
+        return [name for name in self.settings.methods if task != WILD or name != GROUND_TRUTH]
 
 
 def run(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = False) -> dict[str, str]:
-    """Measure what RUN does not hold yet and write its files. Returns a sentence for each missing metric.
+    """Measure what RUN does not contain yet and write its files.
 
-    A RUN may grow: later calls can add tasks, methods, images and metrics. Raises GPENError for a mistake of
-    the user's: unknown names, unreadable images, a RUN made with another size, seed or weights.
+    Returns a message for each metric that is not available.
+
+    Later calls can add tasks, methods, images and metrics to RUN. Raises GPENError for unknown names, for images that cannot be
+    read, and for a RUN that was made with another size, seed or weight file.
     """
-    methods = dict.fromkeys([settings.baseline, INPUT, *settings.methods, TRUTH])
+    plan = prepare(settings, metric_settings, quiet)
+    measure(plan)
+    plan.group.wait()
+    if plan.group.rank == 0:
+        finish(plan)
+    return plan.missing_metrics
+
+
+def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = False) -> Plan:
+    """Check the settings, load the metrics, build the LQ sets and write the recipe."""
+    methods = dict.fromkeys([settings.baseline, INPUT, *settings.methods, GROUND_TRUTH])
     settings = replace(settings, methods=tuple(methods), tasks=_checked_tasks(settings.tasks))
     _check(settings)
     group, out = Group(settings.device), Path(settings.out)
-    device = "cpu" if group.device.type == "cpu" else str(group.device)  # accelerate's cpu:0 is no place to load weights to
-    weights = {name: load_method(name, device).weights for name in settings.methods}  # a wrong name is told before a long fetch
+    device = "cpu" if group.device.type == "cpu" else str(group.device)  # weights cannot be loaded to "cpu:0" of accelerate
+    weights = {name: load_method(name, device).weights for name in settings.methods}  # before a download of the data
     faces = Faces.open(settings.data, settings.size, settings.limit)
-    metrics = dict.fromkeys([*settings.metrics, *_measured_metrics(out)])
-    functions, missing = load_metrics(metrics, replace(metric_settings, device=device))
-    scoring = {task: Scoring.of(functions, task) for task in settings.tasks}
+    names = dict.fromkeys([*settings.metrics, *_measured_metrics(out)])
+    functions, missing = load_metrics(names, replace(metric_settings, device=device))
+    metrics = {task: TaskMetrics.select(functions, task) for task in settings.tasks}
+    columns = [name for name in functions if is_per_image(name)]
     recipe = make_recipe(settings, metric_settings, weights, functions, missing)
     check_recipe(out / "recipe.json", recipe)
 
     bar = _progress(quiet or group.rank > 0)
     if group.rank == 0:
-        merge_parts(out)  # of several processes that were stopped
+        merge_parts(out)  # of an interrupted run with several processes
     else:
-        group.wait()  # for that, and for the frozen images
-    frozen = {task: freeze(task, faces, out / "lq" / task, settings.seed, bar(f"{task}: freeze")) for task in settings.tasks}
-    columns = [name for name in functions if per_image(name)]
-    with closing(Held.open(out, columns)) as held:
-        if group.rank == 0:
-            _write_json(out / "recipe.json", recipe)
-            group.wait()
-        home = held if group.processes == 1 else Held.open(out / "parts" / str(group.rank), columns)
-        for task, images in frozen.items():
-            for name in _methods(settings, task):
-                Job(settings, scoring[task], held, home, task, name, device).measure(images, group, bar(f"{task}: {name}"))
-        if home is not held:
-            home.close()
-    group.wait()
+        group.wait()  # until process 0 has written the LQ sets and the recipe
+    lq_sets = {
+        task: build_lq_set(task, faces, out / "lq" / task, settings.seed, bar(f"{task}: LQ set")) for task in settings.tasks
+    }
     if group.rank == 0:
-        _finish(settings, metric_settings, recipe, bar)
-    return missing
+        RunStore.open(out, columns).close()  # writes the header
+        _write_json(out / "recipe.json", recipe)
+        group.wait()
+    return Plan(settings, metric_settings, group, device, lq_sets, metrics, columns, recipe, missing, bar)
 
 
-def _finish(settings: RunSettings, metric_settings: MetricSettings, recipe: dict, bar: Callable) -> None:
-    """Merge what processes have measured, and write the summary and the reports."""
-    out = Path(settings.out)
-    merge_parts(out)
-    with closing(Held.open(out, ())) as held:
-        held.rows.settle()
-        held.rows.write_parquet()
-        sets = [name for name in METRICS if name in recipe["metrics"] and not per_image(name)]
-        _write_json(out / "summary.json", summarise(held, settings.baseline, sets, metric_settings, bar("distances")))
-    write_reports(out)
+def measure(plan: Plan) -> None:
+    """Restore and measure the images of this process that RUN does not contain yet."""
+    group = plan.group
+    with ExitStack() as stack:
+        done = stack.enter_context(closing(RunStore.open(plan.out, plan.columns)))
+        part = done
+        if group.processes > 1:
+            part = stack.enter_context(closing(RunStore.open(plan.out / "parts" / str(group.rank), plan.columns)))
+        for task in plan.lq_sets:
+            for name in plan.methods(task):
+                MethodRun(plan, task, name, done, part).measure()
+
+
+def finish(plan: Plan) -> None:
+    """Merge the parts of several processes, write the summary and the reports."""
+    merge_parts(plan.out)
+    with closing(RunStore.open(plan.out, ())) as store:
+        store.rows.compact()
+        set_metrics = [name for name in METRICS if name in plan.recipe["metrics"] and not is_per_image(name)]
+        summary = summarise(store, plan.settings.baseline, set_metrics, plan.metric_settings, plan.bar("distances"))
+    _write_json(plan.out / "summary.json", [entry.to_dict() for entry in summary])
+    write_reports(plan.out)
 
 
 @dataclass(frozen=True)
-class Job:
-    """One method on one task. `held` is what RUN has, `home` where this process writes: the same, if it is the only one."""
+class MethodRun:
+    """One method on one task.
 
-    settings: RunSettings
-    scoring: Scoring
-    held: Held
-    home: Held
+    done is the content of RUN, part the store of this process; for one process they are the same.
+    """
+
+    plan: Plan
     task: str
     name: str
-    device: str
+    done: RunStore
+    part: RunStore
 
-    def measure(self, frozen: FrozenSet, group: Group, bar: Callable) -> None:
-        """Restore, score and store this process's share of the images that are not done yet."""
-        names, lacking = frozen.faces.names, self._lacking(frozen.faces.names)
-        # the whole batch even where some of it is done: a network's last digits depend on the batch
-        batches = [batch for batch in _batches(names, self.settings.batch) if any(lacking[name] for name in batch)]
-        if not batches[group.rank :: group.processes]:
+    def measure(self) -> None:
+        """Restore, measure and store the images of this process that are not complete."""
+        lq_set, group, size = self.plan.lq_sets[self.task], self.plan.group, self.plan.settings.size
+        names, missing = lq_set.faces.names, self._missing()
+        # complete batches even if some of their images are done: the last digits of a network's output depend on the batch
+        batches = [batch for batch in _batches(names, self.plan.settings.batch) if any(missing[name] for name in batch)]
+        batches = batches[group.rank :: group.processes]
+        if not batches:
             return
-        method = load_method(self.name, self.device)
-        cache = Restored.open(self.settings.cache, self.name, method)
+        method = load_method(self.name, self.plan.device)
+        cache = RestorationCache.open(self.plan.settings.cache, self.name, method)
         if self.name.partition(":")[0] in NETWORKS:
-            method.restore(list(frozen.samples(names[:1])), self.settings.size)
-        for batch in bar(batches[group.rank :: group.processes]):
-            self._measure_batch(method, cache, list(frozen.samples(batch)), [lacking[name] for name in batch])
+            method.restore(list(lq_set.samples(names[:1])), size)
+        for batch in self.plan.bar(f"{self.task}: {self.name}")(batches):
+            self._measure_batch(method, cache, list(lq_set.samples(batch)), [missing[name] for name in batch])
 
-    def _lacking(self, names: list[str]) -> dict[str, set[str]]:
-        """What each image has no value, no features or no file of."""
-        rows = self.held.rows.get(self.task, self.name)
-        have = {network: self.held.store.images(network, self.task, self.name) for network in self.scoring.networks}
-        lacking = {}
-        for name in names:
-            lacking[name] = {metric for metric in [*self.scoring.values, "seconds"] if metric not in rows.get(name, {})}
-            lacking[name] |= {network for network, images in have.items() if name not in images}
-            if self.settings.keep and not self._kept(name).is_file():
-                lacking[name].add("file")
-        return lacking
+    def _missing(self) -> dict[str, Missing]:
+        """What is missing of each image."""
+        metrics, rows = self.plan.metrics[self.task], self.done.rows.get(self.task, self.name)
+        stored = {network: self.done.features.images(network, self.task, self.name) for network in metrics.networks}
+        return {
+            name: Missing(
+                {column for column in (*metrics.per_image, SECONDS) if column not in rows.get(name, {})},
+                {network for network, images in stored.items() if name not in images},
+                self.plan.settings.keep and not self._file(name).is_file(),
+            )
+            for name in self.plan.lq_sets[self.task].faces.names
+        }
 
-    def _kept(self, image: str) -> Path:
-        # quoted: a method's name may hold a path
-        return Path(self.settings.out, "restored", self.task, quote(self.name, safe=""), f"{image}.png")
+    def _file(self, image: str) -> Path:
+        # quoted, because the name of a method can contain a path
+        return self.plan.out / "restored" / self.task / quote(self.name, safe="") / f"{image}.png"
 
-    def _measure_batch(self, method: Method, cache: Restored, samples: list[Sample], lacking: list[set[str]]) -> None:
+    def _measure_batch(self, method: Method, cache: RestorationCache, samples: list[Sample], missing: list[Missing]) -> None:
         images, seconds = self._restore(method, cache, samples)
-        wanted, names = set().union(*lacking), [sample.name for sample in samples]
-        values = {metric: self.scoring.score(metric, images, samples) for metric in self.scoring.values if metric in wanted}
-        values["seconds"] = seconds
-        features = {name: f(images) for name, f in self.scoring.networks.items() if name in wanted}
+        metrics, names = self.plan.metrics[self.task], [sample.name for sample in samples]
+        columns = set().union(*(m.columns for m in missing))
+        networks = set().union(*(m.networks for m in missing))
+        values = {metric: metrics.score(metric, images, samples) for metric in metrics.per_image if metric in columns}
+        values[SECONDS] = seconds
+        features = {network: extract(images) for network, extract in metrics.networks.items() if network in networks}
 
-        for name, image, lacks in zip(names, images, lacking, strict=True):
-            if "file" in lacks:
-                write_atomically(self._kept(name), png(image))
+        for name, image, m in zip(names, images, missing, strict=True):
+            if m.file:
+                write_atomically(self._file(name), png(image))
         for network, vectors in features.items():
-            missing = [i for i, lacks in enumerate(lacking) if network in lacks]
-            self.home.store.add(network, self.task, self.name, [names[i] for i in missing], vectors[missing])
-        rows = self.held.rows.get(self.task, self.name)
-        new = {name: _row(values, i, rows.get(name, {})) for i, name in enumerate(names) if lacking[i]}
-        self.home.rows.append(self.task, self.name, new)  # last: a row says that all else of its image is stored
+            new = [i for i, m in enumerate(missing) if network in m.networks]
+            self.part.features.add(network, self.task, self.name, [names[i] for i in new], vectors[new])
+        old = self.done.rows.get(self.task, self.name)
+        rows = {name: _row(values, i, old.get(name, {})) for i, name in enumerate(names) if missing[i]}
+        self.part.rows.append(self.task, self.name, rows)  # last: a row implies that the features of the image are stored
 
-    def _restore(self, method: Method, cache: Restored, samples: list[Sample]) -> tuple[list[np.ndarray], list[float]]:
-        """(results, seconds of each), from the cache where it has them all."""
-        size = self.settings.size
+    def _restore(self, method: Method, cache: RestorationCache, samples: list[Sample]) -> tuple[list[np.ndarray], list[float]]:
+        """(results, seconds of each), from the cache if it contains the complete batch."""
+        size = self.plan.settings.size
         if found := cache.get(samples, size):
             return found
-        images, cost = measure(lambda: method.restore(samples, size), self.device)
+        images, cost = measure_cost(lambda: method.restore(samples, size), self.plan.device)
         seconds = cost.seconds / len(samples)
         cache.put(samples, images, seconds)
-        self.home.store.raise_peaks(self.task, self.name, cost.peaks)
+        self.part.features.update_peaks(self.task, self.name, cost.peaks)
         return images, [seconds] * len(samples)
 
 
 def _row(values: dict[str, list[float]], i: int, old: Row) -> Row:
-    """Image i's values, with those that it had before."""
-    return {metric: column[i] for metric, column in values.items()} | old
-
-
-def _methods(settings: RunSettings, task: str) -> list[str]:
-    return [name for name in settings.methods if task != WILD or name != TRUTH]
+    """The values of image i; those of the old row have priority."""
+    return {column: of_images[i] for column, of_images in values.items()} | old
 
 
 def _checked_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
     for task in tasks:
         if task not in TASKS:
-            raise GPENError(f"there is no task {task!r}; choose from {', '.join(TASKS)}")
+            raise GPENError(f"Unknown task {task!r}; choose from {', '.join(TASKS)}.")
     return tuple(dict.fromkeys(tasks))
 
 
 def _check(settings: RunSettings) -> None:
     if settings.batch < 1:
-        raise GPENError(f"--batch {settings.batch} is out of range; choose 1 or more")
-    oracles = [name for name in settings.methods if name.startswith("oracle-")]
-    untold = [task for task in settings.tasks if task in UNDEGRADED]
-    if untold and oracles:
-        raise GPENError(f"{oracles[0]} is told the degradation, and {untold[0]} has none to tell; leave it out")
-    fillers = [name for name in settings.methods if name.partition(":")[0] in FILLERS]
-    if fillers and set(settings.tasks) != {INPAINT}:
-        raise GPENError(f"{fillers[0]} fills in what a mask hides, and no task but inpaint has one; leave it out")
+        raise GPENError(f"--batch {settings.batch} is out of range; choose 1 or more.")
+    non_blind = [name for name in settings.methods if name.startswith("oracle-")]
+    undegraded = [task for task in settings.tasks if task in UNDEGRADED]
+    if undegraded and non_blind:
+        raise GPENError(f"{non_blind[0]} needs the degradation, which the task {undegraded[0]} does not have; remove it.")
+    inpainting = [name for name in settings.methods if name.partition(":")[0] in INPAINTING_METHODS]
+    if inpainting and set(settings.tasks) != {INPAINT}:
+        raise GPENError(f"{inpainting[0]} needs a mask, which only the task inpaint has; remove it.")
     try:
         torch.empty(0, device=settings.device)
     except (RuntimeError, AssertionError) as error:
-        raise GPENError(f"--device {settings.device} is not available here; choose cpu") from error
+        raise GPENError(f"--device {settings.device} is not available; choose cpu.") from error
 
 
 def _measured_metrics(out: Path) -> list[str]:
-    """The metrics that a RUN, which need not exist yet, holds figures of."""
+    """The metrics with values in RUN; none if it does not exist."""
     path = out / "recipe.json"
     try:
         return [name for name in json.loads(path.read_text())["metrics"] if name in METRICS] if path.is_file() else []
     except (ValueError, KeyError, TypeError):
-        return []  # check_recipe says what is wrong with it
+        return []  # check_recipe raises the error
 
 
 def _batches(names: list[str], size: int) -> list[list[str]]:
@@ -252,13 +318,10 @@ def _write_json(path: Path, value: list | dict) -> None:
     write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
-def _progress(quiet: bool):
+def _progress(quiet: bool) -> ProgressBar:
     """bar(label)(iterable): the iterable with a progress bar on standard error."""
 
-    def bar(label: str):
-        def wrapped(items: Iterable) -> Iterator:
-            return iter(tqdm(items, desc=label, disable=quiet, leave=False))
-
-        return wrapped
+    def bar(label: str) -> Callable[[Iterable], Iterator]:
+        return lambda items: iter(tqdm(items, desc=label, disable=quiet, leave=False))
 
     return bar

@@ -1,8 +1,12 @@
-"""A report as a list of blocks, written as Markdown or as LaTeX (booktabs)."""
+"""A report as a list of blocks: written as Markdown, its tables also as LaTeX (booktabs, by pandas)."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -13,27 +17,32 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    text: str  # `code` stands between backquotes
+    text: str  # Markdown
 
 
 @dataclass(frozen=True)
 class Bullets:
-    items: Sequence[str]
+    items: Sequence[str]  # Markdown
 
 
 @dataclass(frozen=True)
 class Table:
-    """The first column holds names, the others figures."""
+    """A table of text cells; the first column holds names, the others numbers."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    def frame(self) -> "pandas.DataFrame":
+        import pandas  # imported here because it takes 0.3 s
+
+        return pandas.DataFrame([list(row) for row in self.rows], columns=list(self.head))
 
 
 Block = Heading | Paragraph | Bullets | Table
 
 
 def markdown(blocks: Sequence[Block]) -> str:
-    """Blocks with an empty line between them."""
+    """The blocks with an empty line between them."""
     return "\n".join(_markdown(block) for block in blocks)
 
 
@@ -45,46 +54,22 @@ def _markdown(block: Block) -> str:
             return f"{text}\n"
         case Bullets(items):
             return "".join(f"- {item}\n" for item in items)
-        case Table(head, rows):
+        case Table(head, rows):  # DataFrame.to_markdown needs the package tabulate
             lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
             return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
+_SYMBOLS = str.maketrans({"↑": r"$\uparrow$", "↓": r"$\downarrow$", "∞": r"$\infty$", "±": r"$\pm$"})
+
+
 def latex(blocks: Sequence[Block]) -> str:
-    """For a document that uses the packages booktabs and graphicx."""
-    return "\n".join(_latex(block) for block in blocks)
-
-
-def _latex(block: Block) -> str:
-    match block:
-        case Heading(level, text):
-            return f"\\{('section', 'subsection', 'subsubsection')[min(level, 3) - 1]}*{{{escape(text)}}}\n"
-        case Paragraph(text):
-            return f"{escape(text)}\n"
-        case Bullets(items):
-            return "\\begin{itemize}\n" + "".join(f"  \\item {escape(item)}\n" for item in items) + "\\end{itemize}\n"
-        case Table(head, rows):
-            body = "".join(f"{_line(row)}\n" for row in rows)
-            return (
-                f"\\noindent\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n"
-                f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}\n\\toprule\n{_line(head)}\n\\midrule\n{body}"
-                "\\bottomrule\n\\end{tabular}}\n"
-            )
-
-
-def _line(cells: Sequence[str]) -> str:
-    return " & ".join(escape(cell) for cell in cells) + r" \\"
-
-
-_ESCAPES = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "↑": r"$\uparrow$", "↓": r"$\downarrow$", "∞": r"$\infty$", "±": r"$\pm$", "−": "$-$",
-} | {c: f"\\{c}" for c in "&%$#_"}  # fmt: skip
-
-
-def escape(text: str) -> str:
-    """Plain text as LaTeX; what stands between backquotes is typeset as code, a minus before a digit as one."""
-    text = re.sub(r"(?<![\w-])-(?=\d)", "−", text)
-    text = "".join(_ESCAPES.get(c, c) for c in text)
-    text = re.sub("-(?=-)", "-{}", text)  # two hyphens of an option, not a dash
-    return re.sub(r"`([^`]*)`", r"\\texttt{\1}", text)
+    """The tables for a document with the package booktabs, each after its headings as comments."""
+    parts = []
+    for block in blocks:
+        if isinstance(block, Heading):
+            parts.append(f"% {block.text}")
+        elif isinstance(block, Table):
+            columns = "l" + "r" * (len(block.head) - 1)
+            text = block.frame().to_latex(index=False, escape=True, column_format=columns).translate(_SYMBOLS)
+            parts.append(re.sub(r"(?<![\w-])-(?=\d)", "$-$", text))
+    return "\n".join(parts)

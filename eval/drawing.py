@@ -1,9 +1,9 @@
-"""How pictures, lines and points are drawn, whatever they come from: eval/figures.py draws runs with it, the notebooks faces.
+"""Plots: image grids, lines and points, for runs (eval/figures.py) and notebooks.
 
-Each function returns a matplotlib Figure, made without pyplot: a server may call them, and a notebook shows what they return.
+Each function returns a matplotlib Figure created without pyplot, so that it can be used in a server and displayed by a notebook.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -11,20 +11,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from eval.cells import heading, labels
+from eval.cells import method_labels, metric_heading
 from eval.statistics import bootstrap_interval
-from eval.summary import TRUTH
+from eval.summary import GROUND_TRUTH
 
 if TYPE_CHECKING:
     import pandas
 
-TILE = 1.35  # inches, of one face
+TILE = 1.35  # width of an image, inches
 COLOURS = ("#4063d8", "#d1495b", "#2a9d62", "#b07aa1", "#e08a1e", "#17899b", "#8c6d46", "#6b7280", "#c23a94", "#7f9a1e")
 Estimate = tuple[float, float | None, float | None]  # mean, low, high
 
 
-def pictures(images: dict[str, np.ndarray], columns: int = 0, tile: float = TILE) -> Figure:
-    """Images uint8 [h, w, 3] or [h, w], each `tile` inches wide under its title; `columns` a row, 0 for all in one."""
+def image_grid(images: dict[str, np.ndarray], columns: int = 0, tile: float = TILE) -> Figure:
+    """Images uint8 [h, w, 3] or [h, w] with titles, each `tile` inches wide.
+
+    columns: images per row; 0: all in one row.
+    """
     columns = min(columns or len(images), len(images))
     count = -(-len(images) // columns)
     height = tile * max(image.shape[0] / image.shape[1] for image in images.values())
@@ -39,9 +42,9 @@ def pictures(images: dict[str, np.ndarray], columns: int = 0, tile: float = TILE
     return figure
 
 
-def lines(table: "pandas.DataFrame", metric: str, xlabel: str, colours: dict[str, str] | None = None) -> Figure:
-    """A line a method through the means of `metric` at each x, in a band of their 95% intervals; columns x, method, metric."""
-    colours, short = colours or palette(table["method"].unique()), labels(table["method"])
+def line_plot(table: "pandas.DataFrame", metric: str, xlabel: str, colours: dict[str, str] | None = None) -> Figure:
+    """One line per method: mean of `metric` for each x with 95% intervals; columns x, method, metric."""
+    colours, short = colours or palette(table["method"].unique()), method_labels(table["method"])
     figure = Figure(figsize=(5.4, 3.2), layout="constrained")
     axis = figure.subplots()
     for method, own in table.groupby("method", sort=False):
@@ -59,28 +62,38 @@ def lines(table: "pandas.DataFrame", metric: str, xlabel: str, colours: dict[str
     return figure
 
 
-def scatter(points: dict[str, tuple[Estimate, Estimate]], x: str, y: str, colours: dict[str, str] | None = None) -> Figure:
-    """A point a method: its estimates of the metrics x and y, with their intervals."""
+def scatter_plot(points: dict[str, tuple[Estimate, Estimate]], x: str, y: str, colours: dict[str, str] | None = None) -> Figure:
+    """One point per method: the estimates of the metrics x and y with their intervals."""
     figure = Figure(figsize=(5.4, 3.4), layout="constrained")
     axis = figure.subplots()
-    colours, short = colours or palette(points), labels(points)
+    colours, short = colours or palette(points), method_labels(points)
     for method, (across, up) in points.items():
-        for (low, high), draw, at in ((across[1:], axis.hlines, up[0]), (up[1:], axis.vlines, across[0])):
-            if low is not None and high is not None:
-                draw(at, low, high, color=colours[method], linewidth=0.9, alpha=0.4)
-        axis.plot(across[0], up[0], "o", color=colours[method], markersize=6, label=short[method])
+        errors = [np.reshape(error_bar(estimate), (2, 1)) for estimate in (across, up)]
+        axis.errorbar(
+            across[0], up[0], xerr=errors[0], yerr=errors[1], fmt="o", color=colours[method], elinewidth=0.9, label=short[method]
+        )
     _finish(axis, axis.set_xlabel, x)
     _finish(axis, axis.set_ylabel, y)
     _legend(axis)
     return figure
 
 
+def error_bar(estimate: Estimate) -> tuple[float, float]:
+    """Lengths of the error bar below and above the mean; 0 without an interval.
+
+    Rounding can put the mean of equal values outside their interval, hence the maximum with 0.
+    """
+    mean, low, high = estimate
+    return (0.0 if low is None else max(0.0, mean - low)), (0.0 if high is None else max(0.0, high - mean))
+
+
 def palette(methods: Iterable[str]) -> dict[str, str]:
-    return {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(name for name in methods if name != TRUTH)}
+    """A colour for each method except the ground truth."""
+    return {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(name for name in methods if name != GROUND_TRUTH)}
 
 
-def _finish(axis: Axes, name, metric: str) -> None:
-    name(heading(metric), fontsize=9)
+def _finish(axis: Axes, set_label: Callable, metric: str) -> None:
+    set_label(metric_heading(metric), fontsize=9)
     axis.grid(alpha=0.25, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=8)

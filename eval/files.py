@@ -1,4 +1,4 @@
-"""Writing files of a run; see gpen.images."""
+"""Writing the files of a run."""
 
 import numpy as np
 

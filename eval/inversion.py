@@ -1,15 +1,15 @@
-"""Restoration by search in a GAN prior: which latent code makes a face that, shrunk, is the low-quality image?
+"""GAN inversion: search for a face that equals the low-quality image after downsampling.
 
-    pulse      one code a block, on the sphere, and the coarse noise     S. Menon et al., CVPR 2020
-    mganprior  several codes, their features composed at one level       J. Gu, Y. Shen, B. Zhou, CVPR 2020
+    pulse      one code per block, on the sphere, and the coarse noise     S. Menon et al., CVPR 2020
+    mganprior  several codes, their features composed at one level         J. Gu, Y. Shen, B. Zhou, CVPR 2020
 
-The prior is a file that the user names (pulse:FILE) or assets/prior-SIZE.safetensors, as python -m gpen train prior writes it.
-It may be smaller than the truth: a low-quality image larger than its faces is shrunk to their size before the two are compared,
-and the answer is enlarged bicubically (eval/methods.py).
+The prior is a file given by the user (pulse:FILE) or assets/prior-SIZE.safetensors, written by python -m gpen train prior. It may
+be smaller than the ground truth: a larger low-quality image is reduced to the size of the prior for the comparison, and the
+result is enlarged with bicubic interpolation (eval/methods.py).
 
-Both know only that an image was shrunk: blur, noise and JPEG are then part of what they reproduce. Both go by the squared error
-of pixels alone, as PULSE does; mGANprior's perceptual term would need VGG's weights. A search starts from the same seed for every
-image, whatever the batch.
+Both methods model only downsampling and therefore reproduce blur, noise and JPEG artefacts. Both use the squared error of the
+pixels, as PULSE does; the perceptual loss of mGANprior needs the weights of VGG. The search starts from the same seed for every
+image, independent of the batch.
 """
 
 import math
@@ -27,53 +27,54 @@ from gpen.images import to_image, to_tensor
 from gpen.network import Generator, resolutions
 from gpen.ops import pixel_norm
 
-Noise = list[list[Tensor | None]]  # of each block, for each of its layers
+Noise = list[list[Tensor | None]]  # noise by block and layer
 
 
 @dataclass(frozen=True)
 class PulseSettings:
-    """The figures of PULSE's released search."""
+    """The values of the published implementation of PULSE."""
 
     steps: int = 100
-    rate: float = 0.4  # of Adam, falling to 0 along a cosine
-    geodesic: float = 0.05 / 100  # weight of how far a face's codes lie apart, beside the squared error
-    noise_side: int = 16  # px, up to which the noise is searched too; above it is drawn and stays
+    rate: float = 0.4  # learning rate of Adam, cosine decay to 0
+    geodesic: float = 0.05 / 100  # weight of GEOCROSS relative to the squared error
+    noise_side: int = 16  # px, up to which the noise is optimised; above it is sampled once
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class MultiCodeSettings:
-    """mGANprior's search, shorter: with time to spare it takes 20 codes and 3,000 steps."""
+    """A shorter search than that of mGANprior, which uses 20 codes and 3,000 steps."""
 
     codes: int = 10
-    side: int = 16  # px, of the block after which the codes' features are composed
+    side: int = 16  # px, of the block whose features are composed
     steps: int = 200
-    rate: float = 0.05  # of Adam, falling to 0 along a cosine
+    rate: float = 0.05  # learning rate of Adam, cosine decay to 0
     seed: int = 0
 
 
 def pulse(prior: Generator, images: list[np.ndarray], settings: PulseSettings | None = None) -> list[np.ndarray]:
-    """Low-quality images uint8 RGB [h, w, 3], each of its own size -> faces of the prior, uint8 RGB [size, size, 3]."""
+    """Restore images uint8 RGB [h, w, 3], each of its own size, as uint8 RGB [size, size, 3]."""
     settings = settings or PulseSettings()
     n, blocks, random = len(images), len(prior.blocks), torch.Generator().manual_seed(settings.seed)
     z = _leaf(torch.randn(1, blocks, prior.config.style_dim, generator=random), n, prior)  # [n, blocks, d]
-    drawn = _noise(prior, random)
-    coarse = 0 if drawn[0][0] is None else len(resolutions(settings.noise_side))  # blocks
-    searched = [[_leaf(cast(Tensor, x), n, prior) for x in layers] for layers in drawn[:coarse]]
+    sampled = _noise(prior, random)
+    coarse = 0 if sampled[0][0] is None else len(resolutions(settings.noise_side))  # blocks
+    optimised = [[_leaf(cast(Tensor, x), n, prior) for x in layers] for layers in sampled[:coarse]]
 
     def make() -> tuple[Tensor, Tensor]:
-        w = prior.mapping(z.flatten(0, 1)).unflatten(0, (n, blocks))  # [n, blocks, d]; it puts z on the sphere first
-        noise = [[_on_sphere(x) for x in layers] for layers in searched] + drawn[coarse:]
+        # the mapping normalises z to the sphere first
+        w = prior.mapping(z.flatten(0, 1)).unflatten(0, (n, blocks))  # [n, blocks, d]
+        noise = [[_on_sphere(x) for x in layers] for layers in optimised] + sampled[coarse:]
         return prior(w, noise), settings.geodesic * _spread(z)
 
-    return _search(make, [z, *(x for layers in searched for x in layers)], images, settings.steps, settings.rate)
+    return _search(make, [z, *(x for layers in optimised for x in layers)], images, settings.steps, settings.rate)
 
 
 def mganprior(prior: Generator, images: list[np.ndarray], settings: MultiCodeSettings | None = None) -> list[np.ndarray]:
-    """Low-quality images uint8 RGB [h, w, 3], each of its own size -> faces of the prior, uint8 RGB [size, size, 3].
+    """Restore images uint8 RGB [h, w, 3], each of its own size, as uint8 RGB [size, size, 3].
 
-    The features that the N codes of an image give at a level are weighted by channel and summed (equation 3); the colours so far,
-    which StyleGAN2 adds up beside the features, count as three more channels. The blocks above go by the mean of the codes' w.
+    The features of the N codes of an image at one level are weighted by channel and summed (equation 3); the RGB image, which
+    StyleGAN2 accumulates beside the features, counts as three more channels. The blocks above use the mean w of the codes.
     """
     settings = settings or MultiCodeSettings()
     n, codes, random = len(images), settings.codes, torch.Generator().manual_seed(settings.seed)
@@ -103,12 +104,15 @@ def mganprior(prior: Generator, images: list[np.ndarray], settings: MultiCodeSet
 
 def _search(
     make: Callable[[], tuple[Tensor, Tensor]],  # -> faces [n, 3, size, size], penalties [n]
-    free: list[Tensor],  # what is searched, [n, ...] each
+    free: list[Tensor],  # optimised tensors, [n, ...] each
     images: list[np.ndarray],
     steps: int,
     rate: float,
 ) -> list[np.ndarray]:
-    """The best face met for each image, by squared error after shrinking; Adam on all images side by side."""
+    """The face with the lowest squared error after downsampling, for each image.
+
+    Adam on all images in one batch.
+    """
     optimizer = torch.optim.Adam(free, lr=rate)
     targets = [to_tensor(image)[None].to(free[0].device) for image in images]
     best: list[tuple[float, Tensor | None]] = [(math.inf, None)] * len(images)
@@ -127,7 +131,10 @@ def _search(
 
 
 def _error(face: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of a face [1, 3, s, s], shrunk, to the low-quality image [1, 3, h, w]; at the smaller of their sizes."""
+    """Mean squared error of a face [1, 3, s, s] to the low-quality image [1, 3, h, w].
+
+    Computed at the smaller of the two sizes.
+    """
     h, w = (min(side, face.shape[-1]) for side in target.shape[-2:])
     return F.mse_loss(_shrunk(face, h, w), _shrunk(target, h, w))
 
@@ -137,19 +144,19 @@ def _shrunk(x: Tensor, h: int, w: int) -> Tensor:
 
 
 def _spread(codes: Tensor) -> Tensor:
-    """PULSE's GEOCROSS, [n, blocks, d] -> [n]: the mean squared angle between a face's codes, so that they stay one face's."""
+    """GEOCROSS of PULSE, [n, blocks, d] -> [n]: mean squared angle between the codes of a face."""
     a, b = codes[:, :, None], codes[:, None]
     angle = 2 * torch.atan2((a - b).norm(dim=-1) + 1e-8, (a + b).norm(dim=-1))  # [n, blocks, blocks]
     return angle.square().mean((1, 2)) * codes.shape[-1] / 8
 
 
 def _leaf(x: Tensor, n: int, prior: Generator) -> nn.Parameter:
-    """What is searched: x [1, ...] for each of n images."""
+    """A parameter: x [1, ...] repeated for each of n images."""
     return nn.Parameter(x.to(next(prior.mapping.parameters()).device).repeat(n, *[1] * (x.ndim - 1)))
 
 
 def _on_sphere(noise: Tensor) -> Tensor:
-    """Noise [n, c, s, s] brought back to the sphere near which normal noise lies, each image by itself."""
+    """Normalise noise [n, c, s, s] to the sphere near which normal noise lies, for each image."""
     return noise * torch.rsqrt(noise.square().mean((1, 2, 3), keepdim=True) + 1e-8)
 
 
@@ -158,14 +165,14 @@ def _noise(prior: Generator, random: torch.Generator) -> Noise:
 
 
 def _start(prior: Generator, w: Tensor) -> Tensor:
-    """The features that the first block takes, [n, c, 4, 4], from w [n, d]."""
+    """The input features of the first block, [n, c, 4, 4], from w [n, d]."""
     if prior.config.block in FROM_W:
         return pixel_norm(prior.start(w).unflatten(1, (-1, 4, 4)))
     return prior.constant.expand(len(w), -1, -1, -1)
 
 
 def _run(blocks: nn.ModuleList, x: Tensor, image: Tensor | None, w: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None]:
-    """Features and colours through some of a prior's blocks, w [n, d]."""
+    """Features and RGB image after some blocks of a prior, w [n, d]."""
     for block, layers in zip(blocks, noise, strict=True):
         x, image = block(x, image, w, layers)
     return x, image

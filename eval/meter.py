@@ -1,4 +1,4 @@
-"""What a method costs: seconds, and the most memory that it took."""
+"""Cost of a method: wall time and peak memory."""
 
 import contextlib
 import sys
@@ -15,14 +15,14 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Cost:
-    """seconds of wall time; peaks in MiB: "memory_mib" of the whole process, "cuda_mib" of tensors on the GPU."""
+    """Wall time in seconds; peaks in MiB: "memory_mib" of the process, "cuda_mib" of tensors on the GPU."""
 
     seconds: float
     peaks: dict[str, float]
 
 
 def measure(function: Callable[[], Any], device: str) -> tuple[Any, Cost]:
-    """(what the function returns, what it cost). A GPU is waited for before and after."""
+    """Call a function and measure it: (result, cost). A GPU is synchronised before and after."""
     cuda = torch.device(device).type == "cuda"
     _reset_peak()
     if cuda:
@@ -33,12 +33,15 @@ def measure(function: Callable[[], Any], device: str) -> tuple[Any, Cost]:
     if cuda:
         torch.cuda.synchronize(device)
     seconds = time.perf_counter() - start
-    peaks = {"memory_mib": peak()} | ({"cuda_mib": torch.cuda.max_memory_allocated(device) / MIB} if cuda else {})
+    peaks = {"memory_mib": peak_memory()} | ({"cuda_mib": torch.cuda.max_memory_allocated(device) / MIB} if cuda else {})
     return result, Cost(seconds, {name: mib for name, mib in peaks.items() if mib})
 
 
-def memory(field: str, process: int | str = "self") -> float | None:
-    """MiB of a process as Linux counts them: VmRSS, what it holds in RAM, or VmHWM, the most it held; None elsewhere."""
+def process_memory(field: str, process: int | str = "self") -> float | None:
+    """Memory of a process in MiB on Linux; None on other systems.
+
+    field: VmRSS, the resident memory, or VmHWM, its peak.
+    """
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
@@ -46,19 +49,22 @@ def memory(field: str, process: int | str = "self") -> float | None:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:")), None)
 
 
-def peak() -> float | None:
-    """MiB, the most that the process held since the last reset, or else since it began; None where the system does not say."""
-    if held := memory("VmHWM"):
-        return held
+def peak_memory() -> float | None:
+    """Peak memory of the process in MiB since the last reset or its start.
+
+    None if the system does not report it.
+    """
+    if mib := process_memory("VmHWM"):
+        return mib
     try:
         import resource
     except ImportError:  # Windows
         return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / MIB if sys.platform == "darwin" else most / 1024
+    maximum = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return maximum / MIB if sys.platform == "darwin" else maximum / 1024
 
 
 def _reset_peak() -> None:
-    """Set the process's peak of resident memory to what it holds now, where the system offers that."""
+    """Reset the peak of the resident memory to its current value, if the system supports it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

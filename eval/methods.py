@@ -1,7 +1,7 @@
-"""The registry of methods: how a low-quality face becomes a face of full size.
+"""The registry of methods, which restore low-quality faces at full size.
 
-METHODS maps a name to a loader(argument, device) -> Method; "gpen:PATH" calls METHODS["gpen"]("PATH", ...). A method lives in
-the file that its loader imports: eval/classical.py, unet.py, inversion.py, external.py.
+METHODS maps a name to a loader(argument, device) -> Method; "gpen:PATH" calls METHODS["gpen"]("PATH", ...). The implementations
+are in the files imported by the loaders: eval/classical.py, unet.py, inversion.py, external.py.
 """
 
 from collections.abc import Callable
@@ -25,42 +25,42 @@ Restore = Callable[[list[Sample], int], list[np.ndarray]]
 class Method:
     """restore(samples, size) -> uint8 RGB [size, size, 3] each.
 
-    A restoration looks at Sample.lq alone; an oracle, which says so in its name, at Sample.degradation too; what fills in, at
+    A blind method uses only Sample.lq, a non-blind baseline (oracle-...) also Sample.degradation, an inpainting method also
     Sample.mask.
     """
 
     restore: Restore
-    weights: Path | None = None  # the file it stands on, for the record of a run
+    weights: Path | None = None  # weight file, for the recipe of a run
 
 
 Loader = Callable[[str, str], Method]
 
 
-def resize(image: np.ndarray, size: int, how: int) -> np.ndarray:
-    """uint8 RGB [h, w, 3] -> [size, size, 3], with one of OpenCV's interpolations."""
-    return cv2.resize(image, (size, size), interpolation=how)
+def resize(image: np.ndarray, size: int, interpolation: int) -> np.ndarray:
+    """uint8 RGB [h, w, 3] -> [size, size, 3], with an interpolation of OpenCV."""
+    return cv2.resize(image, (size, size), interpolation=interpolation)
 
 
 def inputs(samples: list[Sample], size: int) -> list[np.ndarray]:
-    """What a network is given: the low-quality images resized back, bilinear, uint8 RGB [size, size, 3]."""
+    """The inputs of a network: images resized (bilinear) to uint8 RGB [size, size, 3]."""
     return [resize(sample.lq, size, cv2.INTER_LINEAR) for sample in samples]
 
 
-def fitted(faces: list[np.ndarray], size: int) -> list[np.ndarray]:
-    """Results of a network of another size, brought to the truth's as the field does: shrunk by area, enlarged bicubically."""
+def resize_to(faces: list[np.ndarray], size: int) -> list[np.ndarray]:
+    """Resize results to the size of the ground truth: reduced by area, enlarged bicubically."""
     return [
         face if len(face) == size else resize(face, size, cv2.INTER_AREA if len(face) > size else cv2.INTER_CUBIC)
         for face in faces
     ]
 
 
-def _interpolation(how: int) -> Loader:
-    return lambda argument, device: Method(lambda samples, size: [resize(sample.lq, size, how) for sample in samples])
+def _interpolation(interpolation: int) -> Loader:
+    return lambda argument, device: Method(lambda samples, size: [resize(sample.lq, size, interpolation) for sample in samples])
 
 
 def _classical(function: str) -> Loader:
     def load(argument: str, device: str) -> Method:
-        from eval import classical  # late: it imports scikit-image's restoration
+        from eval import classical  # imported here because scikit-image takes time to import
 
         return Method(lambda samples, size: [getattr(classical, function)(sample, size) for sample in samples])
 
@@ -72,7 +72,7 @@ def _gpen(argument: str, device: str) -> Method:
 
     path = find(argument or None)
     restorer = Restorer(gpen.load(path, device=device))
-    return Method(lambda samples, size: fitted(restorer.faces(inputs(samples, size)), size), path)
+    return Method(lambda samples, size: resize_to(restorer.faces(inputs(samples, size)), size), path)
 
 
 def _gpen_task(task: str) -> Loader:
@@ -81,7 +81,7 @@ def _gpen_task(task: str) -> Loader:
 
         path = tasks.find_model(task, argument or None)
         restorer = Restorer(gpen.load(path, device=device))
-        return Method(lambda samples, size: fitted([tasks.run(restorer, task, s.lq, s.mask) for s in samples], size), path)
+        return Method(lambda samples, size: resize_to([tasks.run(restorer, task, s.lq, s.mask) for s in samples], size), path)
 
     return load
 
@@ -89,36 +89,36 @@ def _gpen_task(task: str) -> Loader:
 def _unet(argument: str, device: str) -> Method:
     from eval.unet import load, restore
 
-    path = Path(argument) if argument else shipped("unet")
+    path = Path(argument) if argument else default_weights("unet")
     if path is None:
         raise GPENError(
-            f"unet needs a trained network and {ASSETS} holds none; name one, unet:RUN/unet.safetensors,"
-            " made with python -m eval.unet --data DIR --out RUN"
+            f"The method unet needs weights and {ASSETS} contains none; give them as unet:RUN/unet.safetensors,"
+            " trained with python -m eval.unet --data DIR --out RUN."
         )
     net = load(path, device)
-    return Method(lambda samples, size: fitted(restore(net, inputs(samples, net.size)), size), path)
+    return Method(lambda samples, size: resize_to(restore(net, inputs(samples, net.size)), size), path)
 
 
 def _inversion(function: str) -> Loader:
-    """A search gives a face of its prior's size, which may be smaller than the truth: it is then enlarged, bicubically."""
+    """A search returns a face of the size of its prior, which is enlarged if the ground truth is larger."""
 
     def load(argument: str, device: str) -> Method:
         from eval import inversion
 
-        path = find(argument) if argument else shipped("prior")
+        path = find(argument) if argument else default_weights("prior")
         if path is None:
             raise GPENError(
-                f"{function} searches in a GAN prior and {ASSETS} holds none; name one, {function}:prior.safetensors,"
-                " made with python -m gpen train prior"
+                f"The method {function} needs a GAN prior and {ASSETS} contains none; give it as {function}:prior.safetensors,"
+                " trained with python -m gpen train prior."
             )
         prior, invert = gpen.load_prior(path, device=device), getattr(inversion, function)
-        return Method(lambda samples, size: fitted(invert(prior, [sample.lq for sample in samples]), size), path)
+        return Method(lambda samples, size: resize_to(invert(prior, [sample.lq for sample in samples]), size), path)
 
     return load
 
 
-def shipped(kind: str) -> Path | None:
-    """The largest of assets/KIND-SIZE.safetensors, KIND being prior or unet, if there is one."""
+def default_weights(kind: str) -> Path | None:
+    """The largest of assets/KIND-SIZE.safetensors, KIND being prior or unet; None if there is none."""
     found = sorted(ASSETS.glob(f"{kind}-*.safetensors"), key=lambda path: (len(path.name), path.name))
     return found[-1] if found else None
 
@@ -128,13 +128,13 @@ def _spandrel(argument: str, device: str) -> Method:
 
     path = Path(argument)
     net = load_spandrel(path, device)
-    return Method(lambda samples, size: fitted(net(inputs(samples, net.size)), size), path)
+    return Method(lambda samples, size: resize_to(net(inputs(samples, net.size)), size), path)
 
 
 def _folder(argument: str, device: str) -> Method:
-    from eval.external import Results
+    from eval.external import ResultFolder
 
-    results = Results.open(argument)
+    results = ResultFolder.open(argument)
     return Method(lambda samples, size: [results.load(sample.name, size) for sample in samples])
 
 
@@ -143,7 +143,6 @@ def _ground_truth(argument: str, device: str) -> Method:
 
 
 METHODS: dict[str, Loader] = {
-    "input": _interpolation(cv2.INTER_LINEAR),  # what a network is given: the same picture as bilinear
     "nearest": _interpolation(cv2.INTER_NEAREST),
     "bilinear": _interpolation(cv2.INTER_LINEAR),
     "bicubic": _interpolation(cv2.INTER_CUBIC),
@@ -163,8 +162,8 @@ METHODS: dict[str, Loader] = {
     "folder": _folder,
     "ground-truth": _ground_truth,
 }
-FILLERS = ("gpen-inpaint", "telea")  # methods that need Sample.mask
-WITH_ARGUMENT = {  # what may follow the colon, and whether it must
+INPAINTING_METHODS = ("gpen-inpaint", "telea")  # methods that need Sample.mask
+WITH_ARGUMENT = {  # the argument after the colon and whether it is required
     "unet": ("PATH", False),
     "pulse": ("PRIOR", False),
     "mganprior": ("PRIOR", False),
@@ -177,17 +176,20 @@ WITH_ARGUMENT = {  # what may follow the colon, and whether it must
 
 
 def load_method(name: str, device: str = "cpu") -> Method:
-    """The method called `name`, "bilinear" or "gpen:PATH_OR_MODEL". Raises GPENError for an unknown one."""
+    """Load the method `name`, for example "bilinear" or "gpen:PATH_OR_MODEL".
+
+    Raises GPENError for an unknown name.
+    """
     kind, _, argument = name.partition(":")
     if kind not in METHODS or (argument and kind not in WITH_ARGUMENT):
-        raise GPENError(f"there is no method {name!r}; choose from {', '.join(_forms())}")
-    what, needed = WITH_ARGUMENT.get(kind, ("", False))
-    if needed and not argument:
-        raise GPENError(f"the method {kind} needs a {'folder' if what == 'DIR' else 'file'}: write {kind}:{what}")
+        raise GPENError(f"Unknown method {name!r}; choose from {', '.join(_forms())}.")
+    placeholder, required = WITH_ARGUMENT.get(kind, ("", False))
+    if required and not argument:
+        raise GPENError(f"The method {kind} needs a {'folder' if placeholder == 'DIR' else 'file'}; write {kind}:{placeholder}.")
     return METHODS[kind](argument, device)
 
 
 def _forms() -> list[str]:
-    """How each method is written: "bilinear", "gpen[:PATH]", "unet:PATH"."""
-    forms = {kind: f"{kind}:{what}" if needed else f"{kind}[:{what}]" for kind, (what, needed) in WITH_ARGUMENT.items()}
+    """The syntax of each method: "bilinear", "gpen[:PATH]", "spandrel:PATH"."""
+    forms = {kind: f"{kind}:{name}" if required else f"{kind}[:{name}]" for kind, (name, required) in WITH_ARGUMENT.items()}
     return [forms.get(kind, kind) for kind in METHODS]

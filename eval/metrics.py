@@ -1,15 +1,15 @@
-"""The registry of metrics. Each entry says which library, backbone and colour space its figure stands for.
+"""The registry of metrics, with the library, the backbone and the colour space of each metric.
 
-A metric whose weights are absent raises MissingMetric, one sentence with the way out; it is never 0, and nothing is
-downloaded behind the user's back. Images are uint8 RGB [h, w, 3], result and truth of one size. NaN is the value of an image
-that a metric has nothing to say about: one without a face, for a distance between faces.
+A metric without its weights raises MissingMetric, whose message says how to get them; nothing is downloaded automatically and no
+value is replaced by 0. Images are uint8 RGB [h, w, 3]; the result and the ground truth have the same size. The value of an image
+for which a metric is undefined is NaN, for example the distance between faces for an image without a face.
 """
 
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,37 +17,39 @@ from eval import fid, landmarks, niqe, pixels
 from eval.identity import Identity
 from eval.perceptual import LPIPS_BACKBONES, load_lpips, lpips_weights
 from eval.squeezenet import SqueezeNet
-from eval.statistics import frechet_distance
 from eval.weights import MetricSettings, MissingMetric
 from gpen.errors import GPENError
+from gpen.training.frechet import frechet_distance
 
 Images = list[np.ndarray]
-Scorer = Callable[[Images, Images], list[float]]  # results, truths -> a value per pair
-Judge = Callable[[Images], list[float]]  # results -> a value per image
-Features = Callable[[Images], np.ndarray]  # images -> [n, d]
+FullReferenceMetric = Callable[[Images, Images], list[float]]  # results, ground truth -> one value per pair
+NoReferenceMetric = Callable[[Images], list[float]]  # results -> one value per image
+FeatureExtractor = Callable[[Images], np.ndarray]  # images -> [n, d]
+MetricFunction = FullReferenceMetric | NoReferenceMetric | FeatureExtractor
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. `load(settings)` gives its function, or raises MissingMetric.
+    """One metric. `load(settings)` returns its function, or raises MissingMetric.
 
-    against   what a result is measured against, and with it what kind of function `load` gives:
-              "truth"       a Scorer: a value per image
-              "nothing"     a Judge: a value per image, without a reference
-              "truths"      Features; one figure for the set, distance(features of the results, features of the truths)
-              "statistics"  Features; one figure for the set, distance(features of the results, reference(settings))
-    features  the name under which a run keeps the features: metrics on the same network share them
-    weights   the files behind the figure, for the record of a run
+    mode           "FR"   full reference: a FullReferenceMetric, one value per image
+                   "NR"   no reference: a NoReferenceMetric, one value per image
+                   "set"  a FeatureExtractor; one value per set of images, distance(features of the results, reference)
+    lower_better   whether a lower value is better
+    features       key of the features in a RUN, shared by the metrics that use the same network
+    distance       of a "set" metric: the distance between features [n, d] and the reference
+    reference      of a "set" metric: loads statistics of a reference set; None: the features of the ground truth
+    weights        the weight files, for the recipe of a run
     """
 
     title: str
     library: str
     backbone: str
     colour: str
-    better: str  # "higher" | "lower"
+    lower_better: bool
     needs: str
-    load: Callable[[MetricSettings], Scorer | Judge | Features]
-    against: str = "truth"
+    load: Callable[[MetricSettings], MetricFunction]
+    mode: Literal["FR", "NR", "set"] = "FR"
     features: str = ""
     distance: Callable[[np.ndarray, Any], float] | None = None
     reference: Callable[[MetricSettings], Any] | None = None
@@ -62,13 +64,13 @@ def _squeezenet_file(path: str, device: str) -> SqueezeNet:
 def _load_squeezenet(settings: MetricSettings) -> SqueezeNet:
     if not settings.squeezenet:
         raise MissingMetric(
-            "the SqueezeNet distances need SqueezeNet 1.1's Caffe weights as an .npz; "
-            "name the file with --squeezenet FILE or GPEN_SQUEEZENET=FILE"
+            "The SqueezeNet distances need the Caffe weights of SqueezeNet 1.1 as .npz; "
+            "give the file with --squeezenet FILE or GPEN_SQUEEZENET=FILE."
         )
     try:
         return _squeezenet_file(settings.squeezenet, settings.device)
     except (ValueError, OSError) as error:
-        raise MissingMetric(f"the SqueezeNet distances cannot be computed: {error}") from error
+        raise MissingMetric(f"The SqueezeNet distances cannot be computed: {error}") from error
 
 
 @functools.lru_cache(maxsize=2)
@@ -79,24 +81,24 @@ def _identity_file(path: str) -> Identity:
 def _load_identity(settings: MetricSettings) -> Identity:
     if not settings.identity_model:
         raise MissingMetric(
-            "the identity scores need a face embedding in ONNX (112 px ArcFace crops, RGB, "
-            "x / 127.5 - 1; EdgeFace for one); name it with --identity-model FILE or "
-            "GPEN_IDENTITY_MODEL=FILE"
+            "The identity metrics need a face embedding in ONNX (112 px ArcFace crops, RGB, "
+            "x / 127.5 - 1; for example EdgeFace); give it with --identity-model FILE or "
+            "GPEN_IDENTITY_MODEL=FILE."
         )
     try:
         return _identity_file(settings.identity_model)
     except (ValueError, OSError) as error:
-        raise MissingMetric(f"the identity scores cannot be computed: {error}") from error
+        raise MissingMetric(f"The identity metrics cannot be computed: {error}") from error
 
 
 def _file(name: str) -> Callable[[MetricSettings], list[Path]]:
-    """The file that the settings name, as a record of weights."""
+    """The weight file given by a field of the settings."""
     return lambda settings: [Path(getattr(settings, name))]
 
 
 def _lpips(backbone: str, network: str) -> Metric:
     return Metric(
-        f"LPIPS ({backbone})", "lpips 0.1", f"{network}, torchvision's ImageNet weights", "RGB", "lower",
+        f"LPIPS ({backbone})", "lpips 0.1", f"{network}, torchvision's ImageNet weights", "RGB", True,
         f"{LPIPS_BACKBONES[backbone]} in $TORCH_HOME/hub/checkpoints",
         functools.partial(load_lpips, backbone), weights=lambda settings: lpips_weights(backbone),
     )  # fmt: skip
@@ -104,85 +106,88 @@ def _lpips(backbone: str, network: str) -> Metric:
 
 Y = "Y of BT.601, 16..235"
 SKIMAGE_SSIM = "scikit-image, 7 px uniform window"
-OWN_SQUEEZENET = "this project, with the heads of lpips 0.1"
+OWN_SQUEEZENET = "this project, with the linear layers of lpips 0.1"
 CAFFE = "SqueezeNet 1.1, Caffe weights"
 NPZ = "--squeezenet FILE or $GPEN_SQUEEZENET"
 INCEPTION = "Inception-v3 of the original FID, 2048 features"
-INCEPTION_FILE = f"{fid.cached(fid.URL).name} in $TORCH_HOME/hub/checkpoints"
+INCEPTION_FILE = f"{fid.cached_path(fid.URL).name} in $TORCH_HOME/hub/checkpoints"
 OWN_ONNX = "this project, onnxruntime"
 ONNX = "--identity-model FILE or $GPEN_IDENTITY_MODEL"
 METRICS: dict[str, Metric] = {
-    "psnr": Metric("PSNR (RGB)", "scikit-image", "none", "RGB", "higher", "nothing", pixels.each(pixels.psnr)),
-    "psnr_y": Metric("PSNR (Y)", "scikit-image", "none", Y, "higher", "nothing", pixels.each(pixels.psnr, pixels.luma)),
-    "ssim": Metric("SSIM (RGB)", SKIMAGE_SSIM, "none", "RGB", "higher", "nothing", pixels.each(pixels.ssim)),
-    "ssim_y": Metric("SSIM (Y)", SKIMAGE_SSIM, "none", Y, "higher", "nothing", pixels.each(pixels.ssim, pixels.luma)),
+    "psnr": Metric("PSNR (RGB)", "scikit-image", "none", "RGB", False, "nothing", pixels.per_pair(pixels.psnr)),
+    "psnr_y": Metric("PSNR (Y)", "scikit-image", "none", Y, False, "nothing", pixels.per_pair(pixels.psnr, pixels.luma)),
+    "ssim": Metric("SSIM (RGB)", SKIMAGE_SSIM, "none", "RGB", False, "nothing", pixels.per_pair(pixels.ssim)),
+    "ssim_y": Metric("SSIM (Y)", SKIMAGE_SSIM, "none", Y, False, "nothing", pixels.per_pair(pixels.ssim, pixels.luma)),
     "lpips_alex": _lpips("alex", "AlexNet"),
     "lpips_vgg": _lpips("vgg", "VGG-16"),
     "lpips_squeeze": _lpips("squeeze", "SqueezeNet 1.1"),
     "squeezenet": Metric(
-        "SqueezeNet distance", OWN_SQUEEZENET, CAFFE, "BGR", "lower", NPZ,
+        "SqueezeNet distance", OWN_SQUEEZENET, CAFFE, "BGR", True, NPZ,
         lambda settings: _load_squeezenet(settings).distance, weights=_file("squeezenet"),
     ),
     "fid": Metric(
-        "FID (true images)", "pytorch-fid", INCEPTION, "RGB", "lower", INCEPTION_FILE, fid.load_inception,
-        "truths", "inception", fid.fid, weights=fid.fid_weights,
+        "FID (true images)", "pytorch-fid", INCEPTION, "RGB", True, INCEPTION_FILE, fid.load_inception,
+        "set", "inception", fid.fid, weights=fid.fid_weights,
     ),
     "fid_statistics": Metric(
-        "FID (given statistics)", "pytorch-fid", INCEPTION, "RGB", "lower", f"{INCEPTION_FILE}; --fid-statistics FILE.npz",
-        fid.load_with_statistics, "statistics", "inception", fid.fid, fid.statistics,
+        "FID (given statistics)", "pytorch-fid", INCEPTION, "RGB", True, f"{INCEPTION_FILE}; --fid-statistics FILE.npz",
+        fid.load_with_statistics, "set", "inception", fid.fid, fid.load_statistics,
         lambda settings: [*fid.fid_weights(settings), Path(settings.fid_statistics)],
     ),
     "kid": Metric(
-        "KID (true images)", "this project, on pytorch-fid's features, all pairs", INCEPTION, "RGB", "lower", INCEPTION_FILE,
-        fid.load_inception, "truths", "inception", fid.kid, weights=fid.fid_weights,
+        "KID (true images)", "this project, on the features of pytorch-fid, all pairs", INCEPTION, "RGB", True, INCEPTION_FILE,
+        fid.load_inception, "set", "inception", fid.kid, weights=fid.fid_weights,
     ),
     "squeezenet_fd": Metric(
-        "SqueezeNet Fréchet distance", "this project", f"{CAFFE}, mean of the last fire module", "BGR", "lower", NPZ,
-        lambda settings: _load_squeezenet(settings).features, "truths", "squeezenet", frechet_distance,
+        "SqueezeNet Fréchet distance", "this project", f"{CAFFE}, mean of the last fire module", "BGR", True, NPZ,
+        lambda settings: _load_squeezenet(settings).features, "set", "squeezenet", frechet_distance,
         weights=_file("squeezenet"),
     ),
     "niqe": Metric(
-        "NIQE", "this project", "none; the authors' pristine model", Y, "lower",
-        "--niqe-parameters FILE or $GPEN_NIQE_PARAMETERS", niqe.load_published, "nothing", weights=_file("niqe_parameters"),
+        "NIQE", "this project", "none; pristine model of the authors", Y, True,
+        "--niqe-parameters FILE or $GPEN_NIQE_PARAMETERS", niqe.load_published, "NR", weights=_file("niqe_parameters"),
     ),
     "niqe_fitted": Metric(
-        "NIQE (fitted on faces)", "this project", "none; pristine model of generated faces at 256 px, or yours", Y, "lower",
-        "nothing; --niqe-faces FILE for a model of your own", niqe.load_fitted, "nothing", weights=_file("niqe_faces"),
+        "NIQE (fitted on faces)", "this project", "none; pristine model of generated faces at 256 px, or your own", Y, True,
+        "nothing; --niqe-faces FILE for your own model", niqe.load_fitted, "NR", weights=_file("niqe_faces"),
     ),
     "identity": Metric(
-        "Identity (cosine)", OWN_ONNX, "the embedding you name", "RGB", "higher", ONNX,
+        "Identity (cosine)", OWN_ONNX, "the embedding of --identity-model", "RGB", False, ONNX,
         lambda settings: _load_identity(settings).cosine, weights=_file("identity_model"),
     ),
     "identity_angle": Metric(
-        "Identity (angle, rad)", OWN_ONNX, "the embedding you name", "RGB", "lower", ONNX,
+        "Identity (angle, rad)", OWN_ONNX, "the embedding of --identity-model", "RGB", True, ONNX,
         lambda settings: _load_identity(settings).angle, weights=_file("identity_model"),
     ),
     "landmarks": Metric(
-        "Landmark distance", "facenet-pytorch", "MTCNN, five points; over the distance between the eyes", "RGB", "lower",
-        "the package's own weights", lambda settings: landmarks.load_landmarks().distance,
+        "Landmark distance", "facenet-pytorch", "MTCNN, five points; normalised by the interocular distance", "RGB", True,
+        "weights of the package", lambda settings: landmarks.load_landmarks().distance,
     ),
 }  # fmt: skip
 DEFAULT_METRICS = tuple(name for name in METRICS if name not in ("lpips_vgg", "lpips_squeeze"))
 
 
-def per_image(name: str) -> bool:
-    """Whether the metric has a value for each image, and not one for the set."""
-    return METRICS[name].against in ("truth", "nothing")
+def is_per_image(name: str) -> bool:
+    """Whether the metric has one value per image, not one per set of images."""
+    return METRICS[name].mode != "set"
 
 
-def needs_truth(name: str) -> bool:
-    return METRICS[name].against in ("truth", "truths")
+def needs_ground_truth(name: str) -> bool:
+    """Whether the metric compares with the ground truth of the same images."""
+    metric = METRICS[name]
+    return metric.mode == "FR" or (metric.mode == "set" and metric.reference is None)
 
 
-def load_metrics(names: Iterable[str], settings: MetricSettings) -> tuple[dict[str, Scorer | Judge | Features], dict[str, str]]:
-    """The functions of the metrics that can be computed, and a sentence for each that cannot.
+def load_metrics(names: Iterable[str], settings: MetricSettings) -> tuple[dict[str, Callable], dict[str, str]]:
+    """Load the functions of the metrics.
 
-    Raises GPENError for a name that no metric has.
+    Returns (functions by name, message by name for each metric that is not available). Raises GPENError for an unknown name.
     """
-    functions, missing = {}, {}
+    functions: dict[str, Callable] = {}
+    missing: dict[str, str] = {}
     for name in names:
         if name not in METRICS:
-            raise GPENError(f"there is no metric {name!r}; choose from {', '.join(METRICS)}")
+            raise GPENError(f"Unknown metric {name!r}; choose from {', '.join(METRICS)}.")
         try:
             functions[name] = _load(name, settings)
         except MissingMetric as error:
@@ -190,8 +195,8 @@ def load_metrics(names: Iterable[str], settings: MetricSettings) -> tuple[dict[s
     return functions, missing
 
 
-@functools.lru_cache(maxsize=32)  # a failure is not kept: the file may come later
-def _load(name: str, settings: MetricSettings) -> Scorer | Judge | Features:
+@functools.lru_cache(maxsize=32)  # exceptions are not cached, because the file may be added later
+def _load(name: str, settings: MetricSettings) -> Callable:
     return METRICS[name].load(settings)
 
 
@@ -201,15 +206,15 @@ def compare(
     names: Iterable[str] = ("psnr", "ssim", "lpips_alex"),
     settings: MetricSettings | None = None,
 ) -> dict[str, float | str]:
-    """Each metric of one pair: its value, or the sentence that says why it is not available.
+    """Compute metrics of one image pair: the value by name, or the message why it is not available.
 
     Raises GPENError for an unknown name, for a set metric and for images of different sizes.
     """
     names = list(names)
     if image.shape != truth.shape:
-        raise GPENError(f"images of {image.shape} and {truth.shape} cannot be compared; resize one first")
-    if sets := [name for name in names if name in METRICS and not per_image(name)]:
-        raise GPENError(f"{sets[0]} compares sets of images, not two images")
+        raise GPENError(f"Images of shapes {image.shape} and {truth.shape} cannot be compared; resize one of them.")
+    if sets := [name for name in names if name in METRICS and not is_per_image(name)]:
+        raise GPENError(f"The metric {sets[0]} compares sets of images; choose a metric of image pairs.")
     functions, missing = load_metrics(names, settings or MetricSettings())
-    values = {name: score(*([image], [truth])[: 2 if needs_truth(name) else 1])[0] for name, score in functions.items()}
+    values = {name: score(*([image], [truth])[: 2 if needs_ground_truth(name) else 1])[0] for name, score in functions.items()}
     return {name: (values | missing)[name] for name in names}

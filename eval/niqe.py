@@ -1,12 +1,12 @@
-"""NIQE (A. Mittal, R. Soundararajan, A. Bovik, IEEE Signal Processing Letters 2013): how far the statistics of a picture's
-local contrast lie from those of pristine pictures. It needs no true image, and knows nothing of faces or of identity.
+"""NIQE: distance between the statistics of local contrast of an image and of pristine images.
 
-Two scores share this code; they differ in the pristine model, and do not compare:
+A. Mittal, R. Soundararajan, A. Bovik, IEEE Signal Processing Letters 2013. Two metrics use this code. They differ in the pristine
+model and are not comparable:
 
-    niqe          the model that the authors published (125 natural photographs, patches of 96 px), which the user brings
-    niqe_fitted   a model fitted on sharp faces, the project's own or one made with python -m eval fit-niqe
+    niqe          the model published by the authors (125 natural photographs, patches of 96 px), given by the user
+    niqe_fitted   a model fitted on sharp faces, from this project or from python -m eval fit-niqe
 
-The luma is Y of BT.601 in 16..235, rounded, as the field's Python versions take it. The second scale is halved by an
+The luma is Y of BT.601 in 16..235, rounded, as in common Python implementations. The second scale is downsampled by 2 with an
 antialiased bicubic filter, as in MATLAB.
 """
 
@@ -27,18 +27,18 @@ from eval.weights import MetricSettings, MissingMetric
 
 PUBLISHED = "https://github.com/XPixelGroup/BasicSR/raw/master/basicsr/metrics/niqe_pris_params.npz"
 PUBLISHED_PATCH = 96  # px
-FITTED_PATCH = 3 / 16  # of the picture's side: 96 px at 512
-SHARP = 0.75  # of the sharpest patch's contrast: what a fit takes as pristine
-NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # whose products are taken: along the axes and the diagonals
+FITTED_PATCH = 3 / 16  # of the image side: 96 px at 512 px
+SHARP = 0.75  # minimum sharpness of a pristine patch, as a fraction of the sharpest patch (section II.B)
+NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # offsets of the products: horizontal, vertical, diagonals
 gamma = np.vectorize(math.gamma, otypes=[float])
 _WINDOW = np.exp(-0.5 * np.add.outer(np.arange(-3, 4) ** 2, np.arange(-3, 4) ** 2) / (7 / 6) ** 2)  # Gaussian of 7 x 7 px
 _WINDOW /= _WINDOW.sum()
-_SHAPES = np.arange(0.2, 10.001, 0.001)  # of a generalised Gaussian, the paper's grid
-_RATIOS = gamma(2 / _SHAPES) ** 2 / (gamma(1 / _SHAPES) * gamma(3 / _SHAPES))  # rises with the shape
+_SHAPES = np.arange(0.2, 10.001, 0.001)  # of a generalised Gaussian, grid of the paper
+_RATIOS = gamma(2 / _SHAPES) ** 2 / (gamma(1 / _SHAPES) * gamma(3 / _SHAPES))  # increasing with the shape
 
 
 @dataclass(frozen=True)
-class Pristine:
+class PristineModel:
     """A multivariate Gaussian of patch features."""
 
     mean: np.ndarray  # [36]
@@ -47,12 +47,12 @@ class Pristine:
 
 def niqe(
     image: np.ndarray,  # uint8 RGB [h, w, 3]
-    model: Pristine,
+    model: PristineModel,
     patch: int,  # px, even
 ) -> float:
-    """The distance of eq. 10; lower is better. NaN where fewer than two patches have any structure."""
+    """The distance of eq. 10; lower is better. NaN with fewer than two patches that are not constant."""
     features = patch_features(image, patch)[0]
-    features = features[np.isfinite(features).all(axis=1)]  # a flat patch has none
+    features = features[np.isfinite(features).all(axis=1)]  # constant patches have NaN
     if len(features) < 2:
         return math.nan
     difference = model.mean - features.mean(axis=0)  # [36]
@@ -60,41 +60,43 @@ def niqe(
     return float(np.sqrt(difference @ np.linalg.pinv(pooled) @ difference))
 
 
-def fit(images: Iterable[np.ndarray]) -> Pristine:
-    """The pristine model of sharp pictures, uint8 RGB [h, w, 3] each: of their patches that are sharp. Raises ValueError
-    where there are too few for a covariance."""
+def fit(images: Iterable[np.ndarray]) -> PristineModel:
+    """Fit the pristine model on the sharp patches of images, uint8 RGB [h, w, 3].
+
+    Raises ValueError for too few patches.
+    """
     rows = []
     for image in images:
-        features, sharpness = patch_features(image, fitted_patch(image))
+        features, sharpness = patch_features(image, face_patch_size(image))
         rows.append(features[(sharpness > SHARP * sharpness.max()) & np.isfinite(features).all(axis=1)])
     features = np.concatenate(rows) if rows else np.empty((0, 36))
     if len(features) <= 36:
-        raise ValueError(f"{len(features)} sharp patches are too few for 36 features; give more images")
-    return Pristine(features.mean(axis=0), np.cov(features, rowvar=False))
+        raise ValueError(f"{len(features)} sharp patches are too few for 36 features; give more images.")
+    return PristineModel(features.mean(axis=0), np.cov(features, rowvar=False))
 
 
-def fitted_patch(image: np.ndarray) -> int:
+def face_patch_size(image: np.ndarray) -> int:
     """The side of a patch for `niqe_fitted`, px, even."""
     return 2 * max(2, round(min(image.shape[:2]) * FITTED_PATCH / 2))
 
 
 def patch_features(image: np.ndarray, patch: int) -> tuple[np.ndarray, np.ndarray]:
-    """(features [p, 36], sharpness [p]) of the whole patches: 18 numbers at the picture's size, 18 at half of it."""
+    """(features [p, 36], sharpness [p]) of the complete patches: 18 features at each of two scales."""
     rows, columns = image.shape[0] // patch, image.shape[1] // patch
     y = np.rint(luma(image))[: rows * patch, : columns * patch]  # [h, w]
     contrast, deviation = _local_contrast(y)
     features = [_scale_features(_patches(contrast, patch))]
-    features.append(_scale_features(_patches(_local_contrast(halved(y))[0], patch // 2)))
+    features.append(_scale_features(_patches(_local_contrast(downsample_2x(y))[0], patch // 2)))
     return np.concatenate(features, axis=1), _patches(deviation, patch).mean(axis=(1, 2))
 
 
-def halved(y: np.ndarray) -> np.ndarray:
-    """[h, w] -> [h / 2, w / 2]: bicubic (a = -1/2), widened to the coarser grid, mirrored at the borders."""
-    t = np.abs(np.arange(8) - 3.5) / 2  # distances of 8 px from the new one's centre, in its own unit
+def downsample_2x(y: np.ndarray) -> np.ndarray:
+    """[h, w] -> [h / 2, w / 2]: bicubic (a = -1/2), widened for antialiasing, mirrored at the borders."""
+    t = np.abs(np.arange(8) - 3.5) / 2  # distances of 8 px from the centre of the output pixel, in output pixels
     inner, outer = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
     taps = np.where(t <= 1, inner, outer)  # [8]
     taps /= taps.sum()
-    # 3 px before a new pixel's first and 4 after it
+    # 3 px before the first input pixel of an output pixel, 4 px after it
     return cv2.sepFilter2D(y, cv2.CV_64F, taps, taps, anchor=(3, 3), borderType=cv2.BORDER_REFLECT)[::2, ::2]
 
 
@@ -116,7 +118,7 @@ def _patches(y: np.ndarray, side: int) -> np.ndarray:
 
 
 def _scale_features(x: np.ndarray) -> np.ndarray:
-    """Patches [p, s, s] -> [p, 18]: the shape and spread of the values, and of the products with four neighbours."""
+    """Patches [p, s, s] -> [p, 18]: shape and scale of the values and of neighbour products."""
     shape, left, right = _asymmetric_gaussian(x)
     columns = [shape, (left + right) / 2]
     for shift in NEIGHBOURS:
@@ -126,9 +128,10 @@ def _scale_features(x: np.ndarray) -> np.ndarray:
 
 
 def _asymmetric_gaussian(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(shape, left scale, right scale), each [p], of the asymmetric generalised Gaussian fitted to x [p, s, s] by moments.
+    """Fit asymmetric generalised Gaussians to x [p, s, s] by moments.
 
-    N. Lasmar, Y. Stitou, Y. Berthoumieu, ICIP 2009. NaN where a patch has no value on one side.
+    Returns (shape, left scale, right scale), each [p]; NaN for a patch without values on one side. N. Lasmar, Y. Stitou, Y.
+    Berthoumieu, ICIP 2009.
     """
     x = x.reshape(len(x), -1)  # [p, s * s]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -142,38 +145,41 @@ def _asymmetric_gaussian(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     return shape, left * scale, right * scale
 
 
-def _nearest(rising: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Indices of the entries nearest to the values."""
-    after = np.clip(np.searchsorted(rising, values), 1, len(rising) - 1)
-    return np.where(values - rising[after - 1] <= rising[after] - values, after - 1, after)
+def _nearest(increasing: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Indices of the entries of an increasing array that are nearest to the values."""
+    after = np.clip(np.searchsorted(increasing, values), 1, len(increasing) - 1)
+    return np.where(values - increasing[after - 1] <= increasing[after] - values, after - 1, after)
 
 
 def load_published(settings: MetricSettings) -> Callable[[list[np.ndarray]], list[float]]:
-    """judge(images) -> NIQE of each. Raises MissingMetric."""
+    """Load niqe: images -> one value per image. Raises MissingMetric."""
     if not settings.niqe_parameters:
         raise MissingMetric(
-            f"NIQE needs the pristine model that its authors published; fetch {PUBLISHED} (or MATLAB's .mat) "
-            "and name it with --niqe-parameters FILE or GPEN_NIQE_PARAMETERS=FILE"
+            f"NIQE needs the pristine model published by its authors; download {PUBLISHED} (or the .mat of MATLAB) "
+            "and give it with --niqe-parameters FILE or GPEN_NIQE_PARAMETERS=FILE."
         )
-    model = read(settings.niqe_parameters)
+    model = read_model(settings.niqe_parameters)
     return lambda images: [niqe(image, model, PUBLISHED_PATCH) for image in images]
 
 
 def load_fitted(settings: MetricSettings) -> Callable[[list[np.ndarray]], list[float]]:
-    """judge(images) -> niqe_fitted of each. Raises MissingMetric."""
-    model = read(settings.niqe_faces)
-    return lambda images: [niqe(image, model, fitted_patch(image)) for image in images]
+    """Load niqe_fitted: images -> one value per image. Raises MissingMetric."""
+    model = read_model(settings.niqe_faces)
+    return lambda images: [niqe(image, model, face_patch_size(image)) for image in images]
 
 
 @functools.lru_cache(maxsize=4)
-def read(path: str) -> Pristine:
-    """A pristine model: the .npz that `save` or BasicSR writes, or MATLAB's .mat. Raises MissingMetric for anything else."""
+def read_model(path: str) -> PristineModel:
+    """Read a pristine model: .npz of `save_model` or BasicSR, or .mat of MATLAB.
+
+    Raises MissingMetric for another file.
+    """
     try:
         values = _read_mat(path) if path.endswith(".mat") else dict(np.load(path, allow_pickle=False))
         found = {key.replace("_param", "param"): value for key, value in values.items()}  # mu_prisparam, mu_pris_param
-        model = Pristine(found["mu_prisparam"].reshape(36), found["cov_prisparam"].reshape(36, 36))
+        model = PristineModel(found["mu_prisparam"].reshape(36), found["cov_prisparam"].reshape(36, 36))
     except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise MissingMetric(f"{path} holds no pristine model of NIQE ({error}); fetch {PUBLISHED}") from error
+        raise MissingMetric(f"{path} is not a pristine model of NIQE ({error}); download {PUBLISHED}.") from error
     return model
 
 
@@ -183,8 +189,8 @@ def _read_mat(path: str) -> dict:
     return loadmat(path)
 
 
-def save(model: Pristine, path: str | Path, source: str) -> None:
-    """An .npz, with a sentence on what the model was fitted on. Raises OSError."""
+def save_model(model: PristineModel, path: str | Path, source: str) -> None:
+    """Write an .npz with a description of the source images. Raises OSError."""
     data = io.BytesIO()
     np.savez(data, mu_pris_param=model.mean, cov_pris_param=model.covariance, source=source)
     write_atomically(Path(path), data.getvalue())

@@ -1,6 +1,6 @@
-"""Figures that papers have published, each with its source and its protocol: eval/published.json.
+"""Published results with their source and protocol: eval/published.json.
 
-They stand in tables of their own, never in a column of measured ones: PSNR of one method runs from 18 to 27 dB over protocols.
+They are in separate tables, because the PSNR of one method ranges from 18 to 27 dB between protocols.
 """
 
 import json
@@ -9,53 +9,53 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from eval.cells import ARROWS
+from eval.cells import arrow
 from eval.document import Block, Heading, Paragraph, Table
 
 TITLES = {"psnr": "PSNR", "ssim": "SSIM", "lpips": "LPIPS", "fid": "FID", "identity_angle": "Identity (angle)"}
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedTable:
     """One published table."""
 
     name: str
     source: str
     protocol: str
-    tasks: tuple[str, ...]  # families of tasks that it may be read beside
-    columns: dict[str, str]  # metric -> "higher" | "lower", whichever is better
-    figures: dict[str, dict[str, Decimal | None]]  # method -> metric -> value with the digits that were printed; None is infinity
+    tasks: tuple[str, ...]  # families of tasks with a related protocol
+    lower_better: dict[str, bool]  # by metric, in the order of the columns
+    figures: dict[str, dict[str, Decimal | None]]  # method -> metric -> value with the published digits; None is infinity
 
 
-def published() -> list[Published]:
-    """Every table, in the order of publication."""
+def published_tables() -> list[PublishedTable]:
+    """All tables, in order of publication."""
     text = Path(__file__).with_name("published.json").read_text()
     tables = json.loads(text, parse_float=Decimal, parse_int=Decimal)
-    return [Published(**table | {"tasks": tuple(table["tasks"])}) for table in tables]
+    return [PublishedTable(**table | {"tasks": tuple(table["tasks"])}) for table in tables]
 
 
 def published_blocks(tasks: Iterable[str]) -> list[Block]:
-    """The tables that may be read beside these tasks."""
+    """The tables for the families of these tasks."""
     families = {task.partition("-")[0] for task in tasks}
-    tables = [table for table in published() if families & set(table.tasks)]
+    tables = [table for table in published_tables() if families & set(table.tasks)]
     if not tables:
         return []
     blocks: list[Block] = [
-        Heading(1, "Published figures"),
+        Heading(1, "Published results"),
         Paragraph(
-            "Not measured here. Each table has its own data, degradations and settings: compare within one table, never across."
+            "Not measured by this project. Each table has its own data, degradations and settings: compare only within one table."
         ),
     ]
     for table in tables:
-        head = ["published", *(f"{TITLES[metric]} {ARROWS[better]}" for metric, better in table.columns.items())]
-        rows = [[method, *(_text(values[metric]) for metric in table.columns)] for method, values in table.figures.items()]
+        head = ["published", *(f"{TITLES[metric]} {arrow(lower)}" for metric, lower in table.lower_better.items())]
+        rows = [[method, *(_text(values[metric]) for metric in table.lower_better)] for method, values in table.figures.items()]
         blocks += [Heading(2, table.name), Table(head, rows), Paragraph(f"Source: {table.source}. Protocol: {table.protocol}.")]
     return blocks
 
 
 def published_json() -> list[dict]:
-    """The tables as JSON takes them; null is infinity."""
-    text = json.dumps([asdict(table) for table in published()], default=float)
+    """The tables as JSON values; null is infinity."""
+    text = json.dumps([asdict(table) for table in published_tables()], default=float)
     return json.loads(text)
 
 

@@ -1,4 +1,4 @@
-"""RUN/recipe.json: what it takes to run it again: command, settings, versions, hashes of the weight files."""
+"""RUN/recipe.json: command, settings, versions and hashes of the weights, to repeat the run."""
 
 import dataclasses
 import json
@@ -31,21 +31,21 @@ PACKAGES = (
     "onnxruntime",
     "pillow",
 )
-MUST_AGREE = ("size", "seed", "verify")  # settings that make rows of one table comparable
+MUST_AGREE = ("size", "seed", "verify")  # settings that all rows of a table share
 
 
 def make_recipe(
     settings: "RunSettings",
     metric_settings: MetricSettings,
     weights: dict[str, Path | None],  # by method
-    metrics: Iterable[str],  # that can be computed
+    metrics: Iterable[str],  # available metrics
     missing: dict[str, str],
 ) -> dict:
-    """The recipe as it will stand in JSON."""
+    """The recipe as JSON values."""
     metrics = list(metrics)
     files = {name: [path] for name, path in weights.items() if path}
     files |= {name: METRICS[name].weights(metric_settings) for name in metrics}
-    describe = ("title", "library", "backbone", "colour", "better", "needs")
+    describe = ("title", "library", "backbone", "colour", "lower_better", "needs")
     return {
         "command": shlex.join(sys.orig_argv),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -62,9 +62,9 @@ def make_recipe(
 
 
 def check_recipe(path: Path, recipe: dict) -> None:
-    """Compare with the recipe that RUN holds, if it does, and carry over what belongs to the earlier calls.
+    """Compare with the recipe in RUN, if it exists, and add the data of earlier calls to the new recipe.
 
-    Raises GPENError where rows of the two would not belong in one table.
+    Raises GPENError if the rows of both would not be comparable.
     """
     if not path.is_file():
         return
@@ -72,15 +72,15 @@ def check_recipe(path: Path, recipe: dict) -> None:
         old = json.loads(path.read_text())
         settings, weights, metrics = old["settings"], old["weights"], old["metrics"]
     except (ValueError, KeyError, TypeError) as error:
-        raise GPENError(f"{path} is damaged; choose another --out") from error
+        raise GPENError(f"{path} is damaged; choose another --out.") from error
     for key in MUST_AGREE:
         if settings[key] != recipe["settings"][key]:
             raise GPENError(
-                f"{path.parent} was measured with {key} {settings[key]}, not {recipe['settings'][key]}; choose another --out"
+                f"{path.parent} was measured with {key} {settings[key]}, not {recipe['settings'][key]}; choose another --out."
             )
     for name in weights.keys() & recipe["weights"].keys():
         if [file["sha256"] for file in weights[name]] != [file["sha256"] for file in recipe["weights"][name]]:
-            raise GPENError(f"{path.parent} was measured with another file for {name}; choose another --out")
+            raise GPENError(f"{path.parent} was measured with another weight file of {name}; choose another --out.")
     recipe["weights"] = weights | recipe["weights"]
     recipe["metrics"] = metrics | recipe["metrics"]
     recipe["earlier"] = [*old.pop("earlier", []), {key: old[key] for key in ("command", "time", "settings")}]
@@ -94,7 +94,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of the code, where it lies in a git repository."""
+    """The git commit of the source code, if it is in a repository."""
     folder = Path(__file__).resolve().parents[1]
     try:
         command = ["git", "rev-parse", "--verify", "--quiet", "HEAD"]

@@ -1,9 +1,9 @@
-"""Restored images cached by content: a folder in which a result is found again by what it was made from.
+"""Cache of restored images, by a hash of everything that determines the result.
 
-    CACHE/ab/abcdef....png    the result; the seconds it took stand in the PNG's text
+    CACHE/ab/abcdef....png    the result; the text of the PNG contains its time in seconds
 
-The key covers the low-quality image, the method with the sha256 of its weights, the degradation (an oracle is told it), the size
-and the project's code: whatever of these changes, the result is made anew.
+The key covers the low-quality image, the method with the sha256 of its weights, the degradation (an input of the non-blind
+baselines), the mask, the size and the source code of this project.
 """
 
 import functools
@@ -21,25 +21,30 @@ from eval.frozen import Sample
 from eval.methods import Method
 from eval.weights import file_hash
 
-ELSEWHERE = ("folder", "ground-truth")  # methods that read their results: caching would only copy them
+UNCACHED = ("folder", "ground-truth")  # methods that read their results from files
 
 
 @dataclass(frozen=True)
-class Restored:
-    """A method's results in a cache; folder None remembers nothing."""
+class RestorationCache:
+    """The cached results of one method; folder None disables the cache."""
 
     folder: Path | None
-    maker: str  # what stands behind the results besides the images
+    version: str  # method, weights and source code
 
     @classmethod
-    def open(cls, folder: str | None, name: str, method: Method) -> "Restored":
+    def open(cls, folder: str | None, name: str, method: Method) -> "RestorationCache":
+        """Open the cache of a method."""
         kind = name.partition(":")[0]
-        made_by = f"{kind} {file_hash(method.weights)}" if method.weights else name
-        return cls(Path(folder) if folder and kind not in ELSEWHERE else None, f"{made_by} {_code()}")
+        identity = f"{kind} {file_hash(method.weights)}" if method.weights else name
+        return cls(Path(folder) if folder and kind not in UNCACHED else None, f"{identity} {_code()}")
 
     def get(self, samples: list[Sample], size: int) -> tuple[list[np.ndarray], list[float]] | None:
-        """(results uint8 RGB [size, size, 3], seconds that each took) if all are there: a network's last digits depend on
-        the batch, which is why part of it is no use."""
+        """(results uint8 RGB [size, size, 3], seconds of each).
+
+        None unless all images of the batch are cached.
+
+        An incomplete batch is not used, because the last digits of a network's output depend on the batch.
+        """
         if self.folder is None:
             return None
         found = [_read(self._path(sample, size)) for sample in samples]
@@ -47,14 +52,14 @@ class Restored:
         return ([image for image, _ in whole], [seconds for _, seconds in whole]) if len(whole) == len(found) else None
 
     def put(self, samples: list[Sample], images: list[np.ndarray], seconds: float) -> None:
-        """`seconds`: of each."""
+        """Store results; `seconds` is the time per image."""
         for sample, image in zip(samples, images, strict=True) if self.folder else ():
             write_atomically(self._path(sample, len(image)), _png(image, seconds))
 
     def _path(self, sample: Sample, size: int) -> Path:
         degradation = sample.degradation and sample.degradation.to_dict()
-        made_from = json.dumps([self.maker, size, sample.lq.shape, degradation])
-        key = hashlib.sha256(made_from.encode() + sample.lq.tobytes() + _bytes(sample.mask)).hexdigest()
+        inputs = json.dumps([self.version, size, sample.lq.shape, degradation])
+        key = hashlib.sha256(inputs.encode() + sample.lq.tobytes() + _bytes(sample.mask)).hexdigest()
         return cast(Path, self.folder) / key[:2] / f"{key}.png"
 
 
@@ -79,13 +84,13 @@ def _read(path: Path) -> tuple[np.ndarray, float] | None:
     try:
         with Image.open(path) as file:
             return np.array(file), float(cast(PngImageFile, file).text["seconds"])
-    except (OSError, KeyError, ValueError, SyntaxError):  # absent, or damaged: made again
+    except (OSError, KeyError, ValueError, SyntaxError):  # missing or damaged: restored again
         return None
 
 
 @functools.cache
 def _code() -> str:
-    """sha256 of the sources of gpen and eval."""
+    """sha256 of the source code of gpen and eval."""
     root, digest = Path(__file__).resolve().parents[1], hashlib.sha256()
     for path in sorted([*(root / "gpen").rglob("*.py"), *(root / "eval").rglob("*.py")]):
         digest.update(path.read_bytes())

@@ -1,4 +1,4 @@
-"""One parameter of the degradation from weak to strong, all else fixed: what a run draws at random, one face shows in order."""
+"""Sweep of one degradation parameter with all others fixed, on single faces."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     import pandas
 
 
-def restored(
+def restore_with(
     face: np.ndarray,  # uint8 RGB [size, size, 3]
     degradation: Degradation,
     methods: Iterable[str],
 ) -> dict[str, np.ndarray]:
-    """What each method makes of one degraded face, uint8 RGB [size, size, 3]. Raises GPENError for an unknown method."""
+    """Degrade a face and restore it with each method, uint8 RGB [size, size, 3].
+
+    Raises GPENError for an unknown method.
+    """
     sample = Sample("face", degradation(face), degradation.target(face), degradation)
     return {name: load_method(name).restore([sample], len(face))[0] for name in methods}
 
@@ -31,11 +34,12 @@ def sweep(
     values: Sequence[float],
     methods: Sequence[str] = ("bilinear", "gpen"),
     metrics: Sequence[str] = ("psnr",),
-    base: Degradation | None = None,  # what is fixed; None: nothing else is degraded
+    base: Degradation | None = None,  # the other parameters; None: no other degradation
 ) -> "pandas.DataFrame":
-    """A row for each value ("x"), method and face, with the metrics that can be computed here: `drawing.lines` draws it.
+    """Measure methods for several values of a degradation parameter.
 
-    Raises GPENError for an unknown method or metric, or a value out of range.
+    Returns a row for each value ("x"), method and face, with the metrics that are available; `drawing.line_plot` plots it. Raises
+    GPENError for an unknown method or metric, and for a value out of range.
     """
     import pandas
 

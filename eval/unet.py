@@ -1,11 +1,11 @@
-"""A small U-Net, the plain network that a prior is measured against: L1 alone, or L1 with an adversarial loss.
+"""A small U-Net as a baseline without a GAN prior, trained with L1 and optionally a GAN loss.
 
-    python -m eval.unet --data DIR --out RUN [--adversarial]    writes RUN/unet.safetensors, which the method unet:PATH reads
+    python -m eval.unet --data DIR --out RUN [--adversarial]    writes RUN/unet.safetensors for the method unet:PATH
 
-The method unet without a path takes assets/unet-SIZE.safetensors, if there is one.
+The method unet without a path uses assets/unet-SIZE.safetensors.
 
-The form is that of O. Ronneberger, P. Fischer, T. Brox, MICCAI 2015, with the input added to the result. Data, degradations,
-losses, discriminator and loop are those of GPEN's stage 2, so that the network alone differs.
+Architecture of O. Ronneberger, P. Fischer, T. Brox, MICCAI 2015, with a residual connection from input to output. Data,
+degradations, losses, discriminator and training loop are those of stage 2 of GPEN, so that only the network differs.
 """
 
 import argparse
@@ -31,20 +31,20 @@ from gpen.training.finetune import Finetune
 from gpen.training.loop import train
 from gpen.training.parallel import Group
 
-WIDTHS = (24, 48, 96, 168)  # channels at full size, a half, a quarter, an eighth: one million parameters
-ADVERSARIAL = 0.01  # weight of L_A beside L1
+WIDTHS = (24, 48, 96, 168)  # channels at scale 1, 1/2, 1/4, 1/8: one million parameters
+ADVERSARIAL = 0.01  # weight of the adversarial loss relative to L1
 
 
 class UNet(nn.Module):
-    """y = net(x), images [n, 3, size, size] in [-1, 1]; any sides that are multiples of 8 will do."""
+    """y = net(x), images [n, 3, size, size] in [-1, 1]; the sides must be multiples of 8."""
 
     def __init__(self, size: int):
         super().__init__()
-        self.size = size  # px, of the faces it was trained on
+        self.size = size  # px, of the training images
         self.down = nn.ModuleList(_convolutions(a, b) for a, b in zip((3, *WIDTHS), WIDTHS, strict=False))
         self.up = nn.ModuleList(_convolutions(a + b, a) for a, b in zip(WIDTHS[-2::-1], WIDTHS[:0:-1], strict=True))
         self.last = nn.Conv2d(WIDTHS[0], 3, 1)
-        nn.init.zeros_(self.last.weight)  # it starts as the identity
+        nn.init.zeros_(self.last.weight)  # initially the identity
         nn.init.zeros_(cast(Tensor, self.last.bias))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,37 +65,37 @@ def _convolutions(inputs: int, outputs: int) -> nn.Sequential:
 
 @torch.inference_mode()
 def restore(net: UNet, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """uint8 RGB [net.size, net.size, 3] each -> the same, restored."""
+    """Restore images, uint8 RGB [net.size, net.size, 3] each."""
     x = torch.stack([to_tensor(image) for image in images]).to(net.last.weight.device)
     return [to_image(y) for y in net(x)]
 
 
 def save(net: UNet, path: Path) -> Path:
-    """Write `net` to a .safetensors file, in float16, which 8-bit results do not tell from float32; returns its path."""
+    """Write `net` to a .safetensors file in float16, sufficient for 8-bit results; returns its path."""
     state = {name: tensor.detach().cpu().half().contiguous() for name, tensor in net.state_dict().items()}
     save_file(state, path, {"format": "gpen-unet", "size": str(net.size)})
     return path
 
 
 def load(path: Path, device: str = "cpu") -> UNet:
-    """The U-Net in a file that `save` wrote. Raises GPENError for anything else."""
+    """Load a U-Net written by `save`. Raises GPENError for another file."""
     try:
         with safe_open(path, "pt") as file:
             net = UNet(int(file.metadata()["size"]))
             net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
-        raise GPENError(f"{path} is no U-Net of this project; make one with python -m eval.unet --data DIR --out RUN") from error
+        raise GPENError(f"{path} is not a U-Net of eval; train one with python -m eval.unet --data DIR --out RUN.") from error
     return net.to(device).eval().requires_grad_(False)
 
 
 class UNetTraining(Finetune):
-    """Stage 2's steps and losses, with a U-Net in GPEN's place."""
+    """Training of stage 2 with a U-Net instead of GPEN."""
 
     net: Any  # a UNet
     average: Any
 
     def __init__(self, config: FinetuneConfig, group: Group):
-        super().__init__(config, group)  # the discriminator, and a narrow GPEN that makes way
+        super().__init__(config, group)  # creates the discriminator, and a narrow GPEN that is replaced
         self.net = self._place(UNet(config.network.size))
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.lr_decoder, betas=(config.beta1, 0.99))
@@ -106,8 +106,11 @@ class UNetTraining(Finetune):
         return save(self.average, folder / "unet.safetensors")
 
 
-def settings(size: int, images: int, adversarial: bool, seed: int = 0, precision: str = "float32") -> FinetuneConfig:
-    """Stage 2's settings for a U-Net at `size` px. The network's width here is the discriminator's alone."""
+def unet_config(size: int, images: int, adversarial: bool, seed: int = 0, precision: str = "float32") -> FinetuneConfig:
+    """Settings of stage 2 for a U-Net at `size` px.
+
+    The width of the network applies to the discriminator only.
+    """
     return FinetuneConfig(
         network=GPENConfig(size=size, narrow=0.125, channel_multiplier=1), images=images, seed=seed, precision=precision,
         adversarial=ADVERSARIAL if adversarial else 0.0, feature=0.0, lr_decoder=1e-3, lr_discriminator=5e-4,
@@ -116,23 +119,28 @@ def settings(size: int, images: int, adversarial: bool, seed: int = 0, precision
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0; 2 for a user's mistake, with one sentence on standard error; 130 if interrupted."""
-    parser = argparse.ArgumentParser("python -m eval.unet", description="Train the U-Net that GPEN is compared with.")
-    parser.add_argument("--data", required=True, metavar="DIR", help="a folder of aligned faces")
-    parser.add_argument("--out", required=True, metavar="RUN", help="its checkpoint, log, grids and unet.safetensors go here")
-    parser.add_argument("--adversarial", action="store_true", help="L1 with an adversarial loss; without it L1 alone")
-    parser.add_argument("--size", type=int, default=256, help="px, of the faces, a power of two (256)")
-    parser.add_argument("--images", type=int, default=40_000, help="to show (40000)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", default="float32", help="float32, or bfloat16, which is faster on most machines (float32)")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument("--device", help="cpu or cuda; without it a GPU where there is one")
+    """Run the command line.
+
+    Exit status: 0; 2 for an error of the user, with a message on standard error; 130 if interrupted.
+    """
+    parser = argparse.ArgumentParser("python -m eval.unet", description="Train the U-Net baseline.")
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder of aligned faces")
+    parser.add_argument(
+        "--out", required=True, metavar="RUN", help="folder for the checkpoint, the log, image grids and unet.safetensors"
+    )
+    parser.add_argument("--adversarial", action="store_true", help="train with L1 and an adversarial loss (default: L1)")
+    parser.add_argument("--size", type=int, default=256, help="image size, px, a power of two (default: 256)")
+    parser.add_argument("--images", type=int, default=40_000, help="number of training images (default: 40000)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    parser.add_argument("--precision", default="float32", help="float32 or bfloat16 (default: float32)")
+    parser.add_argument("--resume", action="store_true", help="resume the run in --out")
+    parser.add_argument("--device", help="cpu or cuda (default: cuda if available)")
     options = parser.parse_args(arguments)
     return exit_status(lambda: _train(options))
 
 
 def _train(options: argparse.Namespace) -> None:
-    config = settings(options.size, options.images, options.adversarial, options.seed, options.precision)
+    config = unet_config(options.size, options.images, options.adversarial, options.seed, options.precision)
     training = UNetTraining(config, Group(options.device))
     print(train(training, FacePairs(options.data, config), options.out, options.resume))
 

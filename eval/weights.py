@@ -1,10 +1,11 @@
-"""The files that metrics stand on: where they are named, how a missing one says so. Nothing is downloaded unasked."""
+"""Files of the metrics: paths and error messages. Nothing is downloaded automatically."""
 
 import functools
 import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,26 +13,26 @@ from gpen.errors import GPENError
 
 
 class MissingMetric(GPENError):
-    """A metric cannot be computed here; the message says what is missing and how to get it."""
+    """A metric is not available; the message says which file or package is missing and how to get it."""
 
 
-def _environment(name: str) -> str:
+def _environment(name: str) -> Any:
     return field(default_factory=lambda: os.environ.get(name, ""))
 
 
 @dataclass(frozen=True)
 class MetricSettings:
-    """Where the metrics' files are.
+    """Paths of the files of the metrics.
 
-    squeezenet       .npz of SqueezeNet 1.1's Caffe weights; default $GPEN_SQUEEZENET
-    identity_model   ONNX face embedding; default $GPEN_IDENTITY_MODEL
-    fid_statistics   .npz with mu [2048] and sigma [2048, 2048], as python -m pytorch_fid --save-stats writes it;
+    squeezenet       .npz with the Caffe weights of SqueezeNet 1.1; default $GPEN_SQUEEZENET
+    identity_model   face embedding in ONNX; default $GPEN_IDENTITY_MODEL
+    fid_statistics   .npz with mu [2048] and sigma [2048, 2048], written by python -m pytorch_fid --save-stats;
                      default $GPEN_FID_STATISTICS
-    niqe_parameters  the pristine model that NIQE's authors published, .npz or .mat; default $GPEN_NIQE_PARAMETERS
-    niqe_faces       a pristine model of faces, made with python -m eval fit-niqe; default the project's own
-    verify           check the sha256 of backbones; False, or GPEN_UNVERIFIED_WEIGHTS=1 in the environment, takes any file:
-                     for tests with random weights, never for figures that you report
-    device           of the networks, a torch device
+    niqe_parameters  pristine model published by the authors of NIQE, .npz or .mat; default $GPEN_NIQE_PARAMETERS
+    niqe_faces       pristine model of faces, written by python -m eval fit-niqe; default: the model of this project
+    verify           check the sha256 of backbones; False, or GPEN_UNVERIFIED_WEIGHTS=1 in the environment, accepts any file, for
+                     tests with random weights only
+    device           torch device of the networks
     """
 
     squeezenet: str = _environment("GPEN_SQUEEZENET")
@@ -43,24 +44,26 @@ class MetricSettings:
     device: str = "cpu"
 
 
-def cached(url: str) -> Path:
-    """Where torch.hub keeps a download, whether it is there or not."""
+def cached_path(url: str) -> Path:
+    """The path of a download in the cache of torch.hub, whether it exists or not."""
     return Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[1])
 
 
-def checkpoint(url: str, metric: str, verify: bool) -> Path:
-    """The file that a library would download, which must be there. Raises MissingMetric with the command that fetches it.
+def require_checkpoint(url: str, metric: str, verify: bool) -> Path:
+    """The path of a downloaded checkpoint.
 
-    A name of torch.hub ends in the first 8 hexadecimal digits of the file's sha256; `verify` compares them.
+    Raises MissingMetric with the download command if it is missing.
+
+    A file name of torch.hub ends with the first 8 hexadecimal digits of its sha256, which `verify` checks.
     """
-    path = cached(url)
+    path = cached_path(url)
     fetch = f"python -c \"import torch; torch.hub.load_state_dict_from_url('{url}', check_hash=True)\""
     if not path.is_file():
-        raise MissingMetric(f"{metric} needs {path}; fetch it with: {fetch}")
+        raise MissingMetric(f"{metric} needs the file {path}; download it with: {fetch}.")
     digits = path.stem[-8:]
     if verify and not file_hash(path).startswith(digits):
         raise MissingMetric(
-            f"{metric}: the sha256 of {path} does not begin with {digits}; delete it and fetch it again with: {fetch}"
+            f"{metric}: The sha256 of {path} does not start with {digits}; delete the file and download it with: {fetch}."
         )
     return path
 
@@ -71,7 +74,7 @@ def file_hash(path: str | Path) -> str:
     return _file_hash(str(path), status.st_mtime_ns, status.st_size)
 
 
-@functools.lru_cache(maxsize=64)  # a 100 MB file is asked for several times in a run
+@functools.lru_cache(maxsize=64)  # the hash of a 100 MB file is used several times in a run
 def _file_hash(path: str, changed: int, size: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

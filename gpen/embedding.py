@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from .errors import GPENError
-from .faces import FFHQ_POINTS_512
+from .faces import fit_similarity, template
 
 ARCFACE_SIZE = 112  # px
 ARCFACE_POINTS = np.array(  # left eye, right eye, nose, left and right mouth corner, px of a crop
@@ -40,14 +40,8 @@ class FaceEmbedding:
 
 
 def arcface_transform(size: int) -> np.ndarray:
-    """Similarity [2, 3] from pixels of an FFHQ-aligned face of `size` px to those of ArcFace's crop, by least squares.
-
-    In complex numbers, target = a * source + b. Coordinates are those of pixel centres.
-    """
-    source = (FFHQ_POINTS_512 + 0.5) * (size / 512) - 0.5  # [5, 2]
-    design = np.stack([source @ [1, 1j], np.ones(5)], axis=1)  # [5, 2]
-    (a, b), *_ = np.linalg.lstsq(design, ARCFACE_POINTS @ [1, 1j], rcond=None)
-    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+    """Similarity transform [2, 3] from an FFHQ-aligned face of `size` px to ArcFace's crop, by least squares over five points."""
+    return fit_similarity(template(size), ARCFACE_POINTS)[0]
 
 
 def arcface_crop(

@@ -1,16 +1,16 @@
-"""What people prefer: a study is shown, its answers are kept, and scores come of them.
+"""Preference study: build a study, collect votes, compute scores.
 
-    build.py     makes a study from a run of eval or from folders      python -m eval study build
-    study.py     what is shown: the manifest, trials, sides
-    schedule.py  what to ask next
-    store.py     what was answered: SQLite or PostgreSQL (tables and migrations: schema.py)
-    survey.py    a study with its answers: every call that a page makes
-    mirror.py    on a Space: the votes in a private dataset
-    votes.py     votes.jsonl, and votes as arrays                      python -m eval study export | import
-    exports.py   other formats: csv, choix, sureal
-    scoring.py   what it means: scores.json                            python -m eval study score
-                 (bradley_terry.py: strengths; quality.py: who is left out; agreement.py: alpha, metrics with people)
+    build.py     creates a study from a run of eval or from folders       python -m eval study build
+    study.py     the manifest, trials, order of the images
+    schedule.py  selection of the next trial
+    store.py     storage of the votes: SQLite or PostgreSQL (tables and migrations: schema.py)
+    survey.py    a study with its store: the calls of the page
+    mirror.py    backup of the votes in a private dataset, for a Space
+    votes.py     votes.jsonl, and votes as arrays                         python -m eval study export | import
+    exports.py   other formats: csv, choix
+    scoring.py   scores.json                                              python -m eval study score
+                 (bradley_terry.py: strengths; quality.py: exclusion of raters; agreement.py: alpha, metrics and raters)
 
-The paper (Yang et al., CVPR 2021) asked volunteers to rate restorations of 1,000 real faces. This adds what such figures
-need to be trusted: gold trials, repeats, intervals over raters, agreement, correction for many tests.
+The paper (Yang et al., CVPR 2021) asked volunteers to rate restorations of 1,000 real faces. This package adds gold trials,
+repeats, intervals over raters, measures of agreement, and a correction for multiple tests.
 """

@@ -1,13 +1,13 @@
-"""Strengths from paired comparisons with ties: the model of Davidson, its fit, its intervals over raters.
+"""Strengths from paired comparisons with ties: Davidson's model and intervals over raters.
 
     P(i beats j) = e^(a_i - a_j)/2 / Z     P(tie) = nu / Z     Z = e^(a_i - a_j)/2 + e^(a_j - a_i)/2 + nu
 
-R. R. Davidson, "On extending the Bradley-Terry model to accommodate ties in paired comparison experiments"
-(JASA 1970). Without ties it is the model of Bradley and Terry (Biometrika 1952). The likelihood is concave in
-the strengths a and in log nu, so Newton's method finds its one maximum; whole batches are fitted at once.
+R. R. Davidson, "On extending the Bradley-Terry model to accommodate ties in paired comparison experiments" (JASA 1970). Without
+ties it is the model of Bradley and Terry (Biometrika 1952). The likelihood is concave in the strengths a and in log nu, so that
+Newton's method converges to the unique maximum. Several tables are fitted as one batch.
 
-A prior N(0, PRIOR_SD^2) on every strength keeps them finite where a method won or lost everything (the
-maximum likelihood is infinite there: L. R. Ford, 1957); elsewhere it does not show.
+A prior N(0, PRIOR_SD^2) on every strength keeps the estimate finite for a method that won or lost all comparisons, where the
+maximum likelihood estimate is infinite (L. R. Ford, 1957); otherwise its effect is negligible.
 """
 
 from dataclasses import dataclass
@@ -15,70 +15,70 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-PRIOR_SD = 10.0  # of a strength, natural log: e^10 is 22,000 wins to one
+PRIOR_SD = 10.0  # standard deviation of a strength, natural log; e^10 is a ratio of 22,000 wins to one
 RESAMPLES = 1000
-LARGEST_STEP = 2.0  # of Newton's method, so that it cannot overshoot
+LARGEST_STEP = 2.0  # limit of a Newton step, against overshooting
 TOLERANCE = 1e-9
 MAX_STEPS = 60
 
 
 @dataclass(frozen=True)
-class Fit:
-    """strength [..., m], natural log, mean zero; log_nu [...], minus infinity without ties."""
+class DavidsonFit:
+    """strength [..., m], natural log, with mean zero; log_nu [...], minus infinity without ties."""
 
     strength: np.ndarray
     log_nu: np.ndarray
 
 
 @dataclass(frozen=True)
-class Spread:
-    """How strengths vary with the raters: covariance [m, m] over the bootstrap, and its degrees of freedom.
+class StrengthCovariance:
+    """Bootstrap covariance [m, m] of the strengths over raters and its degrees of freedom.
 
-    NaN where there is one rater: nothing says how another would answer.
+    NaN for a single rater.
     """
 
     covariance: np.ndarray
-    freedom: int
+    dof: int
 
-    def errors(self) -> np.ndarray:
-        """Standard errors of the strengths [m]."""
+    def standard_errors(self) -> np.ndarray:
+        """Standard errors [m] of the strengths."""
         return np.sqrt(np.diag(self.covariance))
 
-    def difference_errors(self) -> np.ndarray:
-        """Standard errors of every difference of two strengths [m, m]."""
+    def difference_standard_errors(self) -> np.ndarray:
+        """Standard errors [m, m] of the differences of two strengths."""
         variance = np.diag(self.covariance)
         return np.sqrt(np.maximum(variance[:, None] + variance[None] - 2 * self.covariance, 0))
 
-    def reach(self, level: float = 0.95) -> float:
-        """How many standard errors an interval of this level reaches to each side."""
-        return float(special.stdtrit(self.freedom, (1 + level) / 2)) if self.freedom else float("nan")
+    def t_quantile(self, level: float = 0.95) -> float:
+        """Half width of a confidence interval in standard errors: a quantile of Student's t."""
+        return float(special.stdtrit(self.dof, (1 + level) / 2)) if self.dof else float("nan")
 
 
 def fit(
-    wins: np.ndarray,  # [..., m, m]: how often i beat j
+    wins: np.ndarray,  # [..., m, m], number of wins of i against j
     ties: np.ndarray,  # [..., m, m], symmetric
-) -> Fit:
-    """The penalised maximum of the likelihood, for each of a batch of tables."""
+) -> DavidsonFit:
+    """Maximise the penalised likelihood for each table of a batch."""
     wins, ties = np.broadcast_arrays(np.asarray(wins, float), np.asarray(ties, float))
     shape, m = wins.shape[:-2], wins.shape[-1]
     wins, ties = wins.reshape(-1, m, m), ties.reshape(-1, m, m)  # [b, m, m]
     with_ties = bool(ties.any())
     theta = np.zeros((len(wins), m + with_ties))  # [b, m (+ 1 for log nu)]
-    todo = np.arange(len(wins))
+    active = np.arange(len(wins))
     for _ in range(MAX_STEPS):
-        gradient, information = _derivatives(theta[todo], wins[todo], ties[todo], with_ties)
+        gradient, information = _derivatives(theta[active], wins[active], ties[active], with_ties)
         step = np.linalg.solve(information, gradient[..., None])[..., 0]
         longest = np.abs(step).max(axis=1, keepdims=True)
-        theta[todo] += step * np.minimum(1, LARGEST_STEP / np.maximum(longest, 1e-300))
-        todo = todo[longest[:, 0] > TOLERANCE]
-        if not len(todo):
+        theta[active] += step * np.minimum(1, LARGEST_STEP / np.maximum(longest, 1e-300))
+        active = active[longest[:, 0] > TOLERANCE]
+        if not len(active):
             break
     strength = theta[:, :m] - theta[:, :m].mean(axis=1, keepdims=True)
     log_nu = theta[:, m] if with_ties else np.full(len(wins), -np.inf)
-    return Fit(strength.reshape(*shape, m), log_nu.reshape(shape))
+    return DavidsonFit(strength.reshape(*shape, m), log_nu.reshape(shape))
 
 
-def _derivatives(theta, wins, ties, with_ties) -> tuple[np.ndarray, np.ndarray]:
+def _derivatives(theta: np.ndarray, wins: np.ndarray, ties: np.ndarray, with_ties: bool) -> tuple[np.ndarray, np.ndarray]:
     """Gradient [b, k] and information [b, k, k] of the penalised log likelihood at theta [b, k]."""
     b, m = len(theta), wins.shape[-1]
     n = wins + wins.swapaxes(-1, -2) + ties  # [b, m, m]
@@ -86,7 +86,7 @@ def _derivatives(theta, wins, ties, with_ties) -> tuple[np.ndarray, np.ndarray]:
     lose = win.swapaxes(-1, -2)
     gradient, information = np.empty_like(theta), np.zeros((b, theta.shape[1], theta.shape[1]))
     gradient[:, :m] = (wins + ties / 2 - n * (win + tie / 2)).sum(axis=2)
-    weight = n * ((win + lose) - (win - lose) ** 2) / 4  # n times the variance of (won - lost) / 2
+    weight = n * ((win + lose) - (win - lose) ** 2) / 4  # n times the variance of (wins - losses) / 2
     information[:, :m, :m] = -weight
     diagonal = np.arange(m)
     information[:, diagonal, diagonal] += weight.sum(axis=2)
@@ -100,17 +100,20 @@ def _derivatives(theta, wins, ties, with_ties) -> tuple[np.ndarray, np.ndarray]:
     return gradient - theta * PRIOR_SD**-2, information
 
 
-def _probabilities(strength, log_nu) -> tuple[np.ndarray, np.ndarray]:
+def _probabilities(strength: np.ndarray, log_nu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """P(i beats j) and P(tie), [b, m, m] each, from strength [b, m] and log_nu [b]."""
     half = (strength[:, :, None] - strength[:, None, :]) / 2  # [b, m, m]
-    top = np.maximum(np.abs(half), log_nu[:, None, None])  # keeps the exponentials below 1
+    top = np.maximum(np.abs(half), log_nu[:, None, None])  # for exponents of at most 0
     up, down, tie = np.exp(half - top), np.exp(-half - top), np.exp(log_nu[:, None, None] - top)
     total = up + down + tie
     return up / total, tie / total
 
 
-def standard_errors(wins: np.ndarray, ties: np.ndarray, fitted: Fit) -> np.ndarray:
-    """Of every difference of two strengths [m, m], from the information: quick, but blind to raters."""
+def information_standard_errors(wins: np.ndarray, ties: np.ndarray, fitted: DavidsonFit) -> np.ndarray:
+    """Standard errors [m, m] of the differences, from the information matrix.
+
+    Fast, but ignores the correlation within raters.
+    """
     with_ties = bool(np.isfinite(fitted.log_nu))
     theta = np.append(fitted.strength, fitted.log_nu if with_ties else [])[None]
     _, information = _derivatives(theta, wins[None], ties[None], with_ties)
@@ -120,35 +123,35 @@ def standard_errors(wins: np.ndarray, ties: np.ndarray, fitted: Fit) -> np.ndarr
 
 
 def bootstrap(
-    wins: np.ndarray,  # [r, m, m], one table a rater
+    wins: np.ndarray,  # [r, m, m], one table per rater
     ties: np.ndarray,  # [r, m, m]
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Spread:
-    """Raters drawn with replacement: a rater's answers belong together, and it is other raters we ask about.
+) -> StrengthCovariance:
+    """Bootstrap over raters, the independent units: answers of one rater are correlated.
 
-    The variance is widened by r / (r - 1), and the reach of an interval is Student's t with r - 1 degrees of
-    freedom (B. Efron and R. Tibshirani, "An introduction to the bootstrap", 1993): percentiles cover too
-    little with few raters (85% of the time instead of 95% with eight; this covers 95%).
+    The variance is multiplied by r / (r - 1), and intervals use Student's t with r - 1 degrees of freedom (B. Efron and R.
+    Tibshirani, "An introduction to the bootstrap", 1993). Percentile intervals have too low a coverage for few raters: 85%
+    instead of 95% with eight.
     """
     raters, m = wins.shape[:2]
     if raters < 2:
-        return Spread(np.full((m, m), np.nan), 0)
+        return StrengthCovariance(np.full((m, m), np.nan), 0)
     draws = np.random.default_rng(seed).multinomial(raters, np.full(raters, 1 / raters), resamples)  # [b, r]
     tables = ((draws @ table.reshape(raters, -1)).reshape(-1, m, m) for table in (wins, ties))
     resampled = fit(*tables).strength  # [b, m]
-    return Spread(np.atleast_2d(np.cov(resampled.T)) * raters / (raters - 1), raters - 1)
+    return StrengthCovariance(np.atleast_2d(np.cov(resampled.T)) * raters / (raters - 1), raters - 1)
 
 
 def components(edges: np.ndarray) -> list[list[int]]:
-    """Groups of methods that comparisons connect: edges [m, m], nonzero where i and j were compared."""
+    """Connected components of the methods: edges [m, m], nonzero where i and j were compared."""
     return _groups(edges, "weak")
 
 
 def bounded(wins: np.ndarray, ties: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(from below, from above) [m] each: whether the votes alone bound a strength.
+    """(below, above) [m] each: whether the votes alone bound a strength.
 
-    A method is bounded from above if it lost or tied against the rest of its field, directly or along a chain.
+    A strength is bounded from above if the method lost or tied against the other methods, directly or along a chain.
     """
     beats = (wins + ties) > 0
     groups = _groups(beats, "strong")

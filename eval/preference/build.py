@@ -1,7 +1,7 @@
-"""Makes a study: from a run of `python -m eval run --keep`, or from any folders of pictures of equal names.
+"""Creates a study from a run with kept images, or from folders of images with equal names.
 
-Every picture is decoded and written again as PNG under the hash of its content: names, formats and metadata
-cannot tell a rater which method made it. A gold trial shows a picture beside a blurred copy of itself.
+Every image is decoded and stored as PNG under the hash of its content: names, formats and metadata do not reveal the method. A
+gold trial shows an image and a blurred copy of it.
 """
 
 import hashlib
@@ -18,16 +18,16 @@ import numpy as np
 
 from eval.datasets import MIN_SIZE, Faces, read_image
 from eval.files import png, write_atomically
-from eval.preference.study import BETTER, FORMAT, MANIFEST, PROTOCOLS, SEVERITIES, WORSE, Study
+from eval.preference.study import BETTER, FORMAT, MANIFEST, PROTOCOLS, SEVERITIES, WORSE, Protocol, Study
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
 
-TRUTH = "ground-truth"  # as a run of eval names it
-MAX_RANKED = 6  # pictures that can be ranked at a glance
+GROUND_TRUTH = "ground-truth"  # name of the method in a run of eval
+MAX_RANKED = 6  # images in a ranking
 INSTRUCTIONS = {
     "pairwise": "Two restorations of one degraded face: choose the one that looks better to you, as a photograph of this person. "
     "Say tie if you see no difference that matters, both bad if you would keep neither.",
-    "rating": "Score the quality of each picture: 5 excellent, 4 good, 3 fair, 2 poor, 1 bad.",
+    "rating": "Rate the quality of each image: 5 excellent, 4 good, 3 fair, 2 poor, 1 bad.",
     "ranking": "Order the restorations of one degraded face from the best to the worst.",
 }
 CONSENT = (
@@ -39,24 +39,24 @@ CONSENT = (
 
 @dataclass(frozen=True)
 class StudySettings:
-    """What a study asks, of whom nothing is known."""
+    """Settings of a study."""
 
     title: str = "Which restoration is better?"
     protocol: str = "pairwise"
-    instructions: str | None = None  # None takes the protocol's own
+    instructions: str | None = None  # None: the default of the protocol
     consent: str = CONSENT
-    answers: int | None = None  # each item needs; None: three for each of its trials
-    repeats: float = 0.1  # share of a rater's trials
+    answers: int | None = None  # per item; None: three for each of its trials
+    repeats: float = 0.1  # fraction of a rater's trials
     gold_every: int = 10
     session: int = 40
     pause: int = 20
-    training: int = 2  # trials before the first
+    training: int = 2  # training trials before the first trial
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Source:
-    """An item before it is part of a study."""
+    """The files of an item before the study is built."""
 
     id: str
     results: dict[str, Path]
@@ -69,26 +69,27 @@ class Source:
 def from_run(
     run: str | Path, tasks: tuple[str, ...] = (), methods: tuple[str, ...] = (), limit: int | None = None
 ) -> list[Source]:
-    """The images that a RUN kept: every task, every method but the ground truth, unless named.
+    """Collect the kept images of a RUN.
 
-    Raises GPENError where RUN kept none, where a method lacks an image that another has, for unknown names.
+    Every task and every method, the ground truth only if it is in `methods`. Raises GPENError if RUN kept no images, if an image
+    of a method is missing, and for unknown names.
     """
     run = Path(run)
     restored = run / "restored"
     found = tuple(sorted(path.name for path in restored.iterdir() if path.is_dir())) if restored.is_dir() else ()
     if not found:
-        raise GPENError(f"{run} keeps no restored images; make it with python -m eval run ... --keep")
+        raise GPENError(f"{run} has no restored images; create it with python -m eval run ... --keep.")
     sources = []
     for task in tasks or found:
         if task not in found:
-            raise GPENError(f"{run} keeps no images of task {task!r}; it has {', '.join(found)}")
+            raise GPENError(f"{run} has no images of the task {task!r}; choose from {', '.join(found)}.")
         params = _params(run / "lq" / task / "params.json")
         names = sorted(params)[:limit]
         wanted = methods or _kept_methods(run, restored / task)
         for name, level in zip(names, _levels(task, [params[name]["degradation"] for name in names]), strict=True):
             results = {method: restored / task / quote(method, safe="") / f"{name}.png" for method in wanted}
             _check_files(results)
-            truth = restored / task / TRUTH / f"{name}.png"
+            truth = restored / task / GROUND_TRUTH / f"{name}.png"
             sources.append(
                 Source(
                     f"{task}/{name}",
@@ -105,15 +106,20 @@ def from_run(
 def from_folders(
     results: Mapping[str, str | Path], inputs: str | Path | None = None, truth: str | Path | None = None, limit: int | None = None
 ) -> list[Source]:
-    """Folders that hold an image of the same name for each item. Raises GPENError for a name that one lacks."""
+    """Collect images of equal names from folders, one folder per method.
+
+    Raises GPENError for a missing image.
+    """
     folders = {method: Faces.open(folder, MIN_SIZE).files for method, folder in results.items()}
     sides = {side: Faces.open(folder, MIN_SIZE).files for side, folder in (("inputs", inputs), ("truth", truth)) if folder}
     named = folders | sides
     names = sorted(set().union(*named.values()))
     for name in names:
-        if lacking := [label for label, files in named.items() if name not in files]:
-            holder = next(files[name] for files in named.values() if name in files)
-            raise GPENError(f"{lacking[0]} has no image named {name!r} as {holder} is; add, rename or remove one")
+        if missing := [label for label, files in named.items() if name not in files]:
+            existing = next(files[name] for files in named.values() if name in files)
+            raise GPENError(
+                f"{missing[0]} has no image named {name!r}, but {existing} exists; add, rename or remove one of them."
+            )
     return [
         Source(
             name,
@@ -126,17 +132,18 @@ def from_folders(
 
 
 def build(sources: list[Source], out: str | Path, settings: StudySettings) -> Study:
-    """Write the study and open it. Raises GPENError for mistakes in settings and pictures, in one sentence."""
+    """Write the study and open it. Raises GPENError for invalid settings and images."""
     out = Path(out)
     if not sources:
-        raise GPENError("a study needs at least one item; name folders that hold images")
+        raise GPENError("A study needs at least one item; give folders that contain images.")
     methods = _methods(sources, settings)
     _check_settings(settings, methods)
     if (out / MANIFEST).exists():
-        raise GPENError(f"{out} holds a study already; choose another --out")
+        raise GPENError(f"{out} already contains a study; choose another --out.")
     items = [_item(source, out, settings) for source in sources]
     golds, training = _golds(sources, out, settings)
-    trials = len(items) * {"pairwise": math.comb(len(methods), 2), "rating": len(methods), "ranking": 1}[settings.protocol]
+    trials_per_item = {Protocol.PAIRWISE: math.comb(len(methods), 2), Protocol.RATING: len(methods), Protocol.RANKING: 1}
+    trials = len(items) * trials_per_item[Protocol(settings.protocol)]
     manifest = {
         "format": FORMAT,
         "name": "",
@@ -145,7 +152,7 @@ def build(sources: list[Source], out: str | Path, settings: StudySettings) -> St
         "instructions": settings.instructions or INSTRUCTIONS[settings.protocol],
         "consent": settings.consent,
         "methods": methods,
-        "reference": TRUTH if settings.protocol == "rating" and TRUTH in methods else None,
+        "reference": GROUND_TRUTH if settings.protocol == Protocol.RATING and GROUND_TRUTH in methods else None,
         "seed": settings.seed,
         "answers": settings.answers or 3 * trials // len(items),
         "repeats": settings.repeats,
@@ -166,26 +173,28 @@ def _params(path: Path) -> dict[str, dict]:
     try:
         return json.loads(path.read_text())["images"]
     except (OSError, ValueError, KeyError) as error:
-        raise GPENError(f"{path} is missing or damaged; run python -m eval run again") from error
+        raise GPENError(f"{path} is missing or damaged; run python -m eval run again.") from error
 
 
 def _kept_methods(run: Path, folder: Path) -> tuple[str, ...]:
-    """In the order of the recipe; the plain input, which is the bilinear method, only under that name."""
+    """The methods in the order of the recipe that have kept images."""
     try:
         named = json.loads((run / "recipe.json").read_text())["settings"]["methods"]
     except (OSError, ValueError, KeyError) as error:
-        raise GPENError(f"{run}/recipe.json is missing or damaged; run python -m eval run again") from error
-    return tuple(name for name in named if name not in (TRUTH, "input") and (folder / quote(name, safe="")).is_dir())
+        raise GPENError(f"{run}/recipe.json is missing or damaged; run python -m eval run again.") from error
+    return tuple(name for name in named if name != GROUND_TRUTH and (folder / quote(name, safe="")).is_dir())
 
 
 def _check_files(results: dict[str, Path]) -> None:
     for method, path in results.items():
         if not path.is_file():
-            raise GPENError(f"{method} has no image {path}; run python -m eval run ... --keep for every method")
+            raise GPENError(
+                f"The image {path} of the method {method} is missing; run python -m eval run ... --keep for every method."
+            )
 
 
 def _levels(task: str, degradations: list[dict | None]) -> list[str]:
-    """fsr8 is a level by itself, as is the wild, where no degradation is known; blind tasks are cut into thirds by blur."""
+    """Level of each image: the task; for blind tasks one of three severities by the blur."""
     if task.startswith("fsr") or None in degradations or len(degradations) < len(SEVERITIES):
         return [task] * len(degradations)
     blurs = np.array([effective_blur(degradation) for degradation in degradations if degradation is not None])  # [n]
@@ -194,7 +203,7 @@ def _levels(task: str, degradations: list[dict | None]) -> list[str]:
 
 
 def effective_blur(degradation: dict) -> float:
-    """Standard deviation, px of the original, of the blur followed by downsampling (a box s wide: s^2 / 12)."""
+    """Standard deviation of the blur with downsampling, px of the original (a box of width s: s^2 / 12)."""
     blur, scale = degradation.get("blur_sigma") or 0, max(degradation.get("scale") or 1, 1)
     second = degradation.get("blur_sigma_y")
     blur_squared = (blur**2 + second**2) / 2 if second is not None else blur**2
@@ -205,39 +214,39 @@ def _methods(sources: list[Source], settings: StudySettings) -> list[str]:
     methods = list(sources[0].results)
     if odd := next((source for source in sources if set(source.results) != set(methods)), None):
         raise GPENError(
-            f"{odd.id} has results of {', '.join(odd.results)}, not of {', '.join(methods)}; give every item all methods"
+            f"{odd.id} has results of {', '.join(odd.results)}, not of {', '.join(methods)}; give results of all methods."
         )
-    if settings.protocol == "rating" and TRUTH not in methods and all(source.truth for source in sources):
-        methods.append(TRUTH)  # the hidden reference
+    if settings.protocol == Protocol.RATING and GROUND_TRUTH not in methods and all(source.truth for source in sources):
+        methods.append(GROUND_TRUTH)  # hidden reference
     return methods
 
 
 def _check_settings(settings: StudySettings, methods: list[str]) -> None:
     if settings.protocol not in PROTOCOLS:
-        raise GPENError(f"there is no protocol {settings.protocol!r}; choose from {', '.join(PROTOCOLS)}")
+        raise GPENError(f"Unknown protocol {settings.protocol!r}; choose from {', '.join(PROTOCOLS)}.")
     if len(methods) < 2:
-        raise GPENError("a study compares at least two methods; name more")
-    if settings.protocol == "ranking" and len(methods) > MAX_RANKED:
-        raise GPENError(f"a ranking shows every method at once, at most {MAX_RANKED}; name fewer, or choose pairwise")
+        raise GPENError("A study needs at least two methods; give more.")
+    if settings.protocol == Protocol.RANKING and len(methods) > MAX_RANKED:
+        raise GPENError(f"A ranking has at most {MAX_RANKED} methods, not {len(methods)}; give fewer, or choose pairwise.")
     for name, low in (("answers", 1), ("session", 1), ("pause", 1), ("gold_every", 0), ("training", 0)):
         value = getattr(settings, name)
         if value is not None and value < low:
-            raise GPENError(f"--{name.replace('_', '-')} {value} is out of range; choose {low} or more")
+            raise GPENError(f"--{name.replace('_', '-')} {value} is out of range; choose {low} or more.")
     if not 0 <= settings.repeats <= 0.5:
-        raise GPENError(f"--repeats {settings.repeats} is out of range; choose 0 to 0.5")
+        raise GPENError(f"--repeats {settings.repeats} is out of range; choose a value from 0 to 0.5.")
 
 
 def _item(source: Source, out: Path, settings: StudySettings) -> dict:
     paths = dict(source.results)
-    if settings.protocol == "rating" and source.truth:
-        paths.setdefault(TRUTH, source.truth)
+    if settings.protocol == Protocol.RATING and source.truth:
+        paths.setdefault(GROUND_TRUTH, source.truth)
     images = {method: read_image(path) for method, path in paths.items()}
     first = next(iter(images))
     for method, image in images.items():
         if image.shape != images[first].shape:
             raise GPENError(
                 f"{paths[method]} has {_px(image)} px, but {paths[first]} has {_px(images[first])}; "
-                "all results of an item must be of one size"
+                "resize the results of an item to one size."
             )
     stored = {method: _store(image, out) for method, image in images.items()}
     return {
@@ -252,19 +261,19 @@ def _item(source: Source, out: Path, settings: StudySettings) -> dict:
 
 
 def _stored_input(path: Path | None, like: np.ndarray, out: Path) -> str | None:
-    """The input enlarged as a network is given it; it must have the results' proportions."""
+    """Store the input resized to the results, as a network receives it; the aspect ratios must agree."""
     if path is None:
         return None
     image, (h, w) = read_image(path), like.shape[:2]
-    if abs(image.shape[1] * h - image.shape[0] * w) > 2 * max(h, w):  # a pixel or two is the rounding of a size
+    if abs(image.shape[1] * h - image.shape[0] * w) > 2 * max(h, w):  # tolerance for rounded sizes
         raise GPENError(
-            f"{path} has {_px(image)} px, another shape than its results' {_px(like)}; give the input of these results"
+            f"{path} has {_px(image)} px, not the aspect ratio of the results, {_px(like)} px; give the input of these results."
         )
     return _store(cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR), out)
 
 
 def _golds(sources: list[Source], out: Path, settings: StudySettings) -> tuple[list[dict], list[dict]]:
-    """(gold trials, training trials), of different items where there are enough."""
+    """(gold trials, training trials), of different items if there are enough."""
     count = math.ceil(settings.session / settings.gold_every) if settings.gold_every else 0
     shuffled = random.Random(settings.seed).sample(sources, len(sources))
     chosen = [shuffled[i % len(shuffled)] for i in range(settings.training + min(count, len(shuffled)))]
@@ -273,7 +282,7 @@ def _golds(sources: list[Source], out: Path, settings: StudySettings) -> tuple[l
 
 
 def _gold(source: Source, out: Path) -> dict:
-    """A picture and a blurred copy of it: nobody who looks takes the copy for the better one."""
+    """An image and a copy of it that is blurred strongly enough for every attentive rater."""
     better = read_image(source.truth or next(iter(source.results.values())))
     worse = Degradation(blur_sigma=max(better.shape[:2]) / 24, jpeg_quality=25)(better)
     return {

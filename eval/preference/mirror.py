@@ -1,24 +1,30 @@
-"""On a Space, whose disk is emptied by a restart: the votes in a private dataset on the Hub.
+"""Backup of the votes in a private dataset on the Hub, for a Space without a persistent disk.
 
-Every few minutes the votes that stand are written as STUDY/votes.jsonl and committed, and the dataset's history is
-squashed: what a rater took back or deleted is gone there too. A Space that starts with an empty store reads them
-back. What was answered since the last commit is lost with the disk: give DATABASE_URL where that is too much.
+Every few minutes the valid votes are written to STUDY/votes.jsonl and committed, and the history of the dataset is squashed, so
+that undone and deleted votes are removed there too. A Space that starts with an empty store imports the votes. Votes since the
+last commit are lost with the disk: set DATABASE_URL to avoid this.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from eval.files import write_atomically
 from eval.preference.survey import Survey
 from gpen.errors import GPENError
 
+if TYPE_CHECKING:
+    from huggingface_hub import CommitScheduler
+
 MINUTES = 5
 
 
-def mirror(survey: Survey, repo: str, folder: str | Path):
-    """Start mirroring to the dataset `repo` ("user/name", made private if it is new); `folder` is a scratch folder.
+def mirror(survey: Survey, repo: str, folder: str | Path) -> "CommitScheduler":
+    """Start the backup to the dataset `repo` ("user/name", created as private).
 
-    Returns the huggingface_hub.CommitScheduler. The token is the Hub's own (HF_TOKEN). Raises GPENError where the
-    dataset cannot be reached.
+    `folder` is a scratch folder.
+
+    Returns the huggingface_hub.CommitScheduler. Uses the token of the Hub (HF_TOKEN). Raises GPENError if the dataset cannot be
+    reached.
     """
     from huggingface_hub import CommitScheduler
     from huggingface_hub.errors import HfHubHTTPError
@@ -26,9 +32,9 @@ def mirror(survey: Survey, repo: str, folder: str | Path):
     file = Path(folder) / survey.study.name / "votes.jsonl"
 
     class Mirror(CommitScheduler):
-        """Writes the votes anew before each commit."""
+        """Writes the current votes before each commit."""
 
-        def push_to_hub(self):
+        def push_to_hub(self) -> Any:
             write_atomically(file, "".join(survey.export("jsonl")).encode())
             return super().push_to_hub()
 
@@ -44,11 +50,14 @@ def mirror(survey: Survey, repo: str, folder: str | Path):
             allow_patterns=["*/votes.jsonl"],
         )
     except (HfHubHTTPError, OSError) as error:
-        raise GPENError(f"the dataset {repo} cannot be reached; check the name and HF_TOKEN, or mirror nothing") from error
+        raise GPENError(f"The dataset {repo} cannot be reached; check the name and HF_TOKEN, or disable the backup.") from error
 
 
 def restore(survey: Survey, repo: str) -> int:
-    """Import what the dataset holds of this study; how many votes were new. 0 where it holds none yet."""
+    """Import the votes of this study from the dataset.
+
+    Returns the number of new votes, 0 for an empty dataset.
+    """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 

@@ -1,10 +1,10 @@
-"""The tables of the store and their migrations, for SQLite and PostgreSQL alike.
+"""The tables of the vote store and their migrations, for SQLite and PostgreSQL.
 
-    raters    who agreed to which consent text, and whose answers were deleted; codes are stored as hashes
-    answers   appended, never changed; a rater's id for an answer counts once, as does an attempt at a trial
-    undos     answers taken back; appended too, so that a late retry of an answer stays taken back
+    raters    consent of each rater and its version, time of the deletion of the votes; raters are stored as hashes
+    answers   votes, append-only; the id of a vote and an attempt at a trial are unique for a rater
+    undos     ids of undone votes, append-only, so that a late retry of a vote remains undone
 
-MIGRATIONS[i] brings a database of version i to version i + 1. They only ever grow at the end.
+MIGRATIONS[i] changes a database from version i to version i + 1. New migrations are appended.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from gpen.errors import GPENError
 
-_LOCK = 1_196_443_726  # of PostgreSQL, while the tables are made: "GPEN" in ASCII
+_LOCK = 1_196_443_726  # advisory lock of PostgreSQL during the migration: "GPEN" in ASCII
 metadata = sa.MetaData()
 
 version = sa.Table("schema_version", metadata, sa.Column("version", sa.Integer, nullable=False))
@@ -32,17 +32,17 @@ answers = sa.Table(
     "answers",
     metadata,
     sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
-    sa.Column("id", sa.Text, nullable=False),  # made by the page
+    sa.Column("id", sa.Text, nullable=False),  # set by the page
     sa.Column("study", sa.Text, nullable=False),
     sa.Column("rater", sa.Text, nullable=False),
     sa.Column("trial", sa.Text, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),  # how many answers to this trial were taken back before
+    sa.Column("attempt", sa.Integer, nullable=False),  # number of earlier answers to this trial that were undone
     sa.Column("item", sa.Text, nullable=False),
-    sa.Column("shown", sa.JSON, nullable=False),  # methods as shown, from left to right
+    sa.Column("shown", sa.JSON, nullable=False),  # methods as displayed, from left to right
     sa.Column("choice", sa.JSON, nullable=False),  # "left" | "right" | "tie" | "both_bad"; 1 to 5; methods, best first
     sa.Column("ms", sa.Integer, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),  # of the trial
-    sa.Column("time", sa.Text, nullable=False),  # UTC, ISO 8601, by the server's clock
+    sa.Column("kind", sa.Text, nullable=False),  # kind of the trial
+    sa.Column("time", sa.Text, nullable=False),  # UTC, ISO 8601, time of the server
     sa.UniqueConstraint("study", "rater", "id"),
     sa.UniqueConstraint("study", "rater", "trial", "attempt"),
 )
@@ -63,7 +63,7 @@ def _first_tables(connection: sa.Connection) -> None:
 
 
 def _index_of_trials(connection: sa.Connection) -> None:
-    """Live counts and coverage read a study trial by trial."""
+    """Index for the counts by trial."""
     connection.execute(sa.text("CREATE INDEX answers_by_trial ON answers (study, kind, trial)"))
 
 
@@ -71,16 +71,18 @@ MIGRATIONS: list[Callable[[sa.Connection], None]] = [_first_tables, _index_of_tr
 
 
 def migrate(connection: sa.Connection) -> None:
-    """Bring the database to the newest version, in the caller's transaction.
+    """Migrate the database to the newest version, in the transaction of the caller.
 
-    Raises GPENError for a database that a newer program made.
+    Raises GPENError for a database of a newer version of the program.
     """
-    if connection.dialect.name == "postgresql":  # two programs that start at once; SQLite's transaction locks by itself
+    if connection.dialect.name == "postgresql":  # for programs that start at the same time; SQLite locks by BEGIN IMMEDIATE
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     version.create(connection, checkfirst=True)
     current = connection.scalar(sa.select(version.c.version)) or 0
     if current > len(MIGRATIONS):
-        raise GPENError(f"the database has version {current}, newer than this program's {len(MIGRATIONS)}; update the program")
+        raise GPENError(
+            f"The database has version {current}, newer than version {len(MIGRATIONS)} of this program; update the program."
+        )
     if current == len(MIGRATIONS):
         return
     for step in MIGRATIONS[current:]:

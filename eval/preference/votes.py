@@ -1,169 +1,211 @@
-"""Votes as others read and write them: votes.jsonl, a line each, checked line by line.
+"""The vote of a rater, its JSON form (votes.jsonl), and votes as arrays of paired comparisons.
 
     pairwise   {"study", "rater", "trial", "item", "left", "right", "choice", "ms", "gold", "time"}
     rating     {"study", "rater", "trial", "item", "method", "rating", "ms", "gold", "time"}
     ranking    {"study", "rater", "trial", "item", "order", "ms", "gold", "time"}         order: methods, best first
 
-choice is "left" | "right" | "tie" | "both_bad"; ms is from the pictures' appearance to the answer; time is UTC.
-gold says that the trial is a check; in files made elsewhere it may also name the right answer, a side or a method.
+choice is "left", "right", "tie" or "both_bad". ms is the response time, from the display of the images to the answer. time is
+UTC, ISO 8601. gold is true for a gold trial; files of other programs may give the expected answer there, a side or a method.
 """
 
 import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
-from eval.preference.store import Answer
-from eval.preference.study import CHOICES, RATINGS
+from eval.preference.study import CHOICES, RATINGS, Choice, Protocol, TrialKind
 from gpen.errors import GPENError
 
-ASKED = {"pairwise": ("left", "right", "choice"), "rating": ("method", "rating"), "ranking": ("order",)}
-Vote = dict
+ANSWER_KEYS = {  # the keys of a JSON vote that hold the methods displayed and the answer; the last key identifies the protocol
+    Protocol.PAIRWISE: ("left", "right", "choice"),
+    Protocol.RATING: ("method", "rating"),
+    Protocol.RANKING: ("order",),
+}
 
 
-def columns(protocol: str) -> tuple[str, ...]:
-    """The keys of a line."""
-    return ("study", "rater", "trial", "item", *ASKED[protocol], "ms", "gold", "time")
+@dataclass(frozen=True)
+class Vote:
+    """One answer of a rater to a trial, for every protocol."""
+
+    study: str
+    rater: str
+    trial: str
+    item: str
+    shown: list[str]  # methods as displayed, from left to right
+    choice: str | int | list[str]  # a Choice; a rating, 1 to 5; the methods in order of preference, best first
+    ms: float | None = None  # response time
+    kind: TrialKind = TrialKind.ORDINARY
+    time: str = ""  # UTC, ISO 8601; the store sets its own where this is empty
+    id: str = ""  # set by the page, unique for a rater
+    expected: str = ""  # the correct answer to a gold trial, a side or a method, where a file gives it
+
+    @property
+    def protocol(self) -> Protocol:
+        if isinstance(self.choice, list):
+            return Protocol.RANKING
+        return Protocol.PAIRWISE if isinstance(self.choice, str) else Protocol.RATING
+
+    @property
+    def gold(self) -> bool:
+        return self.kind == TrialKind.GOLD
+
+    @property
+    def question(self) -> tuple[str, ...]:
+        """The item and the methods displayed, independent of their order on the screen."""
+        return self.item, *sorted(self.shown)
+
+    @property
+    def preferred(self) -> str | None:
+        """The method chosen in a pair; None for "tie" and "both_bad"."""
+        sides = {Choice.LEFT: 0, Choice.RIGHT: 1}
+        return self.shown[sides[Choice(self.choice)]] if self.choice in sides else None
+
+    @property
+    def answer(self) -> object:
+        """The answer independent of the order on the screen.
+
+        A method, "tie", "both_bad", a rating, or an order.
+        """
+        if isinstance(self.choice, list):
+            return tuple(self.choice)
+        return self.preferred or self.choice
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        answers = {
+            Protocol.PAIRWISE: (*self.shown, self.choice),
+            Protocol.RATING: (self.shown[0], self.choice),
+            Protocol.RANKING: (self.choice,),
+        }
+        values = dict(zip(ANSWER_KEYS[self.protocol], answers[self.protocol], strict=True))
+        values["gold"] = self.expected or self.gold
+        return {key: values[key] if key in values else getattr(self, key) for key in columns(self.protocol)}
+
+    @classmethod
+    def from_dict(cls, values: object, source: str = "The vote") -> "Vote":
+        """Validate a vote in its JSON form. Missing keys are empty.
+
+        Raises GPENError whose message starts with `source`.
+        """
+        if not isinstance(values, dict):
+            raise GPENError(f"{source}: A vote is a JSON object, not {values!r}; see eval/preference/votes.py for its keys.")
+        protocol = next((name for name, keys in ANSWER_KEYS.items() if all(key in values for key in keys)), None)
+        if protocol is None or "rater" not in values:
+            raise GPENError(f"{source}: A vote needs rater, and left, right and choice (or method and rating, or order).")
+        shown, choice = _PARSERS[protocol](values, source)
+        ms, gold = values.get("ms"), values.get("gold") or False
+        if ms is not None and (isinstance(ms, bool) or not isinstance(ms, int | float) or not math.isfinite(ms)):
+            raise GPENError(f"{source}: ms must be a number of milliseconds, not {ms!r}.")
+        study, rater, trial, item = (_text(values.get(key)) for key in ("study", "rater", "trial", "item"))
+        kind = TrialKind.GOLD if gold else TrialKind.ORDINARY
+        expected = gold if isinstance(gold, str) else ""
+        return cls(study, rater, trial, item, shown, choice, ms, kind, _text(values.get("time")), expected=expected)
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal digits of the sha256 of the JSON form: the id of an imported vote."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:32]
 
 
-def protocol_of(votes: Iterable[Vote]) -> str:
-    """Of all the votes. Raises GPENError for a mixture, and for none."""
-    found = {next(protocol for protocol, keys in ASKED.items() if keys[-1] in vote) for vote in votes}
+def columns(protocol: Protocol) -> tuple[str, ...]:
+    """The keys of the JSON form."""
+    return ("study", "rater", "trial", "item", *ANSWER_KEYS[protocol], "ms", "gold", "time")
+
+
+def protocol_of(votes: Iterable[Vote]) -> Protocol:
+    """The protocol of all votes. Raises GPENError for no votes and for several protocols."""
+    found = {vote.protocol for vote in votes}
     if not found:
-        raise GPENError("there are no votes; name a file that holds some")
+        raise GPENError("There are no votes; give a file that has some.")
     if len(found) > 1:
-        raise GPENError(f"votes of {' and '.join(sorted(found))} are mixed; give one protocol at a time")
+        raise GPENError(f"The votes have the protocols {' and '.join(sorted(found))}; give one protocol at a time.")
     return found.pop()
 
 
 def read_votes(path: str | Path) -> list[Vote]:
-    """The votes of a .jsonl file. Raises GPENError that names the file and the line."""
+    """Read a .jsonl file. Raises GPENError with the file and the line."""
     try:
         text = Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise GPENError(f"{path} cannot be read; give a file of votes, one JSON object a line") from error
+        raise GPENError(f"{path} cannot be read; give a file with one JSON vote per line.") from error
     return parse_lines(text, str(path))
 
 
 def parse_lines(text: str, name: str) -> list[Vote]:
-    """Of lines that are exact copies of each other and name their trial, one counts: the others are retries."""
+    """Parse votes.jsonl. Identical lines with a trial are retries of one vote and count once."""
     votes: dict[str | int, Vote] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
-            where = f"{name}, line {number}"
+            source = f"{name}, line {number}"
             try:
-                vote = json.loads(line)
+                values = json.loads(line)
             except ValueError as error:
-                raise GPENError(f"{where}: this is no JSON; give one vote a line") from error
-            vote = checked(vote, where)
-            votes.setdefault(line.strip() if vote["trial"] else number, vote)
+                raise GPENError(f"{source}: Not valid JSON; write one vote per line.") from error
+            vote = Vote.from_dict(values, source)
+            votes.setdefault(line.strip() if vote.trial else number, vote)
     return list(votes.values())
 
 
-def checked(vote: object, where: str) -> Vote:
-    """The vote with every key, in the types of this module. Raises GPENError that begins with `where`."""
-    if not isinstance(vote, dict):
-        raise GPENError(f"{where}: a vote is a JSON object; see the keys in eval/preference/votes.py")
-    protocol = next((protocol for protocol, keys in ASKED.items() if all(key in vote for key in keys)), None)
-    if protocol is None or "rater" not in vote:
-        raise GPENError(f"{where}: a vote has a rater, and left, right and choice (or method and rating, or order)")
-    whole = {key: vote.get(key, "") for key in columns(protocol)}
-    for key in ("study", "rater", "trial", "item"):
-        whole[key] = "" if whole[key] is None else str(whole[key])
-    whole["ms"] = vote.get("ms")
-    whole["gold"] = vote.get("gold") or False
-    _CHECKS[protocol](whole, where)
-    if whole["ms"] is not None and (
-        isinstance(whole["ms"], bool) or not isinstance(whole["ms"], int | float) or not math.isfinite(whole["ms"])
-    ):
-        raise GPENError(f"{where}: ms is a number of milliseconds, not {whole['ms']!r}")
-    return whole
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
 
 
-def _check_pair(vote: Vote, where: str) -> None:
-    if vote["choice"] not in CHOICES:
-        raise GPENError(f"{where}: choice is one of {', '.join(CHOICES)}, not {vote['choice']!r}")
-    if not all(isinstance(vote[side], str) and vote[side] for side in ("left", "right")) or vote["left"] == vote["right"]:
-        raise GPENError(f"{where}: left and right are the names of two methods, not {vote['left']!r} and {vote['right']!r}")
+def _pair(values: dict, source: str) -> tuple[list[str], str]:
+    left, right, choice = (values[key] for key in ANSWER_KEYS[Protocol.PAIRWISE])
+    if choice not in CHOICES:
+        raise GPENError(f"{source}: choice must be one of {', '.join(CHOICES)}, not {choice!r}.")
+    if not all(isinstance(side, str) and side for side in (left, right)) or left == right:
+        raise GPENError(f"{source}: left and right must be the names of two methods, not {left!r} and {right!r}.")
+    return [left, right], str(choice)
 
 
-def _check_rating(vote: Vote, where: str) -> None:
-    if isinstance(vote["rating"], bool) or vote["rating"] not in RATINGS:
-        raise GPENError(f"{where}: rating is a whole number from {min(RATINGS)} to {max(RATINGS)}, not {vote['rating']!r}")
-    if not isinstance(vote["method"], str) or not vote["method"]:
-        raise GPENError(f"{where}: method is a name, not {vote['method']!r}")
+def _rating(values: dict, source: str) -> tuple[list[str], int]:
+    method, rating = (values[key] for key in ANSWER_KEYS[Protocol.RATING])
+    if isinstance(rating, bool) or rating not in RATINGS:
+        raise GPENError(f"{source}: rating must be an integer from {min(RATINGS)} to {max(RATINGS)}, not {rating!r}.")
+    if not isinstance(method, str) or not method:
+        raise GPENError(f"{source}: method must be a name, not {method!r}.")
+    return [method], rating
 
 
-def _check_ranking(vote: Vote, where: str) -> None:
-    order = vote["order"]
-    if (
-        not isinstance(order, list)
-        or len(order) < 2
-        or not all(isinstance(name, str) for name in order)
-        or len(set(order)) < len(order)
-    ):
-        raise GPENError(f"{where}: order is a list of two or more different methods, not {order!r}")
+def _ranking(values: dict, source: str) -> tuple[list[str], list[str]]:
+    order = values["order"]
+    if not isinstance(order, list) or not all(isinstance(name, str) for name in order) or not 2 <= len(order) == len(set(order)):
+        raise GPENError(f"{source}: order must be a list of two or more different methods, not {order!r}.")
+    return sorted(order), order
 
 
-_CHECKS = {"pairwise": _check_pair, "rating": _check_rating, "ranking": _check_ranking}
-
-
-def from_answer(answer: Answer, protocol: str) -> Vote:
-    """An answer of the store as a vote."""
-    asked = {
-        "pairwise": lambda: (*answer.shown, answer.choice),
-        "rating": lambda: (answer.shown[0], answer.choice),
-        "ranking": lambda: (answer.choice,),
-    }[protocol]()
-    values = dict(zip(ASKED[protocol], asked, strict=True)) | {"gold": answer.kind == "gold"}
-    return {key: values[key] if key in values else getattr(answer, key) for key in columns(protocol)}
-
-
-def to_answer(vote: Vote, study: str) -> Answer:
-    """A vote as an answer of `study`; the same vote always gets the same id."""
-    shown, choice = {
-        "pairwise": lambda: ([vote["left"], vote["right"]], vote["choice"]),
-        "rating": lambda: ([vote["method"]], vote["rating"]),
-        "ranking": lambda: (sorted(vote["order"]), vote["order"]),
-    }[protocol_of([vote])]()
-    digest = hashlib.sha256(json.dumps(vote, sort_keys=True).encode()).hexdigest()[:32]
-    return Answer(
-        digest,
-        study,
-        vote["rater"],
-        vote["trial"] or digest,
-        vote["item"],
-        shown,
-        choice,
-        round(vote["ms"] or 0),
-        "gold" if vote["gold"] else "ordinary",
-        str(vote["time"] or ""),
-    )
+_PARSERS: dict[Protocol, Callable[[dict, str], tuple[list[str], Any]]] = {
+    Protocol.PAIRWISE: _pair,
+    Protocol.RATING: _rating,
+    Protocol.RANKING: _ranking,
+}
 
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Votes as arrays: of item[k], rater[k] found a[k] better (outcome 1), worse (-1), or neither (0) than b[k]."""
+    """Votes as arrays: for item[k], rater[k] preferred a[k] (outcome 1), b[k] (-1), or neither (0)."""
 
     methods: list[str]
     raters: list[str]
     items: list[str]
-    rater: np.ndarray  # [n], as the next four
-    item: np.ndarray
-    a: np.ndarray
-    b: np.ndarray
-    outcome: np.ndarray
+    rater: np.ndarray  # [n], index into raters
+    item: np.ndarray  # [n], index into items
+    a: np.ndarray  # [n], index into methods
+    b: np.ndarray  # [n], index into methods
+    outcome: np.ndarray  # [n]
 
-    def tables(self, which: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """(wins, ties) [r, m, m] of each rater, over the comparisons that `which` selects."""
+    def tables(self, subset: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """(wins, ties) [r, m, m] of each rater, over a subset of the comparisons."""
         shape = (len(self.raters), len(self.methods), len(self.methods))
         wins, ties = np.zeros(shape), np.zeros(shape)
-        rater, a, b, outcome = (values[which] for values in (self.rater, self.a, self.b, self.outcome))
+        rater, a, b, outcome = (values[subset] for values in (self.rater, self.a, self.b, self.outcome))
         for winner, loser, sign in ((a, b, 1), (b, a, -1)):
             won, tied = outcome == sign, outcome == 0
             np.add.at(wins, (rater[won], winner[won], loser[won]), 1)
@@ -172,11 +214,11 @@ class Comparisons:
 
 
 def comparisons(votes: list[Vote]) -> Comparisons:
-    """Every vote but the gold ones. Ratings and rankings are taken apart into the pairs they order.
+    """Convert all votes except those of gold trials to paired comparisons.
 
-    Two ratings of one item by one rater make a pair, equal ones a tie; a ranking is all of its pairs.
+    Two ratings of an item by one rater make one comparison (equal ratings are a tie); a ranking makes one for each pair.
     """
-    votes = [vote for vote in votes if not vote["gold"]]
+    votes = [vote for vote in votes if not vote.gold]
     rows = _ROWS[protocol_of(votes)](votes)
     names = [sorted({row[i] for row in rows}) for i in (0, 1)] + [sorted({row[i] for row in rows for i in (2, 3)})]
     index = [{name: i for i, name in enumerate(group)} for group in names]
@@ -187,24 +229,24 @@ def comparisons(votes: list[Vote]) -> Comparisons:
 
 
 def _pair_rows(votes: list[Vote]) -> list[tuple]:
-    outcome = {"left": 1, "right": -1, "tie": 0, "both_bad": 0}
-    return [(vote["rater"], vote["item"], vote["left"], vote["right"], outcome[vote["choice"]]) for vote in votes]
+    outcome = {Choice.LEFT: 1, Choice.RIGHT: -1, Choice.TIE: 0, Choice.BOTH_BAD: 0}
+    return [(vote.rater, vote.item, *vote.shown, outcome[Choice(str(vote.choice))]) for vote in votes]
 
 
 def _rating_rows(votes: list[Vote]) -> list[tuple]:
-    scores: dict[tuple, dict[str, list]] = {}
+    ratings: dict[tuple[str, str], dict[str, list]] = {}
     for vote in votes:
-        scores.setdefault((vote["rater"], vote["item"]), {}).setdefault(vote["method"], []).append(vote["rating"])
+        ratings.setdefault((vote.rater, vote.item), {}).setdefault(vote.shown[0], []).append(vote.choice)
     rows = []
-    for (rater, item), of in scores.items():
-        means = sorted((method, sum(values) / len(values)) for method, values in of.items())
+    for (rater, item), by_method in ratings.items():
+        means = sorted((method, sum(values) / len(values)) for method, values in by_method.items())
         rows += [(rater, item, a, b, int(np.sign(x - y))) for i, (a, x) in enumerate(means) for b, y in means[i + 1 :]]
     return rows
 
 
 def _ranking_rows(votes: list[Vote]) -> list[tuple]:
-    pairs = [(vote, *pair) for vote in votes for pair in itertools.combinations(vote["order"], 2)]
-    return [(vote["rater"], vote["item"], better, worse, 1) for vote, better, worse in pairs]
+    orders = [(vote, cast(list[str], vote.choice)) for vote in votes]
+    return [(v.rater, v.item, better, worse, 1) for v, order in orders for better, worse in itertools.combinations(order, 2)]
 
 
-_ROWS = {"pairwise": _pair_rows, "rating": _rating_rows, "ranking": _ranking_rows}
+_ROWS = {Protocol.PAIRWISE: _pair_rows, Protocol.RATING: _rating_rows, Protocol.RANKING: _ranking_rows}

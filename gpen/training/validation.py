@@ -20,6 +20,7 @@ from ..images import to_image, to_tensor
 from ..network import Generator, sides
 from .config import FinetuneConfig, PriorConfig
 from .data import list_images, read_face, sample_degradation
+from .frechet import frechet_distance
 from .parallel import Distributed
 from .squeezenet import SqueezeNet, find_weights, lpips, lpips_heads
 
@@ -155,23 +156,3 @@ def _enlarged(images: Tensor, size: int = 128) -> Tensor:
 def _laplacian(x: Tensor) -> float:
     """Standard deviation of the Laplacian of the luma of [3, h, w] in [-1, 1]."""
     return float(cv2.Laplacian(cv2.cvtColor(to_image(x), cv2.COLOR_RGB2GRAY), cv2.CV_32F).std())
-
-
-def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Frechet distance between normal distributions fitted to features [n, d] and [m, d] (Dowson and Landau, 1982), n, m >= 2.
-
-    |mean_a - mean_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^1/2), in float64. With C_a = R^T R and C_b = S^T S the eigenvalues of C_a C_b
-    are the squared singular values of R S^T: no regularisation is needed for fewer images than dimensions. The estimate is biased
-    upwards then, and comparable only between sets of equal size.
-    """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    root_a, root_b = _covariance_root(a), _covariance_root(b)
-    cross = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
-    mean = a.mean(axis=0) - b.mean(axis=0)  # [d]
-    return float(mean @ mean + (root_a**2).sum() + (root_b**2).sum() - 2 * cross)
-
-
-def _covariance_root(features: np.ndarray) -> np.ndarray:
-    """R [min(n, d), d] with R^T R = the covariance of features [n, d]."""
-    centred = (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
-    return np.asarray(np.linalg.qr(centred, mode="r"))

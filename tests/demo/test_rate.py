@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from demo import leaderboard, rate
 from eval.preference.exports import FORMATS
-from eval.preference.store import Store
+from eval.preference.store import VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError
@@ -31,7 +31,7 @@ def votes(tmp_path) -> Path:
 
 @pytest.fixture
 def survey(study, votes) -> Survey:
-    return Survey(Study.open(study), Store.open(f"sqlite:///{votes}", timeout=0.2))
+    return Survey(Study.open(study), VoteStore.open(f"sqlite:///{votes}", timeout=0.2))
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_repeated_answer_is_stored_once(client, survey, rater):
     (trial,) = client.post("/study/next", json={"code": rater, "n": 1}).json()
     for changes in ({}, {}, {"id": "another-tab", "choice": "right"}):
         assert answer(client, rater, trial["trial"], **changes).json()["progress"]["done"] == 1
-    (stored,) = survey.store.answers(survey.study.name)
+    (stored,) = survey.store.votes(survey.study.name)
     assert stored.choice == "left" and stored.ms == 1200
 
 
@@ -119,7 +119,7 @@ def test_invalid_request_returns_error_and_stores_nothing(client, survey, rater,
     assert response.status_code == 400
     message = response.json()["error"]
     assert not message[0].islower() and message.endswith((".", "!", "?")) and "\n" not in message
-    assert not survey.store.answers(survey.study.name)
+    assert not survey.store.votes(survey.study.name)
 
 
 def test_unknown_endpoints_and_large_requests_are_rejected(client):
@@ -137,7 +137,7 @@ def test_locked_store_returns_503_and_answer_can_be_sent_again(client, survey, r
     other.execute("ROLLBACK")
     other.close()
     assert answer(client, rater, trial["trial"]).status_code == 200
-    assert len(survey.store.answers(survey.study.name)) == 1
+    assert len(survey.store.votes(survey.study.name)) == 1
 
 
 def test_only_images_of_the_study_are_served(client, survey, rater, study):
@@ -165,7 +165,7 @@ def test_environment_selects_study_and_store(study, tmp_path, monkeypatch):
     monkeypatch.setenv("GPEN_VOTES", str(tmp_path / "mine.sqlite"))
     assert rate.open_survey().study.protocol == "pairwise" and (tmp_path / "mine.sqlite").exists()
     monkeypatch.setenv("GPEN_STUDY", str(tmp_path))
-    with pytest.raises(GPENError, match="no study"):
+    with pytest.raises(GPENError, match="is not a study"):
         rate.open_survey()
     monkeypatch.delenv("GPEN_STUDY")
     monkeypatch.setattr(rate, "SAMPLE_STUDY", tmp_path / "none")
@@ -213,7 +213,7 @@ def test_report_escapes_method_names(survey, monkeypatch):
     row = {"strength": 0.5, "low": 0.1, "high": 0.9, "wins": 7, "n": 10, "ties": 1, "win_rate": 0.75}
     unsaid = {"strength": None, "low": None, "high": None, "wins": 0, "n": 1, "ties": 1, "win_rate": 0.5}
     pair = {"a": "<b>evil</b>", "b": "plain", "wins_a": 3, "wins_b": 1, "ties": 0, "n": 4, "difference": 0.5, "low": None,
-            "high": None, "p": None, "p_holm": None, "parted": False, "answers_needed": None}  # fmt: skip
+            "high": None, "p": None, "p_holm": None, "significant": False, "answers_needed": None}  # fmt: skip
     scores = {
         "study": "s", "protocol": "rating", "votes": 9, "raters": 2, "alpha": None, "dropped_raters": [], "rule": "a & b",
         "methods": {"<b>evil</b>": row, "plain": unsaid, "opinion": {"mos": 3.5, "mos_low": 3, "mos_high": 4, "dmos": None}},
@@ -232,7 +232,7 @@ def test_every_format_round_trips(owner, client, rater, study, tmp_path, monkeyp
     answer_all(client, rater, "tie")
     exported = owner(f"export/{form}")
     assert exported.status_code == 200 and "attachment" in exported.headers["content-disposition"] and exported.text.strip()
-    empty = Survey(Study.open(study), Store.open(f"sqlite:///{tmp_path / 'other.sqlite'}"))
+    empty = Survey(Study.open(study), VoteStore.open(f"sqlite:///{tmp_path / 'other.sqlite'}"))
     with TestClient(Starlette(routes=rate.routes(empty))) as other:
         address = f"/study/owner/import/{form}"
         sent = [other.post(address, headers=OWNER, content=exported.content).json()["new"] for _ in range(2)]

@@ -5,7 +5,7 @@ import pytest
 
 from demo import leaderboard, rate, theme
 from eval.preference.build import StudySettings, build, from_folders
-from eval.preference.store import Store, StoreError
+from eval.preference.store import StoreError, VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey
 from tests.demo.conftest import METHODS
@@ -23,7 +23,7 @@ def serve(tmp_path_factory):
 
     def served(folder) -> tuple[str, Survey]:
         votes = tmp_path_factory.mktemp("votes") / "votes.sqlite"
-        survey = Survey(Study.open(folder), Store.open(f"sqlite:///{votes}"))
+        survey = Survey(Study.open(folder), VoteStore.open(f"sqlite:///{votes}"))
         with gr.Blocks(analytics_enabled=False) as page, gr.Tab("Rate"):
             rate.tab(survey)
         pages.append(page)
@@ -73,7 +73,7 @@ def image_urls(page) -> list[str]:
 
 def wait_for_answers(page, survey: Survey, count: int, rater: str | None = None) -> list:
     for _ in range(TRIES):
-        stored = [a for a in survey.store.answers(survey.study.name) if rater in (None, a.rater)]
+        stored = [a for a in survey.store.votes(survey.study.name) if rater in (None, a.rater)]
         if len(stored) == count:
             return stored
         page.wait_for_timeout(WAIT)

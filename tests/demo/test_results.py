@@ -47,7 +47,7 @@ def test_tab_without_results_explains_how_to_create_them(tmp_path):
 
 def test_damaged_archive_is_named_in_message(tmp_path):
     (tmp_path / "broken.json").write_text("{")
-    assert "broken.json is no archived run" in build(tmp_path)[0]["no-results"].value
+    assert "broken.json is not an archived run" in build(tmp_path)[0]["no-results"].value
 
 
 def test_latest_run_is_shown_with_command(runs):

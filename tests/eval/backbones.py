@@ -1,4 +1,4 @@
-"""Files of random weights where the metrics' libraries look for their downloads."""
+"""Checkpoints with random weights in the cache of torch.hub."""
 
 from unittest import mock
 
@@ -16,7 +16,7 @@ def checkpoints(home):
 
 
 def place_lpips(backbone, home):
-    """The trunk of one of LPIPS's networks; its classifier is one stored number."""
+    """The backbone of one of the LPIPS networks; the classifier is a single stored number."""
     patch_torchvision()
     import torchvision
 
@@ -31,7 +31,7 @@ def place_lpips(backbone, home):
 
 
 def place_inception(home):
-    """pytorch-fid's Inception, whose features have a spread: 96 MB."""
+    """Inception of pytorch-fid with features of nonzero variance: 96 MB."""
     patch_torchvision()
     import torchvision
     from pytorch_fid import inception
@@ -51,7 +51,7 @@ def place_inception(home):
 
 
 def he(meta):
-    """Weights that keep the scale of what passes through; zeros for what is no weight."""
+    """He initialisation for weights, zeros for other parameters."""
     if meta.ndim < 2:
         return torch.zeros(meta.shape, dtype=meta.dtype)
     return torch.randn(meta.shape) * (2 / meta[0].numel()) ** 0.5

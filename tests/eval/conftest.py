@@ -1,4 +1,4 @@
-"""Faces and weights that the tests of eval make for themselves; the shared ones where they are."""
+"""Faces and weights created by the tests; shared data if it is available."""
 
 import sys
 from pathlib import Path
@@ -28,7 +28,7 @@ def faces_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def squeezenet_npz(tmp_path_factory):
-    """A SqueezeNet 1.1 of random weights, as the .npz that GPEN_SQUEEZENET names."""
+    """SqueezeNet 1.1 with random weights, as the .npz of GPEN_SQUEEZENET."""
     rng, weights = np.random.default_rng(0), {}
 
     def conv(name, n_in, n_out, kernel):

@@ -1,4 +1,4 @@
-"""eval.benchmark from end to end: files of a run, resuming after a kill, methods, report, command line."""
+"""Benchmark runs: files, resuming after a kill, methods, report, command line."""
 
 import csv
 import json
@@ -23,20 +23,21 @@ from eval.__main__ import main
 from eval.benchmark import RunSettings, run
 from eval.cells import COSTS
 from eval.datasets import Faces, read_image
-from eval.frozen import freeze
+from eval.frozen import build_lq_set
 from eval.methods import load_method
 from eval.report import report
-from eval.results import Rows
-from eval.statistics import bootstrap_interval, frechet_distance
+from eval.results import PerImageTable
+from eval.statistics import bootstrap_interval
 from eval.weights import MetricSettings
 from gpen.errors import GPENError
+from gpen.training.frechet import frechet_distance
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS = ("psnr", "ssim", "squeezenet", "squeezenet_fd")
 
 
 def table(out):
-    """The rows of per_image.csv without their times, sorted."""
+    """The rows of per_image.csv without the time, sorted."""
     with open(out / "per_image.csv", newline="") as file:
         return sorted(tuple(value for name, value in row.items() if name != "seconds") for row in csv.DictReader(file))
 
@@ -53,7 +54,7 @@ def files(squeezenet_npz):
 
 @pytest.fixture(scope="module")
 def whole(faces_folder, files, tmp_path_factory):
-    """A run over two tasks, with every image kept, and its settings."""
+    """A run with two tasks and all images kept; returns its settings."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     run_settings = RunSettings(
         str(faces_folder), str(out), ("bicubic",), ("fsr8", "bfr"), (*METRICS, "identity"), size=64, keep=True, batch=2
@@ -63,10 +64,10 @@ def whole(faces_folder, files, tmp_path_factory):
     return run_settings
 
 
-def test_the_files_of_a_run(whole):
+def test_files_of_a_run(whole):
     out = Path(whole.out)
     rows = table(out)
-    assert len(rows) == len(set(rows)) == 7 * 2 * 3  # images, tasks, methods with input and ground truth
+    assert len(rows) == len(set(rows)) == 7 * 2 * 3  # images, tasks, methods with the input and the ground truth
     header = (out / "per_image.csv").read_text().splitlines()[0]
     assert header == "image,task,method,psnr,ssim,squeezenet,seconds"
     entries = summary(out)
@@ -77,7 +78,7 @@ def test_the_files_of_a_run(whole):
         if metric == "squeezenet_fd":
             assert entry["low"] is None and "512 dimensions" in entry["note"]
         elif metric == "memory_mib":
-            assert entry["low"] is None and entry["mean"] > 50  # a process with torch in it
+            assert entry["low"] is None and entry["mean"] > 50  # a process with torch
         elif entry["mean"] is not None:
             assert entry["low"] <= entry["mean"] <= entry["high"]
     recipe = json.loads((out / "recipe.json").read_text())
@@ -85,11 +86,11 @@ def test_the_files_of_a_run(whole):
     assert "--identity-model" in recipe["missing"]["identity"]
 
 
-def test_the_figures_are_those_of_the_kept_images(whole, faces_folder, files):
+def test_summary_agrees_with_the_kept_images(whole, faces_folder, files):
     out, faces = Path(whole.out), Faces.open(faces_folder, 64)
-    frozen = freeze("bfr", faces, out / "lq" / "bfr", seed=0)
+    lq_set = build_lq_set("bfr", faces, out / "lq" / "bfr", seed=0)
     pairs = [
-        (read_image(out / "restored" / "bfr" / "bicubic" / f"{name}.png"), frozen.sample(name).truth) for name in faces.names
+        (read_image(out / "restored" / "bfr" / "bicubic" / f"{name}.png"), lq_set.sample(name).truth) for name in faces.names
     ]
     values = np.array([peak_signal_noise_ratio(truth, image, data_range=255) for image, truth in pairs])
     base = [float(row[3]) for row in table(out) if row[1:3] == ("bfr", "bilinear")]
@@ -107,19 +108,19 @@ def test_the_figures_are_those_of_the_kept_images(whole, faces_folder, files):
     assert measured == pytest.approx(frechet_distance(a, b), rel=1e-3)
 
 
-def test_input_and_ground_truth_rows_bound_the_table(whole):
+def test_rows_of_input_and_ground_truth(whole):
     entries = summary(Path(whole.out))
     for task in ("fsr8", "bfr"):
-        truth, given_input = (
+        truth, bilinear = (
             {metric: entries[task, method, metric] for metric in METRICS} for method in ("ground-truth", "bilinear")
         )
         assert truth["psnr"]["mean"] is None and "infinite" in truth["psnr"]["note"]
         assert truth["ssim"]["mean"] == pytest.approx(1) and truth["squeezenet"]["mean"] == 0
         assert truth["squeezenet_fd"]["mean"] == pytest.approx(0, abs=1e-4)
-        assert given_input["psnr"]["mean"] < 40 and given_input["squeezenet"]["diff"] == 0
+        assert bilinear["psnr"]["mean"] < 40 and bilinear["squeezenet"]["diff"] == 0
 
 
-def test_running_again_changes_nothing_and_more_may_be_added(whole, files, tmp_path):
+def test_rerun_and_extension_of_a_run(whole, files, tmp_path):
     out = Path(whole.out)
     rows, before = (out / "per_image.csv").read_bytes(), (out / "summary.json").read_bytes()
     run(whole, files, quiet=True)
@@ -127,7 +128,7 @@ def test_running_again_changes_nothing_and_more_may_be_added(whole, files, tmp_p
 
     grown = replace(whole, out=str(tmp_path / "grown"), keep=False)
     run(replace(grown, tasks=("fsr8",), methods=("bilinear",), metrics=("psnr",), limit=3), files, quiet=True)
-    run(replace(grown, tasks=("fsr8",), metrics=("ssim",)), files, quiet=True)  # psnr goes on, ssim joins
+    run(replace(grown, tasks=("fsr8",), metrics=("ssim",)), files, quiet=True)  # psnr continues, ssim is new
     run(replace(grown, tasks=("bfr",), metrics=METRICS), files, quiet=True)
     run(replace(grown, metrics=METRICS), files, quiet=True)
     assert table(Path(grown.out)) == table(out)
@@ -155,7 +156,7 @@ run(settings, MetricSettings(squeezenet=sys.argv[3], identity_model=""), quiet=T
 """
 
 
-def test_a_killed_run_goes_on_where_it_stopped(whole, faces_folder, files, tmp_path):
+def test_killed_run_resumes(whole, faces_folder, files, tmp_path):
     out = tmp_path / "killed"
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, faces_folder, out, files.squeezenet, *METRICS], env=os.environ | {"PYTHONPATH": str(ROOT)}
@@ -169,7 +170,7 @@ def test_a_killed_run_goes_on_where_it_stopped(whole, faces_folder, files, tmp_p
     survived = table(out)
     assert 0 < len(survived) < 42 and not (out / "summary.json").exists()
     with open(out / "per_image.csv", "a") as file:
-        file.write("face6,fsr8,bicubic,17.")  # as a kill in the middle of a write leaves it
+        file.write("face6,fsr8,bicubic,17.")  # an incomplete write
 
     run(replace(whole, out=str(out)), files, quiet=True)
     rows = table(out)
@@ -182,9 +183,9 @@ def test_a_killed_run_goes_on_where_it_stopped(whole, faces_folder, files, tmp_p
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_a_table_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, data):
+def test_truncated_table_keeps_complete_lines(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("cut") / "per_image.csv"
-    rows = Rows(path, ["psnr"])
+    rows = PerImageTable(path, ["psnr"])
     names = st.text('ab,é" /', min_size=1, max_size=5)
     values = data.draw(st.dictionaries(names, st.floats(0, 60)))
     written = {name: {"psnr": value, "seconds": 0.5} for name, value in values.items()}
@@ -193,25 +194,24 @@ def test_a_table_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, data):
     content = path.read_bytes()
     cut = data.draw(st.integers(0, len(content)))
     path.write_bytes(content[:cut])
-    kept = Rows(path, ["psnr"]).get("fsr8", "a,b")
+    kept = PerImageTable(path, ["psnr"]).get("fsr8", "a,b")
     ends = max(0, content[:cut].count(b"\n") - 1)  # without the header
     assert kept == dict(list(written.items())[:ends])
-    again = Rows(path, ["psnr"])
+    again = PerImageTable(path, ["psnr"])
     again.append("fsr8", "a,b", written)
-    assert Rows(path, ["psnr"]).get("fsr8", "a,b") == written
+    assert PerImageTable(path, ["psnr"]).get("fsr8", "a,b") == written
     assert path.read_bytes().count(b"\n") == len(written) + 1
 
 
-def test_interpolations_are_opencvs_and_gpen_is_the_network(faces_folder, tmp_path):
-    frozen = freeze("fsr8", Faces.open(faces_folder, 64), tmp_path / "lq", seed=0)
-    samples = [frozen.sample(name) for name in ("face0", "face1")]
-    names = ("input", "nearest", "bilinear", "bicubic", "lanczos", "ground-truth")
+def test_interpolations_and_gpen(faces_folder, tmp_path):
+    lq_set = build_lq_set("fsr8", Faces.open(faces_folder, 64), tmp_path / "lq", seed=0)
+    samples = [lq_set.sample(name) for name in ("face0", "face1")]
+    names = ("nearest", "bilinear", "bicubic", "lanczos", "ground-truth")
     results = {name: load_method(name).restore(samples, 64) for name in names}
     np.testing.assert_array_equal(results["bilinear"][0], samples[0].degradation.resized(samples[0].truth))
-    np.testing.assert_array_equal(results["input"], results["bilinear"])
     np.testing.assert_array_equal(results["nearest"][1], samples[1].lq.repeat(8, axis=0).repeat(8, axis=1))
     np.testing.assert_array_equal(results["ground-truth"][1], samples[1].truth)
-    assert len({image[0].tobytes() for image in results.values()}) == 5  # input and bilinear are one
+    assert len({image[0].tobytes() for image in results.values()}) == 5
 
     net = gpen.GPEN(gpen.GPENConfig(size=64, narrow=0.03125))
     gpen.save(net, tmp_path / "tiny.safetensors")
@@ -225,7 +225,7 @@ def test_interpolations_are_opencvs_and_gpen_is_the_network(faces_folder, tmp_pa
     assert method.restore(samples, 128)[0].shape == (128, 128, 3)
 
 
-def test_rows_of_two_weight_files_do_not_mix(whole, faces_folder, files, tmp_path):
+def test_other_weight_file_is_an_error(whole, faces_folder, files, tmp_path):
     model, out = tmp_path / "tiny.safetensors", tmp_path / "run"
     once = replace(whole, out=str(out), methods=(f"gpen:{model}",), tasks=("fsr8",), metrics=("psnr",), limit=2)
     config = gpen.GPENConfig(size=64, narrow=0.03125)
@@ -233,13 +233,13 @@ def test_rows_of_two_weight_files_do_not_mix(whole, faces_folder, files, tmp_pat
     run(once, files, quiet=True)
     assert list((out / "restored" / "fsr8").glob("gpen*/face1.png"))
     gpen.save(gpen.GPEN(config), model)  # other random weights
-    with pytest.raises(GPENError, match="another file for gpen"):
+    with pytest.raises(GPENError, match="another weight file of gpen"):
         run(once, files, quiet=True)
     with pytest.raises(GPENError, match="measured with seed 0, not 1"):
         run(replace(once, methods=("bicubic",), seed=1), files, quiet=True)
 
 
-def test_the_command_line_measures_and_reports(faces_folder, squeezenet_npz, tmp_path, capsys, monkeypatch):
+def test_command_line(faces_folder, squeezenet_npz, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("GPEN_IDENTITY_MODEL", raising=False)
     out = str(tmp_path / "run")
@@ -280,20 +280,20 @@ def test_the_command_line_measures_and_reports(faces_folder, squeezenet_npz, tmp
 @pytest.mark.parametrize(
     "change, message",
     [
-        (["--methods", "bilnear"], "no method 'bilnear'"),
-        (["--methods", "bilinear:x"], "no method 'bilinear:x'"),
+        (["--methods", "bilnear"], "Unknown method 'bilnear'"),
+        (["--methods", "bilinear:x"], "Unknown method 'bilinear:x'"),
         (["--methods", "gpen:none.pth"], "none.pth"),
-        (["--metrics", "pnsr"], "no metric 'pnsr'"),
-        (["--tasks", "fsr9"], "no task 'fsr9'"),
-        (["--tasks", "bfr"], "no task of run fsr"),
-        (["--preset", "gfpgan"], "--preset goes with run bfr"),
+        (["--metrics", "pnsr"], "Unknown metric 'pnsr'"),
+        (["--tasks", "fsr9"], "Unknown task 'fsr9'"),
+        (["--tasks", "bfr"], "is not a task of run fsr"),
+        (["--preset", "gfpgan"], "--preset is an option of run bfr"),
         (["--data", "/none"], "is not a folder"),
         (["--size", "9"], "--size 9"),
         (["--batch", "0"], "--batch 0"),
         (["--device", "tpu9"], "--device tpu9"),
     ],
 )
-def test_a_mistake_gives_one_sentence_and_status_2(change, message, faces_folder, tmp_path, capsys):
+def test_invalid_arguments(change, message, faces_folder, tmp_path, capsys):
     out = tmp_path / "run"
     basic = ["run", "fsr", "--data", str(faces_folder), "--out", str(out), "--methods", "bilinear"]
     assert main(basic + change) == 2
@@ -302,15 +302,15 @@ def test_a_mistake_gives_one_sentence_and_status_2(change, message, faces_folder
     assert not out.exists()
 
 
-def test_reports_of_nothing_and_of_broken_runs(tmp_path, capsys):
+def test_report_of_missing_and_damaged_runs(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
-    assert "holds no finished run" in capsys.readouterr().err
+    assert "is not a finished run" in capsys.readouterr().err
     (tmp_path / "summary.json").write_text("[")
     assert main(["report", str(tmp_path)]) == 2
     assert "damaged" in capsys.readouterr().err
 
 
-def test_no_figure_is_not_a_number(whole):
+def test_summary_has_no_nan(whole):
     text = (Path(whole.out) / "summary.json").read_text()
     assert "NaN" not in text and "Infinity" not in text
     assert all(math.isfinite(entry["n"]) for entry in json.loads(text))

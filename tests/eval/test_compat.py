@@ -1,4 +1,4 @@
-"""gpen.compat: torchvision imports whatever its build, and its non-maximum suppression is the textbook's."""
+"""gpen.compat: torchvision imports with any build, and its non-maximum suppression is correct."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def run_python(code, *path):
     return result.stdout
 
 
-def test_many_threads_may_mend_at_once():
+def test_concurrent_calls():
     out = run_python("""
 from concurrent.futures import ThreadPoolExecutor
 from gpen.compat import patch_torchvision
@@ -39,7 +39,7 @@ print(torchvision.ops.nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.5).tolist())
     assert out.split("\n")[:2] == ["1", "[1, 2]"]
 
 
-def test_leaves_a_torchvision_that_works_alone(tmp_path):
+def test_working_torchvision_is_unchanged(tmp_path):
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision" / "__init__.py").write_text("works = True\n")
     out = run_python(
@@ -55,7 +55,7 @@ print(mended, torchvision.works, hasattr(torch.ops.torchvision, "nms"))
     assert out.split() == ["False", "True", "False"]
 
 
-def test_a_second_call_keeps_the_module():
+def test_second_call_keeps_the_module():
     first = patch_torchvision()
     import torchvision
 
@@ -70,7 +70,7 @@ def overlap(a, b):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 20), st.floats(0.05, 0.95), st.integers(0, 2**32 - 1))
-def test_nms_keeps_the_best_of_each_overlapping_group(n, threshold, seed):
+def test_nms(n, threshold, seed):
     rng = np.random.default_rng(seed)
     corner = rng.uniform(0, 30, (n, 2))
     boxes, scores = np.hstack([corner, corner + rng.uniform(1, 20, (n, 2))]), rng.permutation(n) / 20

@@ -1,4 +1,4 @@
-"""eval.datasets and eval.frozen: what a folder of faces is, and a low-quality set that never changes."""
+"""eval.datasets and eval.frozen: folders of faces and LQ sets."""
 
 import hashlib
 import json
@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from eval.datasets import Faces, read_image
-from eval.frozen import BFR_TASKS, FSR_TASKS, degradation_for, freeze, mask_for
+from eval.frozen import BFR_TASKS, FSR_TASKS, build_lq_set, degradation_for, mask_for
 from gpen.degradation import Degradation
 from gpen.errors import GPENError
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_folder_is_read_in_order_whatever_the_formats(faces_folder):
+def test_folder_with_several_formats(faces_folder):
     faces = Faces.open(faces_folder, size=64)
     assert faces.names == [f"face{i}" for i in range(7)]
     images = [faces.load(name) for name in faces.names]
@@ -32,15 +32,15 @@ def test_a_folder_is_read_in_order_whatever_the_formats(faces_folder):
     assert Faces.open(faces_folder, size=64, limit=3).names == faces.names[:3]
 
 
-def test_faces_are_shrunk_by_area(faces_folder):
+def test_faces_are_reduced_by_area(faces_folder):
     whole, small = Faces.open(faces_folder, 64).load("face0"), Faces.open(faces_folder, 32).load("face0")
     means = whole.astype(float).reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))
     assert np.abs(small - means).max() <= 0.5
 
 
-def test_what_a_folder_may_hold(tmp_path):
+def test_content_of_a_folder(tmp_path):
     grey = np.full((80, 120), 90, np.uint8)
-    grey[:, :20] = grey[:, 100:] = 0  # a wide picture: the centre square counts
+    grey[:, :20] = grey[:, 100:] = 0  # a wide image, of which the centre square is used
     (tmp_path / "part").mkdir()
     cv2.imwrite(str(tmp_path / "part" / "wide.png"), grey)
     cv2.imwrite(str(tmp_path / "twice.png"), grey)
@@ -57,17 +57,17 @@ def test_what_a_folder_may_hold(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n cut off", b"GIF89a"])
-def test_an_unreadable_file_gives_one_sentence(content, tmp_path):
+def test_invalid_file(content, tmp_path):
     path = tmp_path / "bad.png"
     path.write_bytes(content)
     with pytest.raises(GPENError, match=r"bad\.png cannot be read as an image"):
         read_image(path)
 
 
-def test_mistaken_folders_and_sizes_give_one_sentence(tmp_path, faces_folder):
+def test_invalid_folders_and_sizes(tmp_path, faces_folder):
     for folder, size, limit, message in (
         (tmp_path / "none", 64, None, "is not a folder"),
-        (tmp_path, 64, None, "holds no images"),
+        (tmp_path, 64, None, "contains no images"),
         (faces_folder, 8, None, "--size 8"),
         (faces_folder, 64, 0, "--limit 0"),
     ):
@@ -77,17 +77,17 @@ def test_mistaken_folders_and_sizes_give_one_sentence(tmp_path, faces_folder):
 
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from([*FSR_TASKS, *BFR_TASKS]), st.text(min_size=1, max_size=8), st.integers(0, 99))
-def test_a_degradation_is_a_function_of_name_task_and_seed(task, name, seed):
+def test_degradation_is_a_function_of_name_task_and_seed(task, name, seed):
     one = degradation_for(task, name, 128, seed)
     assert one == degradation_for(task, name, 128, seed) == Degradation.from_dict(one.to_dict())
     assert one != degradation_for(task, name + "x", 128, seed)
     assert one != degradation_for(task, name, 128, seed + 1)
 
 
-def test_tasks_are_what_they_say(faces_folder, tmp_path):
+def test_tasks(faces_folder, tmp_path):
     faces = Faces.open(faces_folder, 64, limit=2)
     for task, scale in (("fsr4", 4), ("fsr16", 16), ("fsr64", 64)):
-        sample = freeze(task, faces, tmp_path / task, seed=0).sample("face0")
+        sample = build_lq_set(task, faces, tmp_path / task, seed=0).sample("face0")
         side = 64 // scale
         np.testing.assert_allclose(sample.lq, cv2.resize(sample.truth.astype(float), (side, side)), atol=0.51)
     bfr = degradation_for("bfr", "face0", 64, 0)
@@ -95,26 +95,26 @@ def test_tasks_are_what_they_say(faces_folder, tmp_path):
     assert 0.1 <= bfr.scale <= 1
 
 
-def test_colours_and_holes_are_hidden_and_nothing_else(faces_folder, tmp_path):
+def test_colorize_and_inpaint(faces_folder, tmp_path):
     faces = Faces.open(faces_folder, 64, limit=2)
-    grey = freeze("colorize", faces, tmp_path / "colorize", seed=0).sample("face0")
+    grey = build_lq_set("colorize", faces, tmp_path / "colorize", seed=0).sample("face0")
     assert (grey.lq == grey.lq[..., :1]).all() and np.array_equal(grey.truth, faces.load("face0")) and grey.mask is None
-    holed = freeze("inpaint", faces, tmp_path / "inpaint", seed=0).sample("face1")
+    holed = build_lq_set("inpaint", faces, tmp_path / "inpaint", seed=0).sample("face1")
     assert holed.mask.any() and not holed.mask.all()
     assert (holed.lq[holed.mask] == 255).all() and np.array_equal(holed.lq[~holed.mask], holed.truth[~holed.mask])
-    again = freeze("inpaint", faces, tmp_path / "inpaint", seed=0).sample("face1")  # read, not made
+    again = build_lq_set("inpaint", faces, tmp_path / "inpaint", seed=0).sample("face1")  # read from the folder
     assert np.array_equal(again.mask, holed.mask) and np.array_equal(again.lq, holed.lq)
     assert not np.array_equal(mask_for("face1", 64, 0), mask_for("face0", 64, 0))
     assert not np.array_equal(mask_for("face1", 64, 0), mask_for("face1", 64, 1))
 
 
-def test_the_frozen_set_is_the_same_in_every_process(faces_folder, tmp_path):
+def test_lq_set_is_equal_in_every_process(faces_folder, tmp_path):
     faces = Faces.open(faces_folder, 64)
-    freeze("bfr", faces, tmp_path / "here", seed=3)
+    build_lq_set("bfr", faces, tmp_path / "here", seed=3)
     code = (
         "import sys; from pathlib import Path\n"
-        "from eval.datasets import Faces\nfrom eval.frozen import freeze\n"
-        "freeze('bfr', Faces.open(sys.argv[1], 64), Path(sys.argv[2]), seed=3)"
+        "from eval.datasets import Faces\nfrom eval.frozen import build_lq_set\n"
+        "build_lq_set('bfr', Faces.open(sys.argv[1], 64), Path(sys.argv[2]), seed=3)"
     )
     subprocess.run(
         [sys.executable, "-c", code, faces_folder, tmp_path / "there"],
@@ -126,51 +126,51 @@ def test_the_frozen_set_is_the_same_in_every_process(faces_folder, tmp_path):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
 
 
-def test_the_stored_parameters_remake_each_image(faces_folder, tmp_path):
+def test_stored_degradations_reproduce_the_images(faces_folder, tmp_path):
     faces = Faces.open(faces_folder, 64)
-    frozen = freeze("bfr", faces, tmp_path, seed=0)
+    lq_set = build_lq_set("bfr", faces, tmp_path, seed=0)
     params = json.loads((tmp_path / "params.json").read_text())
     for name, entry in params["images"].items():
         png = (tmp_path / f"{name}.png").read_bytes()
         assert hashlib.sha256(png).hexdigest() == entry["sha256"]
         degradation = Degradation.from_dict(entry["degradation"])
         np.testing.assert_array_equal(read_image(tmp_path / f"{name}.png"), degradation(faces.load(name)))
-        np.testing.assert_array_equal(frozen.sample(name).truth, degradation.target(faces.load(name)))
+        np.testing.assert_array_equal(lq_set.sample(name).truth, degradation.target(faces.load(name)))
 
 
-def test_a_set_grows_and_keeps_what_it_has(faces_folder, tmp_path):
-    freeze("bfr", Faces.open(faces_folder, 64, limit=3), tmp_path / "grown", seed=0)
-    freeze("bfr", Faces.open(faces_folder, 64), tmp_path / "grown", seed=0)
-    freeze("bfr", Faces.open(faces_folder, 64), tmp_path / "whole", seed=0)
+def test_extension_of_an_lq_set(faces_folder, tmp_path):
+    build_lq_set("bfr", Faces.open(faces_folder, 64, limit=3), tmp_path / "grown", seed=0)
+    build_lq_set("bfr", Faces.open(faces_folder, 64), tmp_path / "grown", seed=0)
+    build_lq_set("bfr", Faces.open(faces_folder, 64), tmp_path / "whole", seed=0)
     grown, whole = ((tmp_path / run / "params.json").read_bytes() for run in ("grown", "whole"))
     assert grown == whole
-    with pytest.raises(GPENError, match="made with seed 0, not 1"):
-        freeze("bfr", Faces.open(faces_folder, 64), tmp_path / "grown", seed=1)
+    with pytest.raises(GPENError, match="built with seed 0, not 1"):
+        build_lq_set("bfr", Faces.open(faces_folder, 64), tmp_path / "grown", seed=1)
 
 
-def test_a_changed_file_is_noticed(faces_folder, tmp_path):
-    frozen = freeze("fsr8", Faces.open(faces_folder, 64, limit=2), tmp_path, seed=0)
+def test_changed_file_is_an_error(faces_folder, tmp_path):
+    lq_set = build_lq_set("fsr8", Faces.open(faces_folder, 64, limit=2), tmp_path, seed=0)
     cv2.imwrite(str(tmp_path / "face0.png"), np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(GPENError, match="is not the file that was frozen"):
-        frozen.sample("face0")
-    frozen.faces.files["face1"] = faces_folder / "face5.tiff"
-    with pytest.raises(GPENError, match="is not the image that"):
-        frozen.sample("face1")
+    with pytest.raises(GPENError, match="has changed since the LQ set was built"):
+        lq_set.sample("face0")
+    lq_set.faces.files["face1"] = faces_folder / "face5.tiff"
+    with pytest.raises(GPENError, match="is not the source of"):
+        lq_set.sample("face1")
 
 
-def test_where_the_degradation_is_grey_the_truth_is_grey(faces_folder, tmp_path):
+def test_grey_degradation_has_a_grey_ground_truth(faces_folder, tmp_path):
     faces = Faces.open(faces_folder, 64, limit=1)
     seed = next(s for s in range(100) if degradation_for("bfr", "face0", 64, s).grey)
-    truth = freeze("bfr", faces, tmp_path, seed).sample("face0").truth
+    truth = build_lq_set("bfr", faces, tmp_path, seed).sample("face0").truth
     assert (truth == truth[..., :1]).all() and not (faces.load("face0") == truth).all()
 
 
-# --- datasets of the Hub, as local files that are read by name like those, without any network
+# --- datasets of the Hub, as local files, without a network
 
 
 @pytest.fixture
 def dataset(tmp_path, monkeypatch):
-    """hf:FOLDER of 12 faces in three files, the last of which is broken: whoever reads on to the end fails."""
+    """hf:FOLDER with 12 faces in three files, of which the last is invalid."""
     datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -181,11 +181,11 @@ def dataset(tmp_path, monkeypatch):
     for k in range(3):
         table = datasets.Dataset.from_dict({"image": png[4 * k : 4 * k + 4]}).cast_column("image", datasets.Image())
         table.to_parquet(folder / f"train-{k}.parquet")
-    (folder / "train-2.parquet").write_bytes(b"a server that must not be asked")
+    (folder / "train-2.parquet").write_bytes(b"a file that must not be read")
     return f"hf:{folder}"
 
 
-def test_a_limit_streams_no_more_images_of_a_dataset(dataset):
+def test_limit_of_streamed_images(dataset):
     faces = Faces.open(dataset, 40, limit=2)
     assert faces.names == ["00000000", "00000001"] and [faces.load(name).max() for name in faces.names] == [0, 10]
     assert Faces.open(f"{dataset}:train[:1]:image", 40, limit=2).names == ["00000000"]
@@ -193,7 +193,7 @@ def test_a_limit_streams_no_more_images_of_a_dataset(dataset):
         Faces.open(dataset, 40)
 
 
-def test_a_dataset_that_was_fetched_whole_is_not_asked_again(dataset, tmp_path):
+def test_downloaded_dataset_is_not_downloaded_again(dataset, tmp_path):
     source = tmp_path / "dataset"
     (source / "train-2.parquet").write_bytes((source / "train-0.parquet").read_bytes())
     whole = Faces.open(dataset, 40)
@@ -203,7 +203,7 @@ def test_a_dataset_that_was_fetched_whole_is_not_asked_again(dataset, tmp_path):
     assert list(Faces.open(dataset, 40, limit=3).files.values()) == list(whole.files.values())[:3]
 
 
-def test_a_run_over_a_dataset_by_name_takes_its_first_images(dataset, tmp_path, monkeypatch):
+def test_run_with_a_dataset_name(dataset, tmp_path, monkeypatch):
     from eval.__main__ import main
 
     monkeypatch.chdir(tmp_path)

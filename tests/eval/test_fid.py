@@ -1,4 +1,4 @@
-"""eval.fid: pytorch-fid's own values to the last digit; KID is the unbiased estimate of its paper."""
+"""eval.fid: FID is identical to pytorch-fid, KID is the unbiased estimator."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ PYTORCH_FID = (
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A TORCH_HOME with random Inception weights; the module's tests look for weights there."""
+    """TORCH_HOME with random Inception weights, for all tests of this file."""
     folder = tmp_path_factory.mktemp("torch")
     place_inception(folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -52,7 +52,7 @@ def images(folder):
 
 
 def run_pytorch_fid(*arguments):
-    """What `python -m pytorch_fid` prints last."""
+    """The last word printed by `python -m pytorch_fid`."""
     command = [
         sys.executable,
         "-W",
@@ -78,40 +78,40 @@ def run_pytorch_fid(*arguments):
     return done.stdout.split()[-1]
 
 
-def test_fid_is_pytorch_fids_own_to_the_last_digit(home, sets, tmp_path):
-    inception = fid.Inception(MetricSettings(verify=False), dims=64)  # at 2048 the root alone takes half a minute
+def test_fid_equals_pytorch_fid(home, sets, tmp_path):
+    inception = fid.Inception(MetricSettings(verify=False), dims=64)  # the matrix root takes half a minute for 2048
     blurred, sharp = (inception(images(folder)) for folder in sets)
     ours = fid.fid(blurred, sharp)
     assert ours > 0 and str(ours) == run_pytorch_fid(*sets)
     moments = (sharp.astype(float).mean(axis=0), np.cov(sharp.astype(float), rowvar=False))
     np.savez(tmp_path / "sharp.npz", mu=moments[0], sigma=moments[1])
-    stored = fid.statistics(MetricSettings(fid_statistics=str(tmp_path / "sharp.npz")))
+    stored = fid.load_statistics(MetricSettings(fid_statistics=str(tmp_path / "sharp.npz")))
     assert fid.fid(blurred, stored) == ours
 
 
-def test_features_are_pytorch_fids_whatever_the_batch(home, sets):
+def test_features_equal_pytorch_fid(home, sets):
     patch_torchvision()
     from pytorch_fid.fid_score import get_activations
     from pytorch_fid.inception import InceptionV3
 
     theirs = get_activations(sorted(sets[0].iterdir())[:3], InceptionV3([3]), batch_size=3, num_workers=0)
     functions, missing = load_metrics(["fid", "kid"], MetricSettings(verify=False))
-    assert not missing and functions["fid"] is functions["kid"]  # one network, one pass
+    assert not missing and functions["fid"] is functions["kid"]  # one network, one forward pass
     ours = functions["fid"](images(sets[0])[:3])
     assert ours.shape == (3, 2048) and ours.std() > 0.01
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_files_that_are_not_what_they_should_be_make_a_metric_missing(home, tmp_path):
+def test_invalid_files_make_a_metric_missing(home, tmp_path):
     path = tmp_path / "statistics.npz"
     np.savez(path, mu=np.zeros(3), sigma=np.zeros((2, 2)))
     _, missing = load_metrics(["fid_statistics"], MetricSettings(verify=False, fid_statistics=str(path)))
     assert "not [d] and [d, d]" in missing["fid_statistics"]
     path.write_bytes(b"PK\x03\x04 cut off")
     _, missing = load_metrics(["fid_statistics"], MetricSettings(verify=False, fid_statistics=str(path)))
-    assert "is not an .npz of mu and sigma" in missing["fid_statistics"]
+    assert "has no mu and sigma" in missing["fid_statistics"]
     _, missing = load_metrics(["fid", "kid"], MetricSettings(verify=True))
-    assert all("sha256" in sentence and "fetch it again" in sentence for sentence in missing.values())
+    assert all("sha256" in message and "download it" in message for message in missing.values())
 
 
 def naive_kid(a, b):
@@ -126,14 +126,14 @@ def naive_kid(a, b):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(2, 6), st.integers(2, 6), st.integers(1, 5), st.integers(0, 999))
-def test_kid_is_the_unbiased_sum_over_pairs(n, m, d, seed):
+def test_kid_equals_the_sum_over_pairs(n, m, d, seed):
     rng = np.random.default_rng(seed)
     a, b = rng.normal(size=(n, d)), rng.normal(0.5, 2, size=(m, d))
     assert fid.kid(a, b) == pytest.approx(naive_kid(a, b), rel=1e-9, abs=1e-9)
     assert fid.kid(a, b) == pytest.approx(fid.kid(b, a[::-1]), rel=1e-9, abs=1e-9)
 
 
-def test_kid_of_one_distribution_is_zero_on_average_and_grows_with_the_shift():
+def test_kid_is_unbiased_and_increases_with_the_shift():
     rng = np.random.default_rng(0)
     same = [fid.kid(rng.normal(size=(20, 8)), rng.normal(size=(20, 8))) for _ in range(300)]
     assert abs(np.mean(same)) < 3 * np.std(same) / np.sqrt(300) and min(same) < 0
@@ -142,7 +142,7 @@ def test_kid_of_one_distribution_is_zero_on_average_and_grows_with_the_shift():
     assert shifted == sorted(shifted)
 
 
-def test_a_set_of_one_image_has_no_distance():
+def test_distance_of_a_single_image():
     for distance in (METRICS["fid"].distance, METRICS["kid"].distance):
         with pytest.raises(ValueError, match="at least two"):
             distance(np.zeros((1, 4)), np.zeros((5, 4)))

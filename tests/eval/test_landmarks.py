@@ -1,4 +1,4 @@
-"""eval.landmarks: the distance in units of the eyes' distance, from landmarks of gpen.faces."""
+"""eval.landmarks: distance normalised by the interocular distance."""
 
 from types import SimpleNamespace
 
@@ -16,8 +16,8 @@ from gpen.faces import FFHQ_POINTS_512
 
 
 def detector_of(faces):
-    """A detector that finds the landmarks listed under an image's first value."""
-    return Landmarks(lambda image, rotated: [SimpleNamespace(landmarks=points) for points in faces[image[0, 0, 0]]])
+    """A detector that returns the landmarks listed under the first value of an image."""
+    return Landmarks(lambda image, turned: [SimpleNamespace(landmarks=points) for points in faces[image[0, 0, 0]]])
 
 
 def image(key):
@@ -26,7 +26,7 @@ def image(key):
 
 @settings(max_examples=30, deadline=None)
 @given(st.floats(-50, 50), st.floats(-50, 50), st.floats(0.1, 4))
-def test_a_shift_counts_by_its_length_whatever_the_size(x, y, scale):
+def test_distance_of_a_shift(x, y, scale):
     truth = FFHQ_POINTS_512.astype(np.float32) * np.float32(scale)
     moved = truth + np.float32([x, y])
     found = detector_of({1: [moved], 2: [truth]}).distance([image(1), image(2)], [image(2), image(2)])
@@ -34,14 +34,14 @@ def test_a_shift_counts_by_its_length_whatever_the_size(x, y, scale):
     assert found == pytest.approx([np.hypot(x, y) / eyes, 0], rel=1e-3, abs=1e-5)
 
 
-def test_a_picture_without_a_face_has_no_distance():
+def test_image_without_a_face():
     points = FFHQ_POINTS_512.astype(np.float32)
     found = detector_of({0: [], 1: [points]})
     distances = found.distance([image(0), image(1), image(1)], [image(1), image(0), image(1)])
     assert np.isnan(distances).tolist() == [True, True, False]
 
 
-def test_mtcnn_sees_a_face_move():
+def test_mtcnn():
     functions, missing = load_metrics(["landmarks"], MetricSettings())
     if missing:
         pytest.skip(missing["landmarks"])

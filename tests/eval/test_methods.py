@@ -1,4 +1,4 @@
-"""Methods: by name, with and without a file behind them; what each is given and what it must not see."""
+"""Methods: names, weights, inputs and results."""
 
 import csv
 from dataclasses import replace
@@ -36,7 +36,7 @@ def face():
 
 @pytest.fixture(scope="module")
 def prior(tmp_path_factory):
-    """(network, file) of random weights; its faces span the grey levels."""
+    """(network, file) with random weights."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("prior") / "prior-32.safetensors"
     gpen.save(gpen.Generator(SMALL), path)
@@ -52,7 +52,7 @@ def psnr(image, truth):
     return compare(image, truth, ["psnr"])["psnr"]
 
 
-def restored(method, one):
+def restore_one(method, one):
     (image,) = load_method(method).restore([one], SIZE)
     assert image.shape == (SIZE, SIZE, 3) and image.dtype == np.uint8
     return image
@@ -63,31 +63,31 @@ def restored(method, one):
 
 @pytest.mark.parametrize("method", CLASSICAL)
 @pytest.mark.parametrize("scale", [1, 7.3, SIZE, 0.8])
-def test_every_size_of_input_gives_a_face_of_full_size(face, method, scale):
-    restored(method, sample(face, scale=scale, blur_sigma=2, noise_sigma=5, jpeg_quality=60))
+def test_size_of_the_result(face, method, scale):
+    restore_one(method, sample(face, scale=scale, blur_sigma=2, noise_sigma=5, jpeg_quality=60))
 
 
 @pytest.mark.parametrize("method", ["nlm", "tv"])
-def test_a_denoiser_helps_a_noisy_face_and_spares_a_clean_one(face, method):
+def test_denoisers_on_noisy_and_clean_faces(face, method):
     noisy = sample(face, noise_sigma=25)
-    assert psnr(restored(method, noisy), face) > psnr(noisy.lq, face) + 2
+    assert psnr(restore_one(method, noisy), face) > psnr(noisy.lq, face) + 2
     clean = sample(cv2.GaussianBlur(face, (0, 0), 2))
-    assert psnr(restored(method, clean), clean.truth) > 38
+    assert psnr(restore_one(method, clean), clean.truth) > 38
 
 
 @pytest.mark.parametrize("method", ["oracle-wiener", "oracle-rl"])
 @pytest.mark.parametrize(
     "blur", [{}, {"blur_kind": "anisotropic", "blur_sigma_y": 0.5, "blur_angle": 30}, {"blur_kind": "motion", "blur_angle": 60}]
 )
-def test_an_oracle_takes_back_some_of_the_blur_it_is_told(face, method, blur):
+def test_non_blind_deconvolution_removes_blur(face, method, blur):
     blurred = sample(face, blur_sigma=2, noise_sigma=0.5, **blur)
-    assert psnr(restored(method, blurred), face) > psnr(blurred.lq, face) + 0.3
+    assert psnr(restore_one(method, blurred), face) > psnr(blurred.lq, face) + 0.3
 
 
 @pytest.mark.parametrize("method", ["oracle-wiener", "oracle-rl"])
-def test_an_oracle_told_of_no_blur_enlarges_bicubically(face, method):
+def test_non_blind_deconvolution_without_blur_is_bicubic(face, method):
     small = sample(face, scale=4)
-    difference = cv2.absdiff(restored(method, small), restored("bicubic", small))
+    difference = cv2.absdiff(restore_one(method, small), restore_one("bicubic", small))
     assert difference.max() <= 1
 
 
@@ -100,7 +100,7 @@ def test_an_oracle_told_of_no_blur_enlarges_bicubically(face, method):
         {"blur_kind": "anisotropic", "blur_sigma_y": 1.0, "blur_angle": 70},
     ],
 )
-def test_the_kernel_told_is_the_kernel_used(face, blur):
+def test_blur_kernel_agrees_with_the_degradation(face, blur):
     degradation = Degradation(blur_sigma=2.5, **blur)
     by_hand = cv2.filter2D(face.astype(np.float32), -1, classical.blur_kernel(degradation))
     assert abs(by_hand - degradation(face)).max() <= 0.51
@@ -109,7 +109,7 @@ def test_the_kernel_told_is_the_kernel_used(face, blur):
 
 @settings(max_examples=20, deadline=None)
 @given(sigma=st.floats(2, 40), seed=st.integers(0, 100))
-def test_the_noise_in_a_smooth_picture_is_found(sigma, seed):
+def test_noise_estimate_of_a_smooth_image(sigma, seed):
     ramp = np.repeat(np.linspace(90, 160, 96, dtype=np.float32)[None, :, None], 96, axis=0).repeat(3, axis=2)
     noise = np.random.default_rng(seed).normal(0, sigma, ramp.shape)
     found = classical.noise_sigma(np.clip(np.rint(ramp + noise), 0, 255).astype(np.uint8))
@@ -119,30 +119,30 @@ def test_the_noise_in_a_smooth_picture_is_found(sigma, seed):
 # --- the U-Net
 
 
-def test_an_untrained_unet_is_the_bilinear_input(face, tmp_path):
+def test_untrained_unet_is_the_identity(face, tmp_path):
     path = unet.save(unet.UNet(SIZE), tmp_path / "unet.safetensors")
     small = sample(face, scale=4)
-    np.testing.assert_array_equal(restored(f"unet:{path}", small), restored("bilinear", small))
+    np.testing.assert_array_equal(restore_one(f"unet:{path}", small), restore_one("bilinear", small))
     assert load_method(f"unet:{path}").weights == path
 
 
-def test_a_unet_of_another_size_is_brought_to_the_truths(face, tmp_path):
+def test_unet_of_another_size(face, tmp_path):
     path = unet.save(unet.UNet(32), tmp_path / "unet.safetensors")
-    restored(f"unet:{path}", sample(face, scale=4))
+    restore_one(f"unet:{path}", sample(face, scale=4))
 
 
 @pytest.mark.parametrize("adversarial", [[], ["--adversarial"]])
-def test_training_a_unet_leaves_a_method(face, faces_folder, tmp_path, capsys, adversarial):
+def test_training_of_a_unet(face, faces_folder, tmp_path, capsys, adversarial):
     command = ["--data", str(faces_folder), "--out", str(tmp_path / "run"), "--size", "32", "--images", "32", "--device", "cpu"]
     assert unet.main([*command, *adversarial]) == 0
     path = capsys.readouterr().out.strip()
     assert path == str(tmp_path / "run" / "unet.safetensors")
     small = sample(face, scale=4)
-    assert (restored(f"unet:{path}", small) != restored("bilinear", small)).any()
+    assert (restore_one(f"unet:{path}", small) != restore_one("bilinear", small)).any()
     assert (tmp_path / "run" / "log.jsonl").read_text().count("adversarial") == len(adversarial)
 
 
-def test_the_shipped_unet_is_found_or_asked_for(tmp_path, monkeypatch):
+def test_default_unet(tmp_path, monkeypatch):
     monkeypatch.setattr("eval.methods.ASSETS", tmp_path)
     with pytest.raises(gpen.GPENError, match="python -m eval.unet"):
         load_method("unet")
@@ -150,7 +150,7 @@ def test_the_shipped_unet_is_found_or_asked_for(tmp_path, monkeypatch):
     assert load_method("unet").weights == path
 
 
-def test_a_unets_file_in_half_precision_gives_its_results(face, tmp_path):
+def test_unet_file_in_half_precision(face, tmp_path):
     torch.manual_seed(0)
     net = unet.UNet(SIZE)
     torch.nn.init.normal_(net.last.weight, std=0.5)
@@ -159,18 +159,18 @@ def test_a_unets_file_in_half_precision_gives_its_results(face, tmp_path):
     assert cv2.absdiff(result, face).max() > 20 and cv2.absdiff(result, stored).max() <= 1
 
 
-def test_mistakes_at_training_end_in_a_sentence(tmp_path, capsys):
+def test_invalid_training_arguments(tmp_path, capsys):
     assert unet.main(["--data", str(tmp_path / "none"), "--out", str(tmp_path / "run")]) == 2
     assert unet.main(["--data", str(tmp_path), "--out", str(tmp_path / "run"), "--size", "100"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 and all(line.startswith("error: ") for line in lines)
 
 
-# --- search in a prior
+# --- GAN inversion
 
 
 def low_quality(prior, side):
-    """A face of the prior, and the same shrunk."""
+    """A face of the prior, and the same downsampled."""
     random = torch.Generator().manual_seed(5)
     w = prior.mapping(torch.randn(1, SMALL.style_dim, generator=random))
     with torch.no_grad():
@@ -182,7 +182,7 @@ def low_quality(prior, side):
     (pulse, PulseSettings(steps=1), PulseSettings(steps=40)),
     (mganprior, MultiCodeSettings(steps=1, codes=4), MultiCodeSettings(steps=60, codes=4)),
 ])  # fmt: skip
-def test_a_search_comes_closer_to_the_shrunk_face(prior, invert, short, long):
+def test_inversion_reduces_the_error(prior, invert, short, long):
     _, small = low_quality(prior[0], 16)
     errors = []
     for how in (short, long):
@@ -191,7 +191,7 @@ def test_a_search_comes_closer_to_the_shrunk_face(prior, invert, short, long):
     assert errors[1] < errors[0] / 4
 
 
-def test_a_search_does_not_depend_on_the_batch(prior):
+def test_inversion_does_not_depend_on_the_batch(prior):
     smalls = [low_quality(prior[0], side)[1] for side in (16, 8, 48)]
     for invert, how in ((pulse, PulseSettings(steps=5)), (mganprior, MultiCodeSettings(steps=5, codes=2))):
         together = invert(prior[0], smalls, how)
@@ -201,7 +201,7 @@ def test_a_search_does_not_depend_on_the_batch(prior):
 
 @pytest.mark.parametrize("block", ["stylegan2", "stylegan", "pggan", "biggan"])
 @pytest.mark.parametrize("noise_mode", ["add", "none"])
-def test_every_kind_of_prior_can_be_searched(face, block, noise_mode):
+def test_inversion_with_every_block(face, block, noise_mode):
     torch.manual_seed(0)
     config = gpen.GPENConfig(**vars(SMALL) | {"block": block, "noise_mode": noise_mode})
     net = gpen.Generator(config).eval().requires_grad_(False)
@@ -209,7 +209,7 @@ def test_every_kind_of_prior_can_be_searched(face, block, noise_mode):
         assert found.shape == (32, 32, 3)
 
 
-def test_the_shipped_prior_is_found_or_asked_for(prior, face, tmp_path, monkeypatch):
+def test_default_prior(prior, face, tmp_path, monkeypatch):
     monkeypatch.setattr("eval.methods.ASSETS", tmp_path)
     with pytest.raises(gpen.GPENError, match="pulse:prior.safetensors"):
         load_method("pulse")
@@ -221,12 +221,12 @@ def test_the_shipped_prior_is_found_or_asked_for(prior, face, tmp_path, monkeypa
 @pytest.mark.parametrize(("function", "how"), [
     ("pulse", PulseSettings(steps=40)), ("mganprior", MultiCodeSettings(steps=60, codes=4)),
 ])  # fmt: skip
-def test_a_prior_smaller_than_the_face_is_compared_at_its_size_and_enlarged(prior, face, function, how, monkeypatch):
-    """A low-quality image of the face's full 64 px, a prior of 32."""
+def test_prior_smaller_than_the_face(prior, face, function, how, monkeypatch):
+    """A low-quality image of 64 px, a prior of 32 px."""
     monkeypatch.setattr(f"eval.inversion.{type(how).__name__}", lambda: how)
     found, _ = low_quality(prior[0], 16)
     large = cv2.resize(found, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
-    answer = restored(f"{function}:{prior[1]}", sample(large))  # full size
+    answer = restore_one(f"{function}:{prior[1]}", sample(large))  # full size
     (small,) = getattr(inversion, function)(prior[0], [large], how)
     np.testing.assert_array_equal(answer, cv2.resize(small, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC))
     (worse,) = getattr(inversion, function)(prior[0], [large], replace(how, steps=1))
@@ -234,7 +234,7 @@ def test_a_prior_smaller_than_the_face_is_compared_at_its_size_and_enlarged(prio
     assert errors[0] < errors[1] / 2
 
 
-# --- from elsewhere
+# --- external methods
 
 
 @pytest.fixture(scope="module")
@@ -243,8 +243,8 @@ def spandrel():
     return pytest.importorskip("spandrel")
 
 
-def test_a_face_network_sees_the_range_it_was_trained_on(spandrel, face):
-    """A GFPGAN of random weights: the descriptor's [0, 1] is another picture to it than the [-1, 1] of its training."""
+def test_input_range_of_face_networks(spandrel, face):
+    """GFPGAN with random weights: input in [-1, 1], as in its training, not the [0, 1] of the descriptor."""
     from spandrel.architectures.GFPGAN import GFPGAN
 
     torch.manual_seed(0)
@@ -258,7 +258,7 @@ def test_a_face_network_sees_the_range_it_was_trained_on(spandrel, face):
     assert cv2.absdiff(right, to_image(wrong * 2 - 1)).max() > 10
 
 
-def test_gfpgan_is_read_from_its_file(spandrel, face, tmp_path):
+def test_gfpgan_file(spandrel, face, tmp_path):
     from spandrel.architectures.GFPGAN import GFPGAN
 
     torch.manual_seed(0)
@@ -270,10 +270,10 @@ def test_gfpgan_is_read_from_its_file(spandrel, face, tmp_path):
     assert image.shape == (SIZE, SIZE, 3)
 
 
-def test_a_file_of_another_network_is_refused(spandrel, tmp_path):
+def test_file_of_another_network(spandrel, tmp_path):
     path = tmp_path / "unet.safetensors"
     unet.save(unet.UNet(32), path)
-    with pytest.raises(gpen.GPENError, match="no network that spandrel knows"):
+    with pytest.raises(gpen.GPENError, match="not supported by spandrel"):
         load_method(f"spandrel:{path}")
     path.write_bytes(b"nothing")
     with pytest.raises(gpen.GPENError, match="cannot be read"):
@@ -289,13 +289,13 @@ def results(tmp_path, face):
     return folder
 
 
-def test_results_made_elsewhere_are_matched_by_name(results, face):
+def test_result_folder(results, face):
     for name in ("a", "a.jpg", "part2/b"):
-        np.testing.assert_array_equal(restored(f"folder:{results}", sample(face, name=name, scale=4)), face)
+        np.testing.assert_array_equal(restore_one(f"folder:{results}", sample(face, name=name, scale=4)), face)
 
 
-@pytest.mark.parametrize(("name", "size", "words"), [("b", SIZE, "no result for b"), ("a", 128, "64 x 64 pixels where")])
-def test_a_result_that_is_missing_or_of_another_size_is_named(results, face, name, size, words):
+@pytest.mark.parametrize(("name", "size", "words"), [("b", SIZE, "no result for b"), ("a", 128, "64 x 64 px, the ground truth")])
+def test_missing_result_and_other_size(results, face, name, size, words):
     with pytest.raises(gpen.GPENError, match=words):
         load_method(f"folder:{results}").restore([sample(face, name=name, scale=4)], size)
 
@@ -304,23 +304,23 @@ def test_a_result_that_is_missing_or_of_another_size_is_named(results, face, nam
 
 
 @pytest.mark.parametrize(("name", "words"), [
-    ("lancsoz", "choose from input, nearest"), ("bilinear:x", "choose from"), ("unet:/no/file", "no U-Net of this project"),
+    ("lancsoz", "choose from nearest"), ("bilinear:x", "choose from"), ("unet:/no/file", "not a U-Net of eval"),
     ("spandrel", "write spandrel:PATH"), ("folder", "write folder:DIR"),
-    ("spandrel:/no/file", "names no file"), ("folder:/no/folder", "is not a folder"), ("pulse:/no/file.pth", "no file"),
+    ("spandrel:/no/file", "is not a file"), ("folder:/no/folder", "is not a folder"), ("pulse:/no/file.pth", "/no/file.pth"),
 ])  # fmt: skip
-def test_a_name_that_is_none_says_what_to_write(name, words):
+def test_invalid_names(name, words):
     with pytest.raises(gpen.GPENError, match=words) as error:
         load_method(name)
     assert "\n" not in str(error.value)
 
 
-def test_every_method_has_its_form_in_the_message():
+def test_error_lists_all_methods():
     with pytest.raises(gpen.GPENError) as error:
         load_method("")
     assert all(kind in str(error.value) for kind in METHODS) and "gpen[:PATH]" in str(error.value)
 
 
-def test_names_with_a_path_run_and_are_kept_apart(prior, results, tmp_path, monkeypatch):
+def test_methods_with_paths(prior, results, tmp_path, monkeypatch):
     monkeypatch.setattr("eval.inversion.PulseSettings", lambda: PulseSettings(steps=2))
     truths, net = tmp_path / "truths", unet.save(unet.UNet(32), tmp_path / "unet.safetensors")
     truths.mkdir()
@@ -342,7 +342,7 @@ def test_names_with_a_path_run_and_are_kept_apart(prior, results, tmp_path, monk
 
 
 @pytest.mark.parametrize("family", ["colorize", "inpaint"])
-def test_a_task_is_run_with_its_own_model_and_keeps_what_was_not_asked(family, faces_folder, tmp_path, monkeypatch, capsys):
+def test_colorize_and_inpaint_with_their_models(family, faces_folder, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "models"
     folder.mkdir()
     gpen.save(gpen.GPEN(SMALL), folder / f"gpen-{family}.safetensors")
@@ -353,24 +353,24 @@ def test_a_task_is_run_with_its_own_model_and_keeps_what_was_not_asked(family, f
     data = ["--data", str(faces_folder), "--size", "64", "--limit", "2"]
     assert main(["run", family, *data, "--metrics", "psnr", "--out", str(out), "--keep"]) == 0
     assert f"gpen-{family}" in capsys.readouterr().out
-    given_ = cv2.imread(str(out / "lq" / family / "face0.png"))[..., ::-1]
+    lq = cv2.imread(str(out / "lq" / family / "face0.png"))[..., ::-1]
     result = cv2.imread(str(out / "restored" / family / f"gpen-{family}" / "face0.png"))[..., ::-1]
     if family == "colorize":
-        assert np.abs(tasks.luma(result) - given_[..., 0]).max() <= 1
+        assert np.abs(tasks.luma(result) - lq[..., 0]).max() <= 1
     else:
         mask = mask_for("face0", 64, 0)
-        assert np.array_equal(result[~mask], given_[~mask])
+        assert np.array_equal(result[~mask], lq[~mask])
 
 
-def test_telea_fills_a_flat_face_without_a_trace():
+def test_telea_on_a_constant_face():
     flat = np.full((SIZE, SIZE, 3), 90, np.uint8)
     mask = np.zeros((SIZE, SIZE), bool)
     mask[20:30, 20:40] = True
-    filled = restored("telea", Sample("flat", tasks.apply_mask(flat, mask), flat, None, mask))
+    filled = restore_one("telea", Sample("flat", tasks.hide(flat, mask), flat, None, mask))
     assert np.abs(filled.astype(int) - flat).max() <= 3 and np.array_equal(filled[~mask], flat[~mask])
 
 
-def test_what_fills_in_and_what_is_told_need_a_task_that_has_it(faces_folder, tmp_path, capsys):
+def test_methods_that_need_a_mask_or_a_degradation(faces_folder, tmp_path, capsys):
     run = ["run", "--data", str(faces_folder), "--size", "64", "--out", str(tmp_path / "run"), "--methods"]
-    assert main([run[0], "bfr", *run[1:], "telea"]) == 2 and "no task but inpaint" in capsys.readouterr().err
-    assert main([run[0], "colorize", *run[1:], "oracle-rl"]) == 2 and "colorize has none to tell" in capsys.readouterr().err
+    assert main([run[0], "bfr", *run[1:], "telea"]) == 2 and "only the task inpaint" in capsys.readouterr().err
+    assert main([run[0], "colorize", *run[1:], "oracle-rl"]) == 2 and "the task colorize does not have" in capsys.readouterr().err

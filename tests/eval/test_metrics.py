@@ -1,4 +1,4 @@
-"""eval.metrics and eval.squeezenet: every value is the named library's own; what is missing says so."""
+"""eval.metrics and eval.squeezenet: values agree with the libraries, missing weights are reported."""
 
 from dataclasses import replace
 
@@ -20,13 +20,13 @@ from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
 from tests.eval.backbones import place_lpips
 
-NOTHING = MetricSettings(squeezenet="", identity_model="", fid_statistics="", niqe_parameters="")
+NO_FILES = MetricSettings(squeezenet="", identity_model="", fid_statistics="", niqe_parameters="")
 
 
-def test_psnr_and_ssim_are_those_of_scikit_image_in_rgb_and_y(face_pair):
+def test_psnr_and_ssim_equal_scikit_image(face_pair):
     image, truth = face_pair
     y, truth_y = rgb2ycbcr(image)[..., 0], rgb2ycbcr(truth)[..., 0]
-    assert compare(image, truth, ["psnr", "psnr_y", "ssim", "ssim_y"], NOTHING) == {
+    assert compare(image, truth, ["psnr", "psnr_y", "ssim", "ssim_y"], NO_FILES) == {
         "psnr": peak_signal_noise_ratio(truth, image, data_range=255),
         "psnr_y": peak_signal_noise_ratio(truth_y, y, data_range=255),
         "ssim": structural_similarity(truth, image, channel_axis=2, data_range=255),
@@ -36,26 +36,26 @@ def test_psnr_and_ssim_are_those_of_scikit_image_in_rgb_and_y(face_pair):
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 60))
-def test_psnr_of_a_constant_error_is_the_formula(error):
+def test_psnr_of_a_constant_error(error):
     truth = np.full((32, 32, 3), 100, np.uint8)
     expected = 20 * np.log10(255 / error)
     assert compare(truth + np.uint8(error), truth, ["psnr"])["psnr"] == pytest.approx(expected)
 
 
-def test_identical_images_score_perfectly(face_pair):
-    scores = compare(face_pair[1], face_pair[1], ["psnr", "ssim", "ssim_y"], NOTHING)
+def test_identical_images(face_pair):
+    scores = compare(face_pair[1], face_pair[1], ["psnr", "ssim", "ssim_y"], NO_FILES)
     assert scores["psnr"] == np.inf
     assert scores["ssim"] == pytest.approx(1) and scores["ssim_y"] == pytest.approx(1)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("backbone", ["alex", "vgg", "squeeze"])
-def test_lpips_is_the_lpips_packages_own_to_the_last_digit(backbone, face_pair, tmp_path, monkeypatch):
+def test_lpips_equals_the_package(backbone, face_pair, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     place_lpips(backbone, tmp_path)
     name = f"lpips_{backbone}"
-    with_wrong_hash = compare(*face_pair, [name], replace(NOTHING, verify=True))[name]
-    assert "sha256" in with_wrong_hash and "fetch it again" in with_wrong_hash
+    with_wrong_hash = compare(*face_pair, [name], replace(NO_FILES, verify=True))[name]
+    assert "sha256" in with_wrong_hash and "download it" in with_wrong_hash
 
     import lpips
 
@@ -65,15 +65,15 @@ def test_lpips_is_the_lpips_packages_own_to_the_last_digit(backbone, face_pair, 
     tensors = [lpips.im2tensor(lpips.load_image(str(tmp_path / f"{i}.png"))) for i in range(2)]
     with torch.no_grad():
         expected = theirs(*tensors).item()
-    functions, _ = load_metrics([name], replace(NOTHING, verify=False))
+    functions, _ = load_metrics([name], replace(NO_FILES, verify=False))
     image, truth = face_pair
     assert expected > 0 and functions[name]([image, truth], [truth, truth]) == [expected, 0]
 
 
-def test_missing_weights_give_a_sentence_with_the_way_out(face_pair, tmp_path, monkeypatch):
+def test_missing_weights(face_pair, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *args, **kwargs: pytest.fail("downloads"))
-    functions, missing = load_metrics(METRICS, NOTHING)
+    functions, missing = load_metrics(METRICS, NO_FILES)
     assert set(functions) - {"landmarks"} == {"psnr", "psnr_y", "ssim", "ssim_y", "niqe_fitted"}
     assert set(functions) | set(missing) == set(METRICS)
     for name in ("fid", "kid"):
@@ -84,11 +84,11 @@ def test_missing_weights_give_a_sentence_with_the_way_out(face_pair, tmp_path, m
         assert f"https://download.pytorch.org/models/{file}" in missing[f"lpips_{backbone}"]
     assert "--squeezenet" in missing["squeezenet"] and "GPEN_SQUEEZENET" in missing["squeezenet_fd"]
     assert "--identity-model" in missing["identity"] and "GPEN_IDENTITY_MODEL" in missing["identity_angle"]
-    assert compare(*face_pair, ["lpips_alex"], NOTHING) == {"lpips_alex": missing["lpips_alex"]}
+    assert compare(*face_pair, ["lpips_alex"], NO_FILES) == {"lpips_alex": missing["lpips_alex"]}
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 cut off"])
-def test_a_foreign_file_is_a_missing_metric_not_a_crash(content, tmp_path):
+def test_invalid_weight_file(content, tmp_path):
     path = tmp_path / "weights.npz"
     path.write_bytes(content)
     broken = MetricSettings(squeezenet=str(path), identity_model=str(path))
@@ -96,11 +96,11 @@ def test_a_foreign_file_is_a_missing_metric_not_a_crash(content, tmp_path):
     for given_settings in (broken, absent):
         _, missing = load_metrics(["squeezenet", "squeezenet_fd", "identity"], given_settings)
         assert set(missing) == {"squeezenet", "squeezenet_fd", "identity"}
-        assert all("weights.npz" in sentence for sentence in missing.values())
+        assert all("weights.npz" in message for message in missing.values())
 
 
-def test_wrong_requests_are_refused(face_pair):
-    with pytest.raises(GPENError, match="no metric 'pnsr'"):
+def test_invalid_arguments(face_pair):
+    with pytest.raises(GPENError, match="Unknown metric 'pnsr'"):
         compare(*face_pair, ["pnsr"])
     for name in ("squeezenet_fd", "fid", "kid"):
         with pytest.raises(GPENError, match="sets of images"):
@@ -109,15 +109,15 @@ def test_wrong_requests_are_refused(face_pair):
         compare(face_pair[0][:64], face_pair[1], ["psnr"])
 
 
-def test_names_registered_say_what_they_are():
+def test_registry():
     for name, metric in METRICS.items():
-        assert metric.better in ("higher", "lower") and metric.library and metric.colour and metric.needs
+        assert metric.library and metric.colour and metric.needs
         assert ("LPIPS" in metric.title) == name.startswith("lpips_")
     assert METRICS["squeezenet"].title == "SqueezeNet distance"
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_squeezenet_distance_is_the_lpips_formulation_on_caffe_input(squeezenet_npz, face_pair):
+def test_squeezenet_distance_equals_lpips_on_caffe_input(squeezenet_npz, face_pair):
     patch_torchvision()
     import lpips
 
@@ -137,16 +137,16 @@ def test_squeezenet_distance_is_the_lpips_formulation_on_caffe_input(squeezenet_
     np.testing.assert_allclose(net.features([face_pair[0]]), pooled, rtol=1e-4, atol=1e-5 * abs(pooled).max())
 
 
-def test_squeezenet_distance_is_zero_symmetric_and_the_same_in_batches(squeezenet_npz, face_pair):
+def test_squeezenet_distance_is_symmetric_and_independent_of_the_batch(squeezenet_npz, face_pair):
     net, (blurred, sharp) = SqueezeNet(squeezenet_npz), face_pair
     assert net.distance([sharp], [sharp]) == [0]
     there, back = net.distance([blurred, sharp], [sharp, blurred])
     assert there == pytest.approx(back, rel=1e-5) and there > 0
-    many = net.distance([blurred] * 10, [sharp] * 10)  # more than one forward pass
+    many = net.distance([blurred] * 10, [sharp] * 10)  # several forward passes
     assert many == pytest.approx([there] * 10, rel=1e-5)
 
 
-def test_squeezenet_distances_grow_with_blur(shared_weights, face_pair):
+def test_squeezenet_distances_increase_with_blur(shared_weights, face_pair):
     path = shared_weights / "squeezenet1_1_caffe.npz"
     functions, _ = load_metrics(["squeezenet", "squeezenet_fd"], MetricSettings(squeezenet=str(path)))
     sharp = [np.roll(face_pair[1], 8 * i, axis=1) for i in range(4)]

@@ -1,4 +1,4 @@
-"""A run in several processes, killed and resumed; faces in the wild; restored images cached; memory that does not grow."""
+"""Runs with several processes, tasks without ground truth, the cache of restored images, memory."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from eval.__main__ import main
 from eval.benchmark import RunSettings, run
 from eval.datasets import Faces, read_image
 from eval.methods import METHODS, Method
-from eval.results import Rows, Store, merge_parts
+from eval.results import FeatureStore, PerImageTable, merge_parts
 from eval.weights import MetricSettings
 from gpen.errors import GPENError
 
@@ -42,7 +42,7 @@ run(RunSettings(data, out, ("bicubic",), ("fsr8", "bfr"), ("psnr", "squeezenet_f
 
 
 def start(count, *arguments):
-    """`count` processes that know of each other as those of `accelerate launch` do."""
+    """Start `count` processes with the environment of `accelerate launch`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -64,7 +64,7 @@ def start(count, *arguments):
 
 
 def measured(out):
-    """The rows without their times, in the file's order."""
+    """The rows without the time, in the order of the file."""
     lines = (out / "per_image.csv").read_text().splitlines()
     return [line.rpartition(",")[0] for line in lines]
 
@@ -77,7 +77,7 @@ def figures(out):
     }
 
 
-def test_processes_that_were_killed_go_on_and_give_the_table_of_one(faces_folder, squeezenet_npz, tmp_path):
+def test_killed_processes_resume_with_the_table_of_one_process(faces_folder, squeezenet_npz, tmp_path):
     pytest.importorskip("accelerate")
     settings = RunSettings(
         str(faces_folder), str(tmp_path / "one"), ("bicubic",), ("fsr8", "bfr"), METRICS, size=64, batch=2, keep=True
@@ -100,7 +100,7 @@ def test_processes_that_were_killed_go_on_and_give_the_table_of_one(faces_folder
     processes = start(2, faces_folder, out, squeezenet_npz, 0)
     assert [process.wait(timeout=280) for process in processes] == [0, 0]
     assert measured(out) == measured(tmp_path / "one")
-    assert survived <= set((out / "per_image.csv").read_text().splitlines())  # times too: nothing was done twice
+    assert survived <= set((out / "per_image.csv").read_text().splitlines())  # including the times: nothing was computed twice
     whole, parts = figures(tmp_path / "one"), figures(out)
     known = [key for key, value in whole.items() if value is not None]
     assert parts.keys() == whole.keys() and [key for key in parts if parts[key] is not None] == known
@@ -110,27 +110,29 @@ def test_processes_that_were_killed_go_on_and_give_the_table_of_one(faces_folder
         assert (out / path.relative_to(tmp_path / "one")).read_bytes() == path.read_bytes()
 
 
-def test_a_merge_that_was_killed_may_be_repeated(tmp_path):
+def test_merge_can_be_repeated(tmp_path):
     for rank in range(2):
         part = tmp_path / "parts" / str(rank)
-        Rows(part / "per_image.csv", ["psnr"]).append("fsr8", "bicubic", {f"face{rank}": {"psnr": 20.0 + rank, "seconds": 1}})
-        store = Store(part / "features.sqlite")
+        PerImageTable(part / "per_image.csv", ["psnr"]).append(
+            "fsr8", "bicubic", {f"face{rank}": {"psnr": 20.0 + rank, "seconds": 1}}
+        )
+        store = FeatureStore(part / "features.sqlite")
         store.add("inception", "fsr8", "bicubic", [f"face{rank}"], np.full((1, 3), rank))
-        store.raise_peaks("fsr8", "bicubic", {"memory_mib": 100.0 + rank})
+        store.update_peaks("fsr8", "bicubic", {"memory_mib": 100.0 + rank})
         store.close()
-    (tmp_path / "parts" / "2").mkdir()  # a process that had written nothing yet
+    (tmp_path / "parts" / "2").mkdir()  # a process without results
     first = tmp_path / "parts" / "0"
     kept = {path.name: path.read_bytes() for path in first.iterdir()}
     merge_parts(tmp_path)
-    first.mkdir(parents=True)  # as if the kill had come before the part was removed
+    first.mkdir(parents=True)  # as after a kill before the part was removed
     for name, content in kept.items():
         (first / name).write_bytes(content)
     merge_parts(tmp_path)
-    assert Rows(tmp_path / "per_image.csv", []).get("fsr8", "bicubic") == {
+    assert PerImageTable(tmp_path / "per_image.csv", []).get("fsr8", "bicubic") == {
         "face0": {"psnr": 20, "seconds": 1},
         "face1": {"psnr": 21, "seconds": 1},
     }
-    store = Store(tmp_path / "features.sqlite")
+    store = FeatureStore(tmp_path / "features.sqlite")
     assert {image: vector.tolist() for image, vector in store.get("inception", "fsr8", "bicubic").items()} == {
         "face0": [0, 0, 0],
         "face1": [1, 1, 1],
@@ -138,7 +140,7 @@ def test_a_merge_that_was_killed_may_be_repeated(tmp_path):
     assert store.peaks("fsr8", "bicubic") == {"memory_mib": 101}
 
 
-def test_faces_in_the_wild_have_no_truth(tmp_path, capsys):
+def test_wild(tmp_path, capsys):
     folder, out = tmp_path / "photos", tmp_path / "run"
     folder.mkdir()
     face = astronaut()[18:196, 136:314]
@@ -153,18 +155,18 @@ def test_faces_in_the_wild_have_no_truth(tmp_path, capsys):
         (method, metric) for method in ("bilinear", "bicubic") for metric in ("niqe_fitted", "seconds", "images_per_second")
     }
     small, wide = (read_image(out / "lq" / "wild" / f"{name}.png") for name in ("small", "wide"))
-    np.testing.assert_array_equal(small, read_image(folder / "small.png"))  # as it was found
+    np.testing.assert_array_equal(small, read_image(folder / "small.png"))  # unchanged
     assert wide.shape == (64, 64, 3)
     assert read_image(out / "restored" / "wild" / "bicubic" / "small.png").shape == (64, 64, 3)
     for methods, metrics, message in (
-        ("oracle-wiener", "niqe_fitted", "told the degradation"),
-        ("bicubic", "psnr", "no true images"),
+        ("oracle-wiener", "niqe_fitted", "needs the degradation"),
+        ("bicubic", "psnr", "has no ground truth"),
     ):
         assert main([*arguments[:5], str(tmp_path / "none"), "--methods", methods, "--metrics", metrics]) == 2
         assert message in capsys.readouterr().err
 
 
-def test_a_grown_table_has_values_where_tasks_have_them(faces_folder, tmp_path):
+def test_tasks_with_different_metrics(faces_folder, tmp_path):
     settings = RunSettings(str(faces_folder), str(tmp_path), ("bicubic",), ("fsr8",), ("psnr", "niqe_fitted"), size=64, limit=2)
     run(settings, MetricSettings(), quiet=True)
     run(replace(settings, tasks=("wild",)), MetricSettings(), quiet=True)
@@ -173,7 +175,7 @@ def test_a_grown_table_has_values_where_tasks_have_them(faces_folder, tmp_path):
     assert ("fsr8", "psnr") in found and ("wild", "niqe_fitted") in found and ("wild", "psnr") not in found
 
 
-def test_restored_images_are_found_again_by_what_they_were_made_from(faces_folder, tmp_path, monkeypatch):
+def test_restoration_cache(faces_folder, tmp_path, monkeypatch):
     settings = RunSettings(
         str(faces_folder),
         str(tmp_path / "first"),
@@ -186,16 +188,16 @@ def test_restored_images_are_found_again_by_what_they_were_made_from(faces_folde
     )
     run(settings, MetricSettings(), quiet=True)
 
-    def not_again(samples, size):
+    def fail(samples, size):
         raise AssertionError("restored a second time")
 
-    monkeypatch.setitem(METHODS, "bicubic", lambda argument, device: Method(not_again))
+    monkeypatch.setitem(METHODS, "bicubic", lambda argument, device: Method(fail))
     run(replace(settings, out=str(tmp_path / "second"), metrics=("psnr", "ssim")), MetricSettings(), quiet=True)
     first, second = ((tmp_path / name / "per_image.csv").read_text().splitlines()[1:] for name in ("first", "second"))
     assert [line.split(",")[3] for line in first] == [line.split(",")[3] for line in second]  # psnr
     times = [[line.rpartition(",")[2] for line in lines if ",bicubic," in line] for lines in (first, second)]
-    assert times[0] == times[1]  # the seconds that it took when it was made
-    for changed in ({"seed": 1, "tasks": ("bfr",)}, {"size": 32}):  # another input, another size: made anew
+    assert times[0] == times[1]  # the time of the original computation
+    for changed in ({"seed": 1, "tasks": ("bfr",)}, {"size": 32}):  # another input or another size is computed again
         with pytest.raises(AssertionError, match="a second time"):
             run(
                 replace(settings, out=str(tmp_path / "third"))
@@ -206,7 +208,7 @@ def test_restored_images_are_found_again_by_what_they_were_made_from(faces_folde
             )
 
 
-def test_without_data_the_sample_faces_are_measured_offline(tmp_path, capsys):
+def test_sample_faces(tmp_path, capsys):
     faces = Faces.open("samples", 64)
     assert faces.names[0] == "astronaut" and len(faces.names) == 1 + len(list(faces.folder.glob("*.png")))
     assert all(faces.load(name).shape == (64, 64, 3) for name in faces.names)
@@ -214,7 +216,7 @@ def test_without_data_the_sample_faces_are_measured_offline(tmp_path, capsys):
     assert "| bicubic |" in capsys.readouterr().out
 
 
-def test_a_dataset_of_the_hub_is_a_folder(faces_folder, monkeypatch):
+def test_dataset_of_the_hub(faces_folder, monkeypatch):
     from gpen.training import hub
 
     monkeypatch.setattr(hub, "local_folder", lambda name: {"hf:someone/faces": faces_folder}[name])
@@ -234,7 +236,7 @@ print(peak(sys.argv[2], sys.argv[3] + "/many") - few)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
-def test_memory_does_not_grow_with_the_images(tmp_path):
+def test_memory_is_independent_of_the_number_of_images(tmp_path):
     rng = np.random.default_rng(0)
     for folder, count in (("few", 8), ("many", 48)):
         (tmp_path / folder).mkdir()
@@ -249,11 +251,11 @@ def test_memory_does_not_grow_with_the_images(tmp_path):
         check=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )
-    pictures = 40 * 3 * 256 * 256 * 3 / 2**20  # MiB that 40 more images would take if results, truths and inputs were kept
-    assert float(done.stdout) < pictures / 2
+    images_mib = 40 * 3 * 256 * 256 * 3 / 2**20  # MiB of results, ground truth and inputs of 40 images
+    assert float(done.stdout) < images_mib / 2
 
 
-def test_a_damaged_recipe_is_named(faces_folder, tmp_path):
+def test_damaged_recipe(faces_folder, tmp_path):
     settings = RunSettings(str(faces_folder), str(tmp_path), ("bicubic",), ("fsr8",), ("psnr",), size=64, limit=2)
     run(settings, MetricSettings(), quiet=True)
     (tmp_path / "recipe.json").write_text("{")

@@ -1,10 +1,10 @@
-"""Studies of tiny pictures, and stores on each database."""
+"""Studies of small noise images, and stores on each database."""
 
 import pytest
 
 from bench.postgres import NoPostgres, postgres
 from eval.preference.build import StudySettings, build, from_folders
-from eval.preference.store import Store
+from eval.preference.store import VoteStore
 from eval.preference.survey import Survey
 from tests.eval.preference.simulated import write_folders
 
@@ -16,7 +16,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def studies(folders, tmp_path_factory):
-    """studies(protocol="pairwise", ...): a study of five faces and four methods, made once for each set of settings."""
+    """studies(protocol="pairwise", ...): a study of five faces and four methods, cached by settings."""
     made = {}
 
     def make(**settings):
@@ -39,7 +39,7 @@ def postgres_url():
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path):
-    """The address of a store without answers, on each database."""
+    """The URL of an empty store, on each database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'votes.sqlite'}"
     address = request.getfixturevalue("postgres_url")
@@ -53,14 +53,14 @@ def url(request, tmp_path):
 
 @pytest.fixture
 def store(url):
-    opened = Store.open(url)
+    opened = VoteStore.open(url)
     yield opened
     opened.close()
 
 
 @pytest.fixture
 def survey(studies, tmp_path):
-    """A survey of pairs with nobody's answers yet."""
-    opened = Survey(studies(), Store.open(f"sqlite:///{tmp_path / 'survey.sqlite'}"))
+    """A pairwise survey without votes."""
+    opened = Survey(studies(), VoteStore.open(f"sqlite:///{tmp_path / 'survey.sqlite'}"))
     yield opened
     opened.close()

@@ -1,42 +1,53 @@
-"""Tiny pictures, and raters who are simulated: here and in bench/raters.py, nowhere else."""
+"""Noise images and simulated raters, for the tests and for bench/raters.py."""
 
 import numpy as np
 
 from eval.files import png, write_atomically
+from eval.preference.study import TrialKind
 from eval.preference.survey import new_code
+from eval.preference.votes import Vote
 
 METHODS = ("a", "b", "c", "d")
 
 
-def picture(seed, size=(32, 32)):
+def noise_image(seed, size=(32, 32)):
     """uint8 RGB [h, w, 3] of noise."""
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
 
 
 def write_folders(root, items=5, methods=METHODS):
-    """Folders of pictures below root: one of each method, inputs, truth. The arguments of from_folders."""
+    """Write folders of images below root: one per method, inputs, ground truth.
+
+    Returns the arguments of from_folders.
+    """
     for m, folder in enumerate([*methods, "inputs", "truth"]):
         for i in range(items):
             size = (8, 8) if folder == "inputs" else (32, 32)
-            write_atomically(root / folder / f"face{i}.png", png(picture(100 * m + i, size)))
+            write_atomically(root / folder / f"face{i}.png", png(noise_image(100 * m + i, size)))
     return {"results": {method: root / method for method in methods}, "inputs": root / "inputs", "truth": root / "truth"}
 
 
 def rate(survey, choose, answers=1000, ms=900):
-    """One rater's session: `choose(shown methods)` answers each trial. The rater's code."""
+    """Simulate the session of a rater who answers each trial with `choose(methods displayed)`.
+
+    Returns the rater's code.
+    """
     code = new_code()
     survey.consent(code)
     for k in range(answers):
-        asked = survey.next(code, 1)
-        if not asked:
+        trials = survey.next(code, 1)
+        if not trials:
             break
-        shown = survey.study.order(survey.study.trial(asked[0]["trial"]), survey.rater(code))
-        survey.answer(code, id=f"answer-{k:04}", trial=asked[0]["trial"], choice=choose(shown), ms=ms)
+        shown = survey.study.order(survey.study.trial(trials[0]["trial"]), survey.rater(code))
+        survey.answer(code, id=f"answer-{k:04}", trial=trials[0]["trial"], choice=choose(shown), ms=ms)
     return code
 
 
 def simulate(rng, strength, nu, raters, answers, pairs=None):
-    """(wins, ties) [r, m, m] of raters who follow Davidson's model, each giving `answers` to pairs drawn at random."""
+    """(wins, ties) [r, m, m] of raters who follow Davidson's model.
+
+    Each rater gives `answers` answers to random pairs.
+    """
     m = len(strength)
     pairs = np.array(pairs if pairs is not None else [(i, j) for i in range(m) for j in range(i)])
     a, b = pairs[rng.integers(len(pairs), size=(raters, answers))].transpose(2, 0, 1)  # [r, answers]
@@ -54,22 +65,14 @@ def simulate(rng, strength, nu, raters, answers, pairs=None):
 
 
 def vote(rater="r", item="i", left="a", right="b", choice="left", trial="", ms=1000, gold=False, study="s", time=""):
-    return {
-        "study": study,
-        "rater": rater,
-        "trial": trial,
-        "item": item,
-        "left": left,
-        "right": right,
-        "choice": choice,
-        "ms": ms,
-        "gold": gold,
-        "time": time,
-    }
+    """A vote for a pair."""
+    expected = gold if isinstance(gold, str) else ""
+    kind = TrialKind.GOLD if gold else TrialKind.ORDINARY
+    return Vote(study, rater, trial, item, [left, right], choice, ms, kind, time, expected=expected)
 
 
 def votes_of(wins, ties, names, prefix="r"):
-    """Votes that have these tables [r, m, m], sides mixed."""
+    """Votes with these tables [r, m, m], with both orders of the methods."""
     votes = []
     for rater in range(len(wins)):
         for i, j in np.argwhere(wins[rater] + np.triu(ties[rater])):

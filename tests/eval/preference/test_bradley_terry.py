@@ -1,4 +1,4 @@
-"""Strengths: equal to choix where that has an answer, recovered from simulated raters, covered by their intervals."""
+"""Davidson's model: agreement with choix, recovery of simulated strengths, coverage of the intervals."""
 
 import choix
 import numpy as np
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.preference import bradley_terry
-from eval.preference.bradley_terry import PRIOR_SD, bootstrap, bounded, components, fit, standard_errors
+from eval.preference.bradley_terry import PRIOR_SD, bootstrap, bounded, components, fit, information_standard_errors
 from tests.eval.preference.simulated import simulate
 
 TRUE = np.array([-1.0, -0.4, 0.0, 0.5, 0.9])
@@ -19,7 +19,7 @@ def no_ties(wins):
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 6))
-def test_without_ties_it_is_choix(seed, m):
+def test_fit_without_ties_equals_choix(seed, m):
     wins = np.random.default_rng(seed).integers(0, 9, (m, m)).astype(float)
     np.fill_diagonal(wins, 0)
     data = [(i, j) for i in range(m) for j in range(m) for _ in range(int(wins[i, j]))]
@@ -27,17 +27,17 @@ def test_without_ties_it_is_choix(seed, m):
     np.testing.assert_allclose(fit(wins, no_ties(wins)).strength, expected - expected.mean(), atol=2e-4)
 
 
-def test_two_methods_with_ties_by_hand():
+def test_two_methods_with_ties():
     wins, ties = np.array([[0, 60.0], [20, 0]]), np.array([[0, 30.0], [30, 0]])
     fitted = fit(wins, ties)
-    # every probability is then the observed share: e^d = 60 / 20, nu = 30 / sqrt(60 * 20)
+    # every probability equals the observed frequency: e^d = 60 / 20, nu = 30 / sqrt(60 * 20)
     assert fitted.strength[0] - fitted.strength[1] == pytest.approx(np.log(3), abs=0.005)
     assert fitted.log_nu == pytest.approx(np.log(30 / np.sqrt(1200)), abs=0.005)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6))
-def test_names_and_order_of_methods_do_not_matter(seed):
+def test_fit_is_equivariant(seed):
     rng = np.random.default_rng(seed)
     wins, ties = (table.sum(axis=0) for table in simulate(rng, TRUE, 0.5, 4, 30))
     order = rng.permutation(len(TRUE))
@@ -49,71 +49,73 @@ def test_names_and_order_of_methods_do_not_matter(seed):
 
 
 @pytest.mark.parametrize("nu", [0, 0.4, 3])
-def test_known_strengths_are_recovered(nu):
+def test_recovery_of_strengths(nu):
     wins, ties = simulate(np.random.default_rng(0), TRUE, nu, 400, 50)
     fitted = fit(wins.sum(axis=0), ties.sum(axis=0))
     np.testing.assert_allclose(fitted.strength, TRUE, atol=0.08)
     assert np.exp(fitted.log_nu) == pytest.approx(nu, abs=0.08 * max(nu, 0.1))
 
 
-def test_an_unbalanced_design_is_recovered():
-    """A chain, most answers about one pair: a and e were never compared."""
+def test_recovery_with_an_unbalanced_design():
+    """A chain with most answers for one pair; a and e were not compared."""
     chain = [(0, 1)] * 12 + [(1, 2), (2, 3), (3, 4)]
     wins, ties = simulate(np.random.default_rng(1), TRUE, 0.4, 600, 40, chain)
     np.testing.assert_allclose(fit(wins.sum(axis=0), ties.sum(axis=0)).strength, TRUE, atol=0.15)
 
 
 @pytest.mark.parametrize("raters, answers, nu", [(30, 20, 0.5), (8, 30, 0.5), (100, 6, 0)])
-def test_intervals_cover_at_95_percent(raters, answers, nu):
-    """300 studies of five methods, 1,500 intervals: the tolerance is about three standard errors of their share."""
+def test_coverage_of_intervals(raters, answers, nu):
+    """300 studies of five methods, 1,500 intervals; the tolerance is about three standard errors."""
     rng, hits = np.random.default_rng(2), []
     for seed in range(300):
         wins, ties = simulate(rng, TRUE, nu, raters, answers)
         spread = bootstrap(wins, ties, resamples=120, seed=seed)
         error = np.abs(fit(wins.sum(axis=0), ties.sum(axis=0)).strength - TRUE)
-        hits.append(error <= spread.reach() * spread.errors())
+        hits.append(error <= spread.t_quantile() * spread.standard_errors())
     assert np.mean(hits) == pytest.approx(0.95, abs=0.025)
 
 
-def test_raters_of_different_taste_widen_the_intervals():
-    """Their answers belong together: 20 raters with 100 answers each are not 2,000 raters with one."""
+def test_heterogeneous_raters_have_wider_intervals():
+    """Answers of one rater are correlated."""
     rng = np.random.default_rng(3)
-    tastes = TRUE + rng.normal(0, 1, (20, 5))
-    wins, ties = (np.concatenate(tables) for tables in zip(*(simulate(rng, taste, 0.4, 1, 100) for taste in tastes), strict=True))
-    by_rater = bootstrap(wins, ties).difference_errors()[0, 4]
-    by_answer = standard_errors(wins.sum(axis=0), ties.sum(axis=0), fit(wins.sum(axis=0), ties.sum(axis=0)))[0, 4]
+    strengths = TRUE + rng.normal(0, 1, (20, 5))
+    wins, ties = (np.concatenate(tables) for tables in zip(*(simulate(rng, own, 0.4, 1, 100) for own in strengths), strict=True))
+    by_rater = bootstrap(wins, ties).difference_standard_errors()[0, 4]
+    by_answer = information_standard_errors(wins.sum(axis=0), ties.sum(axis=0), fit(wins.sum(axis=0), ties.sum(axis=0)))[0, 4]
     assert by_rater > 1.5 * by_answer
 
 
-def test_raters_of_one_taste_have_the_errors_of_the_information():
+def test_homogeneous_raters_agree_with_the_information():
     wins, ties = simulate(np.random.default_rng(4), TRUE, 0.4, 300, 20)
     whole = wins.sum(axis=0), ties.sum(axis=0)
-    np.testing.assert_allclose(bootstrap(wins, ties).difference_errors(), standard_errors(*whole, fit(*whole)), rtol=0.2)
+    np.testing.assert_allclose(
+        bootstrap(wins, ties).difference_standard_errors(), information_standard_errors(*whole, fit(*whole)), rtol=0.2
+    )
 
 
-def test_one_rater_has_no_interval():
+def test_no_interval_for_one_rater():
     wins, ties = simulate(np.random.default_rng(5), TRUE, 0.4, 1, 200)
-    assert np.isnan(bootstrap(wins, ties).errors()).all() and np.isnan(bootstrap(wins, ties).reach())
+    assert np.isnan(bootstrap(wins, ties).standard_errors()).all() and np.isnan(bootstrap(wins, ties).t_quantile())
 
 
-def test_a_method_that_always_wins_is_finite_and_not_bounded():
+def test_method_without_losses():
     wins = np.array([[0, 20.0, 20], [0, 0, 10], [0, 10, 0]])
     strength = fit(wins, no_ties(wins)).strength
     assert np.isfinite(strength).all() and strength[0] > 3
     below, above = bounded(wins, no_ties(wins))
     assert above.tolist() == [False, True, True] and below.tolist() == [True, False, False]
     ties = no_ties(wins)
-    ties[0, 1] = ties[1, 0] = 1  # one tie is a way down
+    ties[0, 1] = ties[1, 0] = 1  # one tie bounds the strength from above
     assert all(end.all() for end in bounded(wins, ties))
 
 
-def test_groups_that_never_met():
+def test_components():
     edges = np.zeros((5, 5))
     edges[0, 2] = edges[2, 0] = edges[1, 3] = edges[3, 4] = 1
     assert components(edges) == [[0, 2], [1, 3, 4]]
 
 
-def test_the_fit_reaches_its_maximum_far_from_the_start():
+def test_convergence_far_from_the_start():
     wins = 10.0 ** np.array([[0, 5, 5], [1, 0, 4], [0, 1, 0]])
     np.fill_diagonal(wins, 0)
     ties = no_ties(wins)

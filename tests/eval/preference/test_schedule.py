@@ -1,4 +1,4 @@
-"""What is asked next: evenly, the uncertain more often, nothing twice, and without delay in a large study."""
+"""Selection of trials: coverage, uncertain pairs, no duplicates, speed for a large study."""
 
 import time
 from collections import Counter
@@ -9,21 +9,22 @@ import numpy as np
 import pytest
 
 from eval.preference.schedule import REPEAT_GAP, Schedule
-from eval.preference.store import Answer, Store
-from eval.preference.study import Item, Study
+from eval.preference.store import VoteStore
+from eval.preference.study import Item, Protocol, Study
 from eval.preference.survey import new_code
+from eval.preference.votes import Vote
 from tests.eval.preference.simulated import rate
 
 
 def large_study(items=1000, methods=10):
-    """Without pictures: a schedule looks at none."""
+    """A study without image files, which the schedule does not read."""
     names = tuple(f"m{j}" for j in range(methods))
     rows = tuple(Item(f"i{k}", None, dict.fromkeys(names, "images/x.png"), 8, 8) for k in range(items))
-    return Study(Path("."), "large", "t", "pairwise", "i", "c", names, None, 0, 135, 0.1, 10, 40, 20, rows, (), ())
+    return Study(Path("."), "large", "t", Protocol.PAIRWISE, "i", "c", names, None, 0, 135, 0.1, 10, 40, 20, rows, (), ())
 
 
 def ask(schedule, study, raters, trials, choose=lambda shown: "tie", store=None):
-    """Answers of raters who come one after another."""
+    """Votes of raters who answer one after another."""
     given = []
     for r in range(raters):
         history = []
@@ -33,7 +34,7 @@ def ask(schedule, study, raters, trials, choose=lambda shown: "tie", store=None)
                 break
             shown = list(trial.methods)
             choice = choose(shown)
-            history.append(Answer(f"a{r}-{k}", study.name, f"r{r}", trial.id, trial.item.id, shown, choice, 500, trial.kind, "t"))
+            history.append(Vote(study.name, f"r{r}", trial.id, trial.item.id, shown, choice, 500, trial.kind, "t", f"a{r}-{k}"))
         given += history
     if store:
         store.add_all(given)
@@ -42,12 +43,12 @@ def ask(schedule, study, raters, trials, choose=lambda shown: "tie", store=None)
 
 @pytest.fixture
 def store(tmp_path):
-    opened = Store.open(f"sqlite:///{tmp_path / 'votes.sqlite'}")
+    opened = VoteStore.open(f"sqlite:///{tmp_path / 'votes.sqlite'}")
     yield opened
     opened.close()
 
 
-def test_pairs_and_items_are_covered_evenly(studies, store):
+def test_even_coverage_of_pairs_and_items(studies, store):
     study = studies(repeats=0.0, gold_every=0)
     given = ask(Schedule(study, store), study, 6, 30)  # 180 answers: each of 30 trials six times
     assert set(Counter(answer.trial for answer in given).values()) == {6}
@@ -56,14 +57,14 @@ def test_pairs_and_items_are_covered_evenly(studies, store):
     assert max(Counter(answer.item for answer in first).values()) <= 3
 
 
-def test_raters_who_come_at_once_are_asked_different_things(studies, store):
+def test_simultaneous_raters_get_different_trials(studies, store):
     study = studies(repeats=0.0, gold_every=0)
     schedule = Schedule(study, store)
     assert len({schedule.next(f"r{r}", [], []).id for r in range(30)}) == 30
 
 
-def test_uncertain_pairs_are_asked_more_often_and_none_is_forgotten(store):
-    study = large_study(items=100, methods=4)  # m0 = m1, and both beat m2, which beats m3
+def test_uncertain_pairs_get_more_answers(store):
+    study = large_study(items=100, methods=4)  # m0 = m1 > m2 > m3
     rank = {"m0": 0, "m1": 0, "m2": 1, "m3": 2}
     chance = np.random.default_rng(0)
 
@@ -77,9 +78,9 @@ def test_uncertain_pairs_are_asked_more_often_and_none_is_forgotten(store):
     assert counts["m0", "m1"] > 2 * even and min(counts.values()) > 0.45 * even
 
 
-def test_nobody_meets_a_trial_twice_but_for_repeats(survey):
+def test_trials_are_unique_except_for_repeats(survey):
     code = rate(survey, lambda shown: "left")
-    answers = survey.store.answers(survey.study.name, survey.rater(code))
+    answers = survey.store.votes(survey.study.name, survey.rater(code))
     assert len(answers) == survey.study.session == 30 and len({answer.trial for answer in answers}) == 30
     places = {answer.trial: i for i, answer in enumerate(answers)}
     repeats = [
@@ -93,7 +94,7 @@ def test_nobody_meets_a_trial_twice_but_for_repeats(survey):
     assert [i // survey.study.gold_every for i in golds] == [0, 1, 2]
 
 
-def test_what_a_page_holds_is_not_handed_out_again(survey):
+def test_trials_held_by_the_page_are_not_returned(survey):
     code = new_code()
     survey.consent(code)
     held = survey.next(code, 3)
@@ -102,19 +103,19 @@ def test_what_a_page_holds_is_not_handed_out_again(survey):
     assert len(survey.next(code, 100)) == survey.study.session
 
 
-def test_a_finished_study_still_asks_whoever_comes(studies, store):
+def test_complete_study_returns_more_trials(studies, store):
     study = replace(studies(repeats=0.0, gold_every=0), answers=1)
     schedule = Schedule(study, store)
-    assert len({answer.item for answer in ask(schedule, study, 1, 5)}) == 5  # every item once
+    assert len({answer.item for answer in ask(schedule, study, 1, 5)}) == 5  # one per item
     assert len(ask(schedule, study, 1, 30)) == 30
 
 
-def test_a_thousand_items_and_ten_methods_do_not_slow_it_down(store):
-    """45,000 trials against 60: processor time of this thread, as the machine may be busy."""
+def test_speed_for_a_large_study(store):
+    """45,000 trials compared with 60, in processor time of this thread."""
     seconds = {}
     for name, study in (("small", large_study(10, 4)), ("large", large_study())):
         schedule = Schedule(study, store)
-        ask(schedule, study, 1, 1)  # builds the tables once
+        ask(schedule, study, 1, 1)  # builds the tables
         start = time.thread_time()
         assert len(ask(schedule, study, 2, 40)) == 80
         seconds[name] = (time.thread_time() - start) / 80

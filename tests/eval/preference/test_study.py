@@ -1,4 +1,4 @@
-"""What is shown: studies from runs and folders, what they refuse, and that a rater cannot see through them."""
+"""Studies from runs and folders: content, errors, and information hidden from raters."""
 
 import json
 from collections import Counter
@@ -13,32 +13,32 @@ from eval.files import png, write_atomically
 from eval.preference.build import StudySettings, build, effective_blur, from_folders, from_run
 from eval.preference.study import BETTER, WORSE, Study
 from gpen.errors import GPENError
-from tests.eval.preference.simulated import METHODS, picture, write_folders
+from tests.eval.preference.simulated import METHODS, noise_image, write_folders
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_a_study_of_folders_holds_the_pictures_as_they_are(studies, folders):
+def test_study_from_folders_keeps_the_pixels(studies, folders):
     study = studies()
     assert (study.methods, study.answers, study.session) == (METHODS, 18, 30) and len(study.items) == 5
     for item in study.items:
         for method, path in item.results.items():
             assert (read_image(study.image(path)) == read_image(folders["results"][method] / f"{item.id}.png")).all()
-        assert read_image(study.image(item.input)).shape == (32, 32, 3)  # enlarged as a network is given it
+        assert read_image(study.image(item.input)).shape == (32, 32, 3)  # resized to the input of a network
     for gold in study.golds:
         better, worse = (read_image(study.image(gold.results[name])) for name in (BETTER, WORSE))
         assert cv2.Laplacian(worse, cv2.CV_64F).var() < 0.1 * cv2.Laplacian(better, cv2.CV_64F).var()
 
 
-def test_a_study_of_a_run_knows_levels_and_degradations(tmp_path, capsys):
+def test_study_from_a_run_has_levels_and_degradations(tmp_path, capsys):
     faces, run_folder = tmp_path / "faces", tmp_path / "run"
     for i in range(6):
-        write_atomically(faces / f"f{i}.png", png(picture(i, (64, 64))))
+        write_atomically(faces / f"f{i}.png", png(noise_image(i, (64, 64))))
     common = ["--data", str(faces), "--out", str(run_folder), "--methods", "bilinear,bicubic", "--size", "64", "--keep"]
     for family in ("fsr", "bfr"):
         assert main(["run", family, *common, "--metrics", "psnr"]) == 0
     assert main(["study", "build", str(run_folder), "--out", str(tmp_path / "study"), "--answers", "4", "--session", "5"]) == 0
-    assert "12 items, bilinear, bicubic; 4 answers an item" in capsys.readouterr().out
+    assert "12 items, bilinear, bicubic; 4 answers per item" in capsys.readouterr().out
     study = Study.open(tmp_path / "study")
     assert Counter(study.levels.values()) == {"fsr8": 6, "bfr mild": 2, "bfr medium": 2, "bfr severe": 2}
     by_level = {
@@ -48,7 +48,7 @@ def test_a_study_of_a_run_knows_levels_and_degradations(tmp_path, capsys):
     assert max(by_level["mild"]) < min(by_level["medium"]) < max(by_level["medium"]) < min(by_level["severe"])
     assert study.items[-1].id == "fsr8/f5" and study.items[-1].degradation["scale"] == 8
 
-    params = run_folder / "lq" / "bfr" / "params.json"  # in the wild nothing is known of the degradation
+    params = run_folder / "lq" / "bfr" / "params.json"  # as for wild, without degradations
     content = json.loads(params.read_text())
     for entry in content["images"].values():
         entry["degradation"] = None
@@ -56,13 +56,13 @@ def test_a_study_of_a_run_knows_levels_and_degradations(tmp_path, capsys):
     assert {source.level for source in from_run(run_folder, ("bfr",))} == {"bfr"}
 
 
-def test_a_run_without_images_is_refused(tmp_path, capsys):
+def test_run_without_images(tmp_path, capsys):
     assert main(["study", "build", str(tmp_path), "--out", str(tmp_path / "study")]) == 2
-    assert "keeps no restored images; make it with python -m eval run ... --keep" in capsys.readouterr().err
+    assert "has no restored images; create it with python -m eval run ... --keep" in capsys.readouterr().err
 
 
 def changed(tmp_path, change):
-    """Arguments of the command on fresh folders after `change(root)`."""
+    """Arguments of the command for new folders after `change(root)`."""
     folders = write_folders(tmp_path / "in", items=2, methods=("a", "b"))
     change(tmp_path / "in")
     results = [f"{name}={folder}" for name, folder in folders["results"].items()]
@@ -72,17 +72,17 @@ def changed(tmp_path, change):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda root: (root / "b" / "face1.png").unlink(), "b has no image named 'face1' as "),
-        (lambda root: (root / "b" / "face1.png").rename(root / "b" / "face2.png"), "b has no image named 'face1' as "),
-        (lambda root: write_atomically(root / "b" / "face1.png", png(picture(1, (32, 40)))), "has 40 x 32 px, but "),
+        (lambda root: (root / "b" / "face1.png").unlink(), "b has no image named 'face1', but "),
+        (lambda root: (root / "b" / "face1.png").rename(root / "b" / "face2.png"), "b has no image named 'face1', but "),
+        (lambda root: write_atomically(root / "b" / "face1.png", png(noise_image(1, (32, 40)))), "has 40 x 32 px, but "),
         (
-            lambda root: write_atomically(root / "inputs" / "face0.png", png(picture(1, (8, 16)))),
-            "another shape than its results'",
+            lambda root: write_atomically(root / "inputs" / "face0.png", png(noise_image(1, (8, 16)))),
+            "not the aspect ratio of the results",
         ),
-        (lambda root: write_atomically(root / "b" / "face1.png", b"no picture"), "cannot be read as an image"),
+        (lambda root: write_atomically(root / "b" / "face1.png", b"not an image"), "cannot be read as an image"),
     ],
 )
-def test_wrong_pictures_are_refused_in_one_sentence(change, message, tmp_path, capsys):
+def test_invalid_images(change, message, tmp_path, capsys):
     assert main(changed(tmp_path, change)) == 2
     error = capsys.readouterr().err.strip()
     assert message in error and error.startswith("error: ") and "\n" not in error
@@ -92,41 +92,41 @@ def test_wrong_pictures_are_refused_in_one_sentence(change, message, tmp_path, c
 @pytest.mark.parametrize(
     "more, message",
     [
-        (["--protocol", "pairs"], "no protocol 'pairs'; choose from pairwise, rating, ranking"),
+        (["--protocol", "pairs"], "Unknown protocol 'pairs'; choose from pairwise, rating, ranking"),
         (["--repeats", "0.9"], "--repeats 0.9 is out of range"),
         (["--gold-every", "-1"], "--gold-every -1 is out of range; choose 0 or more"),
-        (["--limit", "0"], "--limit 0 leaves no image"),
-        (["--results", "a"], "--results takes NAME=DIR"),
+        (["--limit", "0"], "--limit 0 selects no image"),
+        (["--results", "a"], "--results needs NAME=DIR"),
     ],
 )
-def test_wrong_settings_are_refused_in_one_sentence(more, message, tmp_path, capsys):
+def test_invalid_settings(more, message, tmp_path, capsys):
     assert main(changed(tmp_path, lambda root: None) + more) == 2
     error = capsys.readouterr().err.strip()
     assert message in error and "\n" not in error
 
 
-def test_a_study_is_not_overwritten_and_not_opened_incomplete(tmp_path, capsys):
+def test_existing_and_incomplete_studies(tmp_path, capsys):
     command = changed(tmp_path, lambda root: None)
     assert main(command) == 0 and main(command) == 2
-    assert "holds a study already" in capsys.readouterr().err
+    assert "already contains a study" in capsys.readouterr().err
     study = Study.open(tmp_path / "study")
     study.image(study.items[0].results["a"]).unlink()
-    with pytest.raises(GPENError, match="lacks images/"):
+    with pytest.raises(GPENError, match="image images/.* is missing"):
         Study.open(tmp_path / "study")
     (tmp_path / "study" / "study.json").write_text('{"format": 1}')
     with pytest.raises(GPENError, match="damaged"):
         Study.open(tmp_path / "study")
-    with pytest.raises(GPENError, match="holds no study"):
+    with pytest.raises(GPENError, match="is not a study"):
         Study.open(tmp_path)
 
 
-def test_a_ranking_of_many_methods_is_refused(tmp_path):
+def test_ranking_of_too_many_methods(tmp_path):
     with pytest.raises(GPENError, match="at most 6"):
         build(from_folders(**write_folders(tmp_path / "in", 1, "abcdefg")), tmp_path / "study", StudySettings(protocol="ranking"))
 
 
 @pytest.mark.parametrize("protocol, shown", [("pairwise", 2), ("rating", 1), ("ranking", 4)])
-def test_a_public_trial_tells_nothing_but_its_pictures(studies, protocol, shown):
+def test_public_trial_contains_only_images(studies, protocol, shown):
     study = studies(protocol=protocol)
     for trial in study.trials.values():
         public = study.public(trial, "rater")
@@ -137,7 +137,7 @@ def test_a_public_trial_tells_nothing_but_its_pictures(studies, protocol, shown)
     assert study.trials.keys().isdisjoint(f"{i}" for i in range(10)) and all(len(key) == 16 for key in study.trials)
 
 
-def test_sides_are_random_fixed_and_swapped_in_repeats(studies):
+def test_order_is_random_reproducible_and_reversed_in_repeats(studies):
     study = studies()
     ordinary = [trial for trial in study.trials.values() if trial.kind == "ordinary"]
     sides = Counter()
@@ -150,31 +150,31 @@ def test_sides_are_random_fixed_and_swapped_in_repeats(studies):
     assert abs(sides[True] - sides[False]) < 5 * sum(sides.values()) ** 0.5
 
 
-def test_a_rating_hides_the_reference_among_the_methods(studies):
+def test_rating_has_a_hidden_reference(studies):
     study = studies(protocol="rating")
-    assert study.reference == "ground-truth" and study.methods == (*METHODS, "ground-truth") and len(study.units) == 5
+    assert study.reference == "ground-truth" and study.methods == (*METHODS, "ground-truth") and len(study.method_sets) == 5
 
 
-def test_only_pictures_of_the_study_are_served(studies):
+def test_image_rejects_other_paths(studies):
     for path in ("study.json", "../study/study.json", "/etc/passwd", "images/../study.json"):
         with pytest.raises(GPENError):
             studies().image(path)
 
 
-def test_another_consent_text_is_another_version(studies):
+def test_consent_version_depends_on_the_text(studies):
     assert studies(consent="Yes?").consent_version != studies().consent_version
 
 
-def test_the_training_round_knows_its_answers(studies):
+def test_training_trials_have_answers(studies):
     study = studies()
     for trial, item in zip(study.training_trials(), study.training, strict=True):
         assert trial["images"][trial["better"]] == item.results[BETTER] and trial["why"]
     assert {trial["better"] for trial in study.training_trials()} == {0, 1}
 
 
-def test_the_sample_study_works_on_a_fresh_clone():
+def test_sample_study():
     folder = ROOT / "assets" / "study"
     study = Study.open(folder)
     assert {"bilinear", "gpen"} <= set(study.methods) and len(set(study.levels.values())) > 1 and len(study.golds) > 0
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 1.5e6
-    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")} == study.pictures
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")} == study.image_paths

@@ -1,4 +1,4 @@
-"""A rater's session and the owner's view, as a page calls them."""
+"""Sessions of raters and the view of the owner, with the calls of the page."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from eval.__main__ import main
 from eval.preference import mirror
-from eval.preference.store import Store
+from eval.preference.store import VoteStore
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError
 from tests.eval.preference.simulated import METHODS, rate
@@ -14,8 +14,8 @@ from tests.eval.preference.simulated import METHODS, rate
 BEST = {name: i for i, name in enumerate(["gold:worse", "d", "c", "b", "a", "gold:better"])}
 
 
-def sees(shown):
-    """A rater who always knows the better one."""
+def choose_better(shown):
+    """Answer of a rater who always chooses the better method."""
     return "left" if BEST[shown[0]] > BEST[shown[1]] else "right"
 
 
@@ -23,17 +23,17 @@ def votes(survey):
     return [json.loads(line) for line in survey.export("jsonl")]
 
 
-def test_a_whole_session(survey):
+def test_session(survey):
     code = new_code()
     assert not survey.consented(code) and survey.progress(code)["done"] == 0
-    with pytest.raises(GPENError, match="agree to the consent text first"):
+    with pytest.raises(GPENError, match="No consent is stored"):
         survey.next(code)
     survey.consent(code)
     trial, held = survey.next(code)
     assert survey.next(code, holding=[held["trial"]])[0]["trial"] != held["trial"]
     progress = survey.answer(code, id="answer-1", trial=trial["trial"], choice="tie", ms=1234)
     assert progress == {"done": 1, "total": 30, "finished": False, "pause": False}
-    assert survey.undo(code) == trial and survey.undo(code) is None  # the same sides again
+    assert survey.undo(code) == trial and survey.undo(code) is None  # in the same order
     survey.answer(code, id="answer-2", trial=trial["trial"], choice="both_bad", ms=99)
     (line,) = votes(survey)
     order = survey.study.order(survey.study.trial(trial["trial"]), survey.rater(code))
@@ -42,7 +42,7 @@ def test_a_whole_session(survey):
     assert line["gold"] is (survey.study.trial(trial["trial"]).kind == "gold")
 
 
-def test_progress_pauses_and_ends(survey):
+def test_progress_and_pauses(survey):
     code = new_code()
     survey.consent(code)
     steps = []
@@ -52,31 +52,31 @@ def test_progress_pauses_and_ends(survey):
     assert [step["done"] for step in steps if step["pause"]] == [20] and steps[-1]["finished"] and survey.next(code) == []
 
 
-def test_a_rater_learns_of_their_own_agreement(survey):
-    first, second = rate(survey, sees), rate(survey, sees)
+def test_agreement_of_a_rater(survey):
+    first, second = rate(survey, choose_better), rate(survey, choose_better)
     own = survey.agreement(second)
     assert own["answers"] == 30 and own["golds"] == own["passed"] == 3 and own["repeats"] == own["consistent"] > 0
     assert own["others"] == 1 and own["compared"] > 10
-    assert survey.agreement(rate(survey, lambda shown: "right" if sees(shown) == "left" else "left"))["others"] < 0.5
+    assert survey.agreement(rate(survey, lambda shown: "right" if choose_better(shown) == "left" else "left"))["others"] < 0.5
     assert survey.agreement(new_code())["others"] is None and survey.agreement(first)["passed"] == 3
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"choice": "best"}, "no answer to this trial"),
-        ({"choice": 3}, "no answer"),
-        ({"choice": ["left"]}, "no answer"),
-        ({"id": "x"}, "id must have 8"),
-        ({"id": None}, "id must have"),
+        ({"choice": "best"}, "not a valid answer to this trial"),
+        ({"choice": 3}, "not a valid answer"),
+        ({"choice": ["left"]}, "not a valid answer"),
+        ({"id": "x"}, "id of an answer must have 8"),
+        ({"id": None}, "id of an answer must have"),
         ({"ms": -1}, "response time"),
         ({"ms": 1.5}, "response"),
-        ({"trial": "0" * 16}, "belongs to no study"),
-        ({"code": "short"}, "rater code is damaged"),
-        ({"code": None}, "damaged"),
+        ({"trial": "0" * 16}, "does not belong to a study"),
+        ({"code": "short"}, "rater code is not valid"),
+        ({"code": None}, "not valid"),
     ],
 )
-def test_misuse_is_one_sentence_and_stores_nothing(survey, change, message):
+def test_invalid_answers_are_not_stored(survey, change, message):
     code = new_code()
     survey.consent(code)
     request = {"code": code, "id": "answer-1", "trial": survey.next(code, 1)[0]["trial"], "choice": "left", "ms": 500} | change
@@ -85,8 +85,8 @@ def test_misuse_is_one_sentence_and_stores_nothing(survey, change, message):
     assert votes(survey) == []
 
 
-def test_a_code_cannot_be_read_from_the_votes(survey):
-    code = rate(survey, sees, 3)
+def test_votes_do_not_contain_the_code(survey):
+    code = rate(survey, choose_better, 3)
     text = "".join(survey.export("csv"))
     assert code not in text and survey.rater(code) in text
     with pytest.raises(GPENError):
@@ -102,12 +102,12 @@ def test_a_code_cannot_be_read_from_the_votes(survey):
     ],
 )
 def test_ratings_and_rankings(studies, tmp_path, protocol, choice, stored):
-    survey = Survey(studies(protocol=protocol, gold_every=0, session=4), Store.open(f"sqlite:///{tmp_path / 'v.sqlite'}"))
+    survey = Survey(studies(protocol=protocol, gold_every=0, session=4), VoteStore.open(f"sqlite:///{tmp_path / 'v.sqlite'}"))
     code = new_code()
     survey.consent(code)
     (trial,) = survey.next(code, 1)
     for wrong in ("left", [0, 0, 1, 2], [0, 1], 7, True, [0.0, 1.0, 2.0, 3.0]):
-        with pytest.raises(GPENError, match="no answer to this trial"):
+        with pytest.raises(GPENError, match="not a valid answer to this trial"):
             survey.answer(code, id="answer-1", trial=trial["trial"], choice=wrong, ms=500)
     survey.answer(code, id="answer-1", trial=trial["trial"], choice=choice, ms=500)
     (line,) = votes(survey)
@@ -117,12 +117,12 @@ def test_ratings_and_rankings(studies, tmp_path, protocol, choice, stored):
     survey.close()
 
 
-def test_the_owner_sees_counts_scores_and_quality(survey):
+def test_counts_leaderboard_and_quality(survey):
     with pytest.raises(GPENError, match="no votes"):
         survey.leaderboard()
     rate(survey, lambda shown: "left", ms=50)
-    rate(survey, sees)
-    rate(survey, sees)
+    rate(survey, choose_better)
+    rate(survey, choose_better)
     counts = survey.counts()
     assert (counts["answers"], counts["raters"], counts["trials"], counts["items"]["total"]) == (90, 3, 90, 5)
     assert sum(pair["n"] for pair in counts["pairs"]) + counts["golds"] <= 90 and counts["last"]
@@ -131,11 +131,11 @@ def test_the_owner_sees_counts_scores_and_quality(survey):
     assert sum("faster than 300 ms" in record["dropped"] for record in quality.values()) == 1
     scores = survey.leaderboard()
     assert list(scores["methods"]) == list(METHODS) and scores["raters"] == 2 and len(scores["dropped_raters"]) == 1
-    assert survey.leaderboard() is scores  # kept for half a minute
+    assert survey.leaderboard() is scores  # cached for half a minute
 
 
-def test_export_and_import_by_command(survey, studies, tmp_path, capsys):
-    rate(survey, sees)
+def test_export_and_import_commands(survey, studies, tmp_path, capsys):
+    rate(survey, choose_better)
     study, new = str(studies().folder), f"sqlite:///{tmp_path / 'new.sqlite'}"
     old = str(survey.store._engine.url)
     export = ["study", "export", "--study", study, "--database", old]
@@ -147,19 +147,19 @@ def test_export_and_import_by_command(survey, studies, tmp_path, capsys):
     assert main([*export[:-1], new]) == 0
     assert capsys.readouterr().out == "".join(survey.export("jsonl"))
     assert main(["study", "import", str(tmp_path / "votes.csv"), "--study", study, "--database", old]) == 0
-    assert capsys.readouterr().out == "0 new votes\n"  # what is there already is passed over
+    assert capsys.readouterr().out == "0 new votes\n"  # existing votes are ignored
 
 
-def test_votes_of_other_methods_are_not_imported(survey):
+def test_import_of_other_methods(survey):
     line = json.dumps({"rater": "r", "left": "a", "right": "other", "choice": "left"})
-    with pytest.raises(GPENError, match="vote 1 names 'other', which is no method of this study"):
+    with pytest.raises(GPENError, match="Vote 1 has the method 'other', which is not in this study"):
         survey.import_votes(line, "jsonl")
-    with pytest.raises(GPENError, match="votes of ranking, and the study's protocol is pairwise"):
+    with pytest.raises(GPENError, match="have the protocol ranking, the study pairwise"):
         survey.import_votes(json.dumps({"rater": "r", "order": ["a", "b"]}), "jsonl")
 
 
 class Hub:
-    """Stands for the Hub: datasets are folders."""
+    """A fake Hub: datasets are folders."""
 
     def __init__(self, folder):
         self.folder, self.settings = folder, {}
@@ -185,17 +185,17 @@ class Hub:
         return str(self.folder / path)
 
 
-def test_a_space_that_restarts_gets_its_votes_back(survey, studies, tmp_path, monkeypatch):
+def test_mirror_restores_votes_after_a_restart(survey, studies, tmp_path, monkeypatch):
     hub = Hub(tmp_path / "hub")
     monkeypatch.setattr("huggingface_hub.CommitScheduler", hub.scheduler())
     monkeypatch.setattr("huggingface_hub.hf_hub_download", hub.download)
     scheduler = mirror.mirror(survey, "me/votes", tmp_path / "scratch")
     assert hub.settings["private"] and hub.settings["repo_type"] == "dataset" and hub.settings["squash_history"]
-    stays, goes = rate(survey, sees, 6), rate(survey, sees, 6)
+    stays, goes = rate(survey, choose_better, 6), rate(survey, choose_better, 6)
     scheduler.push_to_hub()
     survey.delete(goes)
-    scheduler.push_to_hub()  # the deleted answers are gone there too
-    fresh = Survey(studies(), Store.open(f"sqlite:///{tmp_path / 'fresh.sqlite'}"))
+    scheduler.push_to_hub()  # deleted votes are removed there too
+    fresh = Survey(studies(), VoteStore.open(f"sqlite:///{tmp_path / 'fresh.sqlite'}"))
     mirror.mirror(fresh, "me/votes", tmp_path / "other")
     assert votes(fresh) == votes(survey) and {vote["rater"] for vote in votes(fresh)} == {survey.rater(stays)}
     assert fresh.progress(stays)["done"] == 6
