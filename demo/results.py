@@ -82,14 +82,14 @@ def _choices(run: archive.ArchivedRun, task: str) -> list[tuple[str, str]]:
     return [(metric_heading(metric), metric) for metric in run.metrics(task)]
 
 
-def _views(run: archive.Archived, task: str, metric: str) -> tuple:
+def _views(run: archive.ArchivedRun, task: str, metric: str) -> tuple:
     """Return values for the table, the line below it, the two plots and the command."""
-    return run.table(task), _about(run, task), run.bars(task, metric), run.trade_off(task), "\n".join(run.commands)
+    return run.table(task), _about(run, task), run.interval_plot(task, metric), run.trade_off(task), "\n".join(run.commands)
 
 
-def _about(run: archive.Archived, task: str) -> str:
+def _about(run: archive.ArchivedRun, task: str) -> str:
     """Return the number and size of the images, the date, and how the metrics are computed, as HTML."""
-    settings, n = run.recipe.get("settings", {}), max(entry["n"] for entry in run.summary if entry["task"] == task)
+    settings, n = run.recipe.get("settings", {}), max(entry.n for entry in run.summary if entry.task == task)
     facts = [
         f"{n} images",
         f"{settings['size']} px" if "size" in settings else "",

@@ -34,7 +34,7 @@ from eval.results import SECONDS, Row, RunStore, merge_parts
 from eval.summary import GROUND_TRUTH, summarise
 from eval.weights import MetricSettings
 from gpen.errors import GPENError
-from gpen.training.parallel import Group
+from gpen.training.parallel import Distributed
 
 INPUT = "bilinear"  # the input of a network: the LQ image resized to the size of the ground truth
 NETWORKS = ("gpen", "unet", "spandrel")  # methods with a warm-up pass before the time is measured
@@ -107,7 +107,7 @@ class Plan:
 
     settings: RunSettings
     metric_settings: MetricSettings
-    group: Group
+    group: Distributed
     device: str
     lq_sets: dict[str, LQSet]  # by task
     metrics: dict[str, TaskMetrics]  # by task
@@ -146,7 +146,7 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
     methods = dict.fromkeys([settings.baseline, INPUT, *settings.methods, GROUND_TRUTH])
     settings = replace(settings, methods=tuple(methods), tasks=_checked_tasks(settings.tasks))
     _check(settings)
-    group, out = Group(settings.device), Path(settings.out)
+    group, out = Distributed(settings.device), Path(settings.out)
     device = "cpu" if group.device.type == "cpu" else str(group.device)  # weights cannot be loaded to "cpu:0" of accelerate
     weights = {name: load_method(name, device).weights for name in settings.methods}  # before a download of the data
     faces = Faces.open(settings.data, settings.size, settings.limit)

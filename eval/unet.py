@@ -29,7 +29,7 @@ from gpen.training.config import FinetuneConfig
 from gpen.training.data import FacePairs
 from gpen.training.finetune import Finetune
 from gpen.training.loop import train
-from gpen.training.parallel import Group
+from gpen.training.parallel import Distributed
 
 WIDTHS = (24, 48, 96, 168)  # channels at scale 1, 1/2, 1/4, 1/8: one million parameters
 ADVERSARIAL = 0.01  # weight of the adversarial loss relative to L1
@@ -92,18 +92,19 @@ class UNetTraining(Finetune):
     """Training of stage 2 with a U-Net instead of GPEN."""
 
     net: Any  # a UNet
-    average: Any
+    ema: Any
 
-    def __init__(self, config: FinetuneConfig, group: Group):
+    def __init__(self, config: FinetuneConfig, group: Distributed):
         super().__init__(config, group)  # creates the discriminator, and a narrow GPEN that is replaced
         self.net = self._place(UNet(config.network.size))
-        self.average = copy.deepcopy(self.net).requires_grad_(False)
+        self.forward = self.net
+        self.ema = copy.deepcopy(self.net).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.lr_decoder, betas=(config.beta1, 0.99))
         self.rates = [config.lr_decoder]
 
     def export(self, folder: Path) -> Path:
         """Write FOLDER/unet.safetensors (the averaged network)."""
-        return save(self.average, folder / "unet.safetensors")
+        return save(self.ema, folder / "unet.safetensors")
 
 
 def unet_config(size: int, images: int, adversarial: bool, seed: int = 0, precision: str = "float32") -> FinetuneConfig:
@@ -112,10 +113,21 @@ def unet_config(size: int, images: int, adversarial: bool, seed: int = 0, precis
     The width of the network applies to the discriminator only.
     """
     return FinetuneConfig(
-        network=GPENConfig(size=size, narrow=0.125, channel_multiplier=1), images=images, seed=seed, precision=precision,
-        adversarial=ADVERSARIAL if adversarial else 0.0, feature=0.0, lr_decoder=1e-3, lr_discriminator=5e-4,
-        beta1=0.0 if adversarial else 0.9, clip=1.0, warmup=400, decay=0.3, ema=1000, save_every=1000,
-    )  # fmt: skip
+        network=GPENConfig(size=size, narrow=0.125, channel_multiplier=1),
+        total_images=images,
+        seed=seed,
+        precision=precision,
+        adversarial_weight=ADVERSARIAL if adversarial else 0.0,
+        feature_matching_weight=0.0,
+        lr_decoder=1e-3,
+        lr_discriminator=5e-4,
+        beta1=0.0 if adversarial else 0.9,
+        grad_clip=1.0,
+        lr_warmup_images=400,
+        lr_decay_fraction=0.3,
+        ema_half_life=1000,
+        save_interval=1000,
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -141,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> None:
     config = unet_config(options.size, options.images, options.adversarial, options.seed, options.precision)
-    training = UNetTraining(config, Group(options.device))
+    training = UNetTraining(config, Distributed(options.device))
     print(train(training, FacePairs(options.data, config), options.out, options.resume))
 
 

@@ -172,8 +172,8 @@ class Finetune:
         """Write FOLDER/gpen.safetensors (the averaged weights) and, of StyleGAN2's kind, FOLDER/discriminator.safetensors."""
         if self.config.uses_discriminator and isinstance(self.adversary, DiscriminatorTrainer):
             checkpoints.save(self.adversary.net, folder / "discriminator.safetensors")
-        notes = {"images_seen": str(self.images_seen), "task": self.config.task}
-        return checkpoints.save(self.ema, folder / "gpen.safetensors", **notes)
+        path = folder / "gpen.safetensors"
+        return checkpoints.save(self.ema, path, images_seen=str(self.images_seen), task=self.config.task)
 
 
 def _initial(config: FinetuneConfig) -> GPEN:

@@ -28,7 +28,7 @@ def load_prior_into(net: Generator, file: str) -> Generator:
             "give one of the same widths and style, and of the same or of a smaller size."
         )
     net.load_state_dict(found, strict=False)
-    for block in net.blocks[len(source.blocks) :]:
-        block.to_rgb.weight.zero_()
-        block.to_rgb.bias.zero_()
+    for name, parameter in net.named_parameters():
+        if name not in found and ".to_rgb." in name and ".style." not in name:
+            parameter.zero_()
     return net

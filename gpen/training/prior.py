@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import checkpoints
 from ..network import Discriminator, Generator, resolutions
@@ -120,7 +120,7 @@ class Prior:
         config, regularizer = self.config, {}
         total = torch.stack([getattr(config, f"{name}_weight", 1.0) * loss for name, loss in losses.items()]).sum()
         factor = config.lr_warmup(self.images_seen) * config.lr_decay(self.images_seen)
-        steps = [(self.net, self.optimizer, self.lr)]
+        steps: list[tuple[nn.Module, torch.optim.Optimizer, float]] = [(self.net, self.optimizer, self.lr)]
         if config.reconstruction_share:
             steps.append((self.encoder, self.encoder_optimizer, config.lr_encoder))
         for _, optimizer, _ in steps:

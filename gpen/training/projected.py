@@ -62,6 +62,8 @@ class ProjectedDiscriminator(nn.Module):
     first batch of real images.
     """
 
+    scales: Tensor
+
     def __init__(self, size: int, head_names: tuple[str, ...]):
         super().__init__()
         self.heads = nn.ModuleDict()

@@ -50,6 +50,9 @@ class SqueezeNet(nn.Module):
     path: a file of weights as above. Raises GPENError where it is missing or holds something else.
     """
 
+    gain: Tensor
+    offset: Tensor
+
     def __init__(self, path: str | os.PathLike):
         super().__init__()
         state, caffe = _read_weights(Path(path))

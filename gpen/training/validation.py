@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..embedding import FaceEmbedding
 from ..images import to_image, to_tensor
-from ..network import Generator, sides
+from ..network import Generator, resolutions
 from .config import FinetuneConfig, PriorConfig
 from .data import list_images, read_face, sample_degradation
 from .frechet import frechet_distance
@@ -137,7 +137,7 @@ class PriorValidation:
         for start in range(0, self.n, BATCH):
             n = min(BATCH, self.n - start)
             z = torch.randn(n, net.config.style_dim, generator=random, device=self.device)
-            noise = [net.noise(side, n, random) for side in sides(net.config.size)]
+            noise = [net.noise(size, n, random) for size in resolutions(net.config.size)]
             yield net(net.mapping(z), noise).float().clamp(-1, 1).cpu()
 
     def _diversity(self, images: Tensor) -> float:
