@@ -23,7 +23,12 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # gradio reads it at
 import gradio as gr  # noqa: E402
 
 import gpen  # noqa: E402
-from demo import api, gradio_patches, hardware, images, photo, playground, rate, results, tasks, theme, visitors  # noqa: E402
+from demo import api, images, theme
+from demo.server import gradio_patches
+from demo.server import rate_limit as visitors  # noqa: E402
+from demo.server import zerogpu as hardware
+from demo.tabs import photo, playground, rate, results
+from demo.tabs import variations_and_color as tasks
 from gpen.errors import exit_status  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent

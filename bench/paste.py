@@ -26,9 +26,9 @@ import skimage.data
 from tqdm import tqdm
 
 import gpen
-from eval.datasets import Faces
-from gpen.faces import FFHQ_POINTS_512, Face, align, alignment_matrix, warp
-from gpen.paste import RestoredFace, compose
+from eval.data.faces import Faces
+from gpen.faces.detection import FFHQ_POINTS_512, Face, align, alignment_matrix, warp
+from gpen.restoration.paste import RestoredFace, compose
 
 RESULTS = Path(__file__).resolve().parent / "results"
 BACKGROUNDS = ("coffee", "chelsea", "rocket")  # photos without a person

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.postgres import NoPostgres, postgres
-from eval.preference.store import StoreError, VoteStore
+from eval.preference.storage.store import StoreError, VoteStore
 from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
 

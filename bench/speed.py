@@ -32,10 +32,10 @@ from torch import Tensor
 
 import gpen
 from bench import textbook
-from eval import meter
-from gpen.engines import load_engine
+from eval.benchmark import profiling as meter
+from gpen.engines.registry import load_engine
 from gpen.images import astronaut_face, resize_to, to_tensor
-from gpen.network import resolutions
+from gpen.models.network import resolutions
 
 Clock = Callable[[], float]
 RESULTS = Path(__file__).resolve().parent / "results"

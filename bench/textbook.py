@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpen.network import GPEN, resolutions
-from gpen.ops import EqualConv2d, EqualLinear, ModulatedConv2d, ToRGB, binomial
+from gpen.models.network import GPEN, resolutions
+from gpen.models.ops import EqualConv2d, EqualLinear, ModulatedConv2d, ToRGB, binomial
 
 SQRT2 = math.sqrt(2)
 

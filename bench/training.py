@@ -27,15 +27,15 @@ from torch.utils.data import default_collate
 import gpen.training.finetune
 import gpen.training.prior
 from gpen.errors import exit_status
+from gpen.training.adversarial.projected import ProjectedDiscriminator
 from gpen.training.config import FinetuneConfig, PriorConfig, read_run_config
-from gpen.training.data import FacePairs, Faces
+from gpen.training.data.dataset import FacePairs, Faces
 from gpen.training.finetune import Finetune
-from gpen.training.memory import keep_freed
-from gpen.training.parallel import Distributed
+from gpen.training.losses.squeezenet import SqueezeNet
 from gpen.training.prior import Prior
-from gpen.training.projected import ProjectedDiscriminator
+from gpen.training.runtime.memory import keep_freed
+from gpen.training.runtime.parallel import Distributed
 from gpen.training.smoke import draw_faces
-from gpen.training.squeezenet import SqueezeNet
 
 CONFIGS = Path(gpen.training.finetune.__file__).parent / "configs"
 STAGES = {"prior": "prior-64-projected.toml", "finetune": "default-256.toml"}

@@ -32,8 +32,8 @@ import numpy as np
 
 from bench.page import RESULTS, ROOT, START, STEP, TIMEOUT, App, BenchmarkError, Visitor
 from bench.raters import compare
-from eval import meter
-from eval.preference.store import VoteStore
+from eval.benchmark import profiling as meter
+from eval.preference.storage.store import VoteStore
 from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
 

@@ -13,10 +13,12 @@ import gradio as gr
 import numpy as np
 
 import gpen
-from demo import experiment, gradio_patches, images, photo
-from demo.playground import NETWORK_LIMIT, image_input, show_user_errors
-from eval import metrics
-from gpen.degradation import BLUR_KINDS, PRESETS
+from demo import experiment, images
+from demo.server import gradio_patches
+from demo.tabs import photo
+from demo.tabs.playground import NETWORK_LIMIT, image_input, show_user_errors
+from eval.metrics import registry as metrics
+from gpen.degradation.degradation import BLUR_KINDS, PRESETS
 
 NO_FILE = "The file is not on the server: upload it first."
 WRONG_KIND = (

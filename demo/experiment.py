@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import gpen
-from eval import metrics
-from gpen.degradation import Degradation
+from eval.metrics import registry as metrics
+from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
 
 METRICS = ("psnr", "ssim", "lpips_alex")

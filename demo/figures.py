@@ -1,7 +1,7 @@
 """HTML of the playground: formula, steps, comparison with error maps, table of scores.
 
 Images are embedded as PNG data URIs, so that the face of a visitor is not stored in a file with a URL. The colours of the
-terms (blur, scale, noise, jpeg) are defined in demo/style.css and are the same as those of the sliders.
+terms (blur, scale, noise, jpeg) are defined in demo/static/style.css and are the same as those of the sliders.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from demo import images
 from demo.experiment import METHODS, Experiment
-from eval.metrics import METRICS
-from gpen.degradation import Degradation
+from eval.metrics.registry import METRICS
+from gpen.degradation.degradation import Degradation
 
 ERROR_SCALE = 64  # absolute error, 0 to 255, at the upper end of the colour map; larger errors are clipped
 _COLOUR_MAP = cv2.COLORMAP_MAGMA

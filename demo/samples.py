@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from demo import images
-from gpen.checkpoints import ASSETS
 from gpen.images import astronaut_face
+from gpen.models.checkpoints import ASSETS
 
 
 def astronaut(size: int) -> np.ndarray:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import gradio as gr
 
-CSS = [Path(__file__).with_name(name) for name in ("style.css", "rate.css")]
+STATIC = Path(__file__).with_name("static")
+CSS = [STATIC / name for name in ("style.css", "rate.css")]
 HEAD = '<meta name="color-scheme" content="light dark">'
 THEME = gr.themes.Default(
     primary_hue=gr.themes.colors.indigo,

@@ -39,9 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from eval.benchmark import RunSettings, run  # imported here so that --help is fast
-    from eval.report import report
-    from eval.weights import MetricSettings
+    from eval.benchmark.run import RunSettings, run  # imported here so that --help is fast
+    from eval.metrics.weights import MetricSettings
+    from eval.report.report import report
 
     given = {name: value for name, value in vars(options).items() if value is not None}
     given["tasks"] = _tasks(options.family, options.tasks, options.preset)
@@ -60,7 +60,7 @@ def _tasks(family: str, tasks: tuple[str, ...] | None, preset: str | None) -> tu
     if preset and (family != "bfr" or tasks):
         raise GPENError("--preset is an option of run bfr without --tasks; remove one of them.")
     if family == "ablation":
-        from eval.ablation import TASKS
+        from eval.report.ablation import TASKS
 
         return tasks or TASKS
     default = {"fsr": "fsr8", "bfr": "bfr" if preset in (None, "gpen-release") else f"bfr-{preset}"}
@@ -76,7 +76,7 @@ def _ablation(options: argparse.Namespace) -> dict:
         raise GPENError("--models DIR, a folder of weight files, is required by run ablation and not allowed for other runs.")
     if not options.models:
         return {}
-    from eval.ablation import common_size, models
+    from eval.report.ablation import common_size, models
 
     files = models(options.models)
     methods = (*(options.methods or ()), *(f"gpen:{path}" for path in files))
@@ -84,15 +84,15 @@ def _ablation(options: argparse.Namespace) -> dict:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from eval.report import report
+    from eval.report.report import report
 
     print(report(options.runs, options.format))
     return 0
 
 
 def _fit_niqe(options: argparse.Namespace) -> int:
-    from eval import niqe
-    from eval.datasets import Faces
+    from eval.data.faces import Faces
+    from eval.metrics import niqe
 
     faces = Faces.open(options.data, options.size, options.limit)
     try:

@@ -1,5 +1,5 @@
 """Entry point of `python -m gpen`."""
 
-from .cli import main
+from gpen.cli import main
 
 main()

@@ -10,16 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import checkpoints, tasks
-from .degradation import BLUR_KINDS, PRESETS, Degradation
-from .engines import ENGINES, EXPORTS, export
-from .errors import GPENError, exit_status
-from .faces import load_detector
-from .images import read_image, square_crop, write_image
-from .network import UnitRange
-from .restore import Restorer
-from .training.tasks import MAKERS
-from .version import __version__
+from gpen.degradation.degradation import BLUR_KINDS, PRESETS, Degradation
+from gpen.engines.registry import ENGINES, EXPORTS, export
+from gpen.errors import GPENError, exit_status
+from gpen.faces.detection import load_detector
+from gpen.images import read_image, square_crop, write_image
+from gpen.models import checkpoints
+from gpen.models.network import UnitRange
+from gpen.restoration import tasks
+from gpen.restoration.restorer import Restorer
+from gpen.training.data.task_inputs import MAKERS
+from gpen.version import __version__
 
 STATUS_TEXT = {
     "restored": "restored", "no face": "without a detected face (for aligned faces add --aligned)",
@@ -124,8 +125,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _restore(arguments: argparse.Namespace) -> None:
-    from .files import find_files  # lazy: not needed by the other commands
-    from .folder import Settings, make_folder, restore_files, write_report
+    from gpen.media.batch import Settings, make_folder, restore_files, write_report
+    from gpen.media.discovery import find_files  # lazy: not needed by the other commands
 
     arguments.aligned |= arguments.task != "restore"  # the other tasks do not support whole photos
     settings = Settings(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Settings)})
@@ -162,11 +163,11 @@ def _degrade(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from .training.config import FinetuneConfig, PriorConfig, read_run_config  # late: the other commands do without
-    from .training.finetune import finetune
-    from .training.prior import train_prior
-    from .training.smoke import smoke
-    from .training.variants import train_variants
+    from gpen.training.ablation import train_variants
+    from gpen.training.config import FinetuneConfig, PriorConfig, read_run_config  # late: the other commands do without
+    from gpen.training.finetune import finetune
+    from gpen.training.prior import train_prior
+    from gpen.training.smoke import smoke
 
     if arguments.smoke:
         print(smoke(arguments.out, arguments.data, arguments.device))
@@ -186,7 +187,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _sample(arguments: argparse.Namespace) -> None:
-    from .samples import sample_faces  # lazy: not needed by the other commands
+    from gpen.models.sampling import sample_faces  # lazy: not needed by the other commands
 
     if arguments.count < 1 or not 16 <= (arguments.size or 16) <= 4096:
         raise GPENError(f"--count must be at least 1 and --size from 16 to 4096; got {arguments.count} and {arguments.size}.")

@@ -19,7 +19,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from .errors import GPENError
+from gpen.errors import GPENError
 
 ASTRONAUT_CROP = (18, 136, 178)  # top, left, side in px: the roughly FFHQ-aligned face of scikit-image's astronaut
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import gpen
-from eval import metrics
-from eval.frozen import Sample
-from eval.methods import METHODS, load_method
-from gpen.blocks import BLOCKS
-from gpen.presets import PRESETS
+from eval.data.lq_sets import Sample
+from eval.methods.registry import METHODS, load_method
+from eval.metrics import registry as metrics
+from gpen.degradation.presets import PRESETS
+from gpen.models.blocks import BLOCKS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()

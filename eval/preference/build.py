@@ -16,10 +16,10 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
-from eval.datasets import MIN_SIZE, Faces, read_image
-from eval.files import png, write_atomically
+from eval.data.faces import MIN_SIZE, Faces, read_image
+from eval.data.files import png, write_atomically
 from eval.preference.study import BETTER, FORMAT, MANIFEST, PROTOCOLS, SEVERITIES, WORSE, Protocol, Study
-from gpen.degradation import Degradation
+from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
 
 GROUND_TRUTH = "ground-truth"  # name of the method in a run of eval

@@ -125,12 +125,12 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _score(options: argparse.Namespace) -> int:
-    from eval.files import write_atomically
-    from eval.preference.agreement import read_rows
-    from eval.preference.quality import ExclusionRules
-    from eval.preference.scoring import score
+    from eval.data.files import write_atomically
+    from eval.preference.analysis.agreement import read_rows
+    from eval.preference.analysis.quality import ExclusionRules
+    from eval.preference.analysis.scoring import score
+    from eval.preference.storage.votes import read_votes
     from eval.preference.study import Study
-    from eval.preference.votes import read_votes
 
     votes = read_votes(options.votes)
     if options.study_name is not None:
@@ -157,7 +157,7 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _survey(options: argparse.Namespace) -> "Survey":
-    from eval.preference.store import VoteStore
+    from eval.preference.storage.store import VoteStore
     from eval.preference.study import Study
     from eval.preference.survey import Survey
 
@@ -166,7 +166,7 @@ def _survey(options: argparse.Namespace) -> "Survey":
 
 def _directions() -> dict[str, bool]:
     """Direction of each metric of image pairs."""
-    from eval.metrics import METRICS
+    from eval.metrics.registry import METRICS
 
     return {name: metric.lower_better for name, metric in METRICS.items()}
 

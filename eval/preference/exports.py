@@ -14,8 +14,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from eval.preference.storage.votes import Vote, columns, comparisons, parse_lines, protocol_of
 from eval.preference.study import Choice, Protocol
-from eval.preference.votes import Vote, columns, comparisons, parse_lines, protocol_of
 from gpen.errors import GPENError
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from eval.benchmark import RunSettings, run
-from eval.files import png, write_atomically
-from eval.metrics import MetricSettings
+from eval.benchmark.run import RunSettings, run
+from eval.data.files import png, write_atomically
+from eval.metrics.registry import MetricSettings
 from eval.preference.build import StudySettings, build, from_run
 from eval.preference.study import Study
 

@@ -13,10 +13,10 @@ import time
 import numpy as np
 from scipy import special
 
-from eval.preference.bradley_terry import fit, information_standard_errors
-from eval.preference.store import VoteStore
+from eval.preference.analysis.bradley_terry import fit, information_standard_errors
+from eval.preference.storage.store import VoteStore
+from eval.preference.storage.votes import Vote
 from eval.preference.study import Choice, Protocol, Study, Trial, TrialKind
-from eval.preference.votes import Vote
 
 EVEN_SHARE = 0.5  # of the answers, independent of the uncertainty, so that every pair receives answers
 REFRESH = 60.0  # s, between reads of the store, which update the counts of other processes and unanswered trials

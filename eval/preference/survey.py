@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 
 from eval.preference import exports
-from eval.preference.quality import ExclusionRules, agreement_with_others, gold_passed, rater_quality, self_consistency
+from eval.preference.analysis.quality import ExclusionRules, agreement_with_others, gold_passed, rater_quality, self_consistency
+from eval.preference.analysis.scoring import score
 from eval.preference.schedule import Schedule
-from eval.preference.scoring import score
-from eval.preference.store import VoteStore
+from eval.preference.storage.store import VoteStore
+from eval.preference.storage.votes import Vote, protocol_of
 from eval.preference.study import CHOICES, RATINGS, Protocol, Study, Trial, TrialKind
-from eval.preference.votes import Vote, protocol_of
 from gpen.errors import GPENError
 
 LEADERBOARD_AGE = 30.0  # s

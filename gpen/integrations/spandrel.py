@@ -17,12 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import checkpoints, tasks
-from ..compat import patch_torchvision
-from ..errors import GPENError
-from ..images import to_image, to_tensor
-from ..network import GPEN
-from ..restore import Restorer
+from gpen.compat import patch_torchvision
+from gpen.errors import GPENError
+from gpen.images import to_image, to_tensor
+from gpen.models import checkpoints
+from gpen.models.network import GPEN
+from gpen.restoration import tasks
+from gpen.restoration.restorer import Restorer
 
 patch_torchvision()  # before spandrel, which imports it
 from spandrel import (  # noqa: E402
@@ -41,7 +42,7 @@ _PUBLISHED, _OWN = {"ecd0.0.0.weight", "generator.input.input"}, {"encoder.level
 
 
 def install(task: str = "restore", registry: ArchRegistry = MAIN_REGISTRY) -> ArchRegistry:
-    """Add support for GPEN files of a task, a key of gpen.tasks.TASKS, to a registry of spandrel; idempotent.
+    """Add support for GPEN files of a task, a key of gpen.restoration.tasks.TASKS, to a registry of spandrel; idempotent.
 
     Returns the registry. Raises GPENError for an unknown task, or if the registry loads GPEN files for another task.
     """

@@ -1,1 +1,1 @@
-"""Training: data, losses, fine-tuning, what a run leaves behind."""
+"""Training in two stages: data, losses, discriminators, monitoring."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import GPENError
-from ..network import GPENConfig
-from .tasks import MAKERS
+from gpen.errors import GPENError
+from gpen.models.network import GPENConfig
+from gpen.training.data.task_inputs import MAKERS
 
 PRECISIONS = ("float32", "bfloat16")
 DISCRIMINATORS = ("stylegan2", "projected")
@@ -176,7 +176,7 @@ class FinetuneConfig(RunConfig):
     """Stage 2: L = L_A + alpha L_C + beta L_F on pairs degraded on the fly (Yang et al., CVPR 2021)."""
 
     task: str = "restore"  # or colorize, inpaint: what the pairs are made for
-    init: str | None = None  # a whole network to start from; "identity": see gpen/training/start.py
+    init: str | None = None  # a whole network to start from; "identity": see gpen/training/initialization.py
     init_prior: str | None = None  # stage 1's prior, of the same or of a smaller size; None, without init: random weights
     init_encoder: str | None = None  # a whole network whose encoder is taken
     init_discriminator: str | None = None  # StyleGAN2's, of stage 1
@@ -194,7 +194,7 @@ class FinetuneConfig(RunConfig):
     identity_interval: int = 1  # the identity term sees every n-th image of a batch
     identity_jitter: float = 0.0  # random crop: largest shift as a fraction of the crop's side; above 0 mirrored too
     identity_color_jitter: bool = False  # whether the colours and sharpness of that crop are random
-    identity_model: str | None = None  # file of the face recognition network: see gpen/training/identity.py
+    identity_model: str | None = None  # file of the face recognition network: see gpen/training/losses/identity.py
 
     lr_encoder: float = 2e-3  # the paper's 100 : 10 : 1
     lr_decoder: float = 2e-4

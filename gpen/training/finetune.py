@@ -11,21 +11,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import checkpoints
-from ..errors import GPENError
-from ..network import GPEN, Discriminator
-from .compilation import compiled
-from .config import FinetuneConfig
-from .data import FacePairs
-from .discriminator import DiscriminatorTrainer
-from .grow import load_prior_into
-from .identity import FaceRecognitionNet, IdentityLoss
-from .loop import ema_update, train
-from .losses import content, feature_matching, generator_logistic
-from .parallel import Distributed
-from .projected import ProjectedTrainer
-from .start import IDENTITY, start_as_identity
-from .validation import RestorationValidation
+from gpen.errors import GPENError
+from gpen.models import checkpoints
+from gpen.models.network import GPEN, Discriminator
+from gpen.training.adversarial.discriminator import DiscriminatorTrainer
+from gpen.training.adversarial.projected import ProjectedTrainer
+from gpen.training.config import FinetuneConfig
+from gpen.training.data.dataset import FacePairs
+from gpen.training.growing import load_prior_into
+from gpen.training.initialization import IDENTITY, start_as_identity
+from gpen.training.loop import ema_update, train
+from gpen.training.losses.identity import FaceRecognitionNet, IdentityLoss
+from gpen.training.losses.terms import content, feature_matching, generator_logistic
+from gpen.training.monitoring.validation import RestorationValidation
+from gpen.training.runtime.compilation import compiled
+from gpen.training.runtime.parallel import Distributed
 
 Net = TypeVar("Net", bound=nn.Module)
 

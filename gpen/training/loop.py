@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 from tqdm import tqdm
 
-from ..errors import GPENError
-from .config import RunConfig
-from .data import batches, one_sentence_errors
-from .memory import keep_freed
-from .parallel import Distributed
-from .run import TrainingRun
+from gpen.errors import GPENError
+from gpen.training.config import RunConfig
+from gpen.training.data.dataset import batches, one_sentence_errors
+from gpen.training.monitoring.run_folder import TrainingRun
+from gpen.training.runtime.memory import keep_freed
+from gpen.training.runtime.parallel import Distributed
 
 LOG_INTERVAL = 400  # images
 PREVIEW = range(2**40, 2**40 + 8)  # numbers of items that no step uses

@@ -11,20 +11,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import checkpoints
-from ..network import Discriminator, Generator, resolutions
-from .augment import Augment
-from .auxiliary_encoder import AuxiliaryEncoder, kl_divergence, sample_z
-from .compilation import compiled
-from .config import PriorConfig
-from .data import Faces
-from .discriminator import DiscriminatorTrainer
-from .grow import load_prior_into
-from .loop import ema_update, train
-from .losses import generator_logistic, range_penalty
-from .parallel import Distributed
-from .projected import ProjectedTrainer
-from .validation import PriorValidation
+from gpen.models import checkpoints
+from gpen.models.network import Discriminator, Generator, resolutions
+from gpen.training.adversarial.ada import Augment
+from gpen.training.adversarial.discriminator import DiscriminatorTrainer
+from gpen.training.adversarial.projected import ProjectedTrainer
+from gpen.training.auxiliary_encoder import AuxiliaryEncoder, kl_divergence, sample_z
+from gpen.training.config import PriorConfig
+from gpen.training.data.dataset import Faces
+from gpen.training.growing import load_prior_into
+from gpen.training.loop import ema_update, train
+from gpen.training.losses.terms import generator_logistic, range_penalty
+from gpen.training.monitoring.validation import PriorValidation
+from gpen.training.runtime.compilation import compiled
+from gpen.training.runtime.parallel import Distributed
 
 Noise = list[list[Tensor | None]]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..errors import GPENError
-from ..network import GPENConfig
-from .config import FinetuneConfig, PriorConfig
-from .finetune import finetune
-from .prior import train_prior
+from gpen.errors import GPENError
+from gpen.models.network import GPENConfig
+from gpen.training.config import FinetuneConfig, PriorConfig
+from gpen.training.finetune import finetune
+from gpen.training.prior import train_prior
 
 NETWORK = GPENConfig(size=32, narrow=0.125, style_dim=64, mapping_layers=4)
 PRIOR = PriorConfig(

@@ -11,7 +11,9 @@ import torch
 
 import app
 import gpen
-from demo import deploy, hardware, rate, samples
+from demo import deploy, samples
+from demo.server import zerogpu as hardware
+from demo.tabs import rate
 from gpen.errors import GPENError
 
 
@@ -47,7 +49,9 @@ def hub(monkeypatch):
 
 def test_deployment_contains_all_tracked_files_of_its_folders():
     names = deploy.files()
-    assert {"app.py", "README.md", "requirements.txt", "packages.txt", "demo/rate.js", "gpen/training/config.py"} <= set(names)
+    assert {"app.py", "README.md", "requirements.txt", "packages.txt", "demo/static/rate.js", "gpen/training/config.py"} <= set(
+        names
+    )
     assert any(name.endswith(".safetensors") for name in names) and "assets/study/study.json" in names
     assert not any(name.startswith(("tests/", "runs/", "notebooks/", "bench/", ".")) or "__pycache__" in name for name in names)
     tracked = subprocess.run(["git", "ls-files"], cwd=deploy.ROOT, capture_output=True, text=True).stdout.split()
@@ -106,7 +110,7 @@ def test_user_errors_exit_with_one_line(hub, monkeypatch, capsys, case):
 
 def test_votes_are_mirrored_if_dataset_is_set(monkeypatch):
     asked = []
-    monkeypatch.setattr("eval.preference.mirror.mirror", lambda survey, repo, folder: asked.append((survey, repo)))
+    monkeypatch.setattr("eval.preference.storage.mirror.mirror", lambda survey, repo, folder: asked.append((survey, repo)))
     monkeypatch.delenv("GPEN_VOTES_REPO", raising=False)
     rate.start_mirror("survey")
     monkeypatch.setenv("GPEN_VOTES_REPO", "me/ratings")
@@ -121,7 +125,7 @@ def test_unreachable_dataset_exits_with_one_line_error(monkeypatch):
         raise GPENError("the dataset me/ratings cannot be reached")
 
     monkeypatch.setenv("GPEN_VOTES_REPO", "me/ratings")
-    monkeypatch.setattr("eval.preference.mirror.mirror", unreachable)
+    monkeypatch.setattr("eval.preference.storage.mirror.mirror", unreachable)
     monkeypatch.setattr(rate, "open_survey", lambda: "survey")
 
     with pytest.raises(SystemExit) as caught:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo import controls, experiment, images
-from gpen.degradation import PRESETS, Degradation
+from demo import components as controls
+from demo import experiment, images
+from gpen.degradation.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 
 

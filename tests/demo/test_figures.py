@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo import experiment, figures, images
-from gpen.degradation import Degradation
+from gpen.degradation.degradation import Degradation
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import types
 import gradio as gr
 import pytest
 
-from demo import gradio_patches
+from demo.server import gradio_patches
 
 
 @pytest.fixture

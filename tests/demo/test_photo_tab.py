@@ -11,9 +11,10 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from demo import images, photo
+from demo import images
+from demo.tabs import photo
 from gpen.errors import GPENError
-from gpen.faces import aligned_face, load_detector
+from gpen.faces.detection import aligned_face, load_detector
 from tests.demo.conftest import TIMEOUT
 
 

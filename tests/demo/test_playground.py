@@ -11,8 +11,10 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import app
-from demo import controls, experiment, images, playground
-from gpen.degradation import Degradation
+from demo import components as controls
+from demo import experiment, images
+from demo.tabs import playground
+from gpen.degradation.degradation import Degradation
 from tests.demo.conftest import TIMEOUT
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from demo import leaderboard, rate
+from demo.tabs import leaderboard, rate
 from eval.preference.exports import FORMATS
-from eval.preference.store import VoteStore
+from eval.preference.storage.store import VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError

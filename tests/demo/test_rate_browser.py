@@ -3,9 +3,10 @@
 import gradio as gr
 import pytest
 
-from demo import leaderboard, rate, theme
+from demo import theme
+from demo.tabs import leaderboard, rate
 from eval.preference.build import StudySettings, build, from_folders
-from eval.preference.store import StoreError, VoteStore
+from eval.preference.storage.store import StoreError, VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey
 from tests.demo.conftest import METHODS

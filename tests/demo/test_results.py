@@ -5,7 +5,7 @@ import json
 import gradio as gr
 import pytest
 
-from demo import results
+from demo.tabs import results
 
 COMMAND = "python -m eval run fsr --data samples"
 
@@ -42,7 +42,7 @@ def runs(tmp_path):
 
 def test_tab_without_results_explains_how_to_create_them(tmp_path):
     components, _ = build(tmp_path)
-    assert list(components) == ["no-results"] and "python -m eval.archive" in components["no-results"].value
+    assert list(components) == ["no-results"] and "python -m eval.report.archive" in components["no-results"].value
 
 
 def test_damaged_archive_is_named_in_message(tmp_path):

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 import app
-from demo import images, rate
+from demo import images
+from demo.tabs import rate
 from tests.demo.conftest import TIMEOUT
 
 API_CASES, STUDY_CASES = 120, 400  # random cases of the two fuzz tests, from a fixed seed

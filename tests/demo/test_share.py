@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo import share
-from gpen.degradation import PRESETS, Degradation
+from gpen.degradation.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 from tests.demo.conftest import wait_until
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 import gpen
 from demo import images
-from demo import tasks as tab
-from gpen import tasks
+from demo.tabs import variations_and_color as tab
+from gpen.restoration import tasks
 from tests.demo.conftest import TIMEOUT
 
 
@@ -32,7 +32,7 @@ def models(tmp_path, monkeypatch, model_file):
     monkeypatch.setenv("GPEN_MODELS", str(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("GPEN_DOWNLOAD_URL", "")
-    monkeypatch.setattr("gpen.checkpoints.ASSETS", tmp_path / "assets")
+    monkeypatch.setattr("gpen.models.checkpoints.ASSETS", tmp_path / "assets")
     return folder
 
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 import app
 from bench import visitors as bench
-from demo import visitors
+from demo.server import rate_limit as visitors
 from tests.demo.conftest import TIMEOUT
 
 

@@ -4,8 +4,8 @@ from unittest import mock
 
 import torch
 
-from eval.fid import URL
-from eval.perceptual import LPIPS_BACKBONES
+from eval.metrics.fid import URL
+from eval.metrics.lpips import LPIPS_BACKBONES
 from gpen.compat import patch_torchvision
 
 

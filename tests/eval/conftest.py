@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from eval.datasets import Faces
-from eval.squeezenet import FIRES
+from eval.data.faces import Faces
+from eval.metrics.squeezenet import FIRES
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests/eval/backbones.py
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"

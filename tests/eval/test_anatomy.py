@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import gpen
-from eval import archive
-from eval.anatomy import blend, encode, generate
-from eval.drawing import line_plot
-from eval.sweep import restore_with, sweep
-from gpen.degradation import Degradation
+from eval.benchmark.sweep import restore_with, sweep
+from eval.methods.latents import blend, encode, generate
+from eval.report import archive
+from eval.report.plots import line_plot
+from gpen.degradation.degradation import Degradation
 
 SMALL = {"size": 32, "narrow": 0.0625, "channel_multiplier": 1, "style_dim": 64, "mapping_layers": 2}
 
@@ -134,6 +134,6 @@ def test_invalid_archive(tmp_path, text):
 
 def test_missing_archive(tmp_path):
     assert archive.read_all(tmp_path / "none") == []
-    with pytest.raises(gpen.GPENError, match="does not exist; create it with python -m eval.archive"):
+    with pytest.raises(gpen.GPENError, match="does not exist; create it with python -m eval.report.archive"):
         archive.read(tmp_path / "variants.json")
     assert archive.main([str(tmp_path), str(tmp_path / "out.json")]) == 2

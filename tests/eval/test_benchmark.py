@@ -20,17 +20,17 @@ from skimage.metrics import peak_signal_noise_ratio
 
 import gpen
 from eval.__main__ import main
-from eval.benchmark import RunSettings, run
-from eval.cells import COSTS
-from eval.datasets import Faces, read_image
-from eval.frozen import build_lq_set
-from eval.methods import load_method
-from eval.report import report
-from eval.results import PerImageTable
-from eval.statistics import bootstrap_interval
-from eval.weights import MetricSettings
+from eval.benchmark.run import RunSettings, run
+from eval.benchmark.store import PerImageTable
+from eval.data.faces import Faces, read_image
+from eval.data.lq_sets import build_lq_set
+from eval.methods.registry import load_method
+from eval.metrics.statistics import bootstrap_interval
+from eval.metrics.weights import MetricSettings
+from eval.report.report import report
+from eval.report.tables import COSTS
 from gpen.errors import GPENError
-from gpen.training.frechet import frechet_distance
+from gpen.training.monitoring.frechet import frechet_distance
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS = ("psnr", "ssim", "squeezenet", "squeezenet_fd")
@@ -100,7 +100,7 @@ def test_summary_agrees_with_the_kept_images(whole, faces_folder, files):
     assert entry["baseline"] == "bilinear" and entry["diff"] == pytest.approx((values - base).mean())
     assert (entry["diff_low"], entry["diff_high"]) == pytest.approx(bootstrap_interval(values - base))
 
-    from eval.squeezenet import SqueezeNet
+    from eval.metrics.squeezenet import SqueezeNet
 
     net = SqueezeNet(files.squeezenet)
     a, b = (net.features(list(side)) for side in zip(*pairs, strict=True))

@@ -1,4 +1,4 @@
-"""eval.datasets and eval.frozen: folders of faces and LQ sets."""
+"""eval.data.faces and eval.data.lq_sets: folders of faces and LQ sets."""
 
 import hashlib
 import json
@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from eval.datasets import Faces, read_image
-from eval.frozen import BFR_TASKS, FSR_TASKS, build_lq_set, degradation_for, mask_for
-from gpen.degradation import Degradation
+from eval.data.faces import Faces, read_image
+from eval.data.lq_sets import BFR_TASKS, FSR_TASKS, build_lq_set, degradation_for, mask_for
+from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,7 +113,7 @@ def test_lq_set_is_equal_in_every_process(faces_folder, tmp_path):
     build_lq_set("bfr", faces, tmp_path / "here", seed=3)
     code = (
         "import sys; from pathlib import Path\n"
-        "from eval.datasets import Faces\nfrom eval.frozen import build_lq_set\n"
+        "from eval.data.faces import Faces\nfrom eval.data.lq_sets import build_lq_set\n"
         "build_lq_set('bfr', Faces.open(sys.argv[1], 64), Path(sys.argv[2]), seed=3)"
     )
     subprocess.run(

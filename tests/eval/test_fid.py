@@ -1,4 +1,4 @@
-"""eval.fid: FID is identical to pytorch-fid, KID is the unbiased estimator."""
+"""eval.metrics.fid: FID is identical to pytorch-fid, KID is the unbiased estimator."""
 
 import os
 import subprocess
@@ -12,10 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval import fid
-from eval.datasets import read_image
-from eval.metrics import METRICS, load_metrics
-from eval.weights import MetricSettings
+from eval.data.faces import read_image
+from eval.metrics import fid
+from eval.metrics.registry import METRICS, load_metrics
+from eval.metrics.weights import MetricSettings
 from gpen.compat import patch_torchvision
 from tests.eval.backbones import place_inception
 

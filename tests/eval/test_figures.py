@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from eval import figures
-from eval.benchmark import RunSettings, run
-from eval.weights import MetricSettings
+from eval.benchmark.run import RunSettings, run
+from eval.metrics.weights import MetricSettings
+from eval.report import figures
 from gpen.errors import GPENError
 
 METHODS = ("bilinear", "nearest", "tv")

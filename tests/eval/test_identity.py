@@ -1,4 +1,4 @@
-"""eval.identity: alignment from FFHQ to ArcFace, and the scores."""
+"""eval.metrics.identity: alignment from FFHQ to ArcFace, and the scores."""
 
 import cv2
 import numpy as np
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.identity import Identity
-from gpen.embedding import ARCFACE_POINTS, arcface_crop, arcface_transform
-from gpen.faces import FFHQ_POINTS_512
+from eval.metrics.identity import Identity
+from gpen.faces.detection import FFHQ_POINTS_512
+from gpen.faces.embedding import ARCFACE_POINTS, arcface_crop, arcface_transform
 
 
 def squared_error(matrix, size):

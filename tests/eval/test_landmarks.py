@@ -1,4 +1,4 @@
-"""eval.landmarks: distance normalised by the interocular distance."""
+"""eval.metrics.landmarks: distance normalised by the interocular distance."""
 
 from types import SimpleNamespace
 
@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.data import astronaut
 
-from eval.landmarks import Landmarks
-from eval.metrics import load_metrics
-from eval.weights import MetricSettings
-from gpen.faces import FFHQ_POINTS_512
+from eval.metrics.landmarks import Landmarks
+from eval.metrics.registry import load_metrics
+from eval.metrics.weights import MetricSettings
+from gpen.faces.detection import FFHQ_POINTS_512
 
 
 def detector_of(faces):

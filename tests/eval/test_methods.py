@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from skimage.data import astronaut
 
 import gpen
-from eval import classical, inversion, unet
 from eval.__main__ import main
-from eval.external import FaceNetwork
-from eval.frozen import Sample, mask_for
-from eval.inversion import MultiCodeSettings, PulseSettings, mganprior, pulse
-from eval.methods import METHODS, load_method
-from eval.metrics import compare
-from gpen import tasks
-from gpen.degradation import Degradation
+from eval.data.lq_sets import Sample, mask_for
+from eval.methods import classical, inversion, unet
+from eval.methods.external import FaceNetwork
+from eval.methods.inversion import MultiCodeSettings, PulseSettings, mganprior, pulse
+from eval.methods.registry import METHODS, load_method
+from eval.metrics.registry import compare
+from gpen.degradation.degradation import Degradation
 from gpen.images import to_image, to_tensor
-from gpen.network import resolutions
+from gpen.models.network import resolutions
+from gpen.restoration import tasks
 
 SIZE = 64
 SMALL = gpen.GPENConfig(size=32, narrow=0.0625, channel_multiplier=1, style_dim=64, mapping_layers=2)
@@ -144,7 +144,7 @@ def test_training_of_a_unet(face, faces_folder, tmp_path, capsys, adversarial):
 
 def test_default_unet(tmp_path, monkeypatch):
     monkeypatch.setattr("eval.methods.ASSETS", tmp_path)
-    with pytest.raises(gpen.GPENError, match="python -m eval.unet"):
+    with pytest.raises(gpen.GPENError, match="python -m eval.methods.unet"):
         load_method("unet")
     path = unet.save(unet.UNet(32), tmp_path / "unet-32.safetensors")
     assert load_method("unet").weights == path
@@ -223,7 +223,7 @@ def test_default_prior(prior, face, tmp_path, monkeypatch):
 ])  # fmt: skip
 def test_prior_smaller_than_the_face(prior, face, function, how, monkeypatch):
     """A low-quality image of 64 px, a prior of 32 px."""
-    monkeypatch.setattr(f"eval.inversion.{type(how).__name__}", lambda: how)
+    monkeypatch.setattr(f"eval.methods.inversion.{type(how).__name__}", lambda: how)
     found, _ = low_quality(prior[0], 16)
     large = cv2.resize(found, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
     answer = restore_one(f"{function}:{prior[1]}", sample(large))  # full size
@@ -321,7 +321,7 @@ def test_error_lists_all_methods():
 
 
 def test_methods_with_paths(prior, results, tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.inversion.PulseSettings", lambda: PulseSettings(steps=2))
+    monkeypatch.setattr("eval.methods.inversion.PulseSettings", lambda: PulseSettings(steps=2))
     truths, net = tmp_path / "truths", unet.save(unet.UNet(32), tmp_path / "unet.safetensors")
     truths.mkdir()
     for path in list(results.rglob("*.png")):
@@ -346,7 +346,7 @@ def test_colorize_and_inpaint_with_their_models(family, faces_folder, tmp_path, 
     folder = tmp_path / "models"
     folder.mkdir()
     gpen.save(gpen.GPEN(SMALL), folder / f"gpen-{family}.safetensors")
-    monkeypatch.setattr("gpen.checkpoints.ASSETS", folder)
+    monkeypatch.setattr("gpen.models.checkpoints.ASSETS", folder)
     monkeypatch.setenv("GPEN_MODELS", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "run"

@@ -1,4 +1,4 @@
-"""eval.metrics and eval.squeezenet: values agree with the libraries, missing weights are reported."""
+"""eval.metrics and eval.metrics.squeezenet: values agree with the libraries, missing weights are reported."""
 
 from dataclasses import replace
 
@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from eval import fid
-from eval.metrics import METRICS, compare, load_metrics
-from eval.perceptual import LPIPS_BACKBONES
-from eval.squeezenet import CAFFE_MEAN, SqueezeNet
-from eval.weights import MetricSettings
+from eval.metrics import fid
+from eval.metrics.lpips import LPIPS_BACKBONES
+from eval.metrics.registry import METRICS, compare, load_metrics
+from eval.metrics.squeezenet import CAFFE_MEAN, SqueezeNet
+from eval.metrics.weights import MetricSettings
 from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
 from tests.eval.backbones import place_lpips

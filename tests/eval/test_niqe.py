@@ -1,4 +1,4 @@
-"""eval.niqe: fit of the distribution, monotonicity with damage, reading and fitting of models."""
+"""eval.metrics.niqe: fit of the distribution, monotonicity with damage, reading and fitting of models."""
 
 from dataclasses import replace
 
@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 from skimage.data import astronaut
 
-from eval import niqe
 from eval.__main__ import main
-from eval.metrics import METRICS, load_metrics
-from eval.weights import MetricSettings
+from eval.metrics import niqe
+from eval.metrics.registry import METRICS, load_metrics
+from eval.metrics.weights import MetricSettings
 
 
 @settings(max_examples=10, deadline=None)

@@ -16,11 +16,11 @@ import pytest
 from skimage.data import astronaut
 
 from eval.__main__ import main
-from eval.benchmark import RunSettings, run
-from eval.datasets import Faces, read_image
-from eval.methods import METHODS, Method
-from eval.results import FeatureStore, PerImageTable, merge_parts
-from eval.weights import MetricSettings
+from eval.benchmark.run import RunSettings, run
+from eval.benchmark.store import FeatureStore, PerImageTable, merge_parts
+from eval.data.faces import Faces, read_image
+from eval.methods.registry import METHODS, Method
+from eval.metrics.weights import MetricSettings
 from gpen.errors import GPENError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -217,7 +217,7 @@ def test_sample_faces(tmp_path, capsys):
 
 
 def test_dataset_of_the_hub(faces_folder, monkeypatch):
-    from gpen.training import hub
+    from gpen.training.data import hub
 
     monkeypatch.setattr(hub, "local_folder", lambda name: {"hf:someone/faces": faces_folder}[name])
     assert Faces.open("hf:someone/faces", 64).names == Faces.open(faces_folder, 64).names

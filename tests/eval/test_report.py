@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 import gpen
 from eval.__main__ import main
-from eval.ablation import seed_blocks
-from eval.benchmark import RunSettings, run
-from eval.cells import method_labels
-from eval.document import Bullets, Heading, Paragraph, Table, latex, markdown
-from eval.published import published_json, published_tables
-from eval.report import report
-from eval.statistics import bootstrap_interval
-from eval.summary import SummaryEntry
-from eval.weights import MetricSettings
+from eval.benchmark.run import RunSettings, run
+from eval.benchmark.summary import SummaryEntry
+from eval.metrics.statistics import bootstrap_interval
+from eval.metrics.weights import MetricSettings
+from eval.report.ablation import seed_blocks
+from eval.report.document import Bullets, Heading, Paragraph, Table, latex, markdown
+from eval.report.published import published_json, published_tables
+from eval.report.report import report
+from eval.report.tables import method_labels
 from gpen.errors import GPENError
 
 

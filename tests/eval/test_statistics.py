@@ -1,13 +1,13 @@
-"""eval.statistics: closed forms, coverage, and agreement with pytorch-fid."""
+"""eval.metrics.statistics: closed forms, coverage, and agreement with pytorch-fid."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.statistics import bootstrap_interval
+from eval.metrics.statistics import bootstrap_interval
 from gpen.compat import patch_torchvision
-from gpen.training.frechet import frechet_distance
+from gpen.training.monitoring.frechet import frechet_distance
 
 
 def exact_gaussian(rng, n, mean, covariance):

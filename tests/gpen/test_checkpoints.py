@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import gpen
-from gpen.layout import read_config
-from gpen.network import GPEN, Discriminator, GPENConfig
+from gpen.models.network import GPEN, Discriminator, GPENConfig
+from gpen.models.published import read_config
 
 SMALL = GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2)
 

@@ -8,7 +8,9 @@ import cv2
 
 
 def command(*arguments):
-    return subprocess.run([sys.executable, "-m", "gpen.training.curves", *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "gpen.training.monitoring.curves", *map(str, arguments)], capture_output=True, text=True
+    )
 
 
 def test_phases_are_joined_in_order(tmp_path):

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpen.degradation import BLUR_KINDS, MAX_SEED, Degradation
+from gpen.degradation.degradation import BLUR_KINDS, MAX_SEED, Degradation
+from gpen.degradation.presets import PRESETS
 from gpen.errors import GPENError
-from gpen.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
 quick = settings(max_examples=40, deadline=None)

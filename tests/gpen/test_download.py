@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import gpen
-from gpen import checkpoints, download
-from gpen.network import GPEN, Discriminator, GPENConfig
+from gpen.models import checkpoints, download
+from gpen.models.network import GPEN, Discriminator, GPENConfig
 
 DATA = torch.randint(0, 256, (300_000,), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy().tobytes()
 SHA256 = hashlib.sha256(DATA).hexdigest()

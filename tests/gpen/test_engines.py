@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import gpen
-from gpen import engines, prepared
 from gpen.cli import main
-from gpen.network import UnitRange
+from gpen.engines import cpu as prepared
+from gpen.engines import registry as engines
+from gpen.models.network import UnitRange
 
 TINY = {"narrow": 0.0625, "channel_multiplier": 1, "style_dim": 16, "mapping_layers": 2}
 KINDS = {

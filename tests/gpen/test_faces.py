@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen.errors import GPENError
-from gpen.faces import FFHQ_POINTS_512, align, aligned_face, alignment_matrix, downscale, load_detector, warp
+from gpen.faces.detection import FFHQ_POINTS_512, align, aligned_face, alignment_matrix, downscale, load_detector, warp
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"

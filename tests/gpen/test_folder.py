@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 import gpen
-from gpen.faces import FFHQ_POINTS_512, Face
-from gpen.files import find_files
-from gpen.folder import Settings, restore_files, write_report
-from gpen.photo_file import read_photo
+from gpen.faces.detection import FFHQ_POINTS_512, Face
+from gpen.media.batch import Settings, restore_files, write_report
+from gpen.media.discovery import find_files
+from gpen.media.photo_file import read_photo
 
 
 @pytest.fixture(scope="module")

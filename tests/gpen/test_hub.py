@@ -12,9 +12,9 @@ import torch
 
 import gpen
 from gpen.cli import main
-from gpen.training import hub
 from gpen.training.config import FinetuneConfig
-from gpen.training.data import FacePairs
+from gpen.training.data import hub
+from gpen.training.data.dataset import FacePairs
 from gpen.training.finetune import finetune
 
 datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
@@ -137,7 +137,7 @@ def test_unreachable_hub_is_a_one_line_error(tmp_path, capsys):
 def test_missing_datasets_package(tmp_path):
     code = (
         "import sys; sys.modules['datasets'] = None\n"
-        "from gpen.training.hub import local_folder\n"
+        "from gpen.training.data.hub import local_folder\n"
         "try: local_folder('hf:a/b', sys.argv[1])\n"
         "except ValueError as error: print(error)"
     )

@@ -11,7 +11,7 @@ from gpen import GPENConfig
 from gpen.errors import GPENError
 from gpen.training.config import FinetuneConfig
 from gpen.training.finetune import finetune
-from gpen.training.identity import CROP, STAGES, ColorJitter, FaceRecognitionNet, IdentityLoss, crop_faces, random_crops
+from gpen.training.losses.identity import CROP, STAGES, ColorJitter, FaceRecognitionNet, IdentityLoss, crop_faces, random_crops
 
 
 def integer(value: int) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpen.kernels import gaussian_kernel, gaussian_profile, motion_kernel
+from gpen.degradation.kernels import gaussian_kernel, gaussian_profile, motion_kernel
 
 quick = settings(max_examples=40, deadline=None)
 sigmas, angles = st.floats(0, 15), st.floats(-360, 360)

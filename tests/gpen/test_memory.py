@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from gpen.training.memory import keep_freed
+from gpen.training.runtime.memory import keep_freed
 
 STEPS = """
 import resource, sys

@@ -5,8 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import gpen
-from gpen.blocks import BLOCKS
-from gpen.network import GPEN, Discriminator, GPENConfig
+from gpen.models.blocks import BLOCKS
+from gpen.models.network import GPEN, Discriminator, GPENConfig
 
 SMALL = {"size": 32, "narrow": 0.0625, "style_dim": 32, "mapping_layers": 2}
 

@@ -10,8 +10,17 @@ from hypothesis import strategies as st
 import gpen
 from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
-from gpen.faces import FFHQ_POINTS_512, Face, align, alignment_matrix
-from gpen.paste import RestoredFace, compose, enlarge, face_mask, load_background, load_parser, match_colour, retained_detail
+from gpen.faces.detection import FFHQ_POINTS_512, Face, align, alignment_matrix
+from gpen.restoration.paste import (
+    RestoredFace,
+    compose,
+    enlarge,
+    face_mask,
+    load_background,
+    load_parser,
+    match_colour,
+    retained_detail,
+)
 
 SIZE = 64
 

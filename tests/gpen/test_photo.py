@@ -6,10 +6,10 @@ import skimage.data
 import torch
 
 import gpen
-from gpen.faces import FFHQ_POINTS_512, Face, align
+from gpen.faces.detection import FFHQ_POINTS_512, Face, align
 from gpen.images import to_image, to_tensor
-from gpen.paste import compose, face_mask
-from gpen.tasks import LUMA
+from gpen.restoration.paste import compose, face_mask
+from gpen.restoration.tasks import LUMA
 
 SIZE = 32
 

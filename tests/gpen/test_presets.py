@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpen.degradation import MAX_SEED, Degradation
+from gpen.degradation.degradation import MAX_SEED, Degradation
+from gpen.degradation.presets import PRESETS
 from gpen.errors import GPENError
-from gpen.presets import PRESETS
 
 FACES = Path(__file__).resolve().parents[2].parent / "shared" / "faces" / "val_real"
 quick = settings(max_examples=40, deadline=None)

@@ -11,11 +11,11 @@ import torch
 
 import gpen
 from gpen.training import smoke
-from gpen.training.augment import Augment, move, recolour
+from gpen.training.adversarial.ada import Augment, move, recolour
 from gpen.training.config import FinetuneConfig, PriorConfig
 from gpen.training.finetune import Finetune, finetune
-from gpen.training.parallel import Distributed
 from gpen.training.prior import Prior, train_prior
+from gpen.training.runtime.parallel import Distributed
 
 NETWORK = gpen.GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2)
 TINY = PriorConfig(

@@ -10,16 +10,16 @@ import torch.nn.functional as F
 
 import gpen
 from gpen.errors import GPENError
-from gpen.ops import upsample2
+from gpen.models.ops import upsample2
+from gpen.training.adversarial.diffaugment import DiffAugment
+from gpen.training.adversarial.projected import GradientBalance, ProjectedTrainer, hinge_discriminator, hinge_generator
 from gpen.training.auxiliary_encoder import kl_divergence
 from gpen.training.config import DiffAugmentConfig, FinetuneConfig, PriorConfig, ProjectedConfig
-from gpen.training.diffaugment import DiffAugment
 from gpen.training.finetune import Finetune, finetune
-from gpen.training.losses import content, feature_matching, generator_logistic, range_penalty
-from gpen.training.parallel import Distributed
+from gpen.training.losses.squeezenet import SqueezeNet, lpips, lpips_heads
+from gpen.training.losses.terms import content, feature_matching, generator_logistic, range_penalty
 from gpen.training.prior import Prior, train_prior
-from gpen.training.projected import GradientBalance, ProjectedTrainer, hinge_discriminator, hinge_generator
-from gpen.training.squeezenet import SqueezeNet, lpips, lpips_heads
+from gpen.training.runtime.parallel import Distributed
 
 NETWORK = gpen.GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2)
 CPU = Distributed("cpu")

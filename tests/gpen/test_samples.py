@@ -7,8 +7,8 @@ import torch
 
 import gpen
 from gpen.cli import main
-from gpen.network import Generator, GPENConfig
-from gpen.samples import sample_faces
+from gpen.models.network import Generator, GPENConfig
+from gpen.models.sampling import sample_faces
 
 
 @pytest.fixture

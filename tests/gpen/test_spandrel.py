@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import gpen
-from gpen import tasks
 from gpen.compat import patch_torchvision
+from gpen.restoration import tasks
 
 patch_torchvision()  # spandrel imports torchvision
 spandrel = pytest.importorskip("spandrel", reason="spandrel is not installed")

@@ -6,9 +6,8 @@ import torch
 
 from gpen.compat import mend_torchvision
 from gpen.errors import GPENError
-from gpen.training.squeezenet import TAP_CHANNELS, SqueezeNet, find_weights, lpips, lpips_heads
-
-from .conftest import squeezenet_weights
+from gpen.training.losses.squeezenet import TAP_CHANNELS, SqueezeNet, find_weights, lpips, lpips_heads
+from tests.gpen.conftest import squeezenet_weights
 
 
 @pytest.fixture

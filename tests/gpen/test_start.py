@@ -5,11 +5,11 @@ import torch
 
 import gpen
 from gpen.errors import GPENError
-from gpen.network import GPENConfig
+from gpen.models.network import GPENConfig
 from gpen.training.config import FinetuneConfig
 from gpen.training.finetune import Finetune
-from gpen.training.parallel import Distributed
-from gpen.training.start import blend_with_input, start_as_identity
+from gpen.training.initialization import blend_with_input, start_as_identity
+from gpen.training.runtime.parallel import Distributed
 
 NETWORK = GPENConfig(size=32, channel_multiplier=1, narrow=0.03125, style_dim=16, mapping_layers=2)
 

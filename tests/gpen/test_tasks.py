@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import gpen
-from gpen import tasks
 from gpen.cli import main
 from gpen.images import astronaut_face, to_image
+from gpen.restoration import tasks
 from gpen.training.config import FinetuneConfig
-from gpen.training.data import FacePairs
+from gpen.training.data.dataset import FacePairs
+from gpen.training.data.task_inputs import strokes
 from gpen.training.finetune import finetune
-from gpen.training.tasks import strokes
 
 NETWORK = gpen.GPENConfig(size=32, narrow=0.0625, channel_multiplier=1, style_dim=16, mapping_layers=2)
 LABELS = len(tasks.PALETTE)
@@ -160,8 +160,8 @@ def test_find_model(restorer, tmp_path, monkeypatch):
     monkeypatch.setenv("GPEN_MODELS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("GPEN_DOWNLOAD_URL", "")  # downloads off
-    monkeypatch.setattr("gpen.checkpoints.ASSETS", tmp_path / "assets")
-    assert tasks.find_model("restore") == gpen.checkpoints.DEFAULT_MODEL
+    monkeypatch.setattr("gpen.models.checkpoints.ASSETS", tmp_path / "assets")
+    assert tasks.find_model("restore") == gpen.models.checkpoints.DEFAULT_MODEL
     assert tasks.local_model("seg2face") is None
     with pytest.raises(gpen.GPENError, match="GPEN-Inpainting-1024.*or train your own") as caught:
         tasks.find_model("inpaint")

@@ -16,9 +16,9 @@ import torch
 import gpen
 import gpen.training
 from gpen.training.config import FinetuneConfig, PriorConfig, read_run_config
-from gpen.training.data import FacePairs, batches, sample_degradation
+from gpen.training.data.dataset import FacePairs, batches, sample_degradation
 from gpen.training.finetune import Finetune, finetune
-from gpen.training.losses import content, discriminator_logistic, feature_matching, generator_logistic, r1_penalty
+from gpen.training.losses.terms import content, discriminator_logistic, feature_matching, generator_logistic, r1_penalty
 
 TINY = FinetuneConfig(
     network=gpen.GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2),

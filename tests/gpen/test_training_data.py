@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from gpen import GPENConfig
 from gpen.errors import GPENError
 from gpen.training.config import FinetuneConfig
-from gpen.training.data import FacePairs, Faces, list_images, one_sentence_errors, read_face, sample_degradation
+from gpen.training.data.dataset import FacePairs, Faces, list_images, one_sentence_errors, read_face, sample_degradation
 
 CONFIG = FinetuneConfig(network=GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2), workers=0)
 

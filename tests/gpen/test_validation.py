@@ -13,10 +13,10 @@ import gpen
 from gpen.errors import GPENError
 from gpen.training.config import FinetuneConfig, PriorConfig, ProjectedConfig, ValidationConfig
 from gpen.training.finetune import finetune
-from gpen.training.frechet import frechet_distance
-from gpen.training.parallel import Distributed
+from gpen.training.monitoring.frechet import frechet_distance
+from gpen.training.monitoring.validation import PriorValidation, RestorationValidation
 from gpen.training.prior import train_prior
-from gpen.training.validation import PriorValidation, RestorationValidation
+from gpen.training.runtime.parallel import Distributed
 
 NETWORK = gpen.GPENConfig(size=128, narrow=0.0625, channel_multiplier=1, style_dim=16, mapping_layers=2)
 CPU = Distributed("cpu")

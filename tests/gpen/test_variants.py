@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 import gpen
-from gpen.network import GPENConfig
+from gpen.models.network import GPENConfig
 from gpen.training import variants
+from gpen.training.ablation import VARIANTS, VariantsConfig, train_variants
 from gpen.training.smoke import draw_faces
-from gpen.training.variants import VARIANTS, VariantsConfig, train_variants
 
 TINY = {"total_images": 8, "batch_size": 4, "save_interval": 8, "grid_interval": 8, "r1_interval": 0}
 
@@ -39,7 +39,7 @@ def test_variants_have_the_settings_of_their_names(trained):
 
 def test_frozen_variant_keeps_the_prior(trained):
     models, _ = trained
-    prior = gpen.checkpoints.load_prior(models.parent / "prior-stylegan2-concat-3" / "prior.safetensors").state_dict()
+    prior = gpen.models.checkpoints.load_prior(models.parent / "prior-stylegan2-concat-3" / "prior.safetensors").state_dict()
     frozen = gpen.load(models / "gpen-wo-ft-3.safetensors").generator.state_dict()
     whole = gpen.load(models / "gpen-3.safetensors").generator.state_dict()
     assert all(frozen[name].equal(value) for name, value in prior.items())

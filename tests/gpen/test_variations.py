@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpen
-from gpen import variations
 from gpen.images import resize_to
-from gpen.variations import VariationConfig, Variations, diversity, rms
+from gpen.restoration import variations
+from gpen.restoration.variations import VariationConfig, Variations, diversity, rms
 
 NETWORK = gpen.GPENConfig(size=64, narrow=0.0625, channel_multiplier=1, style_dim=16, mapping_layers=2)
 
@@ -34,7 +34,7 @@ def restorer() -> gpen.Restorer:
 
 
 def vary(restorer: gpen.Restorer, image: np.ndarray, n: int, *arguments, **options) -> Variations:
-    """`gpen.variations.vary` with the network output of a restorer."""
+    """`gpen.restoration.variations.vary` with the network output of a restorer."""
     return variations.vary(restorer.net, image, restorer.face(image, strength=1).image, n, *arguments, **options)
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from gpen import GPENConfig
 from gpen.training.config import FinetuneConfig
-from gpen.training.data import FacePairs
-from gpen.training.variety import _colours, _light, _proportions, _sharpness, augment_photo, sampling_cdf
+from gpen.training.data.augmentation import _colours, _light, _proportions, _sharpness, augment_photo, sampling_cdf
+from gpen.training.data.dataset import FacePairs
 
 
 @pytest.fixture(scope="module")

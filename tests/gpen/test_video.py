@@ -9,9 +9,9 @@ import pytest
 from skimage.data import astronaut
 
 import gpen
-from gpen.faces import Face
-from gpen.tracking import Flicker, Smoothing, Tracker, flicker
-from gpen.video import restore_video
+from gpen.faces.detection import Face
+from gpen.faces.tracking import Flicker, Smoothing, Tracker, flicker
+from gpen.media.video import restore_video
 
 FACE = np.ascontiguousarray(astronaut()[:256, 96:352])  # uint8 RGB [256, 256, 3]
 POINTS = np.array([(109, 100.8), (151.9, 104.1), (129.5, 129), (106.2, 139.5), (149.7, 142.1)], np.float32)

@@ -4,7 +4,7 @@ import pytest
 
 from bench.postgres import NoPostgres, postgres
 from eval.preference.build import StudySettings, build, from_folders
-from eval.preference.store import VoteStore
+from eval.preference.storage.store import VoteStore
 from eval.preference.survey import Survey
 from tests.eval.preference.simulated import write_folders
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from eval.files import png, write_atomically
+from eval.data.files import png, write_atomically
+from eval.preference.storage.votes import Vote
 from eval.preference.study import TrialKind
 from eval.preference.survey import new_code
-from eval.preference.votes import Vote
 
 METHODS = ("a", "b", "c", "d")
 

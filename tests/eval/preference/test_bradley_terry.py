@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.preference import bradley_terry
-from eval.preference.bradley_terry import PRIOR_SD, bootstrap, bounded, components, fit, information_standard_errors
+from eval.preference.analysis import bradley_terry
+from eval.preference.analysis.bradley_terry import PRIOR_SD, bootstrap, bounded, components, fit, information_standard_errors
 from tests.eval.preference.simulated import simulate
 
 TRUE = np.array([-1.0, -0.4, 0.0, 0.5, 0.9])

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eval.preference.analysis.scoring import score
 from eval.preference.exports import FORMATS, read, write
-from eval.preference.scoring import score
-from eval.preference.votes import Vote
+from eval.preference.storage.votes import Vote
 from gpen.errors import GPENError
 from tests.eval.preference.simulated import simulate, vote, votes_of
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from eval.preference.schedule import REPEAT_GAP, Schedule
-from eval.preference.store import VoteStore
+from eval.preference.storage.store import VoteStore
+from eval.preference.storage.votes import Vote
 from eval.preference.study import Item, Protocol, Study
 from eval.preference.survey import new_code
-from eval.preference.votes import Vote
 from tests.eval.preference.simulated import rate
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from eval.__main__ import main
-from eval.preference.agreement import choice_alpha, human_agreement, ratio_interval
-from eval.preference.quality import ExclusionRules, rater_quality
-from eval.preference.scoring import holm, score
-from eval.preference.votes import Vote, comparisons, parse_lines
+from eval.preference.analysis.agreement import choice_alpha, human_agreement, ratio_interval
+from eval.preference.analysis.quality import ExclusionRules, rater_quality
+from eval.preference.analysis.scoring import holm, score
+from eval.preference.storage.votes import Vote, comparisons, parse_lines
 from gpen.errors import GPENError
 from tests.eval.preference.simulated import simulate, vote, votes_of
 

@@ -10,10 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from bench.raters import compare, crash, load
-from eval.preference import schema
-from eval.preference.store import StoreError, Totals, VoteStore
+from eval.preference.storage import schema
+from eval.preference.storage.store import StoreError, Totals, VoteStore
+from eval.preference.storage.votes import Vote
 from eval.preference.survey import Survey
-from eval.preference.votes import Vote
 from gpen.errors import GPENError
 
 

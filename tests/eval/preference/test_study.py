@@ -8,8 +8,8 @@ import cv2
 import pytest
 
 from eval.__main__ import main
-from eval.datasets import read_image
-from eval.files import png, write_atomically
+from eval.data.faces import read_image
+from eval.data.files import png, write_atomically
 from eval.preference.build import StudySettings, build, effective_blur, from_folders, from_run
 from eval.preference.study import BETTER, WORSE, Study
 from gpen.errors import GPENError

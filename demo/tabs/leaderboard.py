@@ -1,0 +1,259 @@
+"""Owner page of a study: counts, leaderboard with intervals, raters, export and import.
+
+The page opens from the Rate tab with the token in GPEN_OWNER_TOKEN; without that variable it is disabled. The token is
+sent in a header of its own, because Spaces use Authorization. The HTML is generated here and displayed by leaderboard.js;
+all numbers come from eval.preference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import itertools
+import math
+import os
+import secrets
+
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+
+from demo.server import web
+from eval.preference.exports import FORMATS
+from eval.preference.survey import Survey
+from gpen.errors import GPENError
+
+TOKEN_VARIABLE = "GPEN_OWNER_TOKEN"
+WRONG_TOKEN_SECONDS = 0.5  # delay of the response to a wrong token, against guessing
+MAX_IMPORT_BYTES = 64 * 2**20  # bytes
+FILE_EXTENSIONS = {"jsonl": "jsonl", "csv": "csv", "choix": "json"}
+TICK_STEPS = (1, 2, 5, 10)
+EMPTY_ROW = {  # row of a method with too few votes
+    "strength": None, "low": None, "high": None, "win_rate": None, "wins": 0, "ties": 0, "n": 0,
+    "mos": None, "mos_low": None, "mos_high": None, "dmos": None,
+}  # fmt: skip
+
+
+def is_enabled() -> bool:
+    """Return whether a token is set, which enables the owner page."""
+    return bool(os.environ.get(TOKEN_VARIABLE))
+
+
+def routes(survey: Survey) -> list[Route]:
+    """Return the routes of the owner page, each of which requires the token in the header X-Owner-Token."""
+
+    def show(request: Request, body: bytes) -> dict:
+        return {"html": report(survey), "formats": list(FORMATS)}
+
+    def export(request: Request, body: bytes) -> StreamingResponse:
+        form = request.path_params["form"]
+        pieces = iter(survey.export(form))
+        first = next(pieces, "")  # errors are raised here, before the response has started
+        name = f"votes-{form}.{FILE_EXTENSIONS.get(form, 'txt')}"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        return StreamingResponse(itertools.chain([first], pieces), media_type="text/plain", headers=headers)
+
+    def import_votes(request: Request, body: bytes) -> dict:
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            raise web.RequestError("The file is not UTF-8 text: choose a file that was exported from this page.", 400) from None
+        return {"new": survey.import_votes(text, request.path_params["form"])}
+
+    return [
+        Route("/study/owner/report", web.json_endpoint(show, guard=_guard), methods=["POST"]),
+        Route("/study/owner/export/{form}", web.json_endpoint(export, guard=_guard), methods=["POST"]),
+        Route("/study/owner/import/{form}", web.json_endpoint(import_votes, MAX_IMPORT_BYTES, _guard), methods=["POST"]),
+    ]
+
+
+async def _guard(request: Request) -> None:
+    token = os.environ.get(TOKEN_VARIABLE)
+    if not token:
+        raise web.RequestError(f"The owner page is disabled: set {TOKEN_VARIABLE} and restart the server.", 403)
+    given = request.headers.get("X-Owner-Token", "").encode(
+        "latin-1"
+    )  # starlette decodes headers as latin-1; leaderboard.js sends UTF-8
+    if not secrets.compare_digest(given, token.encode()):
+        await asyncio.sleep(WRONG_TOKEN_SECONDS)
+        raise web.RequestError(f"This is not the token in {TOKEN_VARIABLE}: check it and try again.", 401)
+
+
+def report(survey: Survey) -> str:
+    """Return the page as HTML; names and texts of the study are escaped."""
+    counts = survey.counts()
+    try:
+        if not counts["answers"]:
+            raise GPENError("There are no answers yet.")
+        scores = survey.leaderboard()
+    except GPENError as error:  # too few answers for scores
+        return _tiles(counts, None) + _warnings([web.error_message(error)]) + _raters(survey.quality(), survey.rules.describe())
+    parts = [
+        _tiles(counts, scores["alpha"]),
+        _warnings(scores["warnings"]),
+        _leaderboard(scores),
+        _pairs(scores["pairs"]),
+        _levels(scores["levels"], list(scores["methods"])),
+        _raters(survey.quality(), scores["rule"]),
+    ]
+    return "\n".join(filter(None, parts))
+
+
+def _warnings(sentences: list[str]) -> str:
+    return "".join(f'<p class="warning">{html.escape(sentence)}</p>' for sentence in sentences)
+
+
+def _tiles(counts: dict, alpha: float | None) -> str:
+    needed = counts["trials"]
+    figures = [
+        (counts["answers"], "answers"),
+        (counts["raters"], "raters"),
+        (counts["needed"], f"still needed of {needed}"),
+        (f"{counts['items']['done']} of {counts['items']['total']}", "items complete"),
+        (_number(alpha), "Krippendorff's alpha"),
+        (counts["undone"], "undone"),
+    ]
+    tiles = "".join(f"<div><dt>{figure}</dt><dd>{html.escape(what)}</dd></div>" for figure, what in figures)
+    last = f'<p class="quiet">Last answer {html.escape(counts["last"][:19].replace("T", " "))} UTC</p>' if counts["last"] else ""
+    return f'<dl>{tiles}</dl><progress max="{needed or 1}" value="{needed - counts["needed"]}"></progress>{last}'
+
+
+def _leaderboard(scores: dict) -> str:
+    methods = {name: EMPTY_ROW | row for name, row in scores["methods"].items()}
+    rows = [
+        [_name(name), _interval(row, "strength", "low", "high"), _share(row["win_rate"]), row["wins"], row["ties"], row["n"]]
+        for name, row in methods.items()
+    ]
+    plots = forest_plot("Strength, Bradley-Terry, natural log", _points(methods, "strength", "low", "high"), centre=0.0)
+    heads = ["Method", "Strength", "Win rate", "Wins", "Ties", "Comparisons"]
+    if scores["protocol"] == "rating":
+        plots = forest_plot("Mean opinion score, 1 to 5", _points(methods, "mos", "mos_low", "mos_high"), ends=(1, 5)) + plots
+        heads += ["MOS", "DMOS"]
+        for cells, row in zip(rows, methods.values(), strict=True):
+            cells += [_interval(row, "mos", "mos_low", "mos_high"), _number(row["dmos"])]
+    return (
+        f'<h3>Leaderboard</h3>{plots}{_table(heads, rows)}<p class="quiet">Intervals: 95% confidence, bootstrap over raters.</p>'
+    )
+
+
+def _pairs(pairs: list[dict]) -> str:
+    rows = []
+    for pair in pairs:
+        if pair["significant"]:
+            verdict = "significant"
+        else:
+            more = pair["answers_needed"]
+            verdict = "not significant" if more is None else f"not significant: about {more} more answers needed"
+        rows.append([
+            f"{_name(pair['a'])} – {_name(pair['b'])}", pair["n"], f"{pair['wins_a']} : {pair['wins_b']}", pair["ties"],
+            _interval(pair, "difference", "low", "high"), _p_value(pair["p_holm"]), verdict,
+        ])  # fmt: skip
+    heads = ["Pair", "Comparisons", "Wins", "Ties", "Difference", "p (Holm)", ""]
+    return f"<h3>Pairs</h3>{_table(heads, rows)}" if rows else ""
+
+
+def _levels(levels: dict, methods: list[str]) -> str:
+    if not levels:
+        return ""
+    rows = [
+        [html.escape(level), *(_interval(of.get(name, EMPTY_ROW), "strength", "low", "high") for name in methods)]
+        for level, of in levels.items()
+    ]
+    return f"<h3>Strength by degradation</h3>{_table(['Level', *map(_name, methods)], rows)}"
+
+
+def _raters(quality: list[dict], rule: str) -> str:
+    rows = [
+        [f"<code>{html.escape(row['rater'][:8])}</code>", row["answers"], f"{row['passed']} of {row['golds']}",
+         f"{row['consistent']} of {row['repeats']}", _seconds(row["median_ms"]), row["fast"],
+         html.escape(row["dropped"]) or "kept"]
+        for row in quality
+    ]  # fmt: skip
+    heads = ["Rater", "Answers", "Gold questions passed", "Repeats agree", "Median time", "Too fast", ""]
+    return f'<h3>Raters</h3>{_table(heads, rows)}<p class="quiet">{html.escape(rule)}</p>' if rows else ""
+
+
+def forest_plot(
+    title: str, points: dict[str, tuple], ends: tuple[float, float] | None = None, centre: float | None = None
+) -> str:
+    """Return a forest plot as HTML: a dot and a confidence interval per name, on a common axis.
+
+    Args:
+        points: name -> (value, low, high); names with a None value are omitted.
+        ends: limits of the axis; default: the range of all intervals.
+        centre: position of a vertical reference line.
+    """
+    known = {name: point for name, point in points.items() if None not in point}
+    if not known:
+        return ""
+    low, high = ends or (min(point[1] for point in known.values()), max(point[2] for point in known.values()))
+    if centre is not None:
+        low, high = min(low, centre), max(high, centre)
+    margin = 0 if ends else 0.04 * (high - low) or 0.5
+    low, high = low - margin, high + margin
+
+    def place(value: float) -> str:
+        return f"{100 * (min(max(value, low), high) - low) / (high - low):.2f}%"
+
+    line = "" if centre is None else f'<i class="centre" style="left:{place(centre)}"></i>'
+    rows = ""
+    for name, (value, lower, upper) in known.items():
+        ends_at = f"left:{place(lower)};right:calc(100% - {place(upper)})"
+        rows += (
+            f'<b>{_name(name)}</b><span class="track">{line}<i class="whisker" style="{ends_at}"></i>'
+            f'<i class="dot" style="left:{place(value)}"></i></span>'
+        )
+    ticks = "".join(f'<i style="left:{place(tick)}">{f"{tick:g}".replace("-", "−")}</i>' for tick in _ticks(low, high))
+    return (
+        f'<figure class="forest" role="img" aria-label="{html.escape(title, quote=True)}; the table has the numbers">'
+        f'{rows}<span></span><span class="ticks">{ticks}</span><figcaption>{html.escape(title)}</figcaption></figure>'
+    )
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return at most eight round numbers from low to high."""
+    power = 10.0 ** math.floor(math.log10((high - low) / 8))
+    step = next(power * k for k in TICK_STEPS if (high - low) / (power * k) <= 8)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [round(k * step, 10) for k in range(first, last + 1)]
+
+
+def _points(methods: dict, *keys: str) -> dict[str, tuple]:
+    return {name: tuple(row[key] for key in keys) for name, row in methods.items()}
+
+
+def _table(heads: list[str], rows: list[list]) -> str:
+    """Return an HTML table. Cells are HTML; the first cell of each row is its heading."""
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
+    body = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _name(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+def _number(value: float | None, decimals: int = 2) -> str:
+    return "–" if value is None else f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
+
+
+def _interval(row: dict, *keys: str) -> str:
+    value, low, high = (row[key] for key in keys)
+    if value is None:
+        return "–"
+    bounds = "" if low is None else f" <small>{_number(low)} to {_number(high)}</small>"
+    return f"<b>{_number(value)}</b>{bounds}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f}%"
+
+
+def _seconds(ms: float | None) -> str:
+    return "–" if ms is None else f"{ms / 1000:.1f} s"
+
+
+def _p_value(p: float | None) -> str:
+    return "–" if p is None else "&lt; 0.001" if p < 0.001 else f"{p:.3f}"

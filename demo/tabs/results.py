@@ -1,0 +1,107 @@
+"""The Results tab: tables and plots of archived runs (assets/results/*.json).
+
+`python -m eval.report.archive RUN assets/results/NAME.json` archives a run.
+"""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from eval.report import archive
+from eval.report.tables import metric_heading
+from gpen.errors import GPENError
+
+NO_RESULTS = (
+    "<p>There are no results: evaluate with <code>python -m eval run</code>, then archive the run with "
+    "<code>python -m eval.report.archive RUN assets/results/NAME.json</code>.</p>"
+)
+INTRO = (
+    "<p>Evaluation results with the command that produced them. Click on a column heading to sort. "
+    "Empty cells are infinite or were not computed. Plots show means with 95% confidence intervals.</p>"
+)
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+def tab(folder: str | Path = archive.RESULTS) -> None:
+    """Build the tab inside the current gr.Blocks from the archived runs in `folder`, latest first."""
+    try:
+        runs = {run.title: run for run in archive.read_all(folder)}
+    except GPENError as error:
+        gr.HTML(f"<p>{html.escape(str(error))}</p>", elem_id="no-results")
+        return
+    if not runs:
+        gr.HTML(NO_RESULTS, elem_id="no-results")
+        return
+    first = next(iter(runs.values()))
+    task = first.tasks[0]
+    gr.HTML(INTRO)
+    with gr.Row():
+        titles = gr.Dropdown(list(runs), value=first.title, label="Run", elem_id="results-run")
+        tasks = gr.Dropdown(first.tasks, value=task, label="Task", elem_id="results-task")
+        metrics = gr.Dropdown(
+            _choices(first, task), value=first.metrics(task)[0], label="Plotted metric", elem_id="results-metric"
+        )
+    table, about, bars, trade_off, command = _views(first, task, first.metrics(task)[0])
+    shown = [
+        gr.Dataframe(table, interactive=False, elem_id="results-table", buttons=["copy", "fullscreen"]),
+        gr.HTML(about, elem_id="results-about"),
+    ]
+    with gr.Row():
+        shown.append(gr.Plot(bars, format="png", show_label=False, elem_id="results-bars"))
+        shown.append(
+            gr.Plot(trade_off, format="png", show_label=False, visible=trade_off is not None, elem_id="results-trade-off")
+        )
+    shown.append(
+        gr.Code(
+            command, language="shell", label="Command", interactive=False, wrap_lines=True, lines=1, elem_id="results-command"
+        )
+    )
+
+    def views(title: str, task: str, metric: str) -> list:
+        table, about, bars, trade_off, command = _views(runs[title], task, metric)
+        return [table, about, bars, gr.update(value=trade_off, visible=trade_off is not None), command]
+
+    def choose_run(title: str) -> list:
+        run = runs[title]
+        return [gr.update(choices=run.tasks, value=run.tasks[0]), *choose_task(title, run.tasks[0])]
+
+    def choose_task(title: str, task: str) -> list:
+        metric = runs[title].metrics(task)[0]
+        return [gr.update(choices=_choices(runs[title], task), value=metric), *views(title, task, metric)]
+
+    titles.input(choose_run, titles, [tasks, metrics, *shown], **PRIVATE)
+    tasks.input(choose_task, [titles, tasks], [metrics, *shown], **PRIVATE)
+    metrics.input(views, [titles, tasks, metrics], shown, **PRIVATE)
+
+
+def _choices(run: archive.ArchivedRun, task: str) -> list[tuple[str, str]]:
+    return [(metric_heading(metric), metric) for metric in run.metrics(task)]
+
+
+def _views(run: archive.ArchivedRun, task: str, metric: str) -> tuple:
+    """Return values for the table, the line below it, the two plots and the command."""
+    return run.table(task), _about(run, task), run.interval_plot(task, metric), run.trade_off(task), "\n".join(run.commands)
+
+
+def _about(run: archive.ArchivedRun, task: str) -> str:
+    """Return the number and size of the images, the date, and how the metrics are computed, as HTML."""
+    settings, n = run.recipe.get("settings", {}), max(entry.n for entry in run.summary if entry.task == task)
+    facts = [
+        f"{n} images",
+        f"{settings['size']} px" if "size" in settings else "",
+        f"seed {settings.get('seed', 0)}",
+        run.recipe.get("time", "")[:10],
+    ]
+    metrics = run.recipe.get("metrics", {})
+    metric_items = "".join(
+        f"<li>{html.escape(m['title'])}: {html.escape(m['library'])}; {html.escape(m['backbone'])}; "
+        f"{html.escape(m['colour'])}</li>"
+        for name, m in metrics.items()
+        if name in run.metrics(task)
+    )
+    details = f"<details><summary>How the metrics are computed</summary><ul>{metric_items}</ul></details>" if metric_items else ""
+    return f"<p>{html.escape(', '.join(filter(None, facts)))}</p>{details}"

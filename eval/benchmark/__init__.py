@@ -1,0 +1,1 @@
+"""Runs: methods on LQ sets, measured, stored and summarised."""

@@ -1,0 +1,104 @@
+"""RUN/recipe.json: command, settings, versions and hashes of the weights, to repeat the run."""
+
+import dataclasses
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eval.metrics.registry import METRICS
+from eval.metrics.weights import MetricSettings, file_hash
+from gpen.errors import GPENError
+
+if TYPE_CHECKING:
+    from eval.benchmark.run import RunSettings
+
+PACKAGES = (
+    "gpen",
+    "torch",
+    "numpy",
+    "opencv-python",
+    "scikit-image",
+    "lpips",
+    "pytorch-fid",
+    "facenet-pytorch",
+    "onnxruntime",
+    "pillow",
+)
+MUST_AGREE = ("size", "seed", "verify")  # settings that all rows of a table share
+
+
+def make_recipe(
+    settings: "RunSettings",
+    metric_settings: MetricSettings,
+    weights: dict[str, Path | None],  # by method
+    metrics: Iterable[str],  # available metrics
+    missing: dict[str, str],
+) -> dict:
+    """The recipe as JSON values."""
+    metrics = list(metrics)
+    files = {name: [path] for name, path in weights.items() if path}
+    files |= {name: METRICS[name].weights(metric_settings) for name in metrics}
+    describe = ("title", "library", "backbone", "colour", "lower_better", "needs")
+    return {
+        "command": shlex.join(sys.orig_argv),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": dataclasses.asdict(settings) | {"verify": metric_settings.verify},
+        "versions": {"python": platform.python_version(), "commit": _commit()}
+        | {package: _version(package) for package in PACKAGES},
+        "weights": {
+            name: [{"path": str(path), "sha256": file_hash(path)} for path in paths] for name, paths in files.items() if paths
+        },
+        "metrics": {name: {key: getattr(METRICS[name], key) for key in describe} for name in metrics},
+        "missing": missing,
+        "earlier": [],
+    }
+
+
+def check_recipe(path: Path, recipe: dict) -> None:
+    """Compare with the recipe in RUN, if it exists, and add the data of earlier calls to the new recipe.
+
+    Raises GPENError if the rows of both would not be comparable.
+    """
+    if not path.is_file():
+        return
+    try:
+        old = json.loads(path.read_text())
+        settings, weights, metrics = old["settings"], old["weights"], old["metrics"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise GPENError(f"{path} is damaged; choose another --out.") from error
+    for key in MUST_AGREE:
+        if settings[key] != recipe["settings"][key]:
+            raise GPENError(
+                f"{path.parent} was measured with {key} {settings[key]}, not {recipe['settings'][key]}; choose another --out."
+            )
+    for name in weights.keys() & recipe["weights"].keys():
+        if [file["sha256"] for file in weights[name]] != [file["sha256"] for file in recipe["weights"][name]]:
+            raise GPENError(f"{path.parent} was measured with another weight file of {name}; choose another --out.")
+    recipe["weights"] = weights | recipe["weights"]
+    recipe["metrics"] = metrics | recipe["metrics"]
+    recipe["earlier"] = [*old.pop("earlier", []), {key: old[key] for key in ("command", "time", "settings")}]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The git commit of the source code, if it is in a repository."""
+    folder = Path(__file__).resolve().parents[2]
+    try:
+        command = ["git", "rev-parse", "--verify", "--quiet", "HEAD"]
+        git = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return git.stdout.strip() or None

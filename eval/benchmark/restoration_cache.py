@@ -1,0 +1,97 @@
+"""Cache of restored images, by a hash of everything that determines the result.
+
+    CACHE/ab/abcdef....png    the result; the text of the PNG contains its time in seconds
+
+The key covers the low-quality image, the method with the sha256 of its weights, the degradation (an input of the non-blind
+baselines), the mask, the size and the source code of this project.
+"""
+
+import functools
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from eval.data.files import write_atomically
+from eval.data.lq_sets import Sample
+from eval.methods.registry import Method
+from eval.metrics.weights import file_hash
+
+UNCACHED = ("folder", "ground-truth")  # methods that read their results from files
+
+
+@dataclass(frozen=True)
+class RestorationCache:
+    """The cached results of one method; folder None disables the cache."""
+
+    folder: Path | None
+    version: str  # method, weights and source code
+
+    @classmethod
+    def open(cls, folder: str | None, name: str, method: Method) -> "RestorationCache":
+        """Open the cache of a method."""
+        kind = name.partition(":")[0]
+        identity = f"{kind} {file_hash(method.weights)}" if method.weights else name
+        return cls(Path(folder) if folder and kind not in UNCACHED else None, f"{identity} {_code()}")
+
+    def get(self, samples: list[Sample], size: int) -> tuple[list[np.ndarray], list[float]] | None:
+        """(results uint8 RGB [size, size, 3], seconds of each).
+
+        None unless all images of the batch are cached.
+
+        An incomplete batch is not used, because the last digits of a network's output depend on the batch.
+        """
+        if self.folder is None:
+            return None
+        found = [_read(self._path(sample, size)) for sample in samples]
+        whole = [one for one in found if one is not None]
+        return ([image for image, _ in whole], [seconds for _, seconds in whole]) if len(whole) == len(found) else None
+
+    def put(self, samples: list[Sample], images: list[np.ndarray], seconds: float) -> None:
+        """Store results; `seconds` is the time per image."""
+        for sample, image in zip(samples, images, strict=True) if self.folder else ():
+            write_atomically(self._path(sample, len(image)), _png(image, seconds))
+
+    def _path(self, sample: Sample, size: int) -> Path:
+        degradation = sample.degradation and sample.degradation.to_dict()
+        inputs = json.dumps([self.version, size, sample.lq.shape, degradation])
+        key = hashlib.sha256(inputs.encode() + sample.lq.tobytes() + _bytes(sample.mask)).hexdigest()
+        return cast(Path, self.folder) / key[:2] / f"{key}.png"
+
+
+def _bytes(mask: np.ndarray | None) -> bytes:
+    return b"" if mask is None else mask.tobytes()
+
+
+def _png(image: np.ndarray, seconds: float) -> bytes:
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    text, data = PngInfo(), io.BytesIO()
+    text.add_text("seconds", repr(seconds))
+    Image.fromarray(image).save(data, "PNG", pnginfo=text, compress_level=1)
+    return data.getvalue()
+
+
+def _read(path: Path) -> tuple[np.ndarray, float] | None:
+    from PIL import Image
+    from PIL.PngImagePlugin import PngImageFile
+
+    try:
+        with Image.open(path) as file:
+            return np.array(file), float(cast(PngImageFile, file).text["seconds"])
+    except (OSError, KeyError, ValueError, SyntaxError):  # missing or damaged: restored again
+        return None
+
+
+@functools.cache
+def _code() -> str:
+    """sha256 of the source code of gpen and eval."""
+    root, digest = Path(__file__).resolve().parents[2], hashlib.sha256()
+    for path in sorted([*(root / "gpen").rglob("*.py"), *(root / "eval").rglob("*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

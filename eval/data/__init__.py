@@ -1,0 +1,1 @@
+"""Faces and low-quality (LQ) sets."""

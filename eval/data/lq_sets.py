@@ -1,0 +1,165 @@
+"""The LQ set of a task: low-quality images, fixed by the seed, the same for every method.
+
+    RUN/lq/TASK/IMAGE.png    the low-quality image at its own small size
+    RUN/lq/TASK/params.json  the degradation of each image and the hashes of the files and of the ground truth
+
+Tasks. fsr4 ... fsr64: downsampling by s, with cv2 INTER_LINEAR and no filter before it, as in the degradation model. bfr: the
+degradation gpen-release, rescaled to the image size; bfr-PRESET: another preset. wild: the images without a degradation and
+without a ground truth, at most as large as the size of the run. colorize: the face in grey; inpaint: the face with white brush
+strokes (gpen.restoration.tasks, gpen.training.data.task_inputs). All are resized with cv2 INTER_LINEAR to the input of a network.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from eval.data.faces import Faces, read_image
+from eval.data.files import png, write_atomically
+from gpen.degradation.degradation import Degradation
+from gpen.degradation.presets import PRESETS
+from gpen.errors import GPENError
+from gpen.restoration.tasks import apply_mask, grey
+from gpen.training.data.task_inputs import strokes
+
+FSR_SCALES = (4, 8, 16, 32, 64)
+FSR_TASKS = {f"fsr{scale}": scale for scale in FSR_SCALES}
+BFR_TASKS = {f"bfr-{preset}" if preset != "gpen-release" else "bfr": preset for preset in PRESETS}
+WILD, COLORIZE, INPAINT = "wild", "colorize", "inpaint"
+UNDEGRADED = (WILD, COLORIZE, INPAINT)
+TASKS = (*FSR_TASKS, *BFR_TASKS, *UNDEGRADED)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a task."""
+
+    name: str
+    lq: np.ndarray  # uint8 RGB [h, w, 3], at its own size
+    truth: np.ndarray | None  # ground truth, uint8 RGB [size, size, 3]; grey for a grey degradation; None for wild
+    degradation: Degradation | None  # None except for fsr and bfr
+    mask: np.ndarray | None = None  # of inpaint: bool [size, size], True where pixels are missing
+
+
+@dataclass(frozen=True)
+class LQSet:
+    """The low-quality images of a task with their ground truth."""
+
+    folder: Path
+    faces: Faces
+    images: dict[str, dict]  # name -> {"degradation", "sha256", "truth_sha256"}
+    task: str
+    seed: int
+    _verified: set[str] = field(default_factory=set)  # names whose hashes were checked
+
+    def sample(self, name: str) -> Sample:
+        """Read one image. Its hashes are checked the first time.
+
+        Raises GPENError if the low-quality file or the face has changed since the set was built.
+        """
+        entry, path = self.images[name], self.folder / f"{name}.png"
+        face = _source(self.faces, name, self.task)
+        if name not in self._verified:
+            self._verify(name, face)
+        if self.task in UNDEGRADED:
+            mask = mask_for(name, len(face), self.seed) if self.task == INPAINT else None
+            return Sample(name, read_image(path), None if self.task == WILD else face, None, mask)
+        degradation = Degradation.from_dict(entry["degradation"])
+        return Sample(name, read_image(path), degradation.target(face), degradation)
+
+    def _verify(self, name: str, face: np.ndarray) -> None:
+        entry, path = self.images[name], self.folder / f"{name}.png"
+        if _hash(face.tobytes()) != entry["truth_sha256"]:
+            raise GPENError(f"{self.faces.files[name]} is not the source of {path}; give the same --data or another --out.")
+        if not path.is_file() or _hash(path.read_bytes()) != entry["sha256"]:
+            raise GPENError(f"{path} has changed since the LQ set was built; delete {self.folder} and run again.")
+        self._verified.add(name)
+
+    def samples(self, names: Iterable[str]) -> Iterator[Sample]:
+        """Read several images, one at a time."""
+        return map(self.sample, names)
+
+
+def degradation_for(task: str, name: str, size: int, seed: int) -> Degradation | None:
+    """The degradation of one image, a function of the arguments only.
+
+    None for tasks without a degradation.
+    """
+    if task in UNDEGRADED:
+        return None
+    image_seed = _seed(task, name, seed)
+    if task in FSR_TASKS:
+        return Degradation(scale=FSR_TASKS[task], seed=image_seed)
+    return Degradation.sample(BFR_TASKS[task], seed=image_seed, size=size)
+
+
+def mask_for(name: str, size: int, seed: int) -> np.ndarray:
+    """The mask of one image in the task inpaint, bool [size, size], a function of the arguments only."""
+    return strokes(size, np.random.default_rng(_seed(INPAINT, name, seed)))
+
+
+def build_lq_set(
+    task: str,
+    faces: Faces,
+    folder: Path,
+    seed: int,
+    progress: Callable[[Iterable[str]], Iterable[str]] = iter,
+) -> LQSet:
+    """The LQ set in `folder`: an existing set is read and extended by the missing faces.
+
+    Raises GPENError if it was built with another seed or size.
+    """
+    settings = {"task": task, "size": faces.size, "seed": seed}
+    images = _read(folder / "params.json", settings)
+    missing = [name for name in faces.names if name not in images]
+    for name in progress(missing):
+        degradation = degradation_for(task, name, faces.size, seed)
+        face = _source(faces, name, task)
+        data = png(_degrade(task, face, name, degradation, seed))
+        write_atomically(folder / f"{name}.png", data)
+        hashes = {"sha256": _hash(data), "truth_sha256": _hash(face.tobytes())}
+        images[name] = {"degradation": degradation.to_dict() if degradation else None} | hashes
+    if missing:
+        text = json.dumps(settings | {"images": dict(sorted(images.items()))}, indent=1)
+        write_atomically(folder / "params.json", text.encode())
+    return LQSet(folder, faces, images, task, seed)
+
+
+def _source(faces: Faces, name: str, task: str) -> np.ndarray:
+    """The image before the degradation, uint8 RGB [s, s, 3]: the aligned face; for wild the image itself."""
+    return faces.load_unresized(name) if task == WILD else faces.load(name)
+
+
+def _degrade(task: str, face: np.ndarray, name: str, degradation: Degradation | None, seed: int) -> np.ndarray:
+    """The low-quality image, uint8 RGB [h, w, 3]."""
+    if degradation:
+        return degradation(face)
+    if task == INPAINT:
+        return apply_mask(face, mask_for(name, len(face), seed))
+    return grey(face) if task == COLORIZE else face
+
+
+def _read(path: Path, settings: dict) -> dict[str, dict]:
+    if not path.is_file():
+        return {}
+    try:
+        stored = json.loads(path.read_text())
+        images = stored.pop("images")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise GPENError(f"{path} is damaged; delete {path.parent} and run again.") from error
+    for key, value in settings.items():
+        if stored.get(key) != value:
+            raise GPENError(f"{path.parent} was built with {key} {stored.get(key)}, not {value}; choose another --out.")
+    return images
+
+
+def _seed(task: str, name: str, seed: int) -> int:
+    """Seed of the random numbers of one image, below 2**48."""
+    return int(_hash(f"{seed}/{task}/{name}".encode())[:12], 16)
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,107 @@
+"""External methods: networks read by spandrel, and folders of results."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from eval.data.faces import Faces, read_image
+from gpen.compat import patch_torchvision
+from gpen.errors import GPENError
+from gpen.images import to_image, to_tensor
+
+# Networks whose forward maps [-1, 1] to a tuple with the face in [-1, 1] first, with further arguments of forward.
+# GFPGAN uses the noise of the weight file instead of random noise, so that results are reproducible.
+# CodeFormer uses its default fidelity, 0.5.
+FACE_NETWORKS: dict[str, dict] = {"GFPGAN": {"randomize_noise": False}, "RestoreFormer": {}, "CodeFormer": {}}
+
+
+@dataclass(frozen=True)
+class FaceNetwork:
+    """A network for aligned faces, without spandrel's descriptor.
+
+    The descriptor feeds images in [0, 1] to GFPGAN and CodeFormer, which were trained on [-1, 1], and clips their output.
+    """
+
+    net: nn.Module
+    options: dict
+    size: int = 512  # px, the training size of all three
+
+    @torch.inference_mode()
+    def __call__(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Restore images, uint8 RGB [512, 512, 3] each."""
+        device = next(self.net.parameters()).device
+        restored = [self.net(to_tensor(image)[None].to(device), **self.options)[0][0] for image in images]
+        return [to_image(x) for x in restored]
+
+
+def load_spandrel(path: Path, device: str = "cpu") -> FaceNetwork:
+    """Load the network in a weight file.
+
+    Raises GPENError if spandrel is missing or for a network not in FACE_NETWORKS.
+    """
+    if not path.is_file():
+        raise GPENError(f"spandrel:{path} is not a file; check the path.")
+    patch_torchvision()  # spandrel imports torchvision
+    try:
+        import spandrel
+    except ImportError as error:
+        raise GPENError(f"spandrel:{path} needs the package spandrel ({error}); run pip install spandrel.") from error
+    loader = spandrel.ModelLoader(device, registry=_registry(spandrel))
+    try:
+        model = loader.load_from_file(path)
+    except spandrel.UnsupportedModelError as error:
+        raise GPENError(f"{path} is not supported by spandrel; CodeFormer needs the package spandrel_extra_arches.") from error
+    except Exception as error:  # spandrel raises the exceptions of its readers
+        raise GPENError(f"{path} cannot be read as weights; download it again.") from error
+    if model.architecture.id not in FACE_NETWORKS:
+        raise GPENError(f"{path} is a network of type {model.architecture.id}; give one of {', '.join(FACE_NETWORKS)}.")
+    return FaceNetwork(model.model.eval(), FACE_NETWORKS[model.architecture.id])
+
+
+def _registry(spandrel: ModuleType) -> Any:
+    """The architectures of spandrel and, if it is installed, of spandrel_extra_arches."""
+    registry = spandrel.ArchRegistry()
+    registry.add(*spandrel.MAIN_REGISTRY)
+    try:
+        from spandrel_extra_arches import EXTRA_REGISTRY
+    except ImportError:
+        return registry
+    registry.add(*EXTRA_REGISTRY, ignore_duplicates=True)
+    return registry
+
+
+@dataclass(frozen=True)
+class ResultFolder:
+    """A folder of restored faces, assigned to the images of a task by name."""
+
+    folder: Path
+    files: dict[str, Path]  # by name
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "ResultFolder":
+        """Open a folder. Raises GPENError for a missing folder and for a folder without images."""
+        if not Path(folder).is_dir():
+            raise GPENError(f"folder:{folder} is not a folder; give a folder with restored faces.")
+        return cls(Path(folder), Faces.open(folder).files)
+
+    def load(self, name: str, size: int) -> np.ndarray:
+        """Read a result, uint8 RGB [size, size, 3].
+
+        Raises GPENError for a missing image and for another size.
+        """
+        stem = Path(name).with_suffix("").as_posix() if name not in self.files else name
+        if stem not in self.files:
+            raise GPENError(f"{self.folder} has no result for {name}; add {name}.png or give another folder.")
+        image = read_image(self.files[stem])
+        if image.shape[:2] != (size, size):
+            h, w = image.shape[:2]
+            raise GPENError(
+                f"{self.files[stem]} has {w} x {h} px, the ground truth {size} x {size}; resize it or give another --size."
+            )
+        return image

@@ -1,0 +1,195 @@
+"""The registry of methods, which restore low-quality faces at full size.
+
+METHODS maps a name to a loader(argument, device) -> Method; "gpen:PATH" calls METHODS["gpen"]("PATH", ...). The implementations
+are in the files imported by the loaders: eval/methods/classical.py, unet.py, inversion.py, external.py.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+
+import gpen
+from eval.data.lq_sets import Sample
+from gpen.errors import GPENError
+from gpen.models.checkpoints import ASSETS, find
+from gpen.restoration import tasks
+
+Restore = Callable[[list[Sample], int], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """restore(samples, size) -> uint8 RGB [size, size, 3] each.
+
+    A blind method uses only Sample.lq, a non-blind baseline (oracle-...) also Sample.degradation, an inpainting method also
+    Sample.mask.
+    """
+
+    restore: Restore
+    weights: Path | None = None  # weight file, for the recipe of a run
+
+
+Loader = Callable[[str, str], Method]
+
+
+def resize(image: np.ndarray, size: int, interpolation: int) -> np.ndarray:
+    """uint8 RGB [h, w, 3] -> [size, size, 3], with an interpolation of OpenCV."""
+    return cv2.resize(image, (size, size), interpolation=interpolation)
+
+
+def inputs(samples: list[Sample], size: int) -> list[np.ndarray]:
+    """The inputs of a network: images resized (bilinear) to uint8 RGB [size, size, 3]."""
+    return [resize(sample.lq, size, cv2.INTER_LINEAR) for sample in samples]
+
+
+def resize_to(faces: list[np.ndarray], size: int) -> list[np.ndarray]:
+    """Resize results to the size of the ground truth: reduced by area, enlarged bicubically."""
+    return [
+        face if len(face) == size else resize(face, size, cv2.INTER_AREA if len(face) > size else cv2.INTER_CUBIC)
+        for face in faces
+    ]
+
+
+def _interpolation(interpolation: int) -> Loader:
+    return lambda argument, device: Method(lambda samples, size: [resize(sample.lq, size, interpolation) for sample in samples])
+
+
+def _classical(function: str) -> Loader:
+    def load(argument: str, device: str) -> Method:
+        from eval.methods import classical  # imported here because scikit-image takes time to import
+
+        return Method(lambda samples, size: [getattr(classical, function)(sample, size) for sample in samples])
+
+    return load
+
+
+def _gpen(argument: str, device: str) -> Method:
+    from gpen.restoration.restorer import Restorer
+
+    path = find(argument or None)
+    restorer = Restorer(gpen.load(path, device=device))
+    return Method(lambda samples, size: resize_to(restorer.faces(inputs(samples, size)), size), path)
+
+
+def _gpen_task(task: str) -> Loader:
+    def load(argument: str, device: str) -> Method:
+        from gpen.restoration.restorer import Restorer
+
+        path = tasks.find_model(task, argument or None)
+        restorer = Restorer(gpen.load(path, device=device))
+        return Method(lambda samples, size: resize_to([tasks.run(restorer, task, s.lq, s.mask) for s in samples], size), path)
+
+    return load
+
+
+def _unet(argument: str, device: str) -> Method:
+    from eval.methods.unet import load, restore
+
+    path = Path(argument) if argument else default_weights("unet")
+    if path is None:
+        raise GPENError(
+            f"The method unet needs weights and {ASSETS} contains none; give them as unet:RUN/unet.safetensors,"
+            " trained with python -m eval.methods.unet --data DIR --out RUN."
+        )
+    net = load(path, device)
+    return Method(lambda samples, size: resize_to(restore(net, inputs(samples, net.size)), size), path)
+
+
+def _inversion(function: str) -> Loader:
+    """A search returns a face of the size of its prior, which is enlarged if the ground truth is larger."""
+
+    def load(argument: str, device: str) -> Method:
+        from eval.methods import inversion
+
+        path = find(argument) if argument else default_weights("prior")
+        if path is None:
+            raise GPENError(
+                f"The method {function} needs a GAN prior and {ASSETS} contains none; give it as {function}:prior.safetensors,"
+                " trained with python -m gpen train prior."
+            )
+        prior, invert = gpen.load_prior(path, device=device), getattr(inversion, function)
+        return Method(lambda samples, size: resize_to(invert(prior, [sample.lq for sample in samples]), size), path)
+
+    return load
+
+
+def default_weights(kind: str) -> Path | None:
+    """The largest of assets/KIND-SIZE.safetensors, KIND being prior or unet; None if there is none."""
+    found = sorted(ASSETS.glob(f"{kind}-*.safetensors"), key=lambda path: (len(path.name), path.name))
+    return found[-1] if found else None
+
+
+def _spandrel(argument: str, device: str) -> Method:
+    from eval.methods.external import load_spandrel
+
+    path = Path(argument)
+    net = load_spandrel(path, device)
+    return Method(lambda samples, size: resize_to(net(inputs(samples, net.size)), size), path)
+
+
+def _folder(argument: str, device: str) -> Method:
+    from eval.methods.external import ResultFolder
+
+    results = ResultFolder.open(argument)
+    return Method(lambda samples, size: [results.load(sample.name, size) for sample in samples])
+
+
+def _ground_truth(argument: str, device: str) -> Method:
+    return Method(lambda samples, size: [cast(np.ndarray, sample.truth) for sample in samples])
+
+
+METHODS: dict[str, Loader] = {
+    "nearest": _interpolation(cv2.INTER_NEAREST),
+    "bilinear": _interpolation(cv2.INTER_LINEAR),
+    "bicubic": _interpolation(cv2.INTER_CUBIC),
+    "lanczos": _interpolation(cv2.INTER_LANCZOS4),
+    "nlm": _classical("non_local_means"),
+    "tv": _classical("total_variation"),
+    "oracle-wiener": _classical("oracle_wiener"),
+    "oracle-rl": _classical("oracle_richardson_lucy"),
+    "unet": _unet,
+    "pulse": _inversion("pulse"),
+    "mganprior": _inversion("mganprior"),
+    "gpen": _gpen,
+    "gpen-colorize": _gpen_task("colorize"),
+    "gpen-inpaint": _gpen_task("inpaint"),
+    "telea": _classical("telea"),
+    "spandrel": _spandrel,
+    "folder": _folder,
+    "ground-truth": _ground_truth,
+}
+INPAINTING_METHODS = ("gpen-inpaint", "telea")  # methods that need Sample.mask
+WITH_ARGUMENT = {  # the argument after the colon and whether it is required
+    "unet": ("PATH", False),
+    "pulse": ("PRIOR", False),
+    "mganprior": ("PRIOR", False),
+    "gpen": ("PATH", False),
+    "gpen-colorize": ("PATH", False),
+    "gpen-inpaint": ("PATH", False),
+    "spandrel": ("PATH", True),
+    "folder": ("DIR", True),
+}
+
+
+def load_method(name: str, device: str = "cpu") -> Method:
+    """Load the method `name`, for example "bilinear" or "gpen:PATH_OR_MODEL".
+
+    Raises GPENError for an unknown name.
+    """
+    kind, _, argument = name.partition(":")
+    if kind not in METHODS or (argument and kind not in WITH_ARGUMENT):
+        raise GPENError(f"Unknown method {name!r}; choose from {', '.join(_forms())}.")
+    placeholder, required = WITH_ARGUMENT.get(kind, ("", False))
+    if required and not argument:
+        raise GPENError(f"The method {kind} needs a {'folder' if placeholder == 'DIR' else 'file'}; write {kind}:{placeholder}.")
+    return METHODS[kind](argument, device)
+
+
+def _forms() -> list[str]:
+    """The syntax of each method: "bilinear", "gpen[:PATH]", "spandrel:PATH"."""
+    forms = {kind: f"{kind}:{name}" if required else f"{kind}[:{name}]" for kind, (name, required) in WITH_ARGUMENT.items()}
+    return [forms.get(kind, kind) for kind in METHODS]

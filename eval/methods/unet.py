@@ -1,0 +1,163 @@
+"""A small U-Net as a baseline without a GAN prior, trained with L1 and optionally a GAN loss.
+
+    python -m eval.methods.unet --data DIR --out RUN [--adversarial]    writes RUN/unet.safetensors for the method unet:PATH
+
+The method unet without a path uses assets/unet-SIZE.safetensors.
+
+Architecture of O. Ronneberger, P. Fischer, T. Brox, MICCAI 2015, with a residual connection from input to output. Data,
+degradations, losses, discriminator and training loop are those of stage 2 of GPEN, so that only the network differs.
+"""
+
+import argparse
+import copy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gpen.errors import GPENError, exit_status
+from gpen.images import to_image, to_tensor
+from gpen.models.network import GPENConfig
+from gpen.training.config import FinetuneConfig
+from gpen.training.data.dataset import FacePairs
+from gpen.training.finetune import Finetune
+from gpen.training.loop import train
+from gpen.training.runtime.parallel import Distributed
+
+WIDTHS = (24, 48, 96, 168)  # channels at scale 1, 1/2, 1/4, 1/8: one million parameters
+ADVERSARIAL = 0.01  # weight of the adversarial loss relative to L1
+
+
+class UNet(nn.Module):
+    """y = net(x), images [n, 3, size, size] in [-1, 1]; the sides must be multiples of 8."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size  # px, of the training images
+        self.down = nn.ModuleList(_convolutions(a, b) for a, b in zip((3, *WIDTHS), WIDTHS, strict=False))
+        self.up = nn.ModuleList(_convolutions(a + b, a) for a, b in zip(WIDTHS[-2::-1], WIDTHS[:0:-1], strict=True))
+        self.last = nn.Conv2d(WIDTHS[0], 3, 1)
+        nn.init.zeros_(self.last.weight)  # initially the identity
+        nn.init.zeros_(cast(Tensor, self.last.bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips, y = [], x
+        for k, level in enumerate(self.down):
+            y = level(F.avg_pool2d(y, 2) if k else y)  # [n, WIDTHS[k], h / 2^k, w / 2^k]
+            skips.append(y)
+        for level, skip in zip(self.up, skips[-2::-1], strict=True):
+            y = F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=False)
+            y = level(torch.cat([skip, y], 1))
+        return x + self.last(y)
+
+
+def _convolutions(inputs: int, outputs: int) -> nn.Sequential:
+    layers = [nn.Conv2d(inputs, outputs, 3, padding=1), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(outputs, outputs, 3, padding=1), nn.LeakyReLU(0.2))
+
+
+@torch.inference_mode()
+def restore(net: UNet, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Restore images, uint8 RGB [net.size, net.size, 3] each."""
+    x = torch.stack([to_tensor(image) for image in images]).to(net.last.weight.device)
+    return [to_image(y) for y in net(x)]
+
+
+def save(net: UNet, path: Path) -> Path:
+    """Write `net` to a .safetensors file in float16, sufficient for 8-bit results; returns its path."""
+    state = {name: tensor.detach().cpu().half().contiguous() for name, tensor in net.state_dict().items()}
+    save_file(state, path, {"format": "gpen-unet", "size": str(net.size)})
+    return path
+
+
+def load(path: Path, device: str = "cpu") -> UNet:
+    """Load a U-Net written by `save`. Raises GPENError for another file."""
+    try:
+        with safe_open(path, "pt") as file:
+            net = UNet(int(file.metadata()["size"]))
+            net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
+        raise GPENError(
+            f"{path} is not a U-Net of eval; train one with python -m eval.methods.unet --data DIR --out RUN."
+        ) from error
+    return net.to(device).eval().requires_grad_(False)
+
+
+class UNetTraining(Finetune):
+    """Training of stage 2 with a U-Net instead of GPEN."""
+
+    net: Any  # a UNet
+    ema: Any
+
+    def __init__(self, config: FinetuneConfig, group: Distributed):
+        super().__init__(config, group)  # creates the discriminator, and a narrow GPEN that is replaced
+        self.net = self._place(UNet(config.network.size))
+        self.forward = self.net
+        self.ema = copy.deepcopy(self.net).requires_grad_(False)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.lr_decoder, betas=(config.beta1, 0.99))
+        self.rates = [config.lr_decoder]
+
+    def export(self, folder: Path) -> Path:
+        """Write FOLDER/unet.safetensors (the averaged network)."""
+        return save(self.ema, folder / "unet.safetensors")
+
+
+def unet_config(size: int, images: int, adversarial: bool, seed: int = 0, precision: str = "float32") -> FinetuneConfig:
+    """Settings of stage 2 for a U-Net at `size` px.
+
+    The width of the network applies to the discriminator only.
+    """
+    return FinetuneConfig(
+        network=GPENConfig(size=size, narrow=0.125, channel_multiplier=1),
+        total_images=images,
+        seed=seed,
+        precision=precision,
+        adversarial_weight=ADVERSARIAL if adversarial else 0.0,
+        feature_matching_weight=0.0,
+        lr_decoder=1e-3,
+        lr_discriminator=5e-4,
+        beta1=0.0 if adversarial else 0.9,
+        grad_clip=1.0,
+        lr_warmup_images=400,
+        lr_decay_fraction=0.3,
+        ema_half_life=1000,
+        save_interval=1000,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Exit status: 0; 2 for an error of the user, with a message on standard error; 130 if interrupted.
+    """
+    parser = argparse.ArgumentParser("python -m eval.methods.unet", description="Train the U-Net baseline.")
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder of aligned faces")
+    parser.add_argument(
+        "--out", required=True, metavar="RUN", help="folder for the checkpoint, the log, image grids and unet.safetensors"
+    )
+    parser.add_argument("--adversarial", action="store_true", help="train with L1 and an adversarial loss (default: L1)")
+    parser.add_argument("--size", type=int, default=256, help="image size, px, a power of two (default: 256)")
+    parser.add_argument("--images", type=int, default=40_000, help="number of training images (default: 40000)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    parser.add_argument("--precision", default="float32", help="float32 or bfloat16 (default: float32)")
+    parser.add_argument("--resume", action="store_true", help="resume the run in --out")
+    parser.add_argument("--device", help="cpu or cuda (default: cuda if available)")
+    options = parser.parse_args(arguments)
+    return exit_status(lambda: _train(options))
+
+
+def _train(options: argparse.Namespace) -> None:
+    config = unet_config(options.size, options.images, options.adversarial, options.seed, options.precision)
+    training = UNetTraining(config, Distributed(options.device))
+    print(train(training, FacePairs(options.data, config), options.out, options.resume))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""The vote of a rater, its JSON form (votes.jsonl), and votes as arrays of paired comparisons.
+
+    pairwise   {"study", "rater", "trial", "item", "left", "right", "choice", "ms", "gold", "time"}
+    rating     {"study", "rater", "trial", "item", "method", "rating", "ms", "gold", "time"}
+    ranking    {"study", "rater", "trial", "item", "order", "ms", "gold", "time"}         order: methods, best first
+
+choice is "left", "right", "tie" or "both_bad". ms is the response time, from the display of the images to the answer. time is
+UTC, ISO 8601. gold is true for a gold trial; files of other programs may give the expected answer there, a side or a method.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from eval.preference.study import CHOICES, RATINGS, Choice, Protocol, TrialKind
+from gpen.errors import GPENError
+
+ANSWER_KEYS = {  # the keys of a JSON vote that hold the methods displayed and the answer; the last key identifies the protocol
+    Protocol.PAIRWISE: ("left", "right", "choice"),
+    Protocol.RATING: ("method", "rating"),
+    Protocol.RANKING: ("order",),
+}
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One answer of a rater to a trial, for every protocol."""
+
+    study: str
+    rater: str
+    trial: str
+    item: str
+    shown: list[str]  # methods as displayed, from left to right
+    choice: str | int | list[str]  # a Choice; a rating, 1 to 5; the methods in order of preference, best first
+    ms: float | None = None  # response time
+    kind: TrialKind = TrialKind.ORDINARY
+    time: str = ""  # UTC, ISO 8601; the store sets its own where this is empty
+    id: str = ""  # set by the page, unique for a rater
+    expected: str = ""  # the correct answer to a gold trial, a side or a method, where a file gives it
+
+    @property
+    def protocol(self) -> Protocol:
+        if isinstance(self.choice, list):
+            return Protocol.RANKING
+        return Protocol.PAIRWISE if isinstance(self.choice, str) else Protocol.RATING
+
+    @property
+    def gold(self) -> bool:
+        return self.kind == TrialKind.GOLD
+
+    @property
+    def question(self) -> tuple[str, ...]:
+        """The item and the methods displayed, independent of their order on the screen."""
+        return self.item, *sorted(self.shown)
+
+    @property
+    def preferred(self) -> str | None:
+        """The method chosen in a pair; None for "tie" and "both_bad"."""
+        sides = {Choice.LEFT: 0, Choice.RIGHT: 1}
+        return self.shown[sides[Choice(self.choice)]] if self.choice in sides else None
+
+    @property
+    def answer(self) -> object:
+        """The answer independent of the order on the screen.
+
+        A method, "tie", "both_bad", a rating, or an order.
+        """
+        if isinstance(self.choice, list):
+            return tuple(self.choice)
+        return self.preferred or self.choice
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        answers = {
+            Protocol.PAIRWISE: (*self.shown, self.choice),
+            Protocol.RATING: (self.shown[0], self.choice),
+            Protocol.RANKING: (self.choice,),
+        }
+        values = dict(zip(ANSWER_KEYS[self.protocol], answers[self.protocol], strict=True))
+        values["gold"] = self.expected or self.gold
+        return {key: values[key] if key in values else getattr(self, key) for key in columns(self.protocol)}
+
+    @classmethod
+    def from_dict(cls, values: object, source: str = "The vote") -> "Vote":
+        """Validate a vote in its JSON form. Missing keys are empty.
+
+        Raises GPENError whose message starts with `source`.
+        """
+        if not isinstance(values, dict):
+            raise GPENError(
+                f"{source}: A vote is a JSON object, not {values!r}; see eval/preference/storage/votes.py for its keys."
+            )
+        protocol = next((name for name, keys in ANSWER_KEYS.items() if all(key in values for key in keys)), None)
+        if protocol is None or "rater" not in values:
+            raise GPENError(f"{source}: A vote needs rater, and left, right and choice (or method and rating, or order).")
+        shown, choice = _PARSERS[protocol](values, source)
+        ms, gold = values.get("ms"), values.get("gold") or False
+        if ms is not None and (isinstance(ms, bool) or not isinstance(ms, int | float) or not math.isfinite(ms)):
+            raise GPENError(f"{source}: ms must be a number of milliseconds, not {ms!r}.")
+        study, rater, trial, item = (_text(values.get(key)) for key in ("study", "rater", "trial", "item"))
+        kind = TrialKind.GOLD if gold else TrialKind.ORDINARY
+        expected = gold if isinstance(gold, str) else ""
+        return cls(study, rater, trial, item, shown, choice, ms, kind, _text(values.get("time")), expected=expected)
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal digits of the sha256 of the JSON form: the id of an imported vote."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:32]
+
+
+def columns(protocol: Protocol) -> tuple[str, ...]:
+    """The keys of the JSON form."""
+    return ("study", "rater", "trial", "item", *ANSWER_KEYS[protocol], "ms", "gold", "time")
+
+
+def protocol_of(votes: Iterable[Vote]) -> Protocol:
+    """The protocol of all votes. Raises GPENError for no votes and for several protocols."""
+    found = {vote.protocol for vote in votes}
+    if not found:
+        raise GPENError("There are no votes; give a file that has some.")
+    if len(found) > 1:
+        raise GPENError(f"The votes have the protocols {' and '.join(sorted(found))}; give one protocol at a time.")
+    return found.pop()
+
+
+def read_votes(path: str | Path) -> list[Vote]:
+    """Read a .jsonl file. Raises GPENError with the file and the line."""
+    try:
+        text = Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise GPENError(f"{path} cannot be read; give a file with one JSON vote per line.") from error
+    return parse_lines(text, str(path))
+
+
+def parse_lines(text: str, name: str) -> list[Vote]:
+    """Parse votes.jsonl. Identical lines with a trial are retries of one vote and count once."""
+    votes: dict[str | int, Vote] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            source = f"{name}, line {number}"
+            try:
+                values = json.loads(line)
+            except ValueError as error:
+                raise GPENError(f"{source}: Not valid JSON; write one vote per line.") from error
+            vote = Vote.from_dict(values, source)
+            votes.setdefault(line.strip() if vote.trial else number, vote)
+    return list(votes.values())
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _pair(values: dict, source: str) -> tuple[list[str], str]:
+    left, right, choice = (values[key] for key in ANSWER_KEYS[Protocol.PAIRWISE])
+    if choice not in CHOICES:
+        raise GPENError(f"{source}: choice must be one of {', '.join(CHOICES)}, not {choice!r}.")
+    if not all(isinstance(side, str) and side for side in (left, right)) or left == right:
+        raise GPENError(f"{source}: left and right must be the names of two methods, not {left!r} and {right!r}.")
+    return [left, right], str(choice)
+
+
+def _rating(values: dict, source: str) -> tuple[list[str], int]:
+    method, rating = (values[key] for key in ANSWER_KEYS[Protocol.RATING])
+    if isinstance(rating, bool) or rating not in RATINGS:
+        raise GPENError(f"{source}: rating must be an integer from {min(RATINGS)} to {max(RATINGS)}, not {rating!r}.")
+    if not isinstance(method, str) or not method:
+        raise GPENError(f"{source}: method must be a name, not {method!r}.")
+    return [method], rating
+
+
+def _ranking(values: dict, source: str) -> tuple[list[str], list[str]]:
+    order = values["order"]
+    if not isinstance(order, list) or not all(isinstance(name, str) for name in order) or not 2 <= len(order) == len(set(order)):
+        raise GPENError(f"{source}: order must be a list of two or more different methods, not {order!r}.")
+    return sorted(order), order
+
+
+_PARSERS: dict[Protocol, Callable[[dict, str], tuple[list[str], Any]]] = {
+    Protocol.PAIRWISE: _pair,
+    Protocol.RATING: _rating,
+    Protocol.RANKING: _ranking,
+}
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Votes as arrays: for item[k], rater[k] preferred a[k] (outcome 1), b[k] (-1), or neither (0)."""
+
+    methods: list[str]
+    raters: list[str]
+    items: list[str]
+    rater: np.ndarray  # [n], index into raters
+    item: np.ndarray  # [n], index into items
+    a: np.ndarray  # [n], index into methods
+    b: np.ndarray  # [n], index into methods
+    outcome: np.ndarray  # [n]
+
+    def tables(self, subset: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """(wins, ties) [r, m, m] of each rater, over a subset of the comparisons."""
+        shape = (len(self.raters), len(self.methods), len(self.methods))
+        wins, ties = np.zeros(shape), np.zeros(shape)
+        rater, a, b, outcome = (values[subset] for values in (self.rater, self.a, self.b, self.outcome))
+        for winner, loser, sign in ((a, b, 1), (b, a, -1)):
+            won, tied = outcome == sign, outcome == 0
+            np.add.at(wins, (rater[won], winner[won], loser[won]), 1)
+            np.add.at(ties, (rater[tied], winner[tied], loser[tied]), 1)
+        return wins, ties
+
+
+def comparisons(votes: list[Vote]) -> Comparisons:
+    """Convert all votes except those of gold trials to paired comparisons.
+
+    Two ratings of an item by one rater make one comparison (equal ratings are a tie); a ranking makes one for each pair.
+    """
+    votes = [vote for vote in votes if not vote.gold]
+    rows = _ROWS[protocol_of(votes)](votes)
+    names = [sorted({row[i] for row in rows}) for i in (0, 1)] + [sorted({row[i] for row in rows for i in (2, 3)})]
+    index = [{name: i for i, name in enumerate(group)} for group in names]
+    array = np.array(
+        [[index[0][r], index[1][item], index[2][a], index[2][b], sign] for r, item, a, b, sign in rows], dtype=int
+    ).reshape(-1, 5)
+    return Comparisons(names[2], names[0], names[1], *array.T)
+
+
+def _pair_rows(votes: list[Vote]) -> list[tuple]:
+    outcome = {Choice.LEFT: 1, Choice.RIGHT: -1, Choice.TIE: 0, Choice.BOTH_BAD: 0}
+    return [(vote.rater, vote.item, *vote.shown, outcome[Choice(str(vote.choice))]) for vote in votes]
+
+
+def _rating_rows(votes: list[Vote]) -> list[tuple]:
+    ratings: dict[tuple[str, str], dict[str, list]] = {}
+    for vote in votes:
+        ratings.setdefault((vote.rater, vote.item), {}).setdefault(vote.shown[0], []).append(vote.choice)
+    rows = []
+    for (rater, item), by_method in ratings.items():
+        means = sorted((method, sum(values) / len(values)) for method, values in by_method.items())
+        rows += [(rater, item, a, b, int(np.sign(x - y))) for i, (a, x) in enumerate(means) for b, y in means[i + 1 :]]
+    return rows
+
+
+def _ranking_rows(votes: list[Vote]) -> list[tuple]:
+    orders = [(vote, cast(list[str], vote.choice)) for vote in votes]
+    return [(v.rater, v.item, better, worse, 1) for v, order in orders for better, worse in itertools.combinations(order, 2)]
+
+
+_ROWS = {Protocol.PAIRWISE: _pair_rows, Protocol.RATING: _rating_rows, Protocol.RANKING: _ranking_rows}

@@ -1,0 +1,76 @@
+"""Comparison of variants of GPEN, with several training seeds per variant.
+
+A folder contains the weight files NAME.safetensors, or NAME-SEED.safetensors for several trainings.
+
+The ablation of the paper (GPEN, Yang et al., CVPR 2021) compares GPEN-w/o-ft, GPEN-w/o-noise, GPEN-noise-add and GPEN. The
+standard deviation over seeds is given with each mean: smaller differences between variants are not meaningful.
+"""
+
+import re
+import statistics
+from pathlib import Path
+from typing import cast
+
+from eval.benchmark.summary import SummaryEntry
+from eval.metrics.registry import METRICS
+from eval.report.document import Block, Heading, Paragraph, Table
+from eval.report.tables import format_value, metric_heading
+from gpen.errors import GPENError
+
+TASKS = ("bfr", "bfr-codeformer-2")  # blind restoration with a mild and a severe degradation
+_VARIANT = re.compile(r"gpen:(?:.*/)?(?P<name>[^/]+)-(?P<seed>\d+)\.\w+")
+
+
+def models(folder: str | Path) -> list[Path]:
+    """The weight files of a folder, sorted by name. Raises GPENError for a folder without weights."""
+    files = sorted(path for path in Path(folder).glob("*") if path.suffix in (".safetensors", ".pth"))
+    if not files:
+        raise GPENError(f"--models {folder} contains no weights; add files NAME.safetensors or NAME-SEED.safetensors.")
+    return files
+
+
+def common_size(files: list[Path]) -> int:
+    """The side in px of the outputs of the networks. Raises GPENError for different sizes."""
+    import gpen
+
+    sizes = {path.name: gpen.load(path).size for path in files}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise GPENError(f"The models have several sizes ({listed}); choose one with --size.")
+    return next(iter(sizes.values()))
+
+
+def seed_blocks(summary: list[SummaryEntry]) -> list[Block]:
+    """One table per task for variants with several seeds: mean over seeds and standard deviation."""
+    blocks: list[Block] = []
+    for task in dict.fromkeys(entry.task for entry in summary):
+        entries = [entry for entry in summary if entry.task == task and entry.metric in METRICS and entry.mean is not None]
+        variants = _by_variant(entries)
+        metrics = list(dict.fromkeys(entry.metric for entry in entries))
+        rows = [
+            [name, str(max(map(len, values.values()))), *(_spread(metric, values.get(metric, [])) for metric in metrics)]
+            for name, values in variants.items()
+            if max(map(len, values.values())) > 1
+        ]
+        if rows:
+            blocks += [
+                Heading(2, f"{task}, over seeds"),
+                Table(["variant", "seeds", *map(metric_heading, metrics)], rows),
+                Paragraph("Mean over trainings ± standard deviation."),
+            ]
+    return blocks
+
+
+def _by_variant(entries: list[SummaryEntry]) -> dict[str, dict[str, list[float]]]:
+    """variant -> metric -> the means of its seeds."""
+    variants: dict[str, dict[str, list[float]]] = {}
+    for entry in entries:
+        if match := _VARIANT.fullmatch(entry.method):
+            variants.setdefault(match["name"], {}).setdefault(entry.metric, []).append(cast(float, entry.mean))
+    return variants
+
+
+def _spread(metric: str, values: list[float]) -> str:
+    if len(values) < 2:
+        return format_value(metric, values[0]) if values else "-"
+    return f"{format_value(metric, statistics.mean(values))} ± {format_value(metric, statistics.stdev(values))}"

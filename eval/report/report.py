@@ -1,0 +1,112 @@
+"""Reports of runs: tables, comparison, published results; as Markdown, LaTeX or JSON."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
+from eval.data.files import write_atomically
+from eval.metrics.registry import METRICS
+from eval.report.ablation import seed_blocks
+from eval.report.comparison import FinishedRun, comparison, comparison_blocks, run_names
+from eval.report.document import Block, Bullets, Heading, Paragraph, Table, latex, markdown
+from eval.report.published import published_blocks, published_json
+from eval.report.tables import COSTS, format_difference, format_mean, method_labels, metric_heading
+from gpen.errors import GPENError
+
+FORMATS = ("md", "latex", "json")
+
+
+def report(runs: Iterable[str | Path], form: str = "md") -> str:
+    """The tables of RUN folders, their comparison, and the related published results.
+
+    form: "md", "latex" (tables only) or "json". Raises GPENError for a folder without a finished run and for an unknown form.
+    """
+    opened = [FinishedRun.open(run) for run in runs]
+    if form == "json":
+        measured = [
+            {"run": name, "summary": [entry.to_dict() for entry in run.summary], "recipe": run.recipe}
+            for name, run in run_names(opened).items()
+        ]
+        content = {
+            "runs": measured,
+            "comparison": [entry.to_dict() for entry in comparison(opened)],
+            "published": published_json(),
+        }
+        return json.dumps(content, indent=1, ensure_ascii=False)
+    blocks = [block for name, run in run_names(opened).items() for block in _run_blocks(name, run)]
+    blocks += comparison_blocks(opened) + published_blocks(task for run in opened for task in run.tasks)
+    if form not in FORMATS:
+        raise GPENError(f"Unknown format {form!r}; choose from {', '.join(FORMATS)}.")
+    return (markdown if form == "md" else latex)(blocks)
+
+
+def write_reports(out: Path) -> None:
+    """Write summary.md and summary.tex of a finished run."""
+    for suffix, form in ((".md", "md"), (".tex", "latex")):
+        write_atomically(out / f"summary{suffix}", (report([out], form) + "\n").encode())
+
+
+def _run_blocks(name: str, run: FinishedRun) -> list[Block]:
+    blocks: list[Block] = [Heading(1, name)]
+    for task in run.tasks:
+        blocks += _task_blocks(task, [entry for entry in run.summary if entry.task == task])
+    return blocks + seed_blocks(run.summary) + _notes(run)
+
+
+def _task_blocks(task: str, entries: list[SummaryEntry]) -> list[Block]:
+    methods = method_labels(entry.method for entry in entries)
+    measured = list(dict.fromkeys(entry.metric for entry in entries))
+    metrics = [metric for metric in measured if metric in METRICS]
+    cells = {(entry.method, entry.metric): entry for entry in entries}
+    baseline, n = entries[0].baseline, max(entry.n for entry in entries)
+    blocks: list[Block] = [Heading(2, f"{task}, n = {n}")]
+    if metrics:
+        rows = [[short, *(format_mean(cells.get((method, metric))) for metric in metrics)] for method, short in methods.items()]
+        blocks.append(Table(["method", *map(metric_heading, metrics)], rows))
+    others = [method for method in methods if method not in (baseline, GROUND_TRUTH)]
+    if others and metrics:
+        rows = [[methods[method], *(format_difference(cells.get((method, metric))) for metric in metrics)] for method in others]
+        blocks.append(Table([f"difference to {baseline}", *map(metric_heading, metrics)], rows))
+    costs = [cost for cost in COSTS if cost in measured]
+    rows = [
+        [short, *(format_mean(cells.get((method, cost))) for cost in costs)]
+        for method, short in methods.items()
+        if method != GROUND_TRUTH
+    ]
+    return [*blocks, Table(["cost", *map(metric_heading, costs)], rows)]
+
+
+def _notes(run: FinishedRun) -> list[Block]:
+    """The commands, the definitions of the metrics, and the metrics that are not available."""
+    recipe, settings = run.recipe, run.recipe["settings"]
+    calls = [call["command"] for call in recipe["earlier"]] + [recipe["command"]]
+    items = [f"`{command}`" for command in dict.fromkeys(calls)]
+    if not settings["verify"]:
+        items.append("The weights were not verified (GPEN_UNVERIFIED_WEIGHTS): the values are for tests only.")
+    items += [
+        f"{about['title']}: {about['library']}; backbone: {about['backbone']}; on {about['colour']}."
+        for about in recipe["metrics"].values()
+    ]
+    items += _remarks([entry for entry in run.summary if entry.method != GROUND_TRUTH and entry.metric in METRICS])
+    items += [f"Missing: {message}" for message in recipe["missing"].values()]
+    text = (
+        "Means over images with bootstrap 95% intervals; differences are paired, image by image. "
+        f"Images of {settings['size']} px, seed {settings['seed']}. Costs are those of the restoration only; memory is the "
+        "peak of the process."
+    )
+    return [Paragraph(text), Bullets(list(dict.fromkeys(items)))]
+
+
+def _remarks(entries: list[SummaryEntry]) -> list[str]:
+    """Each note once, with its methods and tasks unless it applies to the whole metric."""
+    short = method_labels(entry.method for entry in entries)
+    about: dict[tuple[str, str], list[str]] = {}
+    for entry in entries:
+        if entry.note:
+            about.setdefault((entry.metric, entry.note), []).append(f"{short[entry.method]} on {entry.task}")
+    metrics = [entry.metric for entry in entries]
+    return [
+        f"{metric_heading(metric)} {note}" + ("." if len(labels) == metrics.count(metric) else f" ({', '.join(labels)}).")
+        for (metric, note), labels in about.items()
+    ]

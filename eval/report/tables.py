@@ -1,0 +1,71 @@
+"""Cells of tables: names of methods and metrics, values with their intervals."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from eval.benchmark.summary import SummaryEntry
+from eval.metrics.registry import METRICS
+
+COSTS = {"seconds": "s / image", "images_per_second": "images / s", "memory_mib": "peak memory, MiB",
+         "cuda_mib": "peak GPU memory, MiB"}  # fmt: skip
+_DECIMALS = {"psnr": 2, "psnr_y": 2, "squeezenet_fd": 1, "fid": 2, "fid_statistics": 2, "niqe": 3, "niqe_fitted": 3,
+             "seconds": 4, "images_per_second": 2, "memory_mib": 0, "cuda_mib": 0}  # default 4  # fmt: skip
+
+
+def arrow(lower_better: bool) -> str:
+    """The symbol for the direction of a metric."""
+    return "↓" if lower_better else "↑"
+
+
+def metric_heading(metric: str) -> str:
+    """The heading of a column, for example "PSNR (RGB) ↑"."""
+    known = METRICS.get(metric)
+    return f"{known.title} {arrow(known.lower_better)}" if known else COSTS.get(metric, metric)
+
+
+def method_labels(methods: Iterable[str]) -> dict[str, str]:
+    """Short names of methods.
+
+    "gpen:runs/a/model.pth" becomes "gpen:model" unless another method has the same short name.
+    """
+    short = {method: _short(method) for method in dict.fromkeys(methods)}
+    names = list(short.values())
+    return {method: name if names.count(name) == 1 else method for method, name in short.items()}
+
+
+def _short(method: str) -> str:
+    kind, colon, argument = method.partition(":")
+    if method == "bilinear":
+        return "bilinear (the input)"
+    return f"{kind}:{Path(argument).stem}" if colon else method
+
+
+def format_mean(entry: SummaryEntry | None) -> str:
+    """The mean with its interval.
+
+    "∞" if some images are identical to the ground truth, "none" without values.
+    """
+    if entry is None:
+        return "not measured"
+    if entry.mean is None:
+        return "∞" if entry.note.startswith("is infinite") else "none"
+    return _with_interval(entry.metric, entry.mean, entry.low, entry.high)
+
+
+def format_difference(entry: SummaryEntry | None) -> str:
+    """The mean difference with its interval."""
+    if entry is None or entry.diff is None:
+        return "-"
+    return _with_interval(entry.metric, entry.diff, entry.diff_low, entry.diff_high, "+")
+
+
+def format_value(metric: str, value: float, sign: str = "") -> str:
+    """A value with the number of decimals of its metric."""
+    return f"{value:{sign}z.{_DECIMALS.get(metric, 4)}f}"
+
+
+def _with_interval(metric: str, mean: float, low: float | None, high: float | None, sign: str = "") -> str:
+    text = format_value(metric, mean, sign)
+    if low is None or high is None:
+        return text
+    return f"{text} [{format_value(metric, low, sign)}, {format_value(metric, high, sign)}]"

@@ -1,0 +1,1 @@
+"""Degradation model: blur, downsampling, noise, JPEG, and presets of published recipes."""

@@ -1,0 +1,1 @@
+"""Inference engines: PyTorch, onnxruntime and OpenVINO behind one call."""

@@ -1,0 +1,1 @@
+"""Photo files, videos, folders of both."""

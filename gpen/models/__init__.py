@@ -1,0 +1,1 @@
+"""Networks, their files, and sampling from a prior."""

@@ -1,0 +1,43 @@
+"""Settings of a GPEN network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpen.errors import GPENError
+
+NOISE_MODES = ("concat", "add", "none")
+
+
+@dataclass(frozen=True)
+class GPENConfig:
+    """Settings that determine the shape of every tensor. The defaults are those of GPEN-BFR-512, the model of the paper.
+
+    Raises GPENError for a value out of range; `block` is checked by `Generator`.
+    """
+
+    size: int = 512  # output resolution in px, a power of two
+    in_size: int = 0  # input resolution in px; below size for super-resolution; 0: equal to size
+    channel_multiplier: float = 2  # multiplies the channels of all levels from 64 px
+    narrow: float = 1.0  # multiplies the channels of every level
+    style_dim: int = 512  # dimension of z and w
+    mapping_layers: int = 8
+    noise_mode: str = "concat"  # concat: GPEN; add: GPEN-noise-add; none: GPEN-w/o-noise (ablations of the paper)
+    block: str = "stylegan2"  # type of the GAN block, a key of gpen.models.blocks.BLOCKS
+
+    def __post_init__(self) -> None:
+        if not self.in_size:
+            object.__setattr__(self, "in_size", self.size)
+        for side in (self.size, self.in_size):
+            if not 8 <= side <= 4096 or side & (side - 1):
+                raise GPENError(f"size and in_size must be powers of two from 8 to 4096 px; got {side}.")
+        if self.in_size > self.size:
+            raise GPENError(f"in_size ({self.in_size} px) must not exceed size ({self.size} px).")
+        if self.noise_mode not in NOISE_MODES:
+            raise GPENError(f"noise_mode must be one of {', '.join(NOISE_MODES)}; got {self.noise_mode!r}.")
+        if min(self.style_dim, self.mapping_layers, self.channels(4), self.channels(self.size)) < 1:
+            raise GPENError("style_dim, mapping_layers and the number of channels of every level must be at least 1.")
+
+    def channels(self, side: int) -> int:
+        """Number of channels at the resolution `side`: 512 up to 32 px, then halved per doubling, times the multipliers."""
+        return int((512 if side <= 32 else 16384 // side * self.channel_multiplier) * self.narrow)

@@ -1,0 +1,1 @@
+"""Restoration of faces and photos, other tasks, variations."""

@@ -1,0 +1,124 @@
+"""What each part of GPEN is worth: its variants, trained on the same faces with one budget (Yang et al., CVPR 2021, section 4.2).
+
+    gpen            the whole: a prior, embedded, fine-tuned with L_A + L_C + beta L_F
+    gpen-wo-ft      the embedded prior is frozen, only the encoder learns
+    gpen-wo-noise   the prior is trained without noise inputs, so that z alone reaches it
+    gpen-noise-add  noise and features are added, not concatenated
+    gpen-wo-prior   one stage from random weights, with the images of both
+    gpen-l1         L_C alone
+    gpen-stylegan, gpen-pggan, gpen-biggan     the GAN block of another family (gpen.models.blocks)
+
+`python -m gpen train variants --data FACES --out RUN` writes RUN/models/NAME-SEED.safetensors, and
+`python -m eval run ablation --models RUN/models --data OTHERS --out TABLE` measures them on one frozen set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+from gpen.models.network import GPENConfig
+from gpen.training.config import FinetuneConfig, PriorConfig
+from gpen.training.finetune import finetune
+from gpen.training.prior import train_prior
+
+_STAGE: dict[str, Any] = {"batch_size": 16, "precision": "bfloat16", "workers": 0, "save_interval": 4000, "grid_interval": 8000}
+
+
+@dataclass(frozen=True)
+class VariantsConfig:
+    """The budget, the same for every variant: small, for a table that one core makes in an afternoon."""
+
+    network: GPENConfig = field(default_factory=lambda: GPENConfig(size=32, narrow=0.0625, style_dim=128, mapping_layers=4))
+    prior: PriorConfig = field(
+        default_factory=lambda: PriorConfig(
+            total_images=16_000,
+            r1_weight=0.2,
+            path_length_interval=16,
+            ada_images=200_000,
+            lr_warmup_images=800,
+            ema_half_life=2000,
+            **_STAGE,
+        )
+    )
+    # the rates are equal, not the paper's 100 : 10 : 1, which a run this short would not leave the prior by
+    finetune: FinetuneConfig = field(
+        default_factory=lambda: FinetuneConfig(
+            total_images=8_000,
+            adversarial_weight=0.05,
+            r1_weight=0.2,
+            lr_decoder=2e-3,
+            lr_discriminator=2e-4,
+            lr_scales=5.0,
+            grad_clip=1.0,
+            lr_warmup_images=400,
+            lr_decay_fraction=0.5,
+            ema_half_life=1000,
+            degradations={"gpen-release": 0.5, "codeformer-2": 0.5},
+            **_STAGE,
+        )  # fmt: skip
+    )
+    seeds: tuple[int, ...] = (0, 1)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs from GPEN."""
+
+    network: dict = field(default_factory=dict)
+    finetune: dict = field(default_factory=dict)
+    prior: bool = True
+
+
+VARIANTS = {
+    "gpen": Variant(),
+    "gpen-wo-ft": Variant(finetune={"freeze_prior": True}),
+    "gpen-wo-noise": Variant(network={"noise_mode": "none"}),
+    "gpen-noise-add": Variant(network={"noise_mode": "add"}),
+    "gpen-wo-prior": Variant(prior=False),
+    "gpen-l1": Variant(finetune={"adversarial_weight": 0.0, "feature_matching_weight": 0.0}),
+    "gpen-stylegan": Variant(network={"block": "stylegan"}),
+    "gpen-pggan": Variant(network={"block": "pggan"}),
+    "gpen-biggan": Variant(network={"block": "biggan"}),
+}
+
+
+def train_variants(data: str | Path, out: str | Path, config: VariantsConfig | None = None, device: str | None = None) -> Path:
+    """Train what OUT lacks, seed by seed; returns OUT/models. A stopped call goes on where it was. Raises as the stages do."""
+    out, config = Path(out), config or VariantsConfig()
+    (out / "models").mkdir(parents=True, exist_ok=True)
+    for seed in config.seeds:
+        for name, variant in VARIANTS.items():
+            model = out / "models" / f"{name}-{seed}.safetensors"
+            if not model.exists():
+                copyfile(_train(variant, name, seed, data, out, config, device), model)
+    return out / "models"
+
+
+def _train(
+    variant: Variant, name: str, seed: int, data: str | Path, out: Path, config: VariantsConfig, device: str | None
+) -> Path:
+    """One variant with one seed; returns the file of its weights."""
+    network = replace(config.network, **variant.network)
+    settings = {"network": network, "seed": seed} | variant.finetune
+    if variant.prior:
+        # priors of one kind are the same whatever comes after: trained once for all variants
+        folder = out / f"prior-{network.block}-{network.noise_mode}-{seed}"
+        stage = replace(config.prior, network=network, seed=seed)
+        prior = _stage(train_prior, data, folder, stage, device, "prior.safetensors")
+        discriminator = {"init_discriminator": str(prior.with_name("discriminator.safetensors"))}
+        settings |= {"init_prior": str(prior)} | (discriminator if variant.finetune.get("adversarial_weight", 1) else {})
+    else:
+        settings["total_images"] = config.prior.total_images + config.finetune.total_images
+    return _stage(finetune, data, out / f"{name}-{seed}", replace(config.finetune, **settings), device, "gpen.safetensors")
+
+
+def _stage(train, data: str | Path, folder: Path, config: PriorConfig | FinetuneConfig, device: str | None, result: str) -> Path:
+    """The stage's result, trained unless it is there already; resumed where it was stopped."""
+    finished = folder / "finished"
+    if not finished.exists():
+        train(data, folder, config, resume=(folder / "checkpoint.pt").exists(), device=device)
+        finished.touch()
+    return folder / result

@@ -1,0 +1,1 @@
+"""Discriminators and their augmentation."""

@@ -1,0 +1,91 @@
+"""The curves of a run, or of several legs one after the other: one panel a loss, against the images shown.
+
+python -m gpen.training.monitoring.curves runs/leg1 runs/leg2 --log assets/training.jsonl --out assets/training.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+from gpen.errors import GPENError, exit_status
+
+COLUMNS = 4  # of panels
+NOT_DRAWN = ("images_seen", "images_per_second", "phase")
+
+
+def read_log(path: str | Path) -> list[dict]:
+    """Records of a log.jsonl, without a last line that was cut off by a kill. Raises GPENError where there is no such file."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        raise GPENError(f"There is no log {path}: name the folder of a run.") from None
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def joined(phases: list[list[dict]]) -> list[dict]:
+    """Records of consecutive phases as those of one run: `images_seen` is summed over the phases, `phase` counts them from 1."""
+    records, before = [], 0
+    for number, phase in enumerate(phases, 1):
+        records += [{"phase": number} | record | {"images_seen": record["images_seen"] + before} for record in phase]
+        before = records[-1]["images_seen"] if records else 0
+    return records
+
+
+def draw(records: list[dict], path: Path) -> None:
+    """Write the plot as PNG; a dotted line marks the start of each phase.
+
+    Validation scores are named PRESET/SCORE; the presets of a score share a panel.
+    """
+    from matplotlib.figure import Figure  # imported here: nothing else in gpen needs matplotlib
+
+    names = [name for name in dict.fromkeys(key for record in records for key in record) if name not in NOT_DRAWN]
+    panels: dict[str, list[str]] = {}
+    for name in names:
+        _, found, score = name.rpartition("/")
+        panels.setdefault(f"validation: {score}" if found else name, []).append(name)
+    starts = [a["images_seen"] for a, b in zip(records, records[1:], strict=False) if a.get("phase") != b.get("phase")]
+    columns = min(COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(3.2 * columns, 2.6 * rows), layout="constrained")
+    for place, (title, series) in enumerate(panels.items(), 1):
+        axis = figure.add_subplot(rows, columns, place)
+        for name in series:
+            points = [(record["images_seen"], record[name]) for record in records if name in record]
+            axis.plot(*zip(*points, strict=True), linewidth=1, label=name.rsplit("/", 1)[0])
+        for start in starts:
+            axis.axvline(start, color="0.6", linewidth=0.8, linestyle=":")
+        if len(series) > 1:
+            axis.legend(fontsize=6)
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel("images seen", fontsize=8)
+        axis.locator_params(axis="x", nbins=5)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> int:
+    """The command above; its exit status."""
+    parser = argparse.ArgumentParser("python -m gpen.training.monitoring.curves", description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs, or their logs, in order")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="write the joined log there")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the plot, .png")
+    options = parser.parse_args()
+    return exit_status(lambda: _join_and_draw(options))
+
+
+def _join_and_draw(options: argparse.Namespace) -> None:
+    records = joined([read_log(run / "log.jsonl" if run.is_dir() else run) for run in options.runs])
+    if not records:
+        raise GPENError("The logs are empty: there is nothing to draw yet.")
+    if options.log:
+        options.log.write_text("".join(json.dumps(record) + "\n" for record in records))
+    draw(records, options.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

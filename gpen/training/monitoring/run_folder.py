@@ -1,0 +1,90 @@
+"""The folder of a training run: checkpoints that are replaced atomically, a JSON-lines log, curves, image grids."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpen.errors import GPENError
+from gpen.images import to_image
+from gpen.training.monitoring.curves import draw, read_log
+
+
+class TrainingRun:
+    """The folder of a training run: checkpoint.pt, log.jsonl, curves.png, grids/. Only a process that `writes` changes it."""
+
+    def __init__(self, folder: str | Path, resume: bool, writes: bool = True):
+        self.folder, self.writes = Path(folder), writes
+        self.checkpoint, self.lines = self.folder / "checkpoint.pt", self.folder / "log.jsonl"
+        if self.checkpoint.exists() and not resume:
+            raise GPENError(f"{self.folder} already holds a run: continue it with --resume, or choose another folder.")
+        if resume and not self.checkpoint.exists():
+            raise GPENError(f"{self.folder} holds no checkpoint to resume from: start without --resume.")
+        if writes:
+            (self.folder / "grids").mkdir(parents=True, exist_ok=True)
+
+    def load(self) -> dict | None:
+        """The last checkpoint, or None in a new run; lines of the log past it are dropped."""
+        if not self.checkpoint.exists():
+            return None
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        if self.writes:
+            kept = [record for record in self.read_log() if record["images_seen"] <= state["images_seen"]]
+            self.lines.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        return state
+
+    def save(self, state: dict) -> None:
+        """Replace the checkpoint in one step: a kill at any moment leaves the old one or the new one."""
+        if not self.writes:
+            return
+        partial = self.folder / "checkpoint.pt.partial"
+        try:
+            with partial.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:
+            partial.unlink(missing_ok=True)
+            raise GPENError(
+                f"The checkpoint {self.checkpoint} could not be written ({error}). The last one is intact: "
+                "free disk space, then use --resume."
+            ) from None
+        partial.replace(self.checkpoint)
+
+    def export(self, write: Callable[[Path], Path]) -> Path | None:
+        """Write the averaged network by the trainer's function; returns its file."""
+        try:
+            return write(self.folder) if self.writes else self.folder
+        except OSError as error:
+            raise GPENError(
+                f"The network could not be written to {self.folder} ({error}): free disk space, then use --resume."
+            ) from None
+
+    def log(self, **record: float) -> None:
+        """Append a line to log.jsonl."""
+        if self.writes:
+            with self.lines.open("a") as file:
+                file.write(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in record.items()}) + "\n")
+
+    def read_log(self) -> list[dict]:
+        """The lines of log.jsonl so far."""
+        return read_log(self.lines) if self.lines.exists() else []
+
+    def grid(self, name: str, rows: list[Tensor]) -> None:
+        """Write grids/NAME.png: one row of images for each tensor [n, 3, h, w] in [-1, 1], all of one size."""
+        if self.writes:
+            image = np.concatenate([np.concatenate([to_image(x) for x in row], 1) for row in rows], 0)
+            cv2.imwrite(str(self.folder / "grids" / f"{name}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+    def plot(self) -> None:
+        """Draw curves.png from the log."""
+        records = self.read_log()
+        if self.writes and len(records) > 1:
+            draw(records, self.folder / "curves.png")

@@ -1,0 +1,158 @@
+"""Scores during training, on faces that are not in the training data.
+
+Stage 2: PSNR, SqueezeNet distance (LPIPS on SqueezeNet 1.1), SqueezeNet Frechet distance, identity and sharpness for each preset.
+Stage 1: Frechet distance and diversity of samples. The SqueezeNet scores share their network with the perceptual loss and the
+projected discriminator of `discriminator = "projected"`: beside them, identity comes from a network that is not trained against.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gpen.faces.embedding import FaceEmbedding
+from gpen.images import to_image, to_tensor
+from gpen.models.network import Generator, resolutions
+from gpen.training.config import FinetuneConfig, PriorConfig
+from gpen.training.data.dataset import list_images, read_face, sample_degradation
+from gpen.training.losses.squeezenet import SqueezeNet, find_weights, lpips, lpips_heads
+from gpen.training.monitoring.frechet import frechet_distance
+from gpen.training.runtime.parallel import Distributed
+
+BATCH = 8
+SHOWN = 8  # faces in a grid
+SAMPLES_SHOWN = 32  # samples on a sheet
+_STREAM = 4  # separates these random numbers from the training data's
+
+Scores = dict[str, float]
+Grids = dict[str, list[Tensor]]
+
+
+class Features:
+    """SqueezeNet's distances between sets of images [n, 3, h, w] in [-1, 1]."""
+
+    def __init__(self, weights: str | None, device: torch.device):
+        self.net = SqueezeNet(find_weights(weights)).to(device)
+        self.heads = [head.to(device) for head in lpips_heads()]
+        self.device = device
+
+    @torch.no_grad()
+    def pooled(self, images: Tensor) -> np.ndarray:
+        """Mean over the image of the last layer, [n, 512]."""
+        return np.concatenate([self.net(x.to(self.device))[-1].mean((2, 3)).cpu().numpy() for x in images.split(BATCH)])
+
+    @torch.no_grad()
+    def distance(self, a: Tensor, b: Tensor) -> float:
+        """Mean LPIPS of the pairs."""
+        pairs = zip(a.split(BATCH), b.split(BATCH), strict=True)
+        return (
+            torch.cat([lpips(self.net(x.to(self.device)), self.net(y.to(self.device)), self.heads) for x, y in pairs])
+            .mean()
+            .item()
+        )
+
+
+class RestorationValidation:
+    """Scores of a restoration network by preset. The degraded inputs are the same in every call and run."""
+
+    def __init__(self, config: FinetuneConfig, group: Distributed):
+        settings, size, in_size = config.validation, config.network.size, config.network.in_size
+        files = list_images(str(settings.data))[: settings.images]
+        truths = [read_face(file, size) for file in files]
+        self.device = group.device
+        self.features = Features(config.projected.feature_network, group.device)
+        embedding = settings.embedding or os.environ.get("GPEN_IDENTITY_MODEL")
+        self.embed = FaceEmbedding(embedding) if embedding else None
+        self.presets: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+        self.inputs: dict[str, Scores] = {}
+        for preset in config.degradations:
+            degradations = [sample_degradation(preset, np.random.default_rng([_STREAM, i]), size) for i in range(len(files))]
+            pairs = list(zip(degradations, truths, strict=True))
+            target = torch.stack([to_tensor(d.target(truth)) for d, truth in pairs])
+            enlarged = [d.resized(truth) for d, truth in pairs]
+            small = [cv2.resize(x, (in_size, in_size), interpolation=cv2.INTER_AREA) if in_size < size else x for x in enlarged]
+            bilinear, inputs = (torch.stack([to_tensor(x) for x in images]) for images in (enlarged, small))
+            self.presets[preset] = inputs, bilinear, target
+            self.inputs[preset] = self._scores(bilinear, target)
+
+    @torch.no_grad()
+    def __call__(self, net: nn.Module) -> tuple[Scores, Grids]:
+        """Scores by "PRESET/name", Frechet and SqueezeNet distance also as ratios to the bilinear input's; a grid by preset."""
+        scores: Scores = {}
+        grids: Grids = {}
+        for preset, (inputs, bilinear, target) in self.presets.items():
+            restored = torch.cat([net(x.to(self.device)).float().clamp(-1, 1).cpu() for x in inputs.split(BATCH)])
+            found = self._scores(restored, target)
+            for name in ("squeezenet", "squeezenet_fd"):
+                found[f"{name}_ratio"] = found[name] / max(self.inputs[preset][name], 1e-12)
+            scores |= {f"{preset}/{name}": value for name, value in found.items()}
+            grids[f"val-{preset}"] = [bilinear[:SHOWN], restored[:SHOWN], target[:SHOWN]]
+        return scores, grids
+
+    def _scores(self, restored: Tensor, target: Tensor) -> Scores:
+        error = ((restored - target) / 2).square().mean((1, 2, 3)).clamp_min(1e-10)  # [n], images in [0, 1]
+        scores = {
+            "psnr": (-10 * error.log10()).mean().item(),
+            "squeezenet": self.features.distance(restored, target),
+            "squeezenet_fd": frechet_distance(self.features.pooled(restored), self.features.pooled(target)),
+            "sharpness": float(
+                np.mean([_laplacian(x) / max(_laplacian(y), 1e-6) for x, y in zip(restored, target, strict=True)])
+            ),
+        }
+        if self.embed:
+            a, b = (self.embed([to_image(x) for x in images]) for images in (restored, target))
+            scores["identity"] = float((a * b).sum(1).mean())
+        return scores
+
+
+class PriorValidation:
+    """Frechet distance and diversity of a prior's samples, the latter beside that of real faces."""
+
+    def __init__(self, config: PriorConfig, group: Distributed):
+        settings, size = config.validation, config.network.size
+        files = list_images(str(settings.data))[: settings.images]
+        real = torch.stack([to_tensor(read_face(file, size)) for file in files])
+        self.device, self.n = group.device, len(real)
+        self.features = Features(config.projected.feature_network, group.device)
+        self.real, self.real_diversity = self.features.pooled(_enlarged(real)), self._diversity(real)
+
+    @torch.no_grad()
+    def __call__(self, net: Generator) -> tuple[Scores, Grids]:
+        """Scores by name, and a sheet of fixed latents."""
+        samples = torch.cat(list(self._samples(net)))
+        scores = {
+            "squeezenet_fd": frechet_distance(self.features.pooled(_enlarged(samples)), self.real),
+            "diversity": self._diversity(samples),
+            "real_diversity": self.real_diversity,
+        }
+        return scores, {"sheet": list(samples[:SAMPLES_SHOWN].split(SHOWN))}
+
+    def _samples(self, net: Generator) -> Iterator[Tensor]:
+        random = torch.Generator(self.device).manual_seed(0)
+        for start in range(0, self.n, BATCH):
+            n = min(BATCH, self.n - start)
+            z = torch.randn(n, net.config.style_dim, generator=random, device=self.device)
+            noise = [net.noise(size, n, random) for size in resolutions(net.config.size)]
+            yield net(net.mapping(z), noise).float().clamp(-1, 1).cpu()
+
+    def _diversity(self, images: Tensor) -> float:
+        """Mean SqueezeNet distance between each image and the next."""
+        images = _enlarged(images)
+        return self.features.distance(images, images.roll(1, 0))
+
+
+def _enlarged(images: Tensor, size: int = 128) -> Tensor:
+    """Images [n, 3, s, s], of at least `size` px: SqueezeNet's last layer needs that many."""
+    if images.shape[-1] >= size:
+        return images
+    return nn.functional.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def _laplacian(x: Tensor) -> float:
+    """Standard deviation of the Laplacian of the luma of [3, h, w] in [-1, 1]."""
+    return float(cv2.Laplacian(cv2.cvtColor(to_image(x), cv2.COLOR_RGB2GRAY), cv2.CV_32F).std())
