@@ -17,8 +17,7 @@ import numpy as np
 
 import gpen
 from demo import components, experiment, figures, images, permalink, samples
-from demo.server import gradio_patches
-from demo.server import zerogpu as hardware
+from demo.server import gradio_patches, zerogpu
 from gpen.degradation.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 
@@ -43,7 +42,7 @@ def tab(restorer: gpen.Restorer) -> None:
         return _views(experiment.run(restorer, image, degradation))
 
     face, extras = gr.State(first_face), gr.State({})
-    starter = hardware.startup_restorer(restorer)
+    starter = zerogpu.startup_restorer(restorer)
     starter.face(first_face)  # warm-up: the first call is slower, and the page shows the time
     first_views = _views(experiment.run(starter, first_face, INITIAL_DEGRADATION))
     gr.HTML(_INTRO, elem_id="sentence")

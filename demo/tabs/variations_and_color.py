@@ -18,8 +18,7 @@ import torch
 
 import gpen
 from demo import experiment, images, samples
-from demo.server import gradio_patches
-from demo.server import zerogpu as hardware
+from demo.server import gradio_patches, zerogpu
 from demo.tabs.playground import NETWORK_LIMIT, image_input, show_user_errors
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
@@ -178,7 +177,7 @@ def _variations_panel(restorer: gpen.Restorer) -> None:
             )
             note = gr.HTML(elem_id="variations-note")
 
-    ask = hardware.gpu(functools.partial(make_variations, restorer))
+    ask = zerogpu.gpu(functools.partial(make_variations, restorer))
 
     @show_user_errors
     def show(path: str | None, style: str | None, count: float, start: float) -> tuple[list[tuple[str, str]], str]:
@@ -315,7 +314,7 @@ def _network(task: str, device: torch.device) -> gpen.Restorer:
 
 @functools.lru_cache(maxsize=len(TASK_TITLES))
 def _loaded(file: Path, device: torch.device) -> gpen.Restorer:
-    return hardware.make_restorer(gpen.load(file, device=device))
+    return zerogpu.make_restorer(gpen.load(file, device=device))
 
 
 def _editor(image: str) -> gr.ImageEditor:

@@ -93,10 +93,10 @@ def _import_package(name: str) -> Any:
 
 
 def _onnx(net: GPEN | UnitRange, opset: int | None = None, seed: int = 0) -> onnx.ModelProto:
-    from gpen.engines import onnx_graph as graph  # only needed for export and the engines other than torch
+    from gpen.engines import onnx_graph  # only needed for export and the engines other than torch
 
     _import_package("onnx")
-    return graph.build(net, opset or graph.OPSET, seed)
+    return onnx_graph.build(net, opset or onnx_graph.OPSET, seed)
 
 
 def _serialized(model: onnx.ModelProto) -> bytes:
