@@ -1,8 +1,8 @@
-"""Training pairs of the tasks other than restoration: what the network is given, made of the face that it should give back.
+"""Network inputs for training colorization and inpainting, made from the target face.
 
-A maker takes a face, uint8 RGB [h, h, 3], the side of the network's input, and a generator of random numbers, and returns the
-input, uint8 RGB [side, side, 3]. The target is the face. No degradation is drawn: the input's luma, or what no mask covers, is
-kept in the answer as it was (gpen.restoration.tasks).
+A maker takes a face, uint8 RGB [h, h, 3], the side of the network's input in px, and a random number generator, and returns the
+input, uint8 RGB [side, side, 3]. The input is not degraded: its luma, or its pixels outside of the mask, are kept in the output
+(gpen.restoration.tasks).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Maker = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
 
 def colorize(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """The face without its colours."""
+    """The face in grey."""
     return grey(resize_to(image, side))
 
 
@@ -30,9 +30,9 @@ def inpaint(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarra
 
 
 def strokes(side: int, rng: np.random.Generator) -> np.ndarray:
-    """A free-form mask, bool [side, side]: one to four strokes of a round brush that wanders and turns, back and forth.
+    """A free-form mask, bool [side, side]: one to four random strokes of a round brush.
 
-    A stroke is 4 to 18 segments of a tenth of the side, give or take as much, and between 1.5% and 10% of it wide.
+    A stroke has 4 to 18 segments, each about a tenth of the side long, and a width of 1.5 % to 10 % of the side.
     """
     mask = np.zeros((side, side), np.uint8)
     for _ in range(rng.integers(1, 5)):

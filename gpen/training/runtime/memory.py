@@ -1,7 +1,7 @@
-"""Freed memory stays with the process: on Linux a training step on a CPU takes a fifth to a quarter less time for it.
+"""Keep freed memory in the process: a training step on a CPU takes 20 % to 25 % less time on Linux.
 
-glibc gives every large block back to the system as it is freed. A step frees and allocates gigabytes of features, and each of
-their pages is then zeroed and mapped anew.
+By default glibc returns each large block to the system when it is freed. A step frees and allocates gigabytes of features, whose
+pages would be zeroed and mapped again.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # mallopt's names for them, in malloc.h
-_NEVER, _AHEAD = 2**31 - 1, 2**28  # bytes
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # parameters of mallopt in malloc.h
+_NEVER, _PADDING = 2**31 - 1, 2**28  # bytes
 
 
 def keep_freed() -> bool:
-    """From here on, until the process ends; returns whether this system's allocator could be told so."""
+    """Set glibc's allocator accordingly until the process ends; returns False where there is none."""
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt is None:
         return False
-    return all([mallopt(_MMAP_MAX, 0), mallopt(_TRIM_THRESHOLD, _NEVER), mallopt(_TOP_PAD, _AHEAD)])
+    return all([mallopt(_MMAP_MAX, 0), mallopt(_TRIM_THRESHOLD, _NEVER), mallopt(_TOP_PAD, _PADDING)])
