@@ -10,7 +10,7 @@ from gpen.training.runtime.memory import keep_freed
 STEPS = """
 import resource, sys
 import torch
-from gpen.training.memory import keep_freed
+from gpen.training.runtime.memory import keep_freed
 if sys.argv[1] == "keep":
     assert keep_freed()
 def step():
