@@ -81,7 +81,8 @@ def make_variations(
         raise GPENError(f"n is {n:g}: request 1 to {MAX_VARIATIONS} variations.")
     face = images.read_face(path, restorer.net.size)
     other = images.read_face(reference, restorer.net.size) if reference else None
-    return variations.vary(restorer, face, int(n), seed, other)  # type: ignore[arg-type]  # vary rejects fractions
+    plain = restorer.face(face, strength=1).image
+    return variations.vary(restorer.net, face, plain, int(n), seed, other)  # type: ignore[arg-type]  # vary rejects fractions
 
 
 def run_task(

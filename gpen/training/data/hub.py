@@ -83,9 +83,7 @@ def named(data: str | Path) -> Source | None:
         return None
     match = _NAME.fullmatch(text)
     if not match:
-        raise GPENError(
-            f"{text} is not the name of a dataset: write hf:OWNER/NAME[:SPLIT[:COLUMN]]."
-        )
+        raise GPENError(f"{text} is not the name of a dataset: write hf:OWNER/NAME[:SPLIT[:COLUMN]].")
     most = int(match["most"]) if match["most"] else None
     if most == 0:
         raise GPENError(f"{text} selects no image: write a number from 1 in the brackets.")
