@@ -28,8 +28,8 @@ COMMANDS = {  # name: (module, help)
 }
 DESCRIPTION = """Blind face restoration with a GAN prior.
 
-`gpen COMMAND --help` lists the options of a command, `gpen --version` prints the
-version."""
+`gpen COMMAND --help` lists the options of a command.
+`gpen --version` prints the version."""
 
 
 def main(argv: list[str] | None = None) -> None:

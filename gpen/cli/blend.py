@@ -22,8 +22,9 @@ EXAMPLES = 64  # faces for the mean style
 class Blend:
     """Blend a network with its input, within its weights.
 
-    The output becomes alpha * input + (1 - alpha) * network. The network must have
-    been trained with init = "identity".
+    The output becomes alpha * input + (1 - alpha) * network.
+
+    The network must have been trained with init = "identity".
     """
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]  # file or name of the network

@@ -19,10 +19,15 @@ else:
     BlurKind = Literal[BLUR_KINDS]
     PresetName = Literal[tuple(sorted(PRESETS))]
 
+PRESET_HELP = f"sample all parameters from a preset with --seed: {', '.join(sorted(PRESETS))}; None: use the options above"
+
 
 @dataclass(frozen=True)
 class Degrade:
-    """Degrade an image: blur, downsample by s, noise, JPEG. Prints the formula of the degradation."""
+    """Degrade an image: blur, downsample by s, noise, JPEG.
+
+    The formula of the degradation is printed.
+    """
 
     image: Annotated[Positional[Path], arg(metavar="IMAGE")]  # image file
     out: File  # output file; .png is lossless
@@ -36,8 +41,7 @@ class Degrade:
     # standard deviation of the noise in grey levels, 0 to 255; None: no noise
     noise_sigma: Annotated[float | None, arg(metavar="SIGMA")] = None
     jpeg_quality: Annotated[int | None, arg(metavar="Q")] = None  # JPEG quality, 1 to 100; None: no JPEG
-    # sample all parameters from this preset with --seed; None: use the options above
-    preset: Annotated[PresetName | None, arg(metavar="|".join(sorted(PRESETS)))] = None
+    preset: Annotated[PresetName | None, arg(metavar="NAME", help=PRESET_HELP)] = None
     seed: int = 0  # seed of the noise and of --preset, 0 to 2**53 - 1
     resized: Flag = False  # resize the result to the size of the input
 

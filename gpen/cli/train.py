@@ -24,7 +24,8 @@ Device = Annotated[str | None, arg(metavar="NAME")]
 DESCRIPTION = """Train a model in two stages.
 
 `gpen train --smoke --out RUN` trains both at 32 px, without data.
-`gpen train STAGE --help` lists all options, with --config FILE the file's values."""
+`gpen train STAGE --help` lists all options.
+`gpen train STAGE --config FILE --help` shows the values of the file."""
 
 
 @dataclass(frozen=True)

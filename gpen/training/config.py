@@ -10,15 +10,22 @@ import tomllib
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from gpen.errors import GPENError
 from gpen.models.network import GPENConfig
 from gpen.training.data.task_inputs import MAKERS
 
-Precision = Literal["float32", "bfloat16"]
-DiscriminatorName = Literal["stylegan2", "projected"]
+PRECISIONS = ("float32", "bfloat16")
+DISCRIMINATORS = ("stylegan2", "projected")
 HEADS = ("conv1", "fire4", "fire7", "fire12", "pixels", "colors")
+
+if TYPE_CHECKING:  # values come from TOML files as text, and are checked in __post_init__
+    Precision = str
+    DiscriminatorName = str
+else:  # the choices that the command line offers
+    Precision = Literal[PRECISIONS]
+    DiscriminatorName = Literal[DISCRIMINATORS]
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ class RunConfig:
     r1_interval: int = 16  # steps between two R1 regularisations; 0: never
     projected: ProjectedConfig = field(default_factory=ProjectedConfig)
 
-    frozen_images: int = 0  # number of images at the start on which only the discriminator learns
+    frozen_images: int = 0  # number of images at the start during which the network is frozen and the discriminator learns
     lr_warmup_images: int = 0  # number of images over which the learning rates rise, after frozen_images
     lr_decay_fraction: float = 0.0  # last fraction of the run over which the learning rates fall to 0, 0 to 1
     ema_half_life: int = 10_000  # half-life of the exponential moving average of the weights, in images, at least 1
@@ -111,10 +118,10 @@ class RunConfig:
     licence: str | None = None
 
     def __post_init__(self):
-        if self.precision not in get_args(Precision):
-            raise GPENError(f"precision is {' or '.join(get_args(Precision))}; got {self.precision!r}.")
-        if self.discriminator not in get_args(DiscriminatorName):
-            raise GPENError(f"discriminator is {' or '.join(get_args(DiscriminatorName))}; got {self.discriminator!r}.")
+        if self.precision not in PRECISIONS:
+            raise GPENError(f"precision is {' or '.join(PRECISIONS)}; got {self.precision!r}.")
+        if self.discriminator not in DISCRIMINATORS:
+            raise GPENError(f"discriminator is {' or '.join(DISCRIMINATORS)}; got {self.discriminator!r}.")
         if min(self.total_images, self.batch_size, self.save_interval, self.grid_interval, self.ema_half_life) < 1:
             raise GPENError("total_images, batch_size, save_interval, grid_interval and ema_half_life are at least 1.")
         if not 0 <= self.lr_decay_fraction <= 1:

@@ -172,8 +172,8 @@ class Finetune:
         """Write FOLDER/gpen.safetensors (the averaged weights) and, of StyleGAN2's kind, FOLDER/discriminator.safetensors."""
         notes = self.config.notes(self.images_seen)
         if self.config.uses_discriminator and isinstance(self.adversary, DiscriminatorTrainer):
-            checkpoints.save(self.adversary.net, folder / "discriminator.safetensors", **notes)
-        return checkpoints.save(self.ema, folder / "gpen.safetensors", task=self.config.task, **notes)
+            checkpoints.save(self.adversary.net, folder / "discriminator.safetensors", None, **notes)
+        return checkpoints.save(self.ema, folder / "gpen.safetensors", None, task=self.config.task, **notes)
 
 
 def _initial(config: FinetuneConfig) -> GPEN:

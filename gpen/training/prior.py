@@ -208,8 +208,8 @@ class Prior:
         """Write FOLDER/prior.safetensors (the averaged weights) and, of StyleGAN2's kind, FOLDER/discriminator.safetensors."""
         notes = self.config.notes(self.images_seen)
         if isinstance(self.adversary, DiscriminatorTrainer):
-            checkpoints.save(self.adversary.net, folder / "discriminator.safetensors", **notes)
-        return checkpoints.save(self.ema, folder / "prior.safetensors", **notes)
+            checkpoints.save(self.adversary.net, folder / "discriminator.safetensors", None, **notes)
+        return checkpoints.save(self.ema, folder / "prior.safetensors", None, **notes)
 
 
 def _content(reconstructed: Tensor, real: Tensor) -> Tensor:
