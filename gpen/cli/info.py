@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -22,17 +21,17 @@ class Info:
 
     def run(self) -> None:
         """Print the lines."""
-        name = Path(self.model or checkpoints.DEFAULT_MODEL).name
-        published = name in checkpoints.PUBLISHED_MODELS and checkpoints.is_name(name)
-        if self.model == name and published and not checkpoints.local_model(name):
-            print(_source(name))
+        model = self.model
+        if model in checkpoints.PUBLISHED_MODELS and checkpoints.is_name(model) and not checkpoints.local_model(model):
+            print(_source(model))
             _print({"licence": licences.PUBLISHED})
             return
-        path = checkpoints.find(self.model)
+        path = checkpoints.find(model)
         net, metadata = checkpoints.inspect(path)
         print(path)
         _print({**vars(net.config), "parameters": f"{sum(p.numel() for p in net.parameters()):,}"})
-        _print({name: metadata[name] for name in ("images_seen",) if name in metadata})
+        if "images_seen" in metadata:
+            _print({"images_seen": metadata["images_seen"]})
         _print({"licence": checkpoints.licence(path, metadata)})
 
 

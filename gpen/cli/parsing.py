@@ -53,7 +53,7 @@ def parse(
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            return tyro.cli(
+            options: Options = tyro.cli(
                 kind,
                 args=args,
                 prog=prog,
@@ -69,6 +69,8 @@ def parse(
             raise error from None
         sys.stderr.write(printed.getvalue())
         raise
+    sys.stderr.write(printed.getvalue())  # warnings
+    return options
 
 
 _registry = ConstructorRegistry()
