@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from gpen.errors import GPENError
 from gpen.images import replace_atomically
-from gpen.models import download
+from gpen.models import download, licences
 from gpen.models.config import GPENConfig
 from gpen.models.network import GPEN, Discriminator, Generator
 from gpen.models.published import State, from_published, published_names, read_config
@@ -137,6 +137,12 @@ def local_model(name: str) -> Path | None:
     return download.local_file(f"{name}.safetensors", f"{name}.pth", also=[ASSETS])
 
 
+def is_name(model: str | os.PathLike) -> bool:
+    """Whether `model` is searched for by name: no file, without suffix and folder."""
+    path = Path(model).expanduser()
+    return not (path.is_file() or path.suffix or path.parent != Path("."))
+
+
 def find(model: str | os.PathLike | None = None) -> Path:
     """Find the file of a model, given by name or path; None is the default model.
 
@@ -146,7 +152,7 @@ def find(model: str | os.PathLike | None = None) -> Path:
     if model is None:
         model = DEFAULT_MODEL
     path = Path(model).expanduser()
-    if path.is_file() or path.suffix or path.parent != Path("."):
+    if not is_name(path):
         return path
     if here := local_model(path.name):
         return here
@@ -155,17 +161,22 @@ def find(model: str | os.PathLike | None = None) -> Path:
     raise GPENError(f"No model is called {path.name!r}: give a file or one of {', '.join(sorted(PUBLISHED_MODELS))}.")
 
 
-def _download(name: str) -> Path:
-    """Download a published model from its authors; it is kept only if it loads, as no checksums were published."""
-    target = download.cache_folder() / f"{name}.pth"
+def download_url(name: str) -> str:
+    """Address of a published model. Raises GPENError if none is known, or if downloads are disabled."""
     base = download.source(download.MODELS_URL)
     if name not in DOWNLOADABLE or not base:
         reason = "GPEN_DOWNLOAD_URL forbids downloads" if name in DOWNLOADABLE else "no download address is known"
         raise GPENError(
-            f"{name} was not found, and {reason}: put {target.name} into {target.parent}, "
+            f"{name} was not found, and {reason}: put {name}.pth into {download.cache_folder()}, "
             "or set the environment variable GPEN_MODELS to the folder that has it."
         )
-    print(f"{name}: downloading from the authors of GPEN, who state no licence; ask them before you use it.", file=sys.stderr)
+    return f"{base}/{name}.pth"
+
+
+def _download(name: str) -> Path:
+    """Download a published model from its authors; it is kept only if it loads, as no checksums were published."""
+    url = download_url(name)
+    print(f"{name}: downloading from the authors of GPEN. {licences.PUBLISHED}", file=sys.stderr)
 
     def check(file: Path) -> None:
         content, metadata = _read_file(file)
@@ -173,7 +184,7 @@ def _download(name: str) -> Path:
         if str(net.config.size) not in name:
             raise GPENError(f"The network has {net.config.size} px.")
 
-    return download.fetch(f"{base}/{target.name}", target, check=check)
+    return download.fetch(url, download.cache_folder() / f"{name}.pth", check=check)
 
 
 def load(model: str | os.PathLike | None = None, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> GPEN:
@@ -207,6 +218,34 @@ def _load(kind: type[Kind], model: str | os.PathLike | None, device: str | torch
 def _read_network(kind: type[Kind], path: Path, dtype: torch.dtype) -> Kind:
     content, metadata = _read_file(path)
     return cast(Kind, from_tensors(content, kind, dtype, path.name, metadata))
+
+
+def read_metadata(path: str | os.PathLike) -> dict[str, str]:
+    """The metadata of a .safetensors file, {} for a .pth file. Raises GPENError as `load` does."""
+    return _read_file(Path(path))[1]
+
+
+def inspect(path: str | os.PathLike) -> tuple[Network, dict[str, str]]:
+    """Load the network of a file, whichever kind it is, and the metadata of the file. Raises GPENError as `load` does."""
+    path = Path(path)
+    content, metadata = _read_file(path)
+    names = content.keys() if isinstance(content, dict) else set()
+    kind: type[Network] = GPEN
+    if {"d", "convs.0.0.weight", "stem.weight"} & names and "g_ema" not in names:
+        kind = Discriminator
+    elif all(name.startswith("generator.") for name in names) and "generator.input.input" not in names:
+        kind = Generator
+    return from_tensors(content, kind, name=path.name, metadata=metadata), metadata
+
+
+def licence(path: str | os.PathLike, metadata: dict[str, str]) -> str:
+    """The licence of a model file: the entry `licence` of its metadata, or what is known about a file of that name."""
+    path = Path(path)
+    if entry := metadata.get("licence"):
+        return licences.IN_FULL.get(entry, entry)
+    if path.stem in licences.ASSETS and path.resolve().parent == ASSETS.resolve():
+        return licences.ASSETS[path.stem]
+    return licences.PUBLISHED if path.stem in PUBLISHED_MODELS else licences.UNKNOWN
 
 
 def save(net: Network, path: str | os.PathLike, dtype: torch.dtype | None = None, **notes: str) -> Path:

@@ -11,21 +11,19 @@ NOISE_MODES = ("concat", "add", "none")
 
 @dataclass(frozen=True)
 class GPENConfig:
-    """Settings that determine the shape of every tensor. The defaults are those of GPEN-BFR-512, the model of the paper.
+    """Settings that determine the shape of every tensor. The defaults are those of GPEN-BFR-512, the model of the paper."""
 
-    Raises GPENError for a value out of range; `block` is checked by `Generator`.
-    """
-
-    size: int = 512  # output resolution in px, a power of two
-    in_size: int = 0  # input resolution in px; below size for super-resolution; 0: equal to size
+    size: int = 512  # output resolution in px, a power of two, 8 to 4096
+    in_size: int = 0  # input resolution in px, a power of two; below size for super-resolution; 0: equal to size
     channel_multiplier: float = 2  # multiplies the channels of all levels from 64 px
     narrow: float = 1.0  # multiplies the channels of every level
-    style_dim: int = 512  # dimension of z and w
-    mapping_layers: int = 8
+    style_dim: int = 512  # dimension of z and w, at least 1
+    mapping_layers: int = 8  # number of layers of the mapping network, at least 1
     noise_mode: str = "concat"  # concat: GPEN; add: GPEN-noise-add; none: GPEN-w/o-noise (ablations of the paper)
-    block: str = "stylegan2"  # type of the GAN block, a key of gpen.models.blocks.BLOCKS
+    block: str = "stylegan2"  # type of the GAN block: stylegan2, stylegan, pggan or biggan
 
     def __post_init__(self) -> None:
+        """Raise GPENError for a value out of range; `block` is checked by `Generator`."""
         if not self.in_size:
             object.__setattr__(self, "in_size", self.size)
         for side in (self.size, self.in_size):

@@ -1,4 +1,7 @@
-"""Settings of a training run: one dataclass per stage and concern, read from a TOML file with the same keys."""
+"""Settings of a training run: one dataclass per stage and concern, read from a TOML file with the same keys.
+
+The comments of the fields are the help texts of `python -m gpen train STAGE --help`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import tomllib
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from gpen.errors import GPENError
 from gpen.models.network import GPENConfig
@@ -17,15 +20,22 @@ PRECISIONS = ("float32", "bfloat16")
 DISCRIMINATORS = ("stylegan2", "projected")
 HEADS = ("conv1", "fire4", "fire7", "fire12", "pixels", "colors")
 
+if TYPE_CHECKING:  # values come from TOML files as text, and are checked in __post_init__
+    Precision = str
+    DiscriminatorName = str
+else:  # the choices that the command line offers
+    Precision = Literal[PRECISIONS]
+    DiscriminatorName = Literal[DISCRIMINATORS]
+
 
 @dataclass(frozen=True)
 class DiffAugmentConfig:
     """Differentiable augmentation of what the projected discriminator and LPIPS see (Zhao et al., NeurIPS 2020)."""
 
-    shift: float = 0.125  # largest translation, as a fraction of the side; borders are reflected
-    zoom: float = 0.0  # largest relative change of size
+    shift: float = 0.125  # largest translation, as a fraction of the side, 0 to 1; borders are reflected
+    zoom: float = 0.0  # largest relative change of size, 0 to 1
     color: float = 0.5  # strength of brightness, saturation and contrast changes, 0 to 1
-    cutout: float = 0.0  # side of the square that is set to grey, as a fraction of the image's side
+    cutout: float = 0.0  # side of the square that is set to grey, as a fraction of the side of the image, 0 to 1
 
     def __post_init__(self):
         if not all(0 <= value <= 1 for value in dataclasses.astuple(self)):
@@ -36,17 +46,17 @@ class DiffAugmentConfig:
 class ProjectedConfig:
     """Discriminator heads and LPIPS on a frozen SqueezeNet 1.1 (Projected GAN, Sauer et al., NeurIPS 2021)."""
 
-    feature_network: str | None = (
-        None  # file of the SqueezeNet weights; None: GPEN_SQUEEZENET, then torchvision's file in TORCH_HOME
-    )
-    share: float = 0.12  # gradient norm of one head at the image, as a fraction of the reconstruction's
-    head_weights: dict[str, float] = field(  # factors of `share`; a head that is left out does not exist
+    # file of the SqueezeNet weights; None: the file in GPEN_SQUEEZENET, then torchvision's file in TORCH_HOME
+    feature_network: str | None = None
+    share: float = 0.12  # gradient norm of one head at the image, as a fraction of that of the reconstruction, at least 0
+    # factors of `share` by head, above 0; heads: conv1, fire4, fire7, fire12, pixels, colors; a head without a factor is left out
+    head_weights: dict[str, float] = field(
         default_factory=lambda: {"conv1": 0.5, "fire4": 1.0, "fire7": 1.0, "fire12": 1.0, "pixels": 0.25}
     )
-    balance_interval: int = 32  # steps between two measurements of the gradient norms
-    start_images: int = 800  # images after which the adversarial term sets in ...
-    ramp_images: int = 4000  # ... and over which it rises to its full weight
-    lr: float = 3e-4
+    balance_interval: int = 32  # steps between two measurements of the gradient norms, at least 1
+    start_images: int = 800  # number of images after which the adversarial term starts, at least 0
+    ramp_images: int = 4000  # number of images over which the adversarial term then rises to its full weight, at least 1
+    lr: float = 3e-4  # learning rate of the heads
     augmentation: DiffAugmentConfig = field(default_factory=DiffAugmentConfig)
 
     def __post_init__(self):
@@ -67,8 +77,8 @@ class ValidationConfig:
     """Scores on a fixed set of faces during a run, written to the log and drawn as curves."""
 
     data: str | None = None  # folder of faces that are not in the training data; None: no validation
-    images: int = 100
-    interval: int = 8000  # images
+    images: int = 100  # number of faces, at least 2
+    interval: int = 8000  # training images between two validations, at least 1
     embedding: str | None = None  # ONNX face embedding for the identity score; None: GPEN_IDENTITY_MODEL, or no score
 
     def __post_init__(self):
@@ -78,31 +88,34 @@ class ValidationConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What both stages have."""
+    """Settings of both stages."""
 
     network: GPENConfig = field(default_factory=GPENConfig)
-    total_images: int = 800_000  # length of the run, in training images
-    batch_size: int = 8  # over all processes
-    seed: int = 0
+    total_images: int = 800_000  # length of the run, in training images, at least 1
+    batch_size: int = 8  # images per step over all processes, at least 1
+    seed: int = 0  # seed of the weights, the data and the noise
 
-    discriminator: str = "stylegan2"  # the paper's, or projected: heads on frozen features
-    discriminator_narrow: float | None = None  # width of StyleGAN2's discriminator; None: the network's
-    r1_weight: float = 10.0  # lazy R1 on StyleGAN2's discriminator ...
-    r1_interval: int = 16  # ... every so many steps; 0: never
+    discriminator: DiscriminatorName = "stylegan2"  # stylegan2: the paper's; projected: heads on frozen features
+    discriminator_narrow: float | None = None  # width of StyleGAN2's discriminator, see network.narrow; None: that of the network
+    r1_weight: float = 10.0  # weight of lazy R1 regularisation of StyleGAN2's discriminator
+    r1_interval: int = 16  # steps between two R1 regularisations; 0: never
     projected: ProjectedConfig = field(default_factory=ProjectedConfig)
 
-    frozen_images: int = 0  # images at the start during which the network is frozen and the discriminator learns
-    lr_warmup_images: int = 0  # images over which the learning rates rise, after frozen_images
-    lr_decay_fraction: float = 0.0  # last fraction of the run over which the learning rates fall to 0
-    ema_half_life: int = 10_000  # of the exponential moving average of the weights, in images
+    frozen_images: int = 0  # number of images at the start during which the network is frozen and the discriminator learns
+    lr_warmup_images: int = 0  # number of images over which the learning rates rise, after frozen_images
+    lr_decay_fraction: float = 0.0  # last fraction of the run over which the learning rates fall to 0, 0 to 1
+    ema_half_life: int = 10_000  # half-life of the exponential moving average of the weights, in images, at least 1
 
-    precision: str = "float32"  # or bfloat16 (autocast)
-    compile: bool = False  # torch.compile of the network; needs a C++ compiler on a CPU
-    workers: int = 1  # processes that read and degrade images
-    skip_bad: bool = False  # leave out files that are no whole image, instead of refusing the folder
-    save_interval: int = 4000  # images between two checkpoints
-    grid_interval: int = 4000  # images between two image grids
+    precision: Precision = "float32"  # number format of the forward pass; bfloat16 uses autocast
+    compile: bool = False  # use torch.compile for the network; on a CPU it needs a C++ compiler
+    workers: int = 1  # number of processes that read and degrade images; 0: the training process itself
+    skip_bad: bool = False  # leave out files that are no complete image, instead of refusing the folder
+    save_interval: int = 4000  # images between two checkpoints, at least 1
+    grid_interval: int = 4000  # images between two image grids, at least 1
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+    # licence of the weights, stored in their file and printed by gpen info; "CC BY-NC-SA 4.0" for weights trained on FFHQ;
+    # None: nothing is stored
+    licence: str | None = None
 
     def __post_init__(self):
         if self.precision not in PRECISIONS:
@@ -127,6 +140,10 @@ class RunConfig:
         left = self.total_images - images_seen
         return min(1.0, left / (self.total_images * self.lr_decay_fraction)) if self.lr_decay_fraction else 1.0
 
+    def notes(self, images_seen: int) -> dict[str, str]:
+        """Metadata of the files that a run writes."""
+        return {"images_seen": str(images_seen)} | ({"licence": self.licence} if self.licence else {})
+
     @property
     def discriminator_network(self) -> GPENConfig:
         """The settings that fix the shape of StyleGAN2's discriminator."""
@@ -147,21 +164,23 @@ class PriorConfig(RunConfig):
     each batch reconstructions of real faces: that is what makes stage 1 work within the budget of a CPU.
     """
 
-    init: str | None = None  # a prior to start from, of the same or of a smaller size
-    lr: float = 2e-3  # of the generator, and of StyleGAN2's discriminator
-    beta1: float = 0.0  # of Adam
-    path_length_weight: float = 2.0  # of path length regularisation ...
-    path_length_interval: int = 4  # ... every so many steps; 0: never
-    style_mixing_probability: float = 0.9
-    ada_target: float = 0.6  # of the discriminator's sign on real images (ADA, StyleGAN2's discriminator only); 0: no ADA
-    ada_images: int = 500_000  # in which the augmentation probability can go from 0 to 1
+    init: str | None = None  # file of a prior to start from, of the same or of a smaller size; None: random weights
+    lr: float = 2e-3  # learning rate of the generator, and of StyleGAN2's discriminator
+    beta1: float = 0.0  # beta1 of Adam, 0 to below 1
+    path_length_weight: float = 2.0  # weight of path length regularisation
+    path_length_interval: int = 4  # steps between two path length regularisations; 0: never
+    style_mixing_probability: float = 0.9  # probability of style mixing, 0 to 1
+    # target of the mean sign of StyleGAN2's discriminator on real images (ADA), 0 to 1; 0: no ADA
+    ada_target: float = 0.6
+    ada_images: int = 500_000  # number of images in which the augmentation probability of ADA can go from 0 to 1
 
-    reconstruction_share: float = 0.0  # part of each batch that reconstructs real faces; 0: adversarial training alone
-    content_weight: float = 6.0  # L1 of a reconstruction, at full size and at a quarter
-    perceptual_weight: float = 1.0  # LPIPS of a reconstruction
-    kl_weight: float = 5e-4  # of the KL divergence of z from the unit normal, per nat
-    lr_encoder: float = 1e-3  # of the auxiliary encoder
-    range_weight: float = 0.0  # of the penalty on values outside [-1, 1]
+    # fraction of each batch that reconstructs real faces, 0 to below 1; 0: adversarial training alone
+    reconstruction_share: float = 0.0
+    content_weight: float = 6.0  # weight of the L1 distance of a reconstruction, at full size and at a quarter
+    perceptual_weight: float = 1.0  # weight of LPIPS of a reconstruction
+    kl_weight: float = 5e-4  # weight of the KL divergence of z from the unit normal distribution, per nat
+    lr_encoder: float = 1e-3  # learning rate of the auxiliary encoder
+    range_weight: float = 0.0  # weight of the penalty on values outside [-1, 1]
 
     def __post_init__(self):
         super().__post_init__()
@@ -175,33 +194,40 @@ class PriorConfig(RunConfig):
 class FinetuneConfig(RunConfig):
     """Stage 2: L = L_A + alpha L_C + beta L_F on pairs degraded on the fly (Yang et al., CVPR 2021)."""
 
-    task: str = "restore"  # or colorize, inpaint: what the pairs are made for
-    init: str | None = None  # a whole network to start from; "identity": see gpen/training/initialization.py
-    init_prior: str | None = None  # stage 1's prior, of the same or of a smaller size; None, without init: random weights
-    init_encoder: str | None = None  # a whole network whose encoder is taken
-    init_discriminator: str | None = None  # StyleGAN2's, of stage 1
-    freeze_prior: bool = False  # GPEN-w/o-ft: only the encoder learns
-    file_size_sampling_power: float = 0.0  # faces are sampled in proportion to file size to this power; 0: uniformly
-    augmentation_probability: float = 0.0  # of photometric and geometric augmentation before the degradation
-    degradations: dict[str, float] = field(default_factory=lambda: {"gpen-release": 1.0})  # preset -> share; restore only
+    task: str = "restore"  # what the training pairs are made for: restore, colorize or inpaint
+    # file of a whole network to start from; "identity": see gpen/training/initialization.py; None: init_prior, or random weights
+    init: str | None = None
+    init_prior: str | None = None  # file of the prior of stage 1, of the same or of a smaller size; None: no prior
+    init_encoder: str | None = None  # file of a whole network whose encoder is used; None: random weights
+    init_discriminator: str | None = None  # file of StyleGAN2's discriminator of stage 1; None: random weights
+    freeze_prior: bool = False  # train the encoder only (GPEN-w/o-ft)
+    # faces are sampled with probability proportional to file size to this power; 0: uniformly
+    file_size_sampling_power: float = 0.0
+    # probability of photometric and geometric augmentation before the degradation, 0 to 1
+    augmentation_probability: float = 0.0
+    # share of each degradation preset, above 0, for the task restore
+    degradations: dict[str, float] = field(default_factory=lambda: {"gpen-release": 1.0})
 
-    adversarial_weight: float = 1.0  # of L_A; with StyleGAN2's discriminator and feature_matching_weight 0, 0 leaves it out
-    content_weight: float = 1.0  # alpha, of L_C = L1 ...
-    content_levels: int = 1  # ... on so many levels of a pyramid; the paper has one
-    feature_matching_weight: float = 0.02  # beta, of L_F; StyleGAN2's discriminator only
-    perceptual_weight: float = 0.0  # of LPIPS on SqueezeNet; needs discriminator = "projected"
-    identity_weight: float = 0.0  # the released code has an identity term, the paper has none
-    identity_interval: int = 1  # the identity term sees every n-th image of a batch
-    identity_jitter: float = 0.0  # random crop: largest shift as a fraction of the crop's side; above 0 mirrored too
-    identity_color_jitter: bool = False  # whether the colours and sharpness of that crop are random
-    identity_model: str | None = None  # file of the face recognition network: see gpen/training/losses/identity.py
+    # weight of L_A; 0 leaves out StyleGAN2's discriminator if feature_matching_weight is 0 too
+    adversarial_weight: float = 1.0
+    content_weight: float = 1.0  # weight alpha of L_C, the L1 distance
+    content_levels: int = 1  # number of pyramid levels on which L_C is computed, at least 1; 1: the paper's
+    feature_matching_weight: float = 0.02  # weight beta of L_F, for StyleGAN2's discriminator only
+    perceptual_weight: float = 0.0  # weight of LPIPS on SqueezeNet; needs discriminator = "projected"
+    identity_weight: float = 0.0  # weight of the identity term, which the released code has and the paper has not
+    identity_interval: int = 1  # the identity term sees every n-th image of a batch, n at least 1
+    # largest shift of a random crop for the identity term, as a fraction of the side of the crop; above 0 also mirrored
+    identity_jitter: float = 0.0
+    identity_color_jitter: bool = False  # vary the colours and the sharpness of that crop at random
+    # file of the face recognition network, see gpen/training/losses/identity.py; None: only without identity_weight
+    identity_model: str | None = None
 
-    lr_encoder: float = 2e-3  # the paper's 100 : 10 : 1
-    lr_decoder: float = 2e-4
-    lr_discriminator: float = 2e-5  # of StyleGAN2's discriminator
-    lr_scales: float = 1.0  # times lr_decoder, for the scalars of the concatenation: they start at 0
-    beta1: float = 0.0  # of Adam
-    grad_clip: float = 0.0  # largest norm of the network's gradient; 0: none
+    lr_encoder: float = 2e-3  # learning rate of the encoder; the paper's ratio is 100 : 10 : 1
+    lr_decoder: float = 2e-4  # learning rate of the decoder, the embedded prior
+    lr_discriminator: float = 2e-5  # learning rate of StyleGAN2's discriminator
+    lr_scales: float = 1.0  # factor of lr_decoder for the scalars of the concatenation, which start at 0
+    beta1: float = 0.0  # beta1 of Adam, 0 to below 1
+    grad_clip: float = 0.0  # largest norm of the gradient of the network; 0: no limit
 
     def __post_init__(self):
         super().__post_init__()

@@ -170,10 +170,10 @@ class Finetune:
 
     def export(self, folder: Path) -> Path:
         """Write FOLDER/gpen.safetensors (the averaged weights) and, of StyleGAN2's kind, FOLDER/discriminator.safetensors."""
+        notes = self.config.notes(self.images_seen)
         if self.config.uses_discriminator and isinstance(self.adversary, DiscriminatorTrainer):
-            checkpoints.save(self.adversary.net, folder / "discriminator.safetensors")
-        path = folder / "gpen.safetensors"
-        return checkpoints.save(self.ema, path, images_seen=str(self.images_seen), task=self.config.task)
+            checkpoints.save(self.adversary.net, folder / "discriminator.safetensors", None, **notes)
+        return checkpoints.save(self.ema, folder / "gpen.safetensors", None, task=self.config.task, **notes)
 
 
 def _initial(config: FinetuneConfig) -> GPEN:

@@ -5,25 +5,20 @@ to-RGB layer, which starts as a copy of them; all other to-RGB layers start at z
 
 A network trained from this start can be blended with its input afterwards, within its weights: `blend_with_input`, or
 
-    python -m gpen.training.initialization RUN/gpen.safetensors --data FACES --alpha 0.4 --out FILE.safetensors
+    python -m gpen blend RUN/gpen.safetensors --data FACES --alpha 0.4 --out FILE.safetensors
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from gpen.errors import GPENError, exit_status
-from gpen.models import checkpoints
+from gpen.errors import GPENError
 from gpen.models.blocks import StyleGAN2Block
 from gpen.models.network import GPEN
 from gpen.models.ops import GAIN
-from gpen.training.config import FinetuneConfig
-from gpen.training.data.dataset import FacePairs
 
 IDENTITY = "identity"  # value of the setting `init` that selects this start
 COLORS = 3
@@ -79,25 +74,3 @@ def blend_with_input(net: GPEN, alpha: float, examples: Tensor) -> GPEN:
     last.to_rgb.weight[:, mine] += alpha * inverse / (last.to_rgb.scale * style)
     last.to_rgb.bias.sub_(alpha * inverse @ shift)
     return net
-
-
-def main() -> int:
-    """Run the command above; returns its exit status. The file is stored in float16."""
-    parser = argparse.ArgumentParser("python -m gpen.training.initialization")
-    parser.add_argument("model")
-    parser.add_argument("--data", required=True, metavar="DIR", help="faces for the mean style, degraded by gpen-release")
-    parser.add_argument("--alpha", type=float, required=True, help="weight of the input in the output, 0 to 1")
-    parser.add_argument("--out", required=True, metavar="FILE")
-    options = parser.parse_args()
-    return exit_status(lambda: _store(options))
-
-
-def _store(options: argparse.Namespace) -> None:
-    net = checkpoints.load(options.model)
-    pairs = FacePairs(options.data, FinetuneConfig(network=net.config))
-    blend_with_input(net, options.alpha, torch.stack([pairs[i][0] for i in range(64)]))
-    print(checkpoints.save(net, options.out, torch.float16, alpha=str(options.alpha)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

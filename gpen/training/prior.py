@@ -209,9 +209,10 @@ class Prior:
 
     def export(self, folder: Path) -> Path:
         """Write FOLDER/prior.safetensors (the averaged weights) and, of StyleGAN2's kind, FOLDER/discriminator.safetensors."""
+        notes = self.config.notes(self.images_seen)
         if isinstance(self.adversary, DiscriminatorTrainer):
-            checkpoints.save(self.adversary.net, folder / "discriminator.safetensors")
-        return checkpoints.save(self.ema, folder / "prior.safetensors", images_seen=str(self.images_seen))
+            checkpoints.save(self.adversary.net, folder / "discriminator.safetensors", None, **notes)
+        return checkpoints.save(self.ema, folder / "prior.safetensors", None, **notes)
 
 
 def _content(reconstructed: Tensor, real: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """Command line: output files, user errors, exit status."""
 
+import dataclasses
 import json
+import re
 import subprocess
 import sys
 
@@ -11,7 +13,10 @@ import torch
 from skimage.data import astronaut
 
 import gpen
-from gpen.cli import main
+from gpen.cli import COMMANDS, main
+from gpen.cli.train import STAGES, read_command
+from gpen.models import checkpoints, download
+from gpen.training.config import FinetuneConfig, read_run_config
 from gpen.version import __version__
 
 
@@ -85,10 +90,60 @@ def test_read_only_output_folder_is_an_error(face, tmp_path, monkeypatch, capsys
     assert stop.value.code == 2 and "it is read-only" in capsys.readouterr().err
 
 
+def info(model, capsys):
+    main(["info", *([str(model)] if model else [])])
+    return capsys.readouterr().out
+
+
 def test_info_prints_the_settings(model, capsys):
-    main(["info", str(model)])
-    printed = capsys.readouterr().out
+    printed = info(model, capsys)
     assert "narrow               0.0625" in printed and str(model) in printed
+    assert re.search(r"parameters +[\d,]+\n", printed) and "states no licence" in printed and "images_seen" not in printed
+
+
+@pytest.mark.parametrize(
+    ("model", "licence"),
+    [
+        (None, "CC BY-NC-SA 4.0 (non-commercial; trained on FFHQ)"),
+        ("gpen-colorize", "research use; licences of some training faces are not stated"),
+        ("prior-64", "research use; licences of some training faces are not stated"),
+    ],
+)
+def test_info_prints_the_licence_of_the_shipped_models(model, licence, capsys):
+    assert f"licence              {licence}\n" in info(model, capsys)
+
+
+def test_info_prints_the_licence_and_images_seen_of_a_file(model, tmp_path, capsys):
+    gpen.save(gpen.load(model), tmp_path / "own.safetensors", licence="CC BY-NC-SA 4.0", images_seen="71000")
+    printed = info(tmp_path / "own.safetensors", capsys)
+    assert "licence              CC BY-NC-SA 4.0 (non-commercial; trained on FFHQ)\n" in printed
+    assert "images_seen          71000\n" in printed
+    gpen.save(gpen.load(model), tmp_path / "own.safetensors", licence="CC0")
+    assert "licence              CC0\n" in info(tmp_path / "own.safetensors", capsys)
+
+
+def test_info_reads_published_files_and_discriminators(tmp_path, capsys):
+    config = gpen.GPENConfig(size=256, narrow=0.0625, channel_multiplier=1, style_dim=16, mapping_layers=2)
+    for name, net in (("GPEN-BFR-256", gpen.GPEN(config)), ("GPEN-BFR-256-D", gpen.Discriminator(config))):
+        torch.save(gpen.to_published(net), tmp_path / f"{name}.pth")
+        printed = info(tmp_path / f"{name}.pth", capsys)
+        assert "academic and non-commercial use only" in printed
+        assert f"{sum(p.numel() for p in net.parameters()):,}" in printed
+
+
+@pytest.mark.parametrize("name", checkpoints.PUBLISHED_MODELS)
+@pytest.mark.parametrize("mirror", [None, ""])
+def test_info_never_downloads(name, mirror, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("GPEN_MODELS", str(tmp_path))
+    monkeypatch.delenv("GPEN_DOWNLOAD_URL", raising=False)
+    if mirror is not None:
+        monkeypatch.setenv("GPEN_DOWNLOAD_URL", mirror)
+    monkeypatch.setattr(download, "fetch", lambda *args, **kwargs: pytest.fail("a download was started"))
+    printed = info(name, capsys)
+    would_download = name in checkpoints.DOWNLOADABLE and mirror is None
+    assert (f"{download.MODELS_URL}/{name}.pth" in printed) == would_download
+    assert str(tmp_path / "gpen") in printed and "No licence is stated by the authors" in printed
 
 
 def test_runs_as_a_module():
@@ -114,7 +169,13 @@ def test_runs_as_a_module():
         ("restore face.png --aligned --upscale 2 --model net.safetensors --out out", "leave out"),
         ("info text.png", "cannot be read"),
         ("train finetune --data nowhere --out run", "no images"),
-        ("train --out run", "Name a stage"),
+        ("train prior --data nowhere --config absent.toml --out run", "no configuration absent.toml"),
+        ("train finetune --data nowhere --out run --projected.share -1", "share and start_images are at least 0"),
+        ("train finetune --data nowhere --out run --validation.images 0", "at least 2 images"),
+        ("train finetune --data nowhere --out run --network.size 100", "powers of two"),
+        ("train finetune --data nowhere --out run --task upscale", "task is restore, colorize or inpaint"),
+        ("restore --out out", "nothing to restore"),
+        ("info GPEN-BFR-64", "No model is called 'GPEN-BFR-64'"),
     ],
 )
 def test_user_errors_are_one_line_with_exit_status_2(command, words, face, model, tmp_path, monkeypatch, capsys):
@@ -126,3 +187,124 @@ def test_user_errors_are_one_line_with_exit_status_2(command, words, face, model
     printed = capsys.readouterr().err
     assert stop.value.code == 2
     assert words in printed and printed.startswith("error: ") and printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("", "subcommand"),
+        ("nonsense", "nonsense"),
+        ("train", "subcommand"),
+        ("train --out run", "--out"),
+        ("train prior --data d --out run --task colorize", "--task"),
+        ("train finetune --data d --out run --lr-encoder fast", "--lr-encoder"),
+        ("train finetune --data d --out run --config", "--config"),
+        ("train finetune --data d --out run --degradations downsample", "NAME=NUMBER"),
+        ("restore a.png", "--out"),
+        ("restore a.png --out d --engine tensorrt", "--engine"),
+        ("restore a.png --out d --no-aligned", "--no-aligned"),
+        ("degrade a.png --out b.png --jpeg-quality good", "--jpeg-quality"),
+        ("export --engine torch --out a.onnx", "--engine"),
+    ],
+)
+def test_usage_errors_have_exit_status_2(command, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(command.split())
+    printed = capsys.readouterr()
+    assert stop.value.code == 2 and words in printed.err and not printed.out and "Traceback" not in printed.err
+
+
+HELPS = [[], *([name] for name in COMMANDS), *(["train", name] for name in STAGES), ["train", "--smoke"]]
+
+
+@pytest.mark.parametrize("command", HELPS, ids=" ".join)
+def test_help_is_complete_at_80_columns(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    printed = capsys.readouterr().out
+    assert stop.value.code == 0
+    usage, _, rest = printed.partition("\n")
+    assert usage.startswith("usage: gpen") and max(map(len, rest.splitlines())) <= 80
+    assert re.search(r"[a-z]", rest.strip().splitlines()[0]), "there is no description"
+    options = options_of(rest)
+    assert options and not [name for name, text in options.items() if len(text) < 5], options
+    if command[1:] != ["--smoke"] and command not in ([], ["train"]):
+        lacking = [name for name, text in options.items() if not re.search(r"\((default: .+|required)\)$", text)]
+        assert lacking == ["-h, --help"]
+
+
+def options_of(help_text):
+    """{option: its help without line breaks} from a help text, with or without lines around its boxes."""
+    options, current = {}, None
+    for line in help_text.replace("│", " ").splitlines():
+        if re.match(r"  --?[a-z]", line):
+            current, _, text = re.sub(r" {2,}", "\n", line.strip(), count=1).partition("\n")
+            options[current] = text
+        elif current and line.startswith("    ") and line.strip():
+            options[current] = f"{options[current]} {line.strip()}".strip()
+        else:
+            current = None
+    return options
+
+
+def test_the_help_of_a_stage_lists_every_setting_with_the_values_of_the_file(tmp_path, capsys):
+    (tmp_path / "a.toml").write_text("lr_encoder = 0.0123\n[network]\nsize = 64\n")
+    with pytest.raises(SystemExit):
+        main(["train", "finetune", "--config", str(tmp_path / "a.toml"), "--help"])
+    options = {re.split(r"[ ,]", name)[0]: text for name, text in options_of(capsys.readouterr().out).items()}
+    assert options["--lr-encoder"].endswith("(default: 0.0123)") and options["--network.size"].endswith("(default: 64)")
+
+    def names(kind, prefix="--"):
+        for field in dataclasses.fields(kind):
+            inner = getattr(kind(), field.name)
+            name = prefix + field.name.replace("_", "-")
+            if dataclasses.is_dataclass(inner):
+                yield from names(type(inner), f"{name}.")
+            else:
+                yield name
+
+    assert set(names(FinetuneConfig)) <= options.keys()
+
+
+def test_options_override_the_configuration_file(tmp_path):
+    (tmp_path / "a.toml").write_text(
+        "total_images = 40\nlr_encoder = 0.01\nlr_decoder = 0.02\ncompile = true\ninit = 'a.pth'\nbatch_size = 2\n"
+        "discriminator = 'projected'\n[projected]\nshare = 0.3\nramp_images = 7\n[network]\nsize = 64\nnarrow = 0.25\n"
+    )
+    base = f"finetune --data d --out r --config {tmp_path / 'a.toml'}"
+    file = read_run_config(tmp_path / "a.toml", FinetuneConfig)
+    assert read_command(base.split()).settings == file
+    options = (
+        "--lr-encoder 1e-3 --projected.share 0.1 --network.size 256 --validation.data V --skip-bad --no-compile --init None "
+        "--projected.augmentation.zoom 0.2 --degradations gpen-release=0.5,downsample=2 --licence CC0"
+    )
+    settings = read_command(f"{base} {options}".split()).settings
+    assert settings == dataclasses.replace(
+        file, lr_encoder=1e-3, skip_bad=True, compile=False, init=None, licence="CC0",
+        degradations={"gpen-release": 0.5, "downsample": 2.0},
+        network=dataclasses.replace(file.network, size=256, in_size=256),
+        validation=dataclasses.replace(file.validation, data="V"),
+        projected=dataclasses.replace(
+            file.projected, share=0.1, augmentation=dataclasses.replace(file.projected.augmentation, zoom=0.2)
+        ),
+    )  # fmt: skip
+
+
+def test_overriding_the_size_keeps_a_smaller_input(tmp_path):
+    (tmp_path / "a.toml").write_text("[network]\nsize = 64\nin_size = 16\n")
+    network = read_command(f"prior --data d --out r --config {tmp_path / 'a.toml'} --network.size 128".split()).settings.network
+    assert (network.size, network.in_size) == (128, 16)
+
+
+def test_help_imports_no_training_code():
+    code = (
+        "import sys; from gpen.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "found = [n for n in ('gpen.training.finetune', 'gpen.training.loop', 'matplotlib', 'accelerate') if n in sys.modules]\n"
+        "print('imported:', found, 'gpen.training' in sys.modules)"
+    )
+    for command, training in (([], False), (["restore"], False), (["train", "finetune"], True)):
+        result = subprocess.run([sys.executable, "-c", code, *command, "--help"], capture_output=True, text=True, check=True)
+        assert result.stdout.splitlines()[-1] == f"imported: [] {training}"

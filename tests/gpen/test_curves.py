@@ -8,9 +8,7 @@ import cv2
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "gpen.training.monitoring.curves", *map(str, arguments)], capture_output=True, text=True
-    )
+    return subprocess.run([sys.executable, "-m", "gpen", "curves", *map(str, arguments)], capture_output=True, text=True)
 
 
 def test_phases_are_joined_in_order(tmp_path):
@@ -30,6 +28,10 @@ def test_phases_are_joined_in_order(tmp_path):
 
 def test_missing_and_empty_logs_are_errors(tmp_path):
     (tmp_path / "log.jsonl").write_text("")
-    for run, sentence in ((tmp_path / "nothing", "There is no log"), (tmp_path, "nothing to draw")):
-        result = command(run, "--out", tmp_path / "curves.png")
+    for runs, sentence in (
+        ([tmp_path / "nothing"], "There is no log"),
+        ([tmp_path], "nothing to draw"),
+        ([], "name the folders"),
+    ):
+        result = command(*runs, "--out", tmp_path / "curves.png")
         assert result.returncode == 2 and sentence in result.stderr and "Traceback" not in result.stderr

@@ -201,7 +201,7 @@ def test_published_model_is_downloaded_once_with_a_licence_notice(server, small,
     for _ in range(2):
         torch.testing.assert_close(gpen.load("GPEN-BFR-256").state_dict(), dict(net.state_dict()), rtol=0, atol=0)
     assert [path for path, _ in server.requests] == ["/GPEN-BFR-256.pth"] * 2
-    assert capsys.readouterr().err.count("no licence") == 1
+    assert capsys.readouterr().err.count("No licence is stated by the authors") == 1
     monkeypatch.setenv("GPEN_DOWNLOAD_URL", "")
     gpen.load("GPEN-BFR-256")
 

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from safetensors import safe_open
 
 import gpen
+from gpen.cli import main
 from gpen.errors import GPENError
 from gpen.models.network import GPENConfig
 from gpen.training.config import FinetuneConfig
@@ -57,3 +59,23 @@ def test_blending_needs_the_identity_initialisation():
     torch.manual_seed(0)
     with pytest.raises(GPENError, match="not initialised as the identity"):
         blend_with_input(gpen.GPEN(NETWORK), 0.5, torch.rand(1, 3, 32, 32))
+
+
+def test_blend_command_keeps_the_licence_and_stores_float16(tmp_path, faces, capsys):
+    torch.manual_seed(0)
+    net = start_as_identity(gpen.GPEN(GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2)))
+    gpen.save(net, tmp_path / "net.safetensors", licence="CC0", images_seen="8")
+    command = f"blend {tmp_path / 'net.safetensors'} --data {faces} --alpha 0.4 --out {tmp_path / 'blend.safetensors'}"
+    main(command.split())
+    assert capsys.readouterr().out.strip() == str(tmp_path / "blend.safetensors")
+    with safe_open(tmp_path / "blend.safetensors", "pt") as file:
+        notes = file.metadata()
+        assert file.get_tensor("encoder.levels.0.weight").dtype == torch.float16
+    assert {name: notes[name] for name in ("alpha", "licence", "images_seen")} == {
+        "alpha": "0.4", "licence": "CC0", "images_seen": "8",
+    }  # fmt: skip
+    x = torch.rand(2, 3, 16, 16) * 1.8 - 0.9  # the network is the identity, and so is any blend with the input
+    assert (gpen.load(tmp_path / "blend.safetensors")(x) - x).abs().max() < 0.02
+    with pytest.raises(SystemExit) as stop:
+        main(command.replace("0.4", "1.4").split())
+    assert stop.value.code == 2 and "--alpha" in capsys.readouterr().err

@@ -1,17 +1,15 @@
-"""The curves of a run, or of several legs one after the other: one panel a loss, against the images shown.
+"""Curves of a training run, or of several as consecutive phases: one panel per loss, against the images seen.
 
-python -m gpen.training.monitoring.curves runs/leg1 runs/leg2 --log assets/training.jsonl --out assets/training.png
+python -m gpen curves runs/phase1 runs/phase2 --log assets/training.jsonl --out assets/training.png
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import sys
 from pathlib import Path
 
-from gpen.errors import GPENError, exit_status
+from gpen.errors import GPENError
 
 COLUMNS = 4  # of panels
 NOT_DRAWN = ("images_seen", "images_per_second", "phase")
@@ -66,26 +64,3 @@ def draw(records: list[dict], path: Path) -> None:
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
-
-
-def main() -> int:
-    """The command above; its exit status."""
-    parser = argparse.ArgumentParser("python -m gpen.training.monitoring.curves", description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs, or their logs, in order")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="write the joined log there")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the plot, .png")
-    options = parser.parse_args()
-    return exit_status(lambda: _join_and_draw(options))
-
-
-def _join_and_draw(options: argparse.Namespace) -> None:
-    records = joined([read_log(run / "log.jsonl" if run.is_dir() else run) for run in options.runs])
-    if not records:
-        raise GPENError("The logs are empty: there is nothing to draw yet.")
-    if options.log:
-        options.log.write_text("".join(json.dumps(record) + "\n" for record in records))
-    draw(records, options.out)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

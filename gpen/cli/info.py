@@ -1,0 +1,54 @@
+"""python -m gpen info: print the file, settings, size and licence of a model. Nothing is downloaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from gpen.cli.parsing import parse
+from gpen.errors import GPENError
+from gpen.models import checkpoints, download, licences
+
+
+@dataclass(frozen=True)
+class Info:
+    """Print the file, settings, size and licence of a model. Nothing is downloaded."""
+
+    # name or file of a GPEN, a prior or a discriminator; None: the default model
+    model: Annotated[Positional[str | None], arg(metavar="MODEL")] = None
+
+    def run(self) -> None:
+        """Print the lines."""
+        model = self.model
+        if model in checkpoints.PUBLISHED_MODELS and checkpoints.is_name(model) and not checkpoints.local_model(model):
+            print(_source(model))
+            _print({"licence": licences.PUBLISHED})
+            return
+        path = checkpoints.find(model)
+        net, metadata = checkpoints.inspect(path)
+        print(path)
+        _print({**vars(net.config), "parameters": f"{sum(p.numel() for p in net.parameters()):,}"})
+        if "images_seen" in metadata:
+            _print({"images_seen": metadata["images_seen"]})
+        _print({"licence": checkpoints.licence(path, metadata)})
+
+
+def _source(name: str) -> str:
+    """Where a published model that is not on this machine would come from."""
+    try:
+        url = checkpoints.download_url(name)
+    except GPENError as error:
+        return str(error)
+    return f"{name} is not on this machine: gpen.load({name!r}) would download {url} to {download.cache_folder()}."
+
+
+def _print(values: dict[str, object]) -> None:
+    for name, value in values.items():
+        print(f"{name:20} {value}")
+
+
+def main(args: list[str]) -> None:
+    """Run `gpen info` with these arguments."""
+    parse(Info, args, "gpen info").run()

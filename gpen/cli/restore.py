@@ -1,0 +1,87 @@
+"""python -m gpen restore: restore the faces of photos and videos."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from gpen.cli.parsing import EngineName, Flag, Folder, Model, OptionalFile, TaskName, parse
+from gpen.errors import GPENError
+from gpen.faces.detection import load_detector
+from gpen.media.batch import Settings, make_folder, restore_files, write_report
+from gpen.media.discovery import find_files
+from gpen.models import checkpoints
+from gpen.restoration import tasks
+from gpen.restoration.restorer import Restorer
+from gpen.version import __version__
+
+STATUS_TEXT = {
+    "restored": "restored", "no face": "without a detected face (for aligned faces add --aligned)",
+    "skipped": "skipped, the output exists (replace it with --overwrite)", "failed": "failed",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Restore the faces of photos and videos.
+
+    The exit status is 1 if a file failed, 2 after a user error.
+    """
+
+    # one or more photos, videos, folders, or quoted patterns with * or **
+    paths: Annotated[Positional[tuple[str, ...]], arg(metavar="PATH...", help_behavior_hint="(required)")]
+    out: Folder  # output folder; names and formats are those of the inputs
+    model: Model = None  # name or file of a model; None: the default model of the task
+    strength: float = 1.0  # weight of the network output, 0 to 1
+    engine: EngineName = "torch"  # inference engine
+    aligned: Flag = False  # each image is one square FFHQ-aligned face
+    only: Annotated[Literal["largest"] | None, arg(metavar="largest")] = None  # restore the largest face only; None: all faces
+    upscale: float = 1.0  # upscaling factor of the whole photo, 1 to 16
+    background: OptionalFile = None  # super-resolution model for the background, loaded with spandrel; None: bicubic
+    detector: Annotated[str, arg(metavar="NAME")] = "mtcnn"  # face detector: mtcnn, yunet, or the .onnx file of a YuNet
+    recursive: Flag = False  # search subfolders
+    overwrite: Flag = False  # replace existing files in the output folder instead of skipping them
+    jobs: int = 1  # number of threads for reading, face detection and writing, at least 1
+    report: OptionalFile = None  # JSON file for boxes, landmarks, scores and times of all files; None: no report
+    task: TaskName = "restore"  # task of the model; all except restore need aligned faces
+    mask: Annotated[Path | None, arg(metavar="PATH")] = (
+        None  # for inpaint: mask, white where to fill in, or a folder with NAME.png for each image
+    )
+
+    def run(self) -> None:
+        """Restore the files, print how many, and exit with status 1 if one failed."""
+        if not self.paths:
+            raise GPENError("There is nothing to restore: name photos, videos or folders.")
+        chosen = dataclasses.asdict(self) | {"aligned": self.aligned or self.task != "restore"}  # others take no whole photos
+        settings = Settings(**{field.name: chosen[field.name] for field in dataclasses.fields(Settings)})
+        files = find_files(self.paths, self.out, self.recursive)
+        make_folder(self.out)
+        net = checkpoints.load(tasks.find_model(self.task, self.model))
+        restorer = Restorer(net, engine=self.engine)
+        make_detector = partial(load_detector, self.detector)
+        if not settings.aligned:
+            make_detector()  # fail once here, not for every file
+        rows = []
+        try:
+            for row in restore_files(files, restorer, make_detector, settings):
+                rows.append(row)
+        finally:  # also write the report of an interrupted run
+            if self.report and rows:
+                header = {name: value for name, value in chosen.items() if name not in ("report", "paths")}
+                write_report(self.report, {"gpen": __version__, **header}, rows)
+        found = Counter(row["status"] for row in rows)
+        print(", ".join(f"{count} {STATUS_TEXT[status]}" for status, count in found.items()))
+        if found["failed"]:
+            sys.exit(1)
+
+
+def main(args: list[str]) -> None:
+    """Run `gpen restore` with these arguments."""
+    parse(Restore, args, "gpen restore").run()
