@@ -10,14 +10,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from eval.benchmark.settings import RunSettings
 from eval.metrics.registry import METRICS
 from eval.metrics.weights import MetricSettings, file_hash
 from gpen.errors import GPENError
-
-if TYPE_CHECKING:
-    from eval.benchmark.run import RunSettings
 
 PACKAGES = (
     "gpen",
@@ -35,7 +32,7 @@ MUST_AGREE = ("size", "seed", "verify")  # settings that all rows of a table sha
 
 
 def make_recipe(
-    settings: "RunSettings",
+    settings: RunSettings,
     metric_settings: MetricSettings,
     weights: dict[str, Path | None],  # by method
     metrics: Iterable[str],  # available metrics
@@ -45,7 +42,7 @@ def make_recipe(
     metrics = list(metrics)
     files = {name: [path] for name, path in weights.items() if path}
     files |= {name: METRICS[name].weights(metric_settings) for name in metrics}
-    describe = ("title", "library", "backbone", "colour", "lower_better", "needs")
+    describe = ("title", "library", "backbone", "colour", "lower_better", "needs", "seen_in_training")
     return {
         "command": shlex.join(sys.orig_argv),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

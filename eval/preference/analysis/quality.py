@@ -7,7 +7,9 @@ two, else the choice of more than half of at least MIN_MAJORITY raters.
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from statistics import median
+from typing import Annotated
 
+from eval.options import option
 from eval.preference.storage.votes import Vote
 from eval.preference.study import BETTER, GOLD_RATINGS, WORSE, Choice, Protocol
 
@@ -17,11 +19,14 @@ MIN_MAJORITY = 3  # raters, for the majority to define the correct answer to a g
 
 @dataclass(frozen=True)
 class ExclusionRules:
-    """Thresholds for the exclusion of a rater."""
+    """Thresholds for the exclusion of a rater, which are also options of python -m eval study score."""
 
-    max_gold_errors: float = 1 / 3  # fraction of gold trials with a wrong answer; 1 disables the rule
-    min_ms: float = 300  # shorter response times count as fast; 0 disables the rule
-    max_fast: float = 0.25  # fraction of fast answers; a few are accepted as accidental clicks
+    max_gold_errors: Annotated[float, option(default="1/3")] = 1 / 3
+    """allowed fraction of wrong answers to gold trials, 0 to 1; 1 disables the rule"""
+    min_ms: Annotated[float, option("MS")] = 300
+    """response times below this many milliseconds are fast, 0 or more; 0 disables the rule"""
+    max_fast: float = 0.25
+    """allowed fraction of fast answers, 0 to 1; a few are accepted as accidental clicks"""
 
     def describe(self) -> str:
         """The rule as a sentence for readers of the scores."""
