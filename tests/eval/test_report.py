@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 import gpen
 from eval.__main__ import main
-from eval.benchmark.run import RunSettings, run
+from eval.benchmark.run import run
+from eval.benchmark.settings import RunSettings
 from eval.benchmark.summary import SummaryEntry
 from eval.metrics.statistics import bootstrap_interval
 from eval.metrics.weights import MetricSettings
 from eval.report.ablation import seed_blocks
 from eval.report.document import Bullets, Heading, Paragraph, Table, latex, markdown
 from eval.report.published import published_json, published_tables
-from eval.report.report import report
+from eval.report.report import report, write_reports
 from eval.report.tables import method_labels
 from gpen.errors import GPENError
 
@@ -49,7 +50,8 @@ def test_formats(runs, capsys):
     text = capsys.readouterr().out
     assert f"bicubic & {mean:.2f} [" in text and r"\begin{tabular}{lr}" in text and r"PSNR (RGB) $\uparrow$" in text
     assert text.count("{") == text.count("}") and text.count(r"\toprule") == text.count(r"\end{tabular}")
-    assert f"| bicubic | {mean:.2f} [" in report([runs / "first"])
+    assert re.search(rf"\| bicubic +\| +{mean:.2f} \[", report([runs / "first"]))
+    write_reports(runs / "first")
     assert (runs / "first" / "summary.md").read_text() == report([runs / "first"]) + "\n"
     assert (runs / "first" / "summary.tex").read_text() == text
     with pytest.raises(GPENError, match="Unknown format 'doc'"):
@@ -62,7 +64,7 @@ def test_published_results(runs):
     assert "25.44" in apart and "25.44" not in measured and "48.97" in apart
     for table in published_tables():
         assert table.name in apart and table.source in apart and table.protocol in apart
-    for block in apart.split("| published |")[1:]:  # a table of published results has no measured method
+    for block in re.split(r"\| published +\|", apart)[1:]:  # a table of published results has no measured method
         assert "bicubic" not in block.split("\n\n")[0]
     assert published_tables()[1].figures["GPEN"]["psnr"] == Decimal("25.44")
     assert str(published_tables()[0].figures["GPEN"]["psnr"]) == "20.80"  # with the published digits
@@ -159,7 +161,7 @@ def test_ablation(faces_folder, tmp_path, capsys):
     assert main(arguments) == 0
     text = capsys.readouterr().out
     for part in ("### bfr, over seeds", "### bfr-codeformer-2, over seeds", "| full | 2 |", "| gpen:add-0 |"):
-        assert part in text
+        assert part in re.sub(" +", " ", text)
     assert json.loads((out / "recipe.json").read_text())["settings"]["size"] == 32  # that of the networks
     gpen.save(gpen.GPEN(replace(config, size=64)), models / "large.safetensors")
     assert main([*arguments[:-1], str(tmp_path / "other")]) == 2
@@ -180,7 +182,10 @@ def test_latex_escapes_special_characters(text):
 
 def test_document():
     blocks = [Heading(1, "A_B"), Paragraph("Run `x_y`, -3 %."), Bullets(["one"]), Table(["name", "a|b"], [["m", "1"]])]
-    assert markdown(blocks) == "## A_B\n\nRun `x_y`, -3 %.\n\n- one\n\n| name | a\\|b |\n| --- | ---: |\n| m | 1 |\n"
+    assert (
+        markdown(blocks)
+        == "## A_B\n\nRun `x_y`, -3 %.\n\n- one\n\n| name   |   a\\|b |\n|:-------|-------:|\n| m      |      1 |\n"
+    )
     text = latex(blocks)
     assert text.startswith("% A_B") and r"a|b" in text and "m & 1 \\\\\n\\bottomrule" in text
 
