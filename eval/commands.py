@@ -9,8 +9,6 @@ import tyro
 from eval.benchmark.settings import RunSettings
 from eval.metrics.weights import MetricSettings
 from eval.options import option
-from eval.report.ablation import TASKS as ABLATION_TASKS
-from eval.report.ablation import common_size, models
 from gpen.degradation.presets import PRESETS
 from gpen.errors import GPENError
 
@@ -53,6 +51,8 @@ class Run:
             raise GPENError("--models DIR, a folder of weight files, is required by run ablation and not allowed for other runs.")
         methods, size = self.settings.methods, self.settings.size
         if self.models:
+            from eval.report.ablation import common_size, models
+
             files = models(self.models)
             methods, size = (*methods, *(f"gpen:{path}" for path in files)), size or common_size(files)
         methods = methods or METHODS.get(self.family, RunSettings.methods)
@@ -63,7 +63,9 @@ class Run:
         if self.preset and (self.family != "bfr" or tasks):
             raise GPENError("--preset is an option of run bfr without --tasks; remove one of them.")
         if self.family == "ablation":
-            return tasks or ABLATION_TASKS
+            from eval.report.ablation import TASKS
+
+            return tasks or TASKS
         default = {"fsr": "fsr8", "bfr": "bfr" if self.preset in (None, "gpen-release") else f"bfr-{self.preset}"}
         tasks = tasks or (default.get(self.family, self.family),)
         if invalid := [task for task in tasks if not task.startswith(self.family)]:
