@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from eval.benchmark.profiling import measure as measure_cost
-from eval.benchmark.provenance import check_recipe, make_recipe
+from eval.benchmark.provenance import Recipe, check_recipe, make_recipe
 from eval.benchmark.restoration_cache import RestorationCache
 from eval.benchmark.settings import RunSettings
 from eval.benchmark.store import SECONDS, Row, RunStore, merge_parts
@@ -90,7 +90,7 @@ class Plan:
     lq_sets: dict[str, LQSet]  # by task
     metrics: dict[str, TaskMetrics]  # by task
     columns: list[str]  # metrics with one value per image
-    recipe: dict
+    recipe: Recipe
     missing_metrics: dict[str, str]  # metric -> why it is not available
     bar: ProgressBar
 
@@ -291,7 +291,7 @@ def _batches(names: list[str], size: int) -> list[list[str]]:
     return [names[start : start + size] for start in range(0, len(names), size)]
 
 
-def _write_json(path: Path, value: list | dict) -> None:
+def _write_json(path: Path, value: object) -> None:
     write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 

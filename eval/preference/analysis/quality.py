@@ -36,20 +36,32 @@ class ExclusionRules:
         )
 
 
-def rater_quality(votes: list[Vote], rules: ExclusionRules) -> list[dict]:
-    """Statistics of each rater, most answers first; "dropped" is the reason for the exclusion, or empty.
+@dataclass(frozen=True)
+class RaterQuality:
+    """Statistics of one rater."""
 
-    Returns a list of {"rater", "answers", "golds", "passed", "repeats", "consistent", "median_ms", "fast", "dropped"}.
-    """
+    rater: str
+    answers: int
+    golds: int  # gold trials with a known correct answer
+    passed: int  # correct answers to them
+    repeats: int  # repeated questions
+    consistent: int  # those with the same answer as the first time
+    median_ms: float | None  # response time; None without times
+    fast: int  # answers faster than the rule allows
+    dropped: str  # the reason for the exclusion, or ""
+
+
+def rater_quality(votes: list[Vote], rules: ExclusionRules) -> list[RaterQuality]:
+    """Statistics of each rater, most answers first."""
     by_rater = defaultdict(list)
     for vote in votes:
         by_rater[vote.rater].append(vote)
     majority = _majorities(votes)
     records = [_record(rater, own, majority, rules) for rater, own in by_rater.items()]
-    return sorted(records, key=lambda record: (-record["answers"], record["rater"]))
+    return sorted(records, key=lambda record: (-record.answers, record.rater))
 
 
-def _record(rater: str, votes: list[Vote], majority: dict, rules: ExclusionRules) -> dict:
+def _record(rater: str, votes: list[Vote], majority: dict, rules: ExclusionRules) -> RaterQuality:
     passed = [result for vote in votes if vote.gold and (result := gold_passed(vote, majority)) is not None]
     times = [vote.ms for vote in votes if vote.ms is not None]
     fast = sum(ms < rules.min_ms for ms in times)
@@ -60,17 +72,17 @@ def _record(rater: str, votes: list[Vote], majority: dict, rules: ExclusionRules
         reasons.append(f"wrong in {wrong} of {len(passed)} gold trials")
     if times and fast / len(times) > rules.max_fast:
         reasons.append(f"faster than {rules.min_ms:.0f} ms in {fast} of {len(times)} answers")
-    return {
-        "rater": rater,
-        "answers": len(votes),
-        "golds": len(passed),
-        "passed": sum(passed),
-        "repeats": repeats,
-        "consistent": consistent,
-        "median_ms": median(times) if times else None,
-        "fast": fast,
-        "dropped": " and ".join(reasons),
-    }
+    return RaterQuality(
+        rater,
+        answers=len(votes),
+        golds=len(passed),
+        passed=sum(passed),
+        repeats=repeats,
+        consistent=consistent,
+        median_ms=median(times) if times else None,
+        fast=fast,
+        dropped=" and ".join(reasons),
+    )
 
 
 def gold_passed(vote: Vote, majority: dict | None = None) -> bool | None:
