@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +23,7 @@ from eval.report.ablation import seed_blocks
 from eval.report.document import Bullets, Heading, Paragraph, Table, latex, markdown
 from eval.report.published import published_json, published_tables
 from eval.report.report import report, write_reports
-from eval.report.tables import method_labels
+from eval.report.tables import method_labels, metric_heading, metric_label
 from gpen.errors import GPENError
 
 
@@ -193,3 +194,36 @@ def test_document():
 def test_report_of_a_missing_run(tmp_path):
     with pytest.raises(GPENError, match="is not a finished run"):
         report([Path(tmp_path, "none")], "json")
+
+
+@pytest.fixture
+def seen_run(tmp_path):
+    """A finished run with a metric seen in training and one that is not."""
+    out = tmp_path / "seen"
+    out.mkdir()
+    entries = [
+        SummaryEntry("fsr8", f"gpen:m/{name}.safetensors", metric, 1.5, None, None, 2, "bilinear").to_dict()
+        for name in ("full-0", "full-1")
+        for metric in ("squeezenet_fd", "identity_fd")
+    ]
+    recipe = {"command": "c", "settings": {"verify": True, "size": 64, "seed": 0}, "metrics": {}, "missing": {}, "earlier": []}
+    (out / "summary.json").write_text(json.dumps(entries))
+    (out / "recipe.json").write_text(json.dumps(recipe))
+    (out / "per_image.csv").write_text("image,task,method,seconds\n")
+    return out
+
+
+def test_metrics_seen_in_training_are_marked(seen_run):
+    text, tables = report([seen_run]), report([seen_run], "latex")
+    assert "SqueezeNet Fréchet distance ↓ † |" in text and "Identity Fréchet distance ↓ |" in text
+    assert text.count("† Seen in training: ") == 2  # below the table of the task and that of the seeds
+    assert r"$\downarrow$ $\dagger$" in tables and "% † Seen in training: " in tables
+    assert json.loads(report([seen_run], "json"))["seen_in_training"] == ["squeezenet", "squeezenet_fd"]
+    shutil.copytree(seen_run, other := seen_run.with_name("other"))
+    assert report([seen_run, other]).split("Comparison of runs")[1].count("† Seen in training: ") == 1
+    assert metric_label("squeezenet") == "SqueezeNet distance ↓ (seen in training)"
+    assert metric_label("psnr") == metric_heading("psnr") == "PSNR (RGB) ↑"
+
+
+def test_no_note_without_such_metrics(runs):
+    assert "Seen in training" not in report([runs / "first"])
