@@ -17,7 +17,7 @@ from demo import experiment, images
 from demo.server import gradio_patches
 from demo.tabs import photo
 from demo.tabs.playground import NETWORK_LIMIT, image_input, show_user_errors
-from eval.metrics import registry as metrics
+from eval.metrics import registry
 from gpen.degradation.degradation import BLUR_KINDS, PRESETS
 
 NO_FILE = "The file is not on the server: upload it first."
@@ -141,7 +141,7 @@ def endpoints(restorer: gpen.Restorer) -> None:
             For each metric its value, which direction is better, and whether the default model was trained with features of
             the network of the metric ("seen_in_training"); or the reason why it is not available.
         """
-        values = metrics.compare(images.read_face(image, size), images.read_face(original, size), experiment.METRICS)
+        values = registry.compare(images.read_face(image, size), images.read_face(original, size), experiment.METRICS)
         return {name: _judged(name, value) for name, value in values.items()}
 
     with gr.Column(visible=False):
@@ -205,7 +205,7 @@ def _input(name: str, value: Any) -> gr.components.Component:
 
 
 def _judged(name: str, value: float | str) -> dict:
-    metric = metrics.METRICS[name]
+    metric = registry.METRICS[name]
     about = {"better": "lower" if metric.lower_better else "higher", "seen_in_training": metric.seen_in_training}
     if isinstance(value, str):
         return {"value": None, **about, "missing": value}
