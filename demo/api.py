@@ -138,7 +138,8 @@ def endpoints(restorer: gpen.Restorer) -> None:
             original: the reference image. The central square of both is resized to the size of the network.
 
         Returns:
-            For each metric its value and which direction is better, or the reason why it is not available.
+            For each metric its value, which direction is better, and whether the default model was trained with features of
+            the network of the metric ("seen_in_training"); or the reason why it is not available.
         """
         values = registry.compare(images.read_face(image, size), images.read_face(original, size), experiment.METRICS)
         return {name: _judged(name, value) for name, value in values.items()}
@@ -204,10 +205,11 @@ def _input(name: str, value: Any) -> gr.components.Component:
 
 
 def _judged(name: str, value: float | str) -> dict:
-    better = "lower" if registry.METRICS[name].lower_better else "higher"
+    metric = registry.METRICS[name]
+    about = {"better": "lower" if metric.lower_better else "higher", "seen_in_training": metric.seen_in_training}
     if isinstance(value, str):
-        return {"value": None, "better": better, "missing": value}
-    return {"value": "infinite" if value == float("inf") else value, "better": better}
+        return {"value": None, **about, "missing": value}
+    return {"value": "infinite" if value == float("inf") else value, **about}
 
 
 def _png(image: np.ndarray, name: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from demo import images
 from demo.experiment import METHODS, Experiment
 from eval.metrics.registry import METRICS
+from eval.report.tables import SEEN_MARK, seen_note
 from gpen.degradation.degradation import Degradation
 
 ERROR_SCALE = 64  # absolute error, 0 to 255, at the upper end of the colour map; larger errors are clipped
@@ -103,7 +104,7 @@ def error_map(error: np.ndarray) -> np.ndarray:
 def table(experiment: Experiment) -> str:
     """Return a table of methods and metrics, with the better value in bold.
 
-    Notes below it explain missing metrics.
+    Notes below it explain metrics seen in training and missing metrics.
     """
     scores = experiment.scores
     head = "".join(_heading(name) for name in _METRIC_COLUMNS)
@@ -117,13 +118,16 @@ def table(experiment: Experiment) -> str:
         for title, note in notes.items()
         if isinstance(note, str)
     )
-    return f'<table class="scores"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>{missing}'
+    note = seen_note(_METRIC_COLUMNS)
+    seen = f"<p>{html.escape(note)}</p>" if note else ""
+    return f'<table class="scores"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>{seen}{missing}'
 
 
 def _heading(name: str) -> str:
     title, unit, _ = _METRIC_COLUMNS[name]
     hint = "↓ lower is better" if METRICS[name].lower_better else "↑ higher is better"
-    return f'<th scope="col">{title} <small>{unit}</small><small class="hint">{hint}</small></th>'
+    mark = f" {SEEN_MARK}" * METRICS[name].seen_in_training
+    return f'<th scope="col">{title}{mark} <small>{unit}</small><small class="hint">{hint}</small></th>'
 
 
 def _score_cell(name: str, score: float | str, both: list[float | str]) -> str:

@@ -13,12 +13,16 @@ import itertools
 import math
 import os
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from demo.server import web
+from eval.preference.analysis.quality import RaterQuality
+from eval.preference.analysis.scoring import PairScore, Scores
 from eval.preference.exports import FORMATS
 from eval.preference.survey import Survey
 from gpen.errors import GPENError
@@ -118,8 +122,8 @@ def _tiles(counts: dict, alpha: float | None) -> str:
     return f'<dl>{tiles}</dl><progress max="{needed or 1}" value="{needed - counts["needed"]}"></progress>{last}'
 
 
-def _leaderboard(scores: dict) -> str:
-    methods = {name: EMPTY_ROW | row for name, row in scores["methods"].items()}
+def _leaderboard(scores: Scores) -> str:
+    methods: dict[str, dict[str, Any]] = {name: {**EMPTY_ROW, **row} for name, row in scores["methods"].items()}
     rows = [
         [_name(name), _interval(row, "strength", "low", "high"), _share(row["win_rate"]), row["wins"], row["ties"], row["n"]]
         for name, row in methods.items()
@@ -136,7 +140,7 @@ def _leaderboard(scores: dict) -> str:
     )
 
 
-def _pairs(pairs: list[dict]) -> str:
+def _pairs(pairs: list[PairScore]) -> str:
     rows = []
     for pair in pairs:
         if pair["significant"]:
@@ -162,11 +166,10 @@ def _levels(levels: dict, methods: list[str]) -> str:
     return f"<h3>Strength by degradation</h3>{_table(['Level', *map(_name, methods)], rows)}"
 
 
-def _raters(quality: list[dict], rule: str) -> str:
+def _raters(quality: list[RaterQuality], rule: str) -> str:
     rows = [
-        [f"<code>{html.escape(row['rater'][:8])}</code>", row["answers"], f"{row['passed']} of {row['golds']}",
-         f"{row['consistent']} of {row['repeats']}", _seconds(row["median_ms"]), row["fast"],
-         html.escape(row["dropped"]) or "kept"]
+        [f"<code>{html.escape(row.rater[:8])}</code>", row.answers, f"{row.passed} of {row.golds}",
+         f"{row.consistent} of {row.repeats}", _seconds(row.median_ms), row.fast, html.escape(row.dropped) or "kept"]
         for row in quality
     ]  # fmt: skip
     heads = ["Rater", "Answers", "Gold questions passed", "Repeats agree", "Median time", "Too fast", ""]
@@ -239,7 +242,7 @@ def _number(value: float | None, decimals: int = 2) -> str:
     return "–" if value is None else f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
 
 
-def _interval(row: dict, *keys: str) -> str:
+def _interval(row: Mapping[str, Any], *keys: str) -> str:
     value, low, high = (row[key] for key in keys)
     if value is None:
         return "–"

@@ -1,6 +1,6 @@
 """The Results tab: tables and plots of archived runs (assets/results/*.json).
 
-`python -m eval.report.archive RUN assets/results/NAME.json` archives a run.
+`python -m eval archive RUN assets/results/NAME.json` archives a run.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 import gradio as gr
 
 from eval.report import archive
-from eval.report.tables import metric_heading
+from eval.report.tables import metric_label, seen_note
 from gpen.errors import GPENError
 
 NO_RESULTS = (
     "<p>There are no results: evaluate with <code>python -m eval run</code>, then archive the run with "
-    "<code>python -m eval.report.archive RUN assets/results/NAME.json</code>.</p>"
+    "<code>python -m eval archive RUN assets/results/NAME.json</code>.</p>"
 )
 INTRO = (
     "<p>Evaluation results with the command that produced them. Click on a column heading to sort. "
@@ -79,7 +79,7 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
 
 
 def _choices(run: archive.ArchivedRun, task: str) -> list[tuple[str, str]]:
-    return [(metric_heading(metric), metric) for metric in run.metrics(task)]
+    return [(metric_label(metric), metric) for metric in run.metrics(task)]
 
 
 def _views(run: archive.ArchivedRun, task: str, metric: str) -> tuple:
@@ -104,4 +104,5 @@ def _about(run: archive.ArchivedRun, task: str) -> str:
         if name in run.metrics(task)
     )
     details = f"<details><summary>How the metrics are computed</summary><ul>{metric_items}</ul></details>" if metric_items else ""
-    return f"<p>{html.escape(', '.join(filter(None, facts)))}</p>{details}"
+    note = seen_note(run.metrics(task))
+    return f"<p>{html.escape(', '.join(filter(None, facts)))}</p>" + (f"<p>{html.escape(note)}</p>" if note else "") + details

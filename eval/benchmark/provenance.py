@@ -10,14 +10,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypedDict
 
+from eval.benchmark.settings import RunSettings
 from eval.metrics.registry import METRICS
 from eval.metrics.weights import MetricSettings, file_hash
 from gpen.errors import GPENError
-
-if TYPE_CHECKING:
-    from eval.benchmark.run import RunSettings
 
 PACKAGES = (
     "gpen",
@@ -34,18 +32,43 @@ PACKAGES = (
 MUST_AGREE = ("size", "seed", "verify")  # settings that all rows of a table share
 
 
+class WeightFile(TypedDict):
+    """A weight file."""
+
+    path: str
+    sha256: str
+
+
+class Call(TypedDict):
+    """One call of the command."""
+
+    command: str
+    time: str  # UTC, ISO 8601
+    settings: dict[str, Any]  # RunSettings and "verify"
+
+
+class Recipe(Call):
+    """The content of recipe.json: the latest call, and the versions, files and metrics of all calls."""
+
+    versions: dict[str, str | None]  # of Python, the commit of this project, and the packages
+    weights: dict[str, list[WeightFile]]  # by method or metric
+    metrics: dict[str, dict[str, Any]]  # by metric: how it is computed
+    missing: dict[str, str]  # metric -> why it is not available
+    earlier: list[Call]
+
+
 def make_recipe(
-    settings: "RunSettings",
+    settings: RunSettings,
     metric_settings: MetricSettings,
     weights: dict[str, Path | None],  # by method
     metrics: Iterable[str],  # available metrics
     missing: dict[str, str],
-) -> dict:
+) -> Recipe:
     """The recipe as JSON values."""
     metrics = list(metrics)
     files = {name: [path] for name, path in weights.items() if path}
     files |= {name: METRICS[name].weights(metric_settings) for name in metrics}
-    describe = ("title", "library", "backbone", "colour", "lower_better", "needs")
+    describe = ("title", "library", "backbone", "colour", "lower_better", "needs", "seen_in_training")
     return {
         "command": shlex.join(sys.orig_argv),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -61,7 +84,7 @@ def make_recipe(
     }
 
 
-def check_recipe(path: Path, recipe: dict) -> None:
+def check_recipe(path: Path, recipe: Recipe) -> None:
     """Compare with the recipe in RUN, if it exists, and add the data of earlier calls to the new recipe.
 
     Raises GPENError if the rows of both would not be comparable.
@@ -83,7 +106,8 @@ def check_recipe(path: Path, recipe: dict) -> None:
             raise GPENError(f"{path.parent} was measured with another weight file of {name}; choose another --out.")
     recipe["weights"] = weights | recipe["weights"]
     recipe["metrics"] = metrics | recipe["metrics"]
-    recipe["earlier"] = [*old.pop("earlier", []), {key: old[key] for key in ("command", "time", "settings")}]
+    call: Call = {"command": old["command"], "time": old["time"], "settings": settings}
+    recipe["earlier"] = [*old.get("earlier", []), call]
 
 
 def _version(package: str) -> str | None:

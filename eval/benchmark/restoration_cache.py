@@ -1,6 +1,7 @@
 """Cache of restored images, by a hash of everything that determines the result.
 
-    CACHE/ab/abcdef....png    the result; the text of the PNG contains its time in seconds
+    CACHE/ab/abcdef....png        the result
+    CACHE/ab/abcdef....seconds    its time in seconds, written last: a result without it is restored again
 
 The key covers the low-quality image, the method with the sha256 of its weights, the degradation (an input of the non-blind
 baselines), the mask, the size and the source code of this project.
@@ -8,7 +9,6 @@ baselines), the mask, the size and the source code of this project.
 
 import functools
 import hashlib
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,10 @@ from typing import cast
 
 import numpy as np
 
-from eval.data.files import write_atomically
 from eval.data.lq_sets import Sample
 from eval.methods.registry import Method
 from eval.metrics.weights import file_hash
+from gpen.images import read_image, write_atomically, write_image
 
 UNCACHED = ("folder", "ground-truth")  # methods that read their results from files
 
@@ -54,7 +54,9 @@ class RestorationCache:
     def put(self, samples: list[Sample], images: list[np.ndarray], seconds: float) -> None:
         """Store results; `seconds` is the time per image."""
         for sample, image in zip(samples, images, strict=True) if self.folder else ():
-            write_atomically(self._path(sample, len(image)), _png(image, seconds))
+            path = self._path(sample, len(image))
+            write_image(path, image)
+            write_atomically(path.with_suffix(".seconds"), repr(seconds).encode())
 
     def _path(self, sample: Sample, size: int) -> Path:
         degradation = sample.degradation and sample.degradation.to_dict()
@@ -67,24 +69,10 @@ def _bytes(mask: np.ndarray | None) -> bytes:
     return b"" if mask is None else mask.tobytes()
 
 
-def _png(image: np.ndarray, seconds: float) -> bytes:
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
-    text, data = PngInfo(), io.BytesIO()
-    text.add_text("seconds", repr(seconds))
-    Image.fromarray(image).save(data, "PNG", pnginfo=text, compress_level=1)
-    return data.getvalue()
-
-
 def _read(path: Path) -> tuple[np.ndarray, float] | None:
-    from PIL import Image
-    from PIL.PngImagePlugin import PngImageFile
-
     try:
-        with Image.open(path) as file:
-            return np.array(file), float(cast(PngImageFile, file).text["seconds"])
-    except (OSError, KeyError, ValueError, SyntaxError):  # missing or damaged: restored again
+        return read_image(path), float(path.with_suffix(".seconds").read_text())
+    except (OSError, ValueError):  # missing or damaged: restored again
         return None
 
 

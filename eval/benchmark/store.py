@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eval.data.files import write_atomically
 from eval.metrics.registry import METRICS
 from gpen.errors import GPENError
+from gpen.images import write_atomically
 
 SECONDS = "seconds"  # the last column: time per image
 Row = dict[str, float]  # column -> value, without the columns of RowKey

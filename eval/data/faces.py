@@ -18,7 +18,6 @@ from gpen.images import ASTRONAUT_CROP, read_image, square_crop
 from gpen.models.checkpoints import ASSETS
 
 SAMPLES = "samples"
-_ASTRONAUT = (18, 136, 178)  # top, left, side in px: approximately FFHQ-aligned
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm"}
 MIN_SIZE, MAX_SIZE = 32, 4096  # px; the perceptual networks need at least 32 px
 

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from eval.data.faces import Faces, read_image
-from eval.data.files import png, write_atomically
 from gpen.degradation.degradation import Degradation
 from gpen.degradation.presets import PRESETS
 from gpen.errors import GPENError
+from gpen.images import encode, write_atomically
 from gpen.restoration.tasks import apply_mask, grey
 from gpen.training.data.task_inputs import strokes
 
@@ -118,7 +118,7 @@ def build_lq_set(
     for name in progress(missing):
         degradation = degradation_for(task, name, faces.size, seed)
         face = _source(faces, name, task)
-        data = png(_degrade(task, face, name, degradation, seed))
+        data = encode(_degrade(task, face, name, degradation, seed))
         write_atomically(folder / f"{name}.png", data)
         hashes = {"sha256": _hash(data), "truth_sha256": _hash(face.tobytes())}
         images[name] = {"degradation": degradation.to_dict() if degradation else None} | hashes

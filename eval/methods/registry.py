@@ -93,7 +93,7 @@ def _unet(argument: str, device: str) -> Method:
     if path is None:
         raise GPENError(
             f"The method unet needs weights and {ASSETS} contains none; give them as unet:RUN/unet.safetensors,"
-            " trained with python -m eval.methods.unet --data DIR --out RUN."
+            " trained with python -m eval train-unet --data DIR --out RUN."
         )
     net = load(path, device)
     return Method(lambda samples, size: resize_to(restore(net, inputs(samples, net.size)), size), path)
@@ -162,6 +162,26 @@ METHODS: dict[str, Loader] = {
     "folder": _folder,
     "ground-truth": _ground_truth,
 }
+DESCRIPTIONS = {  # for the help of the command line: a line each, which fits into 80 columns with the name
+    "nearest": "nearest-neighbour interpolation",
+    "bilinear": "bilinear: the input of networks",
+    "bicubic": "bicubic interpolation",
+    "lanczos": "Lanczos interpolation, 8 x 8 px",
+    "nlm": "non-local means, then bicubic",
+    "tv": "total variation, then bicubic",
+    "oracle-wiener": "non-blind: Wiener, true blur kernel",
+    "oracle-rl": "non-blind: Richardson-Lucy, true kernel",
+    "unet": "U-Net of train-unet, no GAN prior",
+    "pulse": "GAN inversion as in PULSE",
+    "mganprior": "GAN inversion as in mGANprior",
+    "gpen": "GPEN: the default, a name or a file",
+    "gpen-colorize": "GPEN for colorization",
+    "gpen-inpaint": "GPEN for inpainting",
+    "telea": "inpainting of Telea (OpenCV)",
+    "spandrel": "GFPGAN, CodeFormer, ... by spandrel",
+    "folder": "results of another program",
+    "ground-truth": "the ground truth itself",
+}
 INPAINTING_METHODS = ("gpen-inpaint", "telea")  # methods that need Sample.mask
 WITH_ARGUMENT = {  # the argument after the colon and whether it is required
     "unet": ("PATH", False),
@@ -182,14 +202,19 @@ def load_method(name: str, device: str = "cpu") -> Method:
     """
     kind, _, argument = name.partition(":")
     if kind not in METHODS or (argument and kind not in WITH_ARGUMENT):
-        raise GPENError(f"Unknown method {name!r}; choose from {', '.join(_forms())}.")
+        raise GPENError(f"Unknown method {name!r}; choose from {', '.join(_forms().values())}.")
     placeholder, required = WITH_ARGUMENT.get(kind, ("", False))
     if required and not argument:
         raise GPENError(f"The method {kind} needs a {'folder' if placeholder == 'DIR' else 'file'}; write {kind}:{placeholder}.")
     return METHODS[kind](argument, device)
 
 
-def _forms() -> list[str]:
+def method_help() -> str:
+    """A line for each method: its syntax and its description."""
+    return "\n".join(f" {form:21} {DESCRIPTIONS.get(kind, '')}".rstrip() for kind, form in _forms().items())
+
+
+def _forms() -> dict[str, str]:
     """The syntax of each method: "bilinear", "gpen[:PATH]", "spandrel:PATH"."""
     forms = {kind: f"{kind}:{name}" if required else f"{kind}[:{name}]" for kind, (name, required) in WITH_ARGUMENT.items()}
-    return [forms.get(kind, kind) for kind in METHODS]
+    return {kind: forms.get(kind, kind) for kind in METHODS}

@@ -1,6 +1,6 @@
 """A small U-Net as a baseline without a GAN prior, trained with L1 and optionally a GAN loss.
 
-    python -m eval.methods.unet --data DIR --out RUN [--adversarial]    writes RUN/unet.safetensors for the method unet:PATH
+    python -m eval train-unet --data DIR --out RUN [--adversarial]    writes RUN/unet.safetensors for the method unet:PATH
 
 The method unet without a path uses assets/unet-SIZE.safetensors.
 
@@ -8,9 +8,7 @@ Architecture of O. Ronneberger, P. Fischer, T. Brox, MICCAI 2015, with a residua
 degradations, losses, discriminator and training loop are those of stage 2 of GPEN, so that only the network differs.
 """
 
-import argparse
 import copy
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -22,13 +20,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gpen.errors import GPENError, exit_status
+from gpen.errors import GPENError
 from gpen.images import to_image, to_tensor
-from gpen.models.network import GPENConfig
+from gpen.models.config import GPENConfig
 from gpen.training.config import FinetuneConfig
-from gpen.training.data.dataset import FacePairs
 from gpen.training.finetune import Finetune
-from gpen.training.loop import train
 from gpen.training.runtime.parallel import Distributed
 
 WIDTHS = (24, 48, 96, 168)  # channels at scale 1, 1/2, 1/4, 1/8: one million parameters
@@ -84,9 +80,7 @@ def load(path: Path, device: str = "cpu") -> UNet:
             net = UNet(int(file.metadata()["size"]))
             net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
-        raise GPENError(
-            f"{path} is not a U-Net of eval; train one with python -m eval.methods.unet --data DIR --out RUN."
-        ) from error
+        raise GPENError(f"{path} is not a U-Net; train one with python -m eval train-unet --data DIR --out RUN.") from error
     return net.to(device).eval().requires_grad_(False)
 
 
@@ -130,34 +124,3 @@ def unet_config(size: int, images: int, adversarial: bool, seed: int = 0, precis
         ema_half_life=1000,
         save_interval=1000,
     )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line.
-
-    Exit status: 0; 2 for an error of the user, with a message on standard error; 130 if interrupted.
-    """
-    parser = argparse.ArgumentParser("python -m eval.methods.unet", description="Train the U-Net baseline.")
-    parser.add_argument("--data", required=True, metavar="DIR", help="folder of aligned faces")
-    parser.add_argument(
-        "--out", required=True, metavar="RUN", help="folder for the checkpoint, the log, image grids and unet.safetensors"
-    )
-    parser.add_argument("--adversarial", action="store_true", help="train with L1 and an adversarial loss (default: L1)")
-    parser.add_argument("--size", type=int, default=256, help="image size, px, a power of two (default: 256)")
-    parser.add_argument("--images", type=int, default=40_000, help="number of training images (default: 40000)")
-    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.add_argument("--precision", default="float32", help="float32 or bfloat16 (default: float32)")
-    parser.add_argument("--resume", action="store_true", help="resume the run in --out")
-    parser.add_argument("--device", help="cpu or cuda (default: cuda if available)")
-    options = parser.parse_args(arguments)
-    return exit_status(lambda: _train(options))
-
-
-def _train(options: argparse.Namespace) -> None:
-    config = unet_config(options.size, options.images, options.adversarial, options.seed, options.precision)
-    training = UNetTraining(config, Distributed(options.device))
-    print(train(training, FacePairs(options.data, config), options.out, options.resume))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

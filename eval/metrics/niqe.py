@@ -21,9 +21,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from eval.data.files import write_atomically
 from eval.metrics.pixel import luma
 from eval.metrics.weights import MetricSettings, MissingMetric
+from gpen.images import write_atomically
 
 PUBLISHED = "https://github.com/XPixelGroup/BasicSR/raw/master/basicsr/metrics/niqe_pris_params.npz"
 PUBLISHED_PATCH = 96  # px

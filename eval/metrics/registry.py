@@ -33,14 +33,15 @@ MetricFunction = FullReferenceMetric | NoReferenceMetric | FeatureExtractor
 class Metric:
     """One metric. `load(settings)` returns its function, or raises MissingMetric.
 
-    mode           "FR"   full reference: a FullReferenceMetric, one value per image
-                   "NR"   no reference: a NoReferenceMetric, one value per image
-                   "set"  a FeatureExtractor; one value per set of images, distance(features of the results, reference)
-    lower_better   whether a lower value is better
-    features       key of the features in a RUN, shared by the metrics that use the same network
-    distance       of a "set" metric: the distance between features [n, d] and the reference
-    reference      of a "set" metric: loads statistics of a reference set; None: the features of the ground truth
-    weights        the weight files, for the recipe of a run
+    mode              "FR"   full reference: a FullReferenceMetric, one value per image
+                      "NR"   no reference: a NoReferenceMetric, one value per image
+                      "set"  a FeatureExtractor; one value per set of images, distance(features of the results, reference)
+    lower_better      whether a lower value is better
+    features          key of the features in a RUN, shared by the metrics that use the same network
+    distance          of a "set" metric: the distance between features [n, d] and the reference
+    reference         of a "set" metric: loads statistics of a reference set; None: the features of the ground truth
+    weights           the weight files, for the recipe of a run
+    seen_in_training  whether the default model was trained on features of this network: the metric is not independent of it
     """
 
     title: str
@@ -55,6 +56,7 @@ class Metric:
     distance: Callable[[np.ndarray, Any], float] | None = None
     reference: Callable[[MetricSettings], Any] | None = None
     weights: Callable[[MetricSettings], list[Path]] = lambda settings: []
+    seen_in_training: bool = False
 
 
 @functools.lru_cache(maxsize=2)
@@ -70,7 +72,7 @@ def _load_squeezenet(settings: MetricSettings) -> SqueezeNet:
         )
     try:
         return _squeezenet_file(settings.squeezenet, settings.device)
-    except (ValueError, OSError) as error:
+    except (GPENError, OSError) as error:
         raise MissingMetric(f"The SqueezeNet distances cannot be computed: {error}") from error
 
 
@@ -88,7 +90,7 @@ def _load_identity(settings: MetricSettings) -> Identity:
         )
     try:
         return _identity_file(settings.identity_model)
-    except (ValueError, OSError) as error:
+    except (GPENError, OSError) as error:
         raise MissingMetric(f"The identity metrics cannot be computed: {error}") from error
 
 
@@ -124,7 +126,7 @@ METRICS: dict[str, Metric] = {
     "lpips_squeeze": _lpips("squeeze", "SqueezeNet 1.1"),
     "squeezenet": Metric(
         "SqueezeNet distance", OWN_SQUEEZENET, CAFFE, "BGR", True, NPZ,
-        lambda settings: _load_squeezenet(settings).distance, weights=_file("squeezenet"),
+        lambda settings: _load_squeezenet(settings).distance, weights=_file("squeezenet"), seen_in_training=True,
     ),
     "fid": Metric(
         "FID (true images)", "pytorch-fid", INCEPTION, "RGB", True, INCEPTION_FILE, fid.load_inception,
@@ -142,7 +144,7 @@ METRICS: dict[str, Metric] = {
     "squeezenet_fd": Metric(
         "SqueezeNet Fréchet distance", "this project", f"{CAFFE}, mean of the last fire module", "BGR", True, NPZ,
         lambda settings: _load_squeezenet(settings).features, "set", "squeezenet", frechet_distance,
-        weights=_file("squeezenet"),
+        weights=_file("squeezenet"), seen_in_training=True,
     ),
     "niqe": Metric(
         "NIQE", "this project", "none; pristine model of the authors", Y, True,
@@ -160,12 +162,25 @@ METRICS: dict[str, Metric] = {
         "Identity (angle, rad)", OWN_ONNX, "the embedding of --identity-model", "RGB", True, ONNX,
         lambda settings: _load_identity(settings).angle, weights=_file("identity_model"),
     ),
+    "identity_fd": Metric(
+        "Identity Fréchet distance", "this project", "the embedding of --identity-model, vectors of unit length", "RGB", True,
+        ONNX, lambda settings: _load_identity(settings).embed, "set", "identity", frechet_distance,
+        weights=_file("identity_model"),
+    ),
     "landmarks": Metric(
         "Landmark distance", "facenet-pytorch", "MTCNN, five points; normalised by the interocular distance", "RGB", True,
         "weights of the package", lambda settings: landmarks.load_landmarks().distance,
     ),
 }  # fmt: skip
 DEFAULT_METRICS = tuple(name for name in METRICS if name not in ("lpips_vgg", "lpips_squeeze"))
+
+
+def metric_help() -> str:
+    """A line for each metric: its name, its title, which direction is better, and whether training has seen it."""
+    return "\n".join(
+        f" {name:14} {metric.title} {'↓' if metric.lower_better else '↑'}" + " seen in training" * metric.seen_in_training
+        for name, metric in METRICS.items()
+    )
 
 
 def is_per_image(name: str) -> bool:

@@ -5,10 +5,12 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import tyro
 
+from eval.options import option
 from gpen.errors import GPENError
 
 
@@ -22,26 +24,21 @@ def _environment(name: str) -> Any:
 
 @dataclass(frozen=True)
 class MetricSettings:
-    """Paths of the files of the metrics.
+    """Paths of the files of the metrics; "" for those that are not available."""
 
-    squeezenet       .npz with the Caffe weights of SqueezeNet 1.1; default $GPEN_SQUEEZENET
-    identity_model   face embedding in ONNX; default $GPEN_IDENTITY_MODEL
-    fid_statistics   .npz with mu [2048] and sigma [2048, 2048], written by python -m pytorch_fid --save-stats;
-                     default $GPEN_FID_STATISTICS
-    niqe_parameters  pristine model published by the authors of NIQE, .npz or .mat; default $GPEN_NIQE_PARAMETERS
-    niqe_faces       pristine model of faces, written by python -m eval fit-niqe; default: the model of this project
-    verify           check the sha256 of backbones; False, or GPEN_UNVERIFIED_WEIGHTS=1 in the environment, accepts any file, for
-                     tests with random weights only
-    device           torch device of the networks
-    """
-
-    squeezenet: str = _environment("GPEN_SQUEEZENET")
-    identity_model: str = _environment("GPEN_IDENTITY_MODEL")
-    fid_statistics: str = _environment("GPEN_FID_STATISTICS")
-    niqe_parameters: str = _environment("GPEN_NIQE_PARAMETERS")
-    niqe_faces: str = str(Path(__file__).with_name("niqe_faces.npz"))
-    verify: bool = field(default_factory=lambda: os.environ.get("GPEN_UNVERIFIED_WEIGHTS") != "1")
-    device: str = "cpu"
+    squeezenet: Annotated[str, option("FILE", "$GPEN_SQUEEZENET")] = _environment("GPEN_SQUEEZENET")
+    """Caffe weights of SqueezeNet 1.1, .npz"""
+    identity_model: Annotated[str, option("FILE", "$GPEN_IDENTITY_MODEL")] = _environment("GPEN_IDENTITY_MODEL")
+    """face embedding in ONNX, such as EdgeFace"""
+    fid_statistics: Annotated[str, option("FILE", "$GPEN_FID_STATISTICS")] = _environment("GPEN_FID_STATISTICS")
+    """mu [2048] and sigma [2048, 2048] of a reference set, .npz of python -m pytorch_fid --save-stats"""
+    niqe_parameters: Annotated[str, option("FILE", "$GPEN_NIQE_PARAMETERS")] = _environment("GPEN_NIQE_PARAMETERS")
+    """pristine model published by the authors of NIQE, .npz or .mat"""
+    niqe_faces: Annotated[str, option("FILE", "the model of this package")] = str(Path(__file__).with_name("niqe_faces.npz"))
+    """pristine model of faces, .npz of python -m eval fit-niqe"""
+    # check the sha256 of backbones; GPEN_UNVERIFIED_WEIGHTS=1 accepts any file, for tests with random weights only
+    verify: tyro.conf.Suppress[bool] = field(default_factory=lambda: os.environ.get("GPEN_UNVERIFIED_WEIGHTS") != "1")
+    device: tyro.conf.Suppress[str] = "cpu"  # torch device of the networks; a run sets it
 
 
 def cached_path(url: str) -> Path:

@@ -11,16 +11,18 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import quote
 
 import cv2
 import numpy as np
 
-from eval.data.faces import MIN_SIZE, Faces, read_image
-from eval.data.files import png, write_atomically
+from eval.data.faces import MIN_SIZE, Faces
+from eval.options import Text, option
 from eval.preference.study import BETTER, FORMAT, MANIFEST, PROTOCOLS, SEVERITIES, WORSE, Protocol, Study
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
+from gpen.images import encode, read_image, write_atomically
 
 GROUND_TRUTH = "ground-truth"  # name of the method in a run of eval
 MAX_RANKED = 6  # images in a ranking
@@ -39,19 +41,30 @@ CONSENT = (
 
 @dataclass(frozen=True)
 class StudySettings:
-    """Settings of a study."""
+    """Settings of a study, which are also options of python -m eval study build."""
 
     title: str = "Which restoration is better?"
-    protocol: str = "pairwise"
-    instructions: str | None = None  # None: the default of the protocol
-    consent: str = CONSENT
-    answers: int | None = None  # per item; None: three for each of its trials
-    repeats: float = 0.1  # fraction of a rater's trials
-    gold_every: int = 10
-    session: int = 40
-    pause: int = 20
-    training: int = 2  # training trials before the first trial
+    """title of the page"""
+    protocol: Annotated[str, option("|".join(PROTOCOLS))] = "pairwise"
+    """question of a trial: compare two images, rate one from 1 to 5, or rank all"""
+    instructions: Annotated[Text | None, option(default="those of the protocol")] = None
+    """text file with the instructions for raters"""
+    consent: Annotated[Text, option(default="a text that names what is stored")] = CONSENT
+    """text file with the consent of raters"""
+    answers: Annotated[int | None, option("N", "3 for each of its trials")] = None
+    """answers per item, 1 or more"""
+    repeats: float = 0.1
+    """fraction of the trials of a rater that are repeated, 0 to 0.5"""
+    gold_every: Annotated[int, option("N")] = 10
+    """one gold trial per this many trials, 1 or more; 0: none"""
+    session: Annotated[int, option("N")] = 40
+    """trials per rater, 1 or more"""
+    pause: Annotated[int, option("N")] = 20
+    """trials between two suggested pauses, 1 or more"""
+    training: Annotated[int, option("N")] = 2
+    """training trials before the first trial, 0 or more"""
     seed: int = 0
+    """seed of the order of images and trials, an integer"""
 
 
 @dataclass(frozen=True)
@@ -295,7 +308,7 @@ def _gold(source: Source, out: Path) -> dict:
 
 
 def _store(image: np.ndarray, out: Path) -> str:
-    data = png(image)
+    data = encode(image)
     name = f"images/{hashlib.sha256(data).hexdigest()[:20]}.png"
     if not (out / name).exists():
         write_atomically(out / name, data)

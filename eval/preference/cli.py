@@ -1,198 +1,185 @@
-"""Command line of the preference study.
+"""Commands of the preference study: python -m eval study build | export | import | score | sample."""
 
-python -m eval study build RUN --out STUDY            from a run that kept its images
-python -m eval study build --results A=DIR B=DIR [--inputs DIR] [--truth DIR] --out STUDY
-python -m eval study export|import --study STUDY ...  votes from and to the store (DATABASE_URL)
-python -m eval study score --votes votes.jsonl --out scores.json
-python -m eval study sample --out STUDY               the sample study in assets/study
-"""
-
-import argparse
 import json
 import os
 import sys
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
+import tyro
+
+from eval.options import Names, option
+from eval.preference.analysis.quality import ExclusionRules
+from eval.preference.build import StudySettings, build, from_folders, from_run
+from eval.preference.study import Study
 from gpen.errors import GPENError
+from gpen.images import write_atomically
 
 if TYPE_CHECKING:
     from eval.preference.survey import Survey
 
 
-def add_commands(subparsers: Any) -> None:
-    """Add the command `study` to the parser of python -m eval."""
-    study = subparsers.add_parser("study", help="preference study: build it, export, import and score votes")
-    commands = study.add_subparsers(required=True)
-    _add_build(commands.add_parser("build", help="build the folder of a study"))
-    _add_transfer(commands)
-    _add_score(commands.add_parser("score", help="compute strengths, intervals and agreement from a file of votes"))
-    sample = commands.add_parser("sample", help="build the sample study of this project")
-    sample.set_defaults(command=_sample)
-    sample.add_argument("--out", required=True, metavar="STUDY", help="folder to create")
+@dataclass(frozen=True)
+class Build:
+    """Build the folder of a study from a run that kept its images, or from folders of images with equal names."""
 
+    out: Annotated[str, option("STUDY")]
+    """folder to create"""
+    run: tyro.conf.Positional[Annotated[str | None, option("[RUN]", "none; give --results")]] = None
+    """folder of python -m eval run ... --keep"""
+    results: Annotated[tuple[str, ...], option("NAME=DIR [NAME=DIR ...]", "none; give RUN")] = ()
+    """instead of RUN: the folder of images of each method, two or more"""
+    inputs: Annotated[str | None, option("DIR", "none")] = None
+    """folder of the low-quality images, with --results"""
+    truth: Annotated[str | None, option("DIR", "none")] = None
+    """folder of the ground truth, with --results"""
+    tasks: Annotated[Names, option(default="all")] = ()
+    """tasks of RUN"""
+    methods: Annotated[Names, option(default="all except the ground truth")] = ()
+    """methods of RUN"""
+    limit: Annotated[int | None, option("N", "all")] = None
+    """maximum number of images, by name, 1 or more"""
+    settings: Annotated[StudySettings, tyro.conf.arg(name="")] = StudySettings()
 
-def _add_build(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(command=_build)
-    parser.add_argument("run", nargs="?", metavar="RUN", help="folder of python -m eval run ... --keep")
-    parser.add_argument("--results", nargs="+", metavar="NAME=DIR", help="instead of RUN: the folder of images of each method")
-    parser.add_argument("--inputs", metavar="DIR", help="folder of low-quality images, with --results")
-    parser.add_argument("--truth", metavar="DIR", help="folder of the ground truth, with --results")
-    parser.add_argument("--out", required=True, metavar="STUDY", help="folder to create")
-    parser.add_argument("--tasks", type=_names, default=(), metavar="A,B", help="tasks of RUN (default: all)")
-    parser.add_argument(
-        "--methods", type=_names, default=(), metavar="A,B", help="methods of RUN (default: all except the ground truth)"
-    )
-    parser.add_argument("--limit", type=int, help="maximum number of images, by name")
-    parser.add_argument("--title", help="title of the page")
-    parser.add_argument("--protocol", help="pairwise, rating or ranking (default: pairwise)")
-    parser.add_argument("--instructions", type=_text, metavar="FILE", help="text file with the instructions")
-    parser.add_argument("--consent", type=_text, metavar="FILE", help="text file with the consent text")
-    parser.add_argument("--answers", type=int, help="answers per item (default: 3 for each of its trials)")
-    parser.add_argument("--repeats", type=float, help="fraction of repeated trials, 0 to 0.5 (default: 0.1)")
-    parser.add_argument("--gold-every", type=int, help="one gold trial per this many trials; 0: none (default: 10)")
-    parser.add_argument("--session", type=int, help="trials per rater (default: 40)")
-    parser.add_argument("--pause", type=int, help="trials between two suggested pauses (default: 20)")
-    parser.add_argument("--training", type=int, help="training trials (default: 2)")
-    parser.add_argument("--seed", type=int, help="seed of the order of images and trials (default: 0)")
-
-
-def _add_transfer(commands: Any) -> None:
-    export = commands.add_parser("export", help="export the votes of the store")
-    export.set_defaults(command=_export)
-    export.add_argument("--out", metavar="FILE", help="output file (default: standard output)")
-    import_ = commands.add_parser("import", help="import votes into the store")
-    import_.set_defaults(command=_import)
-    import_.add_argument("votes", metavar="FILE", help="votes in one of the formats")
-    for parser in (export, import_):
-        parser.add_argument("--study", required=True, metavar="STUDY", help="folder of the study")
-        parser.add_argument("--format", help="jsonl, csv or choix (default: by the suffix of the file, else jsonl)")
-        parser.add_argument("--database", metavar="URL", help="database URL (default: DATABASE_URL)")
-
-
-def _add_score(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(command=_score)
-    parser.add_argument("--votes", required=True, metavar="FILE", help="votes.jsonl")
-    parser.add_argument("--out", metavar="FILE", help="scores.json (default: standard output)")
-    parser.add_argument("--study", metavar="STUDY", help="folder of the study, for the levels of degradation")
-    parser.add_argument("--study-name", metavar="NAME", help="study to score, if the file contains several")
-    parser.add_argument("--run", metavar="RUN", help="folder of python -m eval run, for the agreement of its metrics with raters")
-    parser.add_argument("--max-gold-errors", type=float, help="allowed fraction of wrong gold trials (default: 0.33)")
-    parser.add_argument("--min-ms", type=float, help="minimum response time, ms (default: 300)")
-    parser.add_argument("--max-fast", type=float, help="allowed fraction of faster answers (default: 0.25)")
-
-
-def _build(options: argparse.Namespace) -> int:
-    from eval.preference.build import StudySettings, build, from_folders, from_run
-
-    if bool(options.run) == bool(options.results):
-        raise GPENError("A study is built from a RUN or from --results; give one of them.")
-    if options.limit is not None and options.limit < 1:
-        raise GPENError(f"--limit {options.limit} selects no image; choose 1 or more.")
-    if options.run:
-        sources = from_run(options.run, options.tasks, options.methods, options.limit)
-    else:
-        sources = from_folders(_folders(options.results), options.inputs, options.truth, options.limit)
-    study = build(sources, options.out, StudySettings(**_given(options, StudySettings)))
-    print(
-        f"{study.folder}: {len(study.items)} items, {', '.join(study.methods)}; {study.answers} answers per item; "
-        f"{len(study.golds)} gold trials"
-    )
-    return 0
-
-
-def _export(options: argparse.Namespace) -> int:
-    with closing(_survey(options)) as survey:
-        pieces = survey.export(_format(options.format, options.out))
-        if options.out:
-            with open(options.out, "w") as file:
-                file.writelines(pieces)
+    def __call__(self) -> None:
+        if bool(self.run) == bool(self.results):
+            raise GPENError("A study is built from a RUN or from --results; give one of them.")
+        if self.limit is not None and self.limit < 1:
+            raise GPENError(f"--limit {self.limit} selects no image; choose 1 or more.")
+        if self.run:
+            sources = from_run(self.run, self.tasks, self.methods, self.limit)
         else:
-            sys.stdout.writelines(pieces)
-    return 0
+            sources = from_folders(_folders(self.results), self.inputs, self.truth, self.limit)
+        study = build(sources, self.out, self.settings)
+        print(
+            f"{study.folder}: {len(study.items)} items, {', '.join(study.methods)}; {study.answers} answers per item; "
+            f"{len(study.golds)} gold trials"
+        )
 
 
-def _import(options: argparse.Namespace) -> int:
-    try:
-        text = Path(options.votes).read_text()
-    except UnicodeDecodeError as error:
-        raise GPENError(f"{options.votes} is not a text file; give votes in jsonl, csv or choix format.") from error
-    with closing(_survey(options)) as survey:
-        print(f"{survey.import_votes(text, _format(options.format, options.votes))} new votes")
-    return 0
+@dataclass(frozen=True)
+class Store:
+    """A study with its vote store."""
+
+    study: Annotated[str, option("STUDY")]
+    """folder of the study"""
+    format: Annotated[str | None, option("jsonl|csv|choix", "by the suffix of the file, else jsonl")] = None
+    """format of the votes"""
+    database: Annotated[str | None, option("URL", "$DATABASE_URL, else runs/votes.sqlite")] = None
+    """database of the votes, SQLite or PostgreSQL"""
+
+    def survey(self) -> "Survey":
+        """Open the study with its store."""
+        from eval.preference.storage.store import VoteStore  # imported here because SQLAlchemy and scipy take time to import
+        from eval.preference.survey import Survey
+
+        return Survey(Study.open(self.study), VoteStore.open(self.database))
+
+    def format_of(self, file: str | None) -> str:
+        """The format given, else that of the suffix of `file`."""
+        by_suffix = {".csv": "csv", ".json": "choix"}
+        return self.format or by_suffix.get(os.path.splitext(file or "")[1], "jsonl")
 
 
-def _score(options: argparse.Namespace) -> int:
-    from eval.data.files import write_atomically
-    from eval.preference.analysis.agreement import read_rows
-    from eval.preference.analysis.quality import ExclusionRules
-    from eval.preference.analysis.scoring import score
-    from eval.preference.storage.votes import read_votes
-    from eval.preference.study import Study
+@dataclass(frozen=True)
+class Export:
+    """Export the votes of the store."""
 
-    votes = read_votes(options.votes)
-    if options.study_name is not None:
-        votes = [vote for vote in votes if vote.study == options.study_name]
-    rows = read_rows(options.run) if options.run else None
-    levels = Study.open(options.study).levels if options.study else None
-    scores = score(votes, ExclusionRules(**_given(options, ExclusionRules)), levels, rows, _directions() if rows else None)
-    text = json.dumps(scores, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    if options.out:
-        write_atomically(Path(options.out), text.encode())
-    else:
-        print(text, end="")
-    for warning in scores["warnings"]:
-        print(f"warning: {warning}", file=sys.stderr)
-    return 0
+    store: Annotated[Store, tyro.conf.arg(name="")]
+    out: Annotated[str | None, option("FILE", "standard output")] = None
+    """file to write"""
+
+    def __call__(self) -> None:
+        with closing(self.store.survey()) as survey:
+            pieces = survey.export(self.store.format_of(self.out))
+            if self.out:
+                with open(self.out, "w") as file:
+                    file.writelines(pieces)
+            else:
+                sys.stdout.writelines(pieces)
 
 
-def _sample(options: argparse.Namespace) -> int:
-    from eval.preference.sample import build_sample_study
+@dataclass(frozen=True)
+class Import:
+    """Import votes into the store; votes that it contains are ignored."""
 
-    study = build_sample_study(options.out)
-    print(f"{study.folder}: {len(study.items)} items, {', '.join(study.methods)}")
-    return 0
+    votes: tyro.conf.Positional[Annotated[str, option("FILE")]]
+    """file of votes"""
+    store: Annotated[Store, tyro.conf.arg(name="")]
 
-
-def _survey(options: argparse.Namespace) -> "Survey":
-    from eval.preference.storage.store import VoteStore
-    from eval.preference.study import Study
-    from eval.preference.survey import Survey
-
-    return Survey(Study.open(options.study), VoteStore.open(options.database))
-
-
-def _directions() -> dict[str, bool]:
-    """Direction of each metric of image pairs."""
-    from eval.metrics.registry import METRICS
-
-    return {name: metric.lower_better for name, metric in METRICS.items()}
+    def __call__(self) -> None:
+        try:
+            text = Path(self.votes).read_text()
+        except UnicodeDecodeError as error:
+            raise GPENError(f"{self.votes} is not a text file; give votes in jsonl, csv or choix format.") from error
+        with closing(self.store.survey()) as survey:
+            print(f"{survey.import_votes(text, self.store.format_of(self.votes))} new votes")
 
 
-def _given(options: argparse.Namespace, settings: type) -> dict:
-    """The options on the command line that belong to a dataclass of settings."""
-    return {field.name: value for field in fields(settings) if (value := getattr(options, field.name, None)) is not None}
+@dataclass(frozen=True)
+class Score:
+    """Compute strengths, intervals and agreement from a file of votes."""
+
+    votes: Annotated[str, option("FILE")]
+    """votes.jsonl, one vote per line"""
+    out: Annotated[str | None, option("FILE", "standard output")] = None
+    """scores.json to write"""
+    study: Annotated[str | None, option("STUDY", "none")] = None
+    """folder of the study, for the levels of degradation"""
+    study_name: Annotated[str | None, option("NAME", "the only study of the file")] = None
+    """name of the study to score, if the file contains several"""
+    run: Annotated[str | None, option("RUN", "none")] = None
+    """folder of python -m eval run, for the agreement of its metrics with raters"""
+    rules: Annotated[ExclusionRules, tyro.conf.arg(name="")] = field(default_factory=ExclusionRules)
+
+    def __call__(self) -> None:
+        from eval.metrics.registry import METRICS  # imported here because scipy takes time to import
+        from eval.preference.analysis.agreement import read_rows
+        from eval.preference.analysis.scoring import score
+        from eval.preference.storage.votes import read_votes
+
+        votes = read_votes(self.votes)
+        if self.study_name is not None:
+            votes = [vote for vote in votes if vote.study == self.study_name]
+        rows = read_rows(self.run) if self.run else None
+        levels = Study.open(self.study).levels if self.study else None
+        lower_better = {name: metric.lower_better for name, metric in METRICS.items()} if rows else None
+        scores = score(votes, self.rules, levels, rows, lower_better)
+        text = json.dumps(scores, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        if self.out:
+            write_atomically(self.out, text.encode())
+        else:
+            print(text, end="")
+        for warning in scores["warnings"]:
+            print(f"warning: {warning}", file=sys.stderr)
 
 
-def _format(form: str | None, file: str | None) -> str:
-    by_suffix = {".csv": "csv", ".json": "choix"}
-    return form or by_suffix.get(os.path.splitext(file or "")[1], "jsonl")
+@dataclass(frozen=True)
+class Sample:
+    """Build the sample study of this project."""
+
+    out: Annotated[str, option("STUDY")]
+    """folder to create"""
+
+    def __call__(self) -> None:
+        from eval.preference.sample import build_sample_study  # imported here because it imports the methods and metrics
+
+        study = build_sample_study(self.out)
+        print(f"{study.folder}: {len(study.items)} items, {', '.join(study.methods)}")
 
 
-def _folders(pairs: list[str]) -> dict[str, str]:
+StudyCommand = (
+    Annotated[Build, tyro.conf.subcommand("build")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Import, tyro.conf.subcommand("import")]
+    | Annotated[Score, tyro.conf.subcommand("score")]
+    | Annotated[Sample, tyro.conf.subcommand("sample")]
+)
+
+
+def _folders(pairs: tuple[str, ...]) -> dict[str, str]:
     if wrong := [pair for pair in pairs if "=" not in pair.strip("=")]:
         raise GPENError(f"--results needs NAME=DIR, not {wrong[0]!r}; write for example bilinear=results/bilinear.")
     return dict(pair.split("=", 1) for pair in pairs)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise argparse.ArgumentTypeError(f"{path} cannot be read as text") from error

@@ -13,8 +13,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 
 from eval.preference import exports
-from eval.preference.analysis.quality import ExclusionRules, agreement_with_others, gold_passed, rater_quality, self_consistency
-from eval.preference.analysis.scoring import score
+from eval.preference.analysis.quality import (
+    ExclusionRules,
+    RaterQuality,
+    agreement_with_others,
+    gold_passed,
+    rater_quality,
+    self_consistency,
+)
+from eval.preference.analysis.scoring import Scores, score
 from eval.preference.schedule import Schedule
 from eval.preference.storage.store import VoteStore
 from eval.preference.storage.votes import Vote, protocol_of
@@ -42,7 +49,7 @@ class Survey:
         self.study, self.store, self.rules = study, store, rules or ExclusionRules()
         self._schedule = Schedule(study, store)
         self._lock = threading.Lock()
-        self._leaderboard: tuple[float, dict] | None = None
+        self._leaderboard: tuple[float, Scores] | None = None
 
     def rater(self, code: str) -> str:
         """The hash of a code, under which votes are stored and published."""
@@ -146,14 +153,14 @@ class Survey:
             "pairs": pairs,
         }
 
-    def leaderboard(self) -> dict:
+    def leaderboard(self) -> Scores:
         """The scores (scoring.py), at most LEADERBOARD_AGE old. Raises GPENError without enough votes."""
         with self._lock:
             if self._leaderboard is None or time.monotonic() - self._leaderboard[0] > LEADERBOARD_AGE:
                 self._leaderboard = time.monotonic(), score(self._all(), self.rules, self.study.levels)
             return self._leaderboard[1]
 
-    def quality(self) -> list[dict]:
+    def quality(self) -> list[RaterQuality]:
         """Statistics of each rater (quality.py), most answers first."""
         return rater_quality(self._all(), self.rules)
 

@@ -13,8 +13,8 @@ from typing import cast
 
 from eval.benchmark.summary import SummaryEntry
 from eval.metrics.registry import METRICS
-from eval.report.document import Block, Heading, Paragraph, Table
-from eval.report.tables import format_value, metric_heading
+from eval.report.document import Block, Heading, Note, Paragraph, Table
+from eval.report.tables import format_value, metric_heading, seen_note
 from gpen.errors import GPENError
 
 TASKS = ("bfr", "bfr-codeformer-2")  # blind restoration with a mild and a severe degradation
@@ -58,6 +58,7 @@ def seed_blocks(summary: list[SummaryEntry]) -> list[Block]:
                 Table(["variant", "seeds", *map(metric_heading, metrics)], rows),
                 Paragraph("Mean over trainings ± standard deviation."),
             ]
+            blocks += [Note(note)] if (note := seen_note(metrics)) else []
     return blocks
 
 

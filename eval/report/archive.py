@@ -1,15 +1,12 @@
 """Archived runs: RUN/summary.json and RUN/recipe.json in one JSON file per run.
 
-python -m eval.report.archive RUN assets/results/NAME.json
+python -m eval archive RUN assets/results/NAME.json
 
 {"title": NAME, "recipe": {"command", "time", "settings", "versions", ...}, "summary": [entry, ...]}
 """
 
-import argparse
 import json
 import re
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +15,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
-from eval.data.files import write_atomically
 from eval.metrics.registry import METRICS
 from eval.report.comparison import FinishedRun
 from eval.report.figures import PERCEPTION
 from eval.report.plots import COLOURS, Estimate, error_bar, scatter_plot
-from eval.report.tables import format_value, method_labels, metric_heading
-from gpen.errors import GPENError, exit_status
+from eval.report.tables import format_value, method_labels, metric_heading, metric_label
+from gpen.errors import GPENError
+from gpen.images import write_atomically
 from gpen.models.checkpoints import ASSETS
 
 if TYPE_CHECKING:
@@ -106,7 +103,7 @@ class ArchivedRun:
             capsize=3,
         )
         axis.set_yticks(range(len(methods)), method_labels(methods).values(), fontsize=8)
-        axis.set_xlabel(f"{metric_heading(metric)}   {task}, n = {n}", fontsize=8)
+        axis.set_xlabel(f"{metric_label(metric)}   {task}, n = {n}", fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
         axis.grid(axis="x", alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right", "left"]].set_visible(False)
@@ -123,9 +120,9 @@ def read(path: str | Path) -> ArchivedRun:
         summary = [SummaryEntry(**entry) for entry in content["summary"]]
         return ArchivedRun(content.get("title", path.stem), content["recipe"], summary)
     except FileNotFoundError:
-        raise GPENError(f"{path} does not exist; create it with python -m eval.report.archive RUN {path}.") from None
+        raise GPENError(f"{path} does not exist; create it with python -m eval archive RUN {path}.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        message = f"{path} is not an archived run; create it with python -m eval.report.archive RUN {path}."
+        message = f"{path} is not an archived run; create it with python -m eval archive RUN {path}."
         raise GPENError(message) from error
 
 
@@ -153,18 +150,3 @@ def write(run: str | Path, path: str | Path) -> Path:
 
 def _rounded(mean: float | None, metric: str) -> float:
     return float("nan") if mean is None else float(format_value(metric, mean))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line. Exit status: 0; 2 for an error of the user, with a message on standard error."""
-    parser = argparse.ArgumentParser(
-        "python -m eval.report.archive", description="Archive the summary and the recipe of a run as one JSON file."
-    )
-    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
-    parser.add_argument("file", metavar="FILE", help="JSON file to write")
-    options = parser.parse_args(arguments)
-    return exit_status(lambda: print(write(options.run, options.file)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

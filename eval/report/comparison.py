@@ -11,8 +11,8 @@ from pathlib import Path
 from eval.benchmark.store import Row, RowKey, read_rows
 from eval.benchmark.summary import SummaryEntry, per_image_entry
 from eval.metrics.registry import METRICS
-from eval.report.document import Block, Heading, Paragraph, Table
-from eval.report.tables import format_difference, format_value, method_labels, metric_heading
+from eval.report.document import Block, Heading, Note, Paragraph, Table
+from eval.report.tables import format_difference, format_value, method_labels, metric_heading, seen_note
 from gpen.errors import GPENError
 
 
@@ -136,7 +136,9 @@ def comparison_blocks(runs: list[FinishedRun]) -> list[Block]:
             if entry.task == task
         ]
         blocks += [Heading(2, task), Table(["method", "metric", first, *others, *(f"{name} - {first}" for name in others)], rows)]
-    return [*blocks, Paragraph(f"Differences to {first} are paired over the images with identical files in both runs.")]
+    blocks.append(Paragraph(f"Differences to {first} are paired over the images with identical files in both runs."))
+    note = seen_note(entry.metric for entry in entries)
+    return [*blocks, Note(note)] if note else blocks
 
 
 def _mean(entry: ComparisonEntry, name: str) -> str:

@@ -1,4 +1,4 @@
-"""A report as a list of blocks: written as Markdown, its tables also as LaTeX (booktabs, by pandas)."""
+"""A report as a list of blocks: written as Markdown, its tables also as LaTeX (booktabs); pandas writes the tables."""
 
 import re
 from collections.abc import Sequence
@@ -21,6 +21,13 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
+class Note:
+    """A note to the table before it, which is also written in LaTeX."""
+
+    text: str  # Markdown
+
+
+@dataclass(frozen=True)
 class Bullets:
     items: Sequence[str]  # Markdown
 
@@ -38,7 +45,7 @@ class Table:
         return pandas.DataFrame([list(row) for row in self.rows], columns=list(self.head))
 
 
-Block = Heading | Paragraph | Bullets | Table
+Block = Heading | Paragraph | Note | Bullets | Table
 
 
 def markdown(blocks: Sequence[Block]) -> str:
@@ -50,23 +57,28 @@ def _markdown(block: Block) -> str:
     match block:
         case Heading(level, text):
             return f"{'#' * (level + 1)} {text}\n"
-        case Paragraph(text):
+        case Paragraph(text) | Note(text):
             return f"{text}\n"
         case Bullets(items):
             return "".join(f"- {item}\n" for item in items)
-        case Table(head, rows):  # DataFrame.to_markdown needs the package tabulate
-            lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-            return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+        case Table(head):
+            frame = block.frame().map(_escaped).rename(columns=_escaped)
+            align = ("left", *("right" for _ in head[1:]))
+            return frame.to_markdown(index=False, colalign=align, disable_numparse=True) + "\n"
 
 
-_SYMBOLS = str.maketrans({"↑": r"$\uparrow$", "↓": r"$\downarrow$", "∞": r"$\infty$", "±": r"$\pm$"})
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|")
+
+
+_SYMBOLS = str.maketrans({"↑": r"$\uparrow$", "↓": r"$\downarrow$", "∞": r"$\infty$", "±": r"$\pm$", "†": r"$\dagger$"})
 
 
 def latex(blocks: Sequence[Block]) -> str:
-    """The tables for a document with the package booktabs, each after its headings as comments."""
+    """The tables for a document with the package booktabs, each after its headings and notes as comments."""
     parts = []
     for block in blocks:
-        if isinstance(block, Heading):
+        if isinstance(block, Heading | Note):
             parts.append(f"% {block.text}")
         elif isinstance(block, Table):
             columns = "l" + "r" * (len(block.head) - 1)

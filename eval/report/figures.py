@@ -1,15 +1,13 @@
 """Figures of a RUN folder, from per_image.csv, lq/ and restored/.
 
-python -m eval.report.figures RUN [--out DIR]     all figures that the run has the data for, as PNG
+python -m eval figures RUN [--out DIR]     all figures that the run has the data for, as PNG
 
 grid         faces, a row per image and a column per method, with an enlarged detail   (needs run --keep)
 strength     a metric as a function of the strength of the degradation
 trade_off    distortion versus perception, a point per method    (Y. Blau, T. Michaeli, CVPR 2018)
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -25,7 +23,7 @@ from eval.metrics.registry import METRICS
 from eval.metrics.statistics import bootstrap_interval
 from eval.report.plots import TILE, line_plot, palette, scatter_plot
 from eval.report.tables import method_labels
-from gpen.errors import GPENError, exit_status
+from gpen.errors import GPENError
 
 if TYPE_CHECKING:
     import pandas
@@ -249,16 +247,3 @@ def _face(axes: np.ndarray, path: Path, zoom: tuple[float, float, float]) -> Non
 def _colours(run: str | Path) -> dict[str, str]:
     """A colour per method, the same in all figures of the run."""
     return palette(rows(run)["method"].unique())
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line. Exit status: 0; 2 for an error of the user, with a message on standard error."""
-    parser = argparse.ArgumentParser("python -m eval.report.figures", description="Plot the figures of a run.")
-    parser.add_argument("run", metavar="RUN", help="folder of the run")
-    parser.add_argument("--out", metavar="DIR", help="output folder (default: RUN/figures)")
-    options = parser.parse_args(arguments)
-    return exit_status(lambda: print(*write_all(options.run, options.out), sep="\n"))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from eval.benchmark.summary import GROUND_TRUTH
 from eval.metrics.statistics import bootstrap_interval
-from eval.report.tables import method_labels, metric_heading
+from eval.report.tables import method_labels, metric_label
 
 if TYPE_CHECKING:
     import pandas
@@ -93,7 +93,7 @@ def palette(methods: Iterable[str]) -> dict[str, str]:
 
 
 def _finish(axis: Axes, set_label: Callable, metric: str) -> None:
-    set_label(metric_heading(metric), fontsize=9)
+    set_label(metric_label(metric), fontsize=9)
     axis.grid(alpha=0.25, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=8)

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
-from eval.data.files import write_atomically
 from eval.metrics.registry import METRICS
 from eval.report.ablation import seed_blocks
 from eval.report.comparison import FinishedRun, comparison, comparison_blocks, run_names
-from eval.report.document import Block, Bullets, Heading, Paragraph, Table, latex, markdown
+from eval.report.document import Block, Bullets, Heading, Note, Paragraph, Table, latex, markdown
 from eval.report.published import published_blocks, published_json
-from eval.report.tables import COSTS, format_difference, format_mean, method_labels, metric_heading
+from eval.report.tables import COSTS, format_difference, format_mean, method_labels, metric_heading, seen_note
 from gpen.errors import GPENError
+from gpen.images import write_atomically
 
 FORMATS = ("md", "latex", "json")
 
@@ -32,6 +32,7 @@ def report(runs: Iterable[str | Path], form: str = "md") -> str:
             "runs": measured,
             "comparison": [entry.to_dict() for entry in comparison(opened)],
             "published": published_json(),
+            "seen_in_training": [name for name, metric in METRICS.items() if metric.seen_in_training],
         }
         return json.dumps(content, indent=1, ensure_ascii=False)
     blocks = [block for name, run in run_names(opened).items() for block in _run_blocks(name, run)]
@@ -41,10 +42,10 @@ def report(runs: Iterable[str | Path], form: str = "md") -> str:
     return (markdown if form == "md" else latex)(blocks)
 
 
-def write_reports(out: Path) -> None:
+def write_reports(out: str | Path) -> None:
     """Write summary.md and summary.tex of a finished run."""
     for suffix, form in ((".md", "md"), (".tex", "latex")):
-        write_atomically(out / f"summary{suffix}", (report([out], form) + "\n").encode())
+        write_atomically(Path(out, f"summary{suffix}"), (report([out], form) + "\n").encode())
 
 
 def _run_blocks(name: str, run: FinishedRun) -> list[Block]:
@@ -68,6 +69,8 @@ def _task_blocks(task: str, entries: list[SummaryEntry]) -> list[Block]:
     if others and metrics:
         rows = [[methods[method], *(format_difference(cells.get((method, metric))) for metric in metrics)] for method in others]
         blocks.append(Table([f"difference to {baseline}", *map(metric_heading, metrics)], rows))
+    if note := seen_note(metrics):
+        blocks.append(Note(note))
     costs = [cost for cost in COSTS if cost in measured]
     rows = [
         [short, *(format_mean(cells.get((method, cost))) for cost in costs)]

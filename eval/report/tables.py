@@ -1,4 +1,7 @@
-"""Cells of tables: names of methods and metrics, values with their intervals."""
+"""Cells of tables: names of methods and metrics, values with their intervals.
+
+Metrics on the network that the default model was trained with are marked: SEEN_MARK in headings, SEEN_NOTE below the table.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,15 +15,34 @@ _DECIMALS = {"psnr": 2, "psnr_y": 2, "squeezenet_fd": 1, "fid": 2, "fid_statisti
              "seconds": 4, "images_per_second": 2, "memory_mib": 0, "cuda_mib": 0}  # default 4  # fmt: skip
 
 
+SEEN_MARK = "†"  # in the headings of metrics seen in training
+SEEN_NOTE = (
+    f"{SEEN_MARK} Seen in training: the default model was trained with features of this network, so the metric is not "
+    "independent of its training. Compare with the identity metrics and NIQE, which training has not seen."
+)
+
+
 def arrow(lower_better: bool) -> str:
     """The symbol for the direction of a metric."""
     return "↓" if lower_better else "↑"
 
 
 def metric_heading(metric: str) -> str:
-    """The heading of a column, for example "PSNR (RGB) ↑"."""
+    """The heading of a column, for example "PSNR (RGB) ↑"; with SEEN_MARK for a metric seen in training."""
     known = METRICS.get(metric)
-    return f"{known.title} {arrow(known.lower_better)}" if known else COSTS.get(metric, metric)
+    if known is None:
+        return COSTS.get(metric, metric)
+    return f"{known.title} {arrow(known.lower_better)}" + f" {SEEN_MARK}" * known.seen_in_training
+
+
+def metric_label(metric: str) -> str:
+    """The label of an axis, for example "SqueezeNet distance ↓ (seen in training)"."""
+    return metric_heading(metric).replace(SEEN_MARK, "(seen in training)")
+
+
+def seen_note(metrics: Iterable[str]) -> str:
+    """SEEN_NOTE if one of the metrics was seen in training, else ""."""
+    return SEEN_NOTE if any(name in METRICS and METRICS[name].seen_in_training for name in metrics) else ""
 
 
 def method_labels(methods: Iterable[str]) -> dict[str, str]:

@@ -73,3 +73,11 @@ def test_missing_metric_shows_reason_as_escaped_text(result):
     scores = {"psnr": 1.0, "ssim": 0.1, "lpips_alex": "needs <a file>; fetch it"}
     table = figures.table(replace(result, scores={"Bilinear": scores, "GPEN": scores}))
     assert "LPIPS is not available" in table and "needs &lt;a file&gt;; fetch it" in table
+
+
+def test_metric_seen_in_training_is_marked_with_a_note(result, monkeypatch):
+    assert "Seen in training" not in figures.table(result)
+    seen = replace(figures.METRICS["lpips_alex"], seen_in_training=True)
+    monkeypatch.setitem(figures.METRICS, "lpips_alex", seen)
+    table = figures.table(result)
+    assert "LPIPS †" in table and "PSNR †" not in table and table.count("† Seen in training: ") == 1

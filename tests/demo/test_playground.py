@@ -57,10 +57,10 @@ def test_restore_matches_package(client, files, photo, restorer):
 
 def test_score_returns_metrics_and_missing_ones(client, files):
     same = client.predict(handle_file(files["plain.png"]), handle_file(files["plain.png"]), api_name="/score")
-    assert same["psnr"] == {"value": "infinite", "better": "higher"} and same["ssim"]["value"] == 1
+    assert same["psnr"] == {"value": "infinite", "better": "higher", "seen_in_training": False} and same["ssim"]["value"] == 1
     other = client.predict(handle_file(files["plain.png"]), handle_file(files["grey.png"]), api_name="/score")
     assert 5 < other["psnr"]["value"] < 40
-    assert other["lpips_alex"]["better"] == "lower" and "load_state_dict_from_url" in other["lpips_alex"]["missing"]
+    assert other["lpips_alex"]["better"] == "lower" and "download it with" in other["lpips_alex"]["missing"]
 
 
 def test_sample_matches_package(client, size):

@@ -42,7 +42,7 @@ def runs(tmp_path):
 
 def test_tab_without_results_explains_how_to_create_them(tmp_path):
     components, _ = build(tmp_path)
-    assert list(components) == ["no-results"] and "python -m eval.report.archive" in components["no-results"].value
+    assert list(components) == ["no-results"] and "python -m eval archive" in components["no-results"].value
 
 
 def test_damaged_archive_is_named_in_message(tmp_path):
@@ -72,3 +72,17 @@ def test_plotted_metric_can_be_selected(runs):
     show = build(runs)[1][2]
     bars = show("new", "fsr8", "niqe_fitted")[2]
     assert bars.axes[0].get_xlabel().startswith("NIQE (fitted on faces) ↓") and "fsr8, n = 7" in bars.axes[0].get_xlabel()
+
+
+def test_metrics_seen_in_training_are_marked_with_a_note(runs):
+    assert "Seen in training" not in build(runs)[0]["results-about"].value
+    path = runs / "new.json"
+    content = json.loads(path.read_text())
+    content["summary"] += [entry("fsr4", method, "squeezenet_fd", 9.0) for method in ("bilinear", "gpen")]
+    path.write_text(json.dumps(content))
+    components, events = build(runs)
+    assert "SqueezeNet Fréchet distance ↓ †" in components["results-table"].value["headers"]
+    assert "† Seen in training: " in components["results-about"].value
+    assert ("SqueezeNet Fréchet distance ↓ (seen in training)", "squeezenet_fd") in components["results-metric"].choices
+    (axis,) = events[2]("new", "fsr4", "squeezenet_fd")[2].axes
+    assert "(seen in training)" in axis.get_xlabel()

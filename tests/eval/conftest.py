@@ -9,7 +9,7 @@ import pytest
 from skimage.data import astronaut
 
 from eval.data.faces import Faces
-from eval.metrics.squeezenet import FIRES
+from gpen.training.losses.squeezenet import FIRES
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests/eval/backbones.py
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"

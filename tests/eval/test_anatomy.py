@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import gpen
+from eval.__main__ import main
 from eval.benchmark.sweep import restore_with, sweep
 from eval.methods.latents import blend, encode, generate
 from eval.report import archive
@@ -107,7 +108,7 @@ def run(tmp_path):
 
 def test_archive_round_trip(run, tmp_path, capsys):
     path = tmp_path / "results" / "faces.json"
-    assert archive.main([str(run), str(path)]) == 0
+    assert main(["archive", str(run), str(path)]) == 0
     (kept,) = archive.read_all(tmp_path / "results")
     assert (kept.title, kept.tasks, kept.metrics("fsr8")) == ("faces", ["fsr8"], ["psnr", "squeezenet_fd"])
     assert kept.commands == ["python -m eval run bfr", "python -m eval run fsr"]
@@ -134,6 +135,6 @@ def test_invalid_archive(tmp_path, text):
 
 def test_missing_archive(tmp_path):
     assert archive.read_all(tmp_path / "none") == []
-    with pytest.raises(gpen.GPENError, match="does not exist; create it with python -m eval.report.archive"):
+    with pytest.raises(gpen.GPENError, match="does not exist; create it with python -m eval archive"):
         archive.read(tmp_path / "variants.json")
-    assert archive.main([str(tmp_path), str(tmp_path / "out.json")]) == 2
+    assert main(["archive", str(tmp_path), str(tmp_path / "out.json")]) == 2

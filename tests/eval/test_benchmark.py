@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from skimage.metrics import peak_signal_noise_ratio
 
 import gpen
 from eval.__main__ import main
-from eval.benchmark.run import RunSettings, run
+from eval.benchmark.run import run
+from eval.benchmark.settings import RunSettings
 from eval.benchmark.store import PerImageTable
 from eval.data.faces import Faces, read_image
 from eval.data.lq_sets import build_lq_set
@@ -139,9 +141,10 @@ def test_rerun_and_extension_of_a_run(whole, files, tmp_path):
 
 SLOW = """
 import sys, time
-from eval.benchmark import RunSettings, run
-from eval.methods import METHODS
-from eval.weights import MetricSettings
+from eval.benchmark.run import run
+from eval.benchmark.settings import RunSettings
+from eval.methods.registry import METHODS
+from eval.metrics.weights import MetricSettings
 bicubic = METHODS["bicubic"]
 def slow(argument, device):
     method = bicubic(argument, device)
@@ -268,13 +271,15 @@ def test_command_line(faces_folder, squeezenet_npz, tmp_path, capsys, monkeypatc
         "difference to bilinear",
         "- Missing: lpips_alex needs",
         "PSNR (RGB) ↑",
-        "SqueezeNet distance ↓",
+        "SqueezeNet distance ↓ †",
+        "† Seen in training: ",
     ):
         assert part in text
     assert main(["report", out]) == 0
     assert capsys.readouterr().out == text == report([out]) + "\n"
     mean = summary(Path(out))["bfr-codeformer-2", "lanczos", "psnr"]["mean"]
-    assert f"| lanczos | {mean:.2f} [" in text
+    assert re.search(rf"\| lanczos +\| +{mean:.2f} \[", text)
+    assert (Path(out) / "summary.md").read_text() == text
 
 
 @pytest.mark.parametrize(

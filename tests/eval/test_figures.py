@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from eval.benchmark.run import RunSettings, run
+from eval.__main__ import main
+from eval.benchmark.run import run
+from eval.benchmark.settings import RunSettings
 from eval.metrics.weights import MetricSettings
 from eval.report import figures
 from gpen.errors import GPENError
@@ -24,7 +26,7 @@ def finished(faces_folder, squeezenet_npz, tmp_path_factory):
 
 
 def test_write_all(finished, tmp_path, capsys):
-    assert figures.main([str(finished), "--out", str(tmp_path)]) == 0
+    assert main(["figures", str(finished), "--out", str(tmp_path)]) == 0
     names = {path.stem for path in tmp_path.glob("*.png")}
     assert {"grid-bfr", "trade-off-fsr4", "strength-fsr-psnr", "strength-bfr-squeezenet"} <= names
     assert len(capsys.readouterr().out.split()) == len(names)

@@ -1,14 +1,22 @@
 """eval.metrics.identity: alignment from FFHQ to ArcFace, and the scores."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eval.benchmark.run import run
+from eval.benchmark.settings import RunSettings
 from eval.metrics.identity import Identity
+from eval.metrics.registry import DEFAULT_METRICS, METRICS, load_metrics
+from eval.metrics.weights import MetricSettings
+from eval.report.report import report
 from gpen.faces.detection import FFHQ_POINTS_512
 from gpen.faces.embedding import ARCFACE_POINTS, arcface_crop, arcface_transform
+from gpen.images import write_image
 
 
 def squared_error(matrix, size):
@@ -74,3 +82,30 @@ def test_angle_agrees_with_cosine_for_any_batch(identity, real_faces, shared_wei
     alone = Identity(shared_weights / "edgeface_xxs.onnx")
     one_by_one = [alone.cosine([x], [y])[0] for x, y in ((a, b), (b, c), (c, a))]
     assert one_by_one == pytest.approx(together, abs=1e-6)
+
+
+def test_frechet_distance_of_embeddings(identity, real_faces, shared_weights):
+    metric = METRICS["identity_fd"]
+    assert "identity_fd" in DEFAULT_METRICS and metric.mode == "set" and not metric.seen_in_training
+    functions, missing = load_metrics(["identity_fd"], MetricSettings(identity_model=str(shared_weights / "edgeface_xxs.onnx")))
+    assert not missing
+    truth = functions["identity_fd"](real_faces)  # [6, 512]
+    np.testing.assert_allclose(truth, identity.embed(real_faces), atol=1e-6)
+    values = [0.0]
+    for sigma in (2, 6, 12):
+        blurred = [cv2.GaussianBlur(face, (0, 0), sigma) for face in real_faces]
+        values.append(metric.distance(functions["identity_fd"](blurred), truth))
+    assert metric.distance(truth, truth) == pytest.approx(0, abs=1e-9) and values == sorted(values)
+    assert "--identity-model" in load_metrics(["identity_fd"], MetricSettings(identity_model=""))[1]["identity_fd"]
+
+
+def test_frechet_distance_of_embeddings_in_a_run(real_faces, shared_weights, tmp_path):
+    for k, face in enumerate(real_faces[:3]):
+        write_image(tmp_path / "faces" / f"{k}.png", face)
+    settings = RunSettings(str(tmp_path / "faces"), str(tmp_path / "run"), ("bicubic",), ("fsr8",), ("identity_fd",), size=128)
+    run(settings, MetricSettings(identity_model=str(shared_weights / "edgeface_xxs.onnx")), quiet=True)
+    entries = [entry for entry in json.loads((tmp_path / "run" / "summary.json").read_text()) if entry["metric"] == "identity_fd"]
+    means = {entry["method"]: entry["mean"] for entry in entries}
+    assert means["ground-truth"] == pytest.approx(0, abs=1e-4) and 1e-4 < means["bicubic"] < 4  # embeddings have unit length
+    assert all(entry["n"] == 3 and "3 images for 512 dimensions" in entry["note"] for entry in entries)
+    assert "Identity Fréchet distance ↓ is biased upwards: 3 images" in report([tmp_path / "run"])

@@ -134,7 +134,7 @@ def test_unet_of_another_size(face, tmp_path):
 @pytest.mark.parametrize("adversarial", [[], ["--adversarial"]])
 def test_training_of_a_unet(face, faces_folder, tmp_path, capsys, adversarial):
     command = ["--data", str(faces_folder), "--out", str(tmp_path / "run"), "--size", "32", "--images", "32", "--device", "cpu"]
-    assert unet.main([*command, *adversarial]) == 0
+    assert main(["train-unet", *command, *adversarial]) == 0
     path = capsys.readouterr().out.strip()
     assert path == str(tmp_path / "run" / "unet.safetensors")
     small = sample(face, scale=4)
@@ -143,8 +143,8 @@ def test_training_of_a_unet(face, faces_folder, tmp_path, capsys, adversarial):
 
 
 def test_default_unet(tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.methods.ASSETS", tmp_path)
-    with pytest.raises(gpen.GPENError, match="python -m eval.methods.unet"):
+    monkeypatch.setattr("eval.methods.registry.ASSETS", tmp_path)
+    with pytest.raises(gpen.GPENError, match="python -m eval train-unet"):
         load_method("unet")
     path = unet.save(unet.UNet(32), tmp_path / "unet-32.safetensors")
     assert load_method("unet").weights == path
@@ -160,8 +160,8 @@ def test_unet_file_in_half_precision(face, tmp_path):
 
 
 def test_invalid_training_arguments(tmp_path, capsys):
-    assert unet.main(["--data", str(tmp_path / "none"), "--out", str(tmp_path / "run")]) == 2
-    assert unet.main(["--data", str(tmp_path), "--out", str(tmp_path / "run"), "--size", "100"]) == 2
+    assert main(["train-unet", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "run")]) == 2
+    assert main(["train-unet", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--size", "100"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 and all(line.startswith("error: ") for line in lines)
 
@@ -210,7 +210,7 @@ def test_inversion_with_every_block(face, block, noise_mode):
 
 
 def test_default_prior(prior, face, tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.methods.ASSETS", tmp_path)
+    monkeypatch.setattr("eval.methods.registry.ASSETS", tmp_path)
     with pytest.raises(gpen.GPENError, match="pulse:prior.safetensors"):
         load_method("pulse")
     for size in (128, 32):
@@ -304,7 +304,7 @@ def test_missing_result_and_other_size(results, face, name, size, words):
 
 
 @pytest.mark.parametrize(("name", "words"), [
-    ("lancsoz", "choose from nearest"), ("bilinear:x", "choose from"), ("unet:/no/file", "not a U-Net of eval"),
+    ("lancsoz", "choose from nearest"), ("bilinear:x", "choose from"), ("unet:/no/file", "not a U-Net"),
     ("spandrel", "write spandrel:PATH"), ("folder", "write folder:DIR"),
     ("spandrel:/no/file", "is not a file"), ("folder:/no/folder", "is not a folder"), ("pulse:/no/file.pth", "/no/file.pth"),
 ])  # fmt: skip
@@ -366,7 +366,7 @@ def test_telea_on_a_constant_face():
     flat = np.full((SIZE, SIZE, 3), 90, np.uint8)
     mask = np.zeros((SIZE, SIZE), bool)
     mask[20:30, 20:40] = True
-    filled = restore_one("telea", Sample("flat", tasks.hide(flat, mask), flat, None, mask))
+    filled = restore_one("telea", Sample("flat", tasks.apply_mask(flat, mask), flat, None, mask))
     assert np.abs(filled.astype(int) - flat).max() <= 3 and np.array_equal(filled[~mask], flat[~mask])
 
 

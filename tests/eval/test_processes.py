@@ -16,7 +16,8 @@ import pytest
 from skimage.data import astronaut
 
 from eval.__main__ import main
-from eval.benchmark.run import RunSettings, run
+from eval.benchmark.run import run
+from eval.benchmark.settings import RunSettings
 from eval.benchmark.store import FeatureStore, PerImageTable, merge_parts
 from eval.data.faces import Faces, read_image
 from eval.methods.registry import METHODS, Method
@@ -27,9 +28,10 @@ ROOT = Path(__file__).resolve().parents[2]
 METRICS = ("psnr", "squeezenet_fd")
 PROCESS = """
 import sys, time
-from eval.benchmark import RunSettings, run
-from eval.methods import METHODS, Method
-from eval.weights import MetricSettings
+from eval.benchmark.run import run
+from eval.benchmark.settings import RunSettings
+from eval.methods.registry import METHODS, Method
+from eval.metrics.weights import MetricSettings
 data, out, squeezenet, pause = sys.argv[1:]
 bicubic = METHODS["bicubic"]
 def slow(argument, device):
@@ -213,7 +215,7 @@ def test_sample_faces(tmp_path, capsys):
     assert faces.names[0] == "astronaut" and len(faces.names) == 1 + len(list(faces.folder.glob("*.png")))
     assert all(faces.load(name).shape == (64, 64, 3) for name in faces.names)
     assert main(["run", "fsr", "--out", str(tmp_path), "--methods", "bicubic", "--metrics", "psnr", "--size", "64"]) == 0
-    assert "| bicubic |" in capsys.readouterr().out
+    assert "| bicubic " in capsys.readouterr().out
 
 
 def test_dataset_of_the_hub(faces_folder, monkeypatch):
@@ -225,8 +227,9 @@ def test_dataset_of_the_hub(faces_folder, monkeypatch):
 
 GROWTH = """
 import resource, sys
-from eval.benchmark import RunSettings, run
-from eval.weights import MetricSettings
+from eval.benchmark.run import run
+from eval.benchmark.settings import RunSettings
+from eval.metrics.weights import MetricSettings
 def peak(data, out):
     run(RunSettings(data, out, ("bicubic",), ("fsr8",), ("psnr",), size=256, batch=4), MetricSettings(), quiet=True)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

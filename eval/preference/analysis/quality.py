@@ -7,7 +7,9 @@ two, else the choice of more than half of at least MIN_MAJORITY raters.
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from statistics import median
+from typing import Annotated
 
+from eval.options import option
 from eval.preference.storage.votes import Vote
 from eval.preference.study import BETTER, GOLD_RATINGS, WORSE, Choice, Protocol
 
@@ -17,11 +19,14 @@ MIN_MAJORITY = 3  # raters, for the majority to define the correct answer to a g
 
 @dataclass(frozen=True)
 class ExclusionRules:
-    """Thresholds for the exclusion of a rater."""
+    """Thresholds for the exclusion of a rater, which are also options of python -m eval study score."""
 
-    max_gold_errors: float = 1 / 3  # fraction of gold trials with a wrong answer; 1 disables the rule
-    min_ms: float = 300  # shorter response times count as fast; 0 disables the rule
-    max_fast: float = 0.25  # fraction of fast answers; a few are accepted as accidental clicks
+    max_gold_errors: Annotated[float, option(default="1/3")] = 1 / 3
+    """allowed fraction of wrong answers to gold trials, 0 to 1; 1 disables the rule"""
+    min_ms: Annotated[float, option("MS")] = 300
+    """response times below this many milliseconds are fast, 0 or more; 0 disables the rule"""
+    max_fast: float = 0.25
+    """allowed fraction of fast answers, 0 to 1; a few are accepted as accidental clicks"""
 
     def describe(self) -> str:
         """The rule as a sentence for readers of the scores."""
@@ -31,20 +36,32 @@ class ExclusionRules:
         )
 
 
-def rater_quality(votes: list[Vote], rules: ExclusionRules) -> list[dict]:
-    """Statistics of each rater, most answers first; "dropped" is the reason for the exclusion, or empty.
+@dataclass(frozen=True)
+class RaterQuality:
+    """Statistics of one rater."""
 
-    Returns a list of {"rater", "answers", "golds", "passed", "repeats", "consistent", "median_ms", "fast", "dropped"}.
-    """
+    rater: str
+    answers: int
+    golds: int  # gold trials with a known correct answer
+    passed: int  # correct answers to them
+    repeats: int  # repeated questions
+    consistent: int  # those with the same answer as the first time
+    median_ms: float | None  # response time; None without times
+    fast: int  # answers faster than the rule allows
+    dropped: str  # the reason for the exclusion, or ""
+
+
+def rater_quality(votes: list[Vote], rules: ExclusionRules) -> list[RaterQuality]:
+    """Statistics of each rater, most answers first."""
     by_rater = defaultdict(list)
     for vote in votes:
         by_rater[vote.rater].append(vote)
     majority = _majorities(votes)
     records = [_record(rater, own, majority, rules) for rater, own in by_rater.items()]
-    return sorted(records, key=lambda record: (-record["answers"], record["rater"]))
+    return sorted(records, key=lambda record: (-record.answers, record.rater))
 
 
-def _record(rater: str, votes: list[Vote], majority: dict, rules: ExclusionRules) -> dict:
+def _record(rater: str, votes: list[Vote], majority: dict, rules: ExclusionRules) -> RaterQuality:
     passed = [result for vote in votes if vote.gold and (result := gold_passed(vote, majority)) is not None]
     times = [vote.ms for vote in votes if vote.ms is not None]
     fast = sum(ms < rules.min_ms for ms in times)
@@ -55,17 +72,17 @@ def _record(rater: str, votes: list[Vote], majority: dict, rules: ExclusionRules
         reasons.append(f"wrong in {wrong} of {len(passed)} gold trials")
     if times and fast / len(times) > rules.max_fast:
         reasons.append(f"faster than {rules.min_ms:.0f} ms in {fast} of {len(times)} answers")
-    return {
-        "rater": rater,
-        "answers": len(votes),
-        "golds": len(passed),
-        "passed": sum(passed),
-        "repeats": repeats,
-        "consistent": consistent,
-        "median_ms": median(times) if times else None,
-        "fast": fast,
-        "dropped": " and ".join(reasons),
-    }
+    return RaterQuality(
+        rater,
+        answers=len(votes),
+        golds=len(passed),
+        passed=sum(passed),
+        repeats=repeats,
+        consistent=consistent,
+        median_ms=median(times) if times else None,
+        fast=fast,
+        dropped=" and ".join(reasons),
+    )
 
 
 def gold_passed(vote: Vote, majority: dict | None = None) -> bool | None:

@@ -1,11 +1,4 @@
-"""Scores of a study: scores.json.
-
-    {"study", "protocol", "votes", "raters",
-     "methods": {NAME: {"strength", "low", "high", "wins", "n", "ties", "win_rate"}},          best first
-     "alpha", "dropped_raters": [{"rater", "reason", "answers"}], "rule",
-     "pairs": [{"a", "b", "wins_a", "wins_b", "ties", "n", "difference", "low", "high", "p", "p_holm", "significant",
-                "answers_needed"}],
-     "levels": {LEVEL: {NAME: {"strength", "low", "high", "wins", "n", ...}}}, "metrics", "people", "warnings"}
+"""Scores of a study: scores.json is a Scores as JSON.
 
 Strengths are on the natural log scale of Bradley-Terry (bradley_terry.py), with mean zero; "both bad" counts as a tie. wins is
 the number of wins without ties, n the number of comparisons of the method, both without gold trials. With ratings, each method
@@ -15,7 +8,7 @@ P.910). Intervals are 95% intervals over raters. A value that cannot be computed
 
 import math
 import re
-from typing import cast
+from typing import NotRequired, TypedDict, cast
 
 import numpy as np
 from scipy import special
@@ -34,13 +27,73 @@ FEW_RATERS = 5  # a smaller number of raters causes a warning
 _TASK = re.compile(r"^(fsr\d+|bfr(-[^/]+)?|wild)/")
 
 
+class MethodScore(TypedDict):
+    """One method of a study."""
+
+    strength: float | None
+    low: float | None
+    high: float | None
+    wins: int
+    n: int
+    ties: int
+    win_rate: float
+    mos: NotRequired[float]  # with ratings
+    mos_low: NotRequired[float | None]
+    mos_high: NotRequired[float | None]
+    dmos: NotRequired[float | None]
+
+
+class PairScore(TypedDict):
+    """Two methods of a study; difference is strength of a - strength of b."""
+
+    a: str
+    b: str
+    wins_a: int
+    wins_b: int
+    ties: int
+    n: int
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    significant: bool
+    answers_needed: int | None
+
+
+class DroppedRater(TypedDict):
+    """An excluded rater."""
+
+    rater: str
+    reason: str
+    answers: int
+
+
+class Scores(TypedDict):
+    """The content of scores.json."""
+
+    study: str
+    protocol: str
+    votes: int
+    raters: int
+    methods: dict[str, MethodScore]  # best first
+    alpha: float | None
+    dropped_raters: list[DroppedRater]
+    rule: str
+    pairs: list[PairScore]
+    levels: dict[str, dict[str, MethodScore]]
+    metrics: dict[str, dict]  # agreement.metric_agreement
+    people: dict | None  # agreement.human_agreement
+    warnings: list[str]
+
+
 def score(
     votes: list[Vote],
     rules: ExclusionRules | None = None,
     levels: dict[str, str] | None = None,
     rows: Rows | None = None,
     lower_better: dict[str, bool] | None = None,
-) -> dict:
+) -> Scores:
     """Compute scores.json from the votes of one study.
 
     levels: the level of each item, from the study; by default, the task of items named "TASK/IMAGE".
@@ -49,8 +102,8 @@ def score(
     """
     rules = rules or ExclusionRules()
     protocol, study = protocol_of(votes), _study_of(votes)
-    dropped = [record for record in rater_quality(votes, rules) if record["dropped"]]
-    excluded = {record["rater"] for record in dropped}
+    dropped = [record for record in rater_quality(votes, rules) if record.dropped]
+    excluded = {record.rater for record in dropped}
     kept = [vote for vote in votes if vote.rater not in excluded]
     pairs = comparisons(kept) if any(not vote.gold for vote in kept) else None
     if pairs is None or not len(pairs.outcome):
@@ -62,7 +115,7 @@ def score(
     methods = table.methods()
     if protocol == Protocol.RATING:
         for name, opinion in _opinions(kept).items():
-            methods.setdefault(name, {}).update(opinion)
+            methods[name] = cast(MethodScore, {**methods.get(name, {}), **opinion})
     level_of = levels if levels is not None else {item: match[1] for item in pairs.items if (match := _TASK.match(item))}
     strength = {name: entry.get("strength") for name, entry in methods.items()}
     count = sum(not vote.gold for vote in kept)
@@ -73,9 +126,7 @@ def score(
         "raters": len(pairs.raters),
         "methods": methods,
         "alpha": rating_alpha(kept) if protocol == Protocol.RATING else choice_alpha(pairs),
-        "dropped_raters": [
-            {"rater": record["rater"], "reason": record["dropped"], "answers": record["answers"]} for record in dropped
-        ],
+        "dropped_raters": [{"rater": record.rater, "reason": record.dropped, "answers": record.answers} for record in dropped],
         "rule": rules.describe(),
         "pairs": table.pairs(count),
         "levels": _levels(pairs, level_of),
@@ -103,27 +154,37 @@ class ScoreTable:
             self.covariance = bradley_terry.bootstrap(*by_rater)
             self.below, self.above = bradley_terry.bounded(self.wins, self.ties)
 
-    def methods(self) -> dict[str, dict]:
+    def methods(self) -> dict[str, MethodScore]:
         """Statistics by method, best first; ordered by win rate if the strengths do not exist."""
         n, wins, ties = self.n.sum(axis=1), self.wins.sum(axis=1), self.ties.sum(axis=1)
-        entries: dict[str, dict] = {}
+        entries: dict[str, MethodScore] = {}
         for i, name in enumerate(self.names):
-            counts = {"wins": int(wins[i]), "n": int(n[i]), "ties": int(ties[i])}
-            entries[name] = self._strength(i) | counts | {"win_rate": float((wins[i] + ties[i] / 2) / n[i])}
-        key = "strength" if self.connected else "win_rate"
-        return dict(sorted(entries.items(), key=lambda entry: -entry[1][key]))
+            strength, low, high = self._strength(i)
+            entries[name] = {
+                "strength": strength,
+                "low": low,
+                "high": high,
+                "wins": int(wins[i]),
+                "n": int(n[i]),
+                "ties": int(ties[i]),
+                "win_rate": float((wins[i] + ties[i] / 2) / n[i]),
+            }
 
-    def _strength(self, i: int) -> dict[str, float | None]:
+        def descending(item: tuple[str, MethodScore]) -> float:
+            strength = item[1]["strength"]
+            return -(item[1]["win_rate"] if strength is None else strength)
+
+        return dict(sorted(entries.items(), key=descending))
+
+    def _strength(self, i: int) -> tuple[float | None, float | None, float | None]:
+        """(strength, low, high)."""
         if not self.connected:
-            return {"strength": None, "low": None, "high": None}
+            return None, None, None
         strength, margin = float(self.fit.strength[i]), float(self.covariance.t_quantile() * self.covariance.standard_errors()[i])
-        return {
-            "strength": strength,
-            "low": _finite(strength - margin) if self.below[i] else None,
-            "high": _finite(strength + margin) if self.above[i] else None,
-        }
+        low = _finite(strength - margin) if self.below[i] else None
+        return strength, low, _finite(strength + margin) if self.above[i] else None
 
-    def pairs(self, votes: int) -> list[dict]:
+    def pairs(self, votes: int) -> list[PairScore]:
         """Statistics of every pair of methods: difference, its test, answers still needed.
 
         The test is Student's t on the difference divided by its bootstrap standard error, corrected over all pairs by Holm
@@ -140,7 +201,7 @@ class ScoreTable:
             entry = {"a": self.names[i], "b": self.names[j]} | counts | {"n": int(self.n[i, j])} | test
             needed = 0 if significant else self._answers_needed(i, j, votes, len(pairs)) if p is not None else None
             entries.append(entry | {"p_holm": p, "significant": significant, "answers_needed": needed})
-        return entries
+        return cast(list[PairScore], entries)
 
     def _difference(self, i: int, j: int) -> dict[str, float | None]:
         unknown: dict[str, float | None] = {"difference": None, "low": None, "high": None, "p": None}
@@ -209,7 +270,7 @@ def _study_of(votes: list[Vote]) -> str:
     return studies[0]
 
 
-def _levels(pairs: Comparisons, level_of: dict[str, str]) -> dict[str, dict]:
+def _levels(pairs: Comparisons, level_of: dict[str, str]) -> dict[str, dict[str, MethodScore]]:
     """Scores of each level, from the weakest degradation to the strongest."""
     found = sorted({level_of[item] for item in pairs.items if item in level_of}, key=_level_order)
     levels = {}
@@ -225,8 +286,8 @@ def _level_order(level: str) -> list[str | int]:
     return [(int(part) if part.isdigit() else SEVERITIES.index(part)) if i % 2 else part for i, part in enumerate(parts)]
 
 
-def _opinions(votes: list[Vote]) -> dict[str, dict]:
-    """{"mos", "mos_low", "mos_high", "dmos"} of each method; dmos is None without a hidden reference."""
+def _opinions(votes: list[Vote]) -> dict[str, dict[str, float | None]]:
+    """Mean opinion scores ("mos", "mos_low", "mos_high", "dmos") of each method; dmos is None without a hidden reference."""
     votes = [vote for vote in votes if not vote.gold]
     names = sorted({vote.shown[0] for vote in votes})
     raters = {rater: i for i, rater in enumerate(sorted({vote.rater for vote in votes}))}

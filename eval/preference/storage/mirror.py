@@ -8,9 +8,9 @@ last commit are lost with the disk: set DATABASE_URL to avoid this.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval.data.files import write_atomically
 from eval.preference.survey import Survey
 from gpen.errors import GPENError
+from gpen.images import write_atomically
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitScheduler

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from eval.data.files import png, write_atomically
 from eval.preference.storage.votes import Vote
 from eval.preference.study import TrialKind
 from eval.preference.survey import new_code
+from gpen.images import encode, write_atomically
 
 METHODS = ("a", "b", "c", "d")
 
@@ -23,7 +23,7 @@ def write_folders(root, items=5, methods=METHODS):
     for m, folder in enumerate([*methods, "inputs", "truth"]):
         for i in range(items):
             size = (8, 8) if folder == "inputs" else (32, 32)
-            write_atomically(root / folder / f"face{i}.png", png(noise_image(100 * m + i, size)))
+            write_atomically(root / folder / f"face{i}.png", encode(noise_image(100 * m + i, size)))
     return {"results": {method: root / method for method in methods}, "inputs": root / "inputs", "truth": root / "truth"}
 
 

@@ -127,7 +127,7 @@ def test_forms_of_the_expected_answer_to_a_gold_trial(gold, left, right):
         ],
         ExclusionRules(),
     )
-    assert {record["rater"]: record["passed"] for record in records} == {"good": 1, "bad": 0, "lazy": 0}
+    assert {record.rater: record.passed for record in records} == {"good": 1, "bad": 0, "lazy": 0}
 
 
 def test_gold_trial_without_expected_answer_uses_the_majority():
@@ -135,15 +135,15 @@ def test_gold_trial_without_expected_answer_uses_the_majority():
     records = rater_quality(
         [vote(rater, "g", "x", "y", choice, gold=True) for rater, choice in answers.items()], ExclusionRules()
     )
-    assert [record["rater"] for record in records if record["dropped"]] == ["r2"]
+    assert [record.rater for record in records if record.dropped] == ["r2"]
     alone = rater_quality([vote("r0", "g", "x", "y", gold=True)], ExclusionRules())
-    assert alone[0]["golds"] == 0 and not alone[0]["dropped"]
+    assert alone[0].golds == 0 and not alone[0].dropped
 
 
 def test_self_consistency_with_exchanged_sides():
     votes = [vote("r", "i", "a", "b", "left", "1"), vote("r", "i", "b", "a", "right", "2"), vote("r", "i", "b", "a", "left", "3")]
     (record,) = rater_quality(votes, ExclusionRules())
-    assert (record["repeats"], record["consistent"]) == (2, 1)
+    assert (record.repeats, record.consistent) == (2, 1)
 
 
 def test_warnings_for_few_raters(votes):

@@ -9,10 +9,10 @@ import pytest
 
 from eval.__main__ import main
 from eval.data.faces import read_image
-from eval.data.files import png, write_atomically
 from eval.preference.build import StudySettings, build, effective_blur, from_folders, from_run
 from eval.preference.study import BETTER, WORSE, Study
 from gpen.errors import GPENError
+from gpen.images import encode, write_atomically
 from tests.eval.preference.simulated import METHODS, noise_image, write_folders
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,7 +33,7 @@ def test_study_from_folders_keeps_the_pixels(studies, folders):
 def test_study_from_a_run_has_levels_and_degradations(tmp_path, capsys):
     faces, run_folder = tmp_path / "faces", tmp_path / "run"
     for i in range(6):
-        write_atomically(faces / f"f{i}.png", png(noise_image(i, (64, 64))))
+        write_atomically(faces / f"f{i}.png", encode(noise_image(i, (64, 64))))
     common = ["--data", str(faces), "--out", str(run_folder), "--methods", "bilinear,bicubic", "--size", "64", "--keep"]
     for family in ("fsr", "bfr"):
         assert main(["run", family, *common, "--metrics", "psnr"]) == 0
@@ -74,9 +74,9 @@ def changed(tmp_path, change):
     [
         (lambda root: (root / "b" / "face1.png").unlink(), "b has no image named 'face1', but "),
         (lambda root: (root / "b" / "face1.png").rename(root / "b" / "face2.png"), "b has no image named 'face1', but "),
-        (lambda root: write_atomically(root / "b" / "face1.png", png(noise_image(1, (32, 40)))), "has 40 x 32 px, but "),
+        (lambda root: write_atomically(root / "b" / "face1.png", encode(noise_image(1, (32, 40)))), "has 40 x 32 px, but "),
         (
-            lambda root: write_atomically(root / "inputs" / "face0.png", png(noise_image(1, (8, 16)))),
+            lambda root: write_atomically(root / "inputs" / "face0.png", encode(noise_image(1, (8, 16)))),
             "not the aspect ratio of the results",
         ),
         (lambda root: write_atomically(root / "b" / "face1.png", b"not an image"), "cannot be read as an image"),

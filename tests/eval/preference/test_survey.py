@@ -127,8 +127,8 @@ def test_counts_leaderboard_and_quality(survey):
     assert (counts["answers"], counts["raters"], counts["trials"], counts["items"]["total"]) == (90, 3, 90, 5)
     assert sum(pair["n"] for pair in counts["pairs"]) + counts["golds"] <= 90 and counts["last"]
     assert counts["needed"] > 0 and len(counts["pairs"]) == 6
-    quality = {record["rater"]: record for record in survey.quality()}
-    assert sum("faster than 300 ms" in record["dropped"] for record in quality.values()) == 1
+    quality = {record.rater: record for record in survey.quality()}
+    assert sum("faster than 300 ms" in record.dropped for record in quality.values()) == 1
     scores = survey.leaderboard()
     assert list(scores["methods"]) == list(METHODS) and scores["raters"] == 2 and len(scores["dropped_raters"]) == 1
     assert survey.leaderboard() is scores  # cached for half a minute

@@ -1,0 +1,59 @@
+"""The settings of a run, which are also the options of python -m eval run."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from eval.data.lq_sets import TASKS
+from eval.methods.registry import method_help
+from eval.metrics.registry import DEFAULT_METRICS, metric_help
+from eval.options import Names, option
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The settings of a run.
+
+    The baseline, the input and, except for wild, the ground truth are always among the methods.
+    """
+
+    data: Annotated[str, option("DIR", "samples")]
+    """aligned faces: a folder, celeba-hq, ffhq, hf:OWNER/NAME[:SPLIT[:COLUMN]], or samples, the sample faces of this package"""
+    out: Annotated[str, option("RUN")]
+    """folder of the run; a run that it contains is resumed or extended"""
+    methods: Annotated[
+        Names,
+        option(
+            text=f"methods, for example bilinear,gpen:PATH; [:PATH] is optional:\n{method_help()}",
+            default="bilinear,gpen; for colorize bilinear,gpen-colorize; for inpaint bilinear,telea,gpen-inpaint",
+        ),
+    ] = ("bilinear", "gpen")
+    tasks: Annotated[
+        Names,
+        option(
+            text=f"tasks of the family: {', '.join(TASKS)}",
+            default="fsr8 for fsr, bfr,bfr-codeformer-2 for ablation, else the task with the name of the family",
+        ),
+    ] = ("fsr8",)
+    metrics: Annotated[
+        Names,
+        option(
+            text=f"metrics (↑ higher, ↓ lower is better); those without their files are skipped:\n{metric_help()}",
+            default="all except lpips_vgg,lpips_squeeze",
+        ),
+    ] = DEFAULT_METRICS
+    size: Annotated[int, option("PX", "256; for ablation the size of the networks")] = 256
+    """size of the ground truth, 32 to 4096 px"""
+    limit: Annotated[int | None, option("N", "all")] = None
+    """maximum number of images, by name, 1 or more"""
+    seed: int = 0
+    """seed of the degradations, an integer"""
+    keep: bool = False
+    """write the restored images to RUN/restored"""
+    baseline: Annotated[str, option("METHOD")] = "bilinear"
+    """method to which the differences of the others are computed"""
+    batch: Annotated[int, option("N")] = 8
+    """images restored and measured at a time, 1 or more"""
+    device: str = "cpu"
+    """device of the networks: cpu, cuda, or cuda:N"""
+    cache: Annotated[str | None, option("DIR", "no cache")] = None
+    """folder of a cache of restored images, shared by runs"""

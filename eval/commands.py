@@ -1,0 +1,182 @@
+"""Commands of python -m eval except those of the preference study: run, report, archive, figures, fit-niqe, train-unet."""
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
+
+import tyro
+
+from eval.benchmark.settings import RunSettings
+from eval.metrics.weights import MetricSettings
+from eval.options import option
+from gpen.degradation.presets import PRESETS
+from gpen.errors import GPENError
+
+Family = Literal["fsr", "bfr", "wild", "colorize", "inpaint", "ablation"]
+METHODS = {"colorize": ("bilinear", "gpen-colorize"), "inpaint": ("bilinear", "telea", "gpen-inpaint")}  # other defaults
+NOT_GIVEN = RunSettings("samples", tyro.MISSING, methods=(), tasks=(), size=0)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Restore images with methods and measure the results; an interrupted run is resumed, a finished one is extended.
+
+    accelerate launch -m eval run ... distributes the images over processes, GPUs or machines.
+    """
+
+    family: tyro.conf.Positional[Family]
+    """super-resolution, blind restoration, faces without ground truth, colorization, inpainting, or variants of GPEN"""
+    settings: Annotated[RunSettings, tyro.conf.arg(name="")] = NOT_GIVEN
+    metric_settings: Annotated[MetricSettings, tyro.conf.arg(name="")] = field(default_factory=MetricSettings)
+    models: Annotated[str | None, option("DIR", "none; required by ablation")] = None
+    """folder of NAME.safetensors or NAME-SEED.safetensors, only for ablation"""
+    preset: Annotated[
+        str | None,
+        option("NAME", "gpen-release", f"preset of the degradation, only for bfr without --tasks: {', '.join(PRESETS)}"),
+    ] = None
+
+    def __call__(self) -> None:
+        from eval.benchmark.run import run  # imported here so that --help is fast
+        from eval.report.report import report, write_reports
+
+        run(self.run_settings(), self.metric_settings)
+        if int(os.environ.get("RANK", 0)) == 0:
+            write_reports(self.settings.out)
+            print(report([self.settings.out]))
+
+    def run_settings(self) -> RunSettings:
+        """The settings with the defaults of the family. Raises GPENError for options that do not belong to it."""
+        tasks = self._tasks()
+        if (self.family == "ablation") != bool(self.models):
+            raise GPENError("--models DIR, a folder of weight files, is required by run ablation and not allowed for other runs.")
+        methods, size = self.settings.methods, self.settings.size
+        if self.models:
+            from eval.report.ablation import common_size, models
+
+            files = models(self.models)
+            methods, size = (*methods, *(f"gpen:{path}" for path in files)), size or common_size(files)
+        methods = methods or METHODS.get(self.family, RunSettings.methods)
+        return replace(self.settings, tasks=tasks, methods=methods, size=size or RunSettings.size)
+
+    def _tasks(self) -> tuple[str, ...]:
+        tasks = self.settings.tasks
+        if self.preset and (self.family != "bfr" or tasks):
+            raise GPENError("--preset is an option of run bfr without --tasks; remove one of them.")
+        if self.family == "ablation":
+            from eval.report.ablation import TASKS
+
+            return tasks or TASKS
+        default = {"fsr": "fsr8", "bfr": "bfr" if self.preset in (None, "gpen-release") else f"bfr-{self.preset}"}
+        tasks = tasks or (default.get(self.family, self.family),)
+        if invalid := [task for task in tasks if not task.startswith(self.family)]:
+            raise GPENError(f"{invalid[0]} is not a task of run {self.family}; give tasks that start with {self.family}.")
+        return tasks
+
+
+@dataclass(frozen=True)
+class Report:
+    """Print the tables of runs, their comparison, and related published results."""
+
+    runs: tyro.conf.Positional[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")]
+    ]
+    """folders of finished runs, one or more"""
+    format: Literal["md", "latex", "json"] = "md"
+    """output format: Markdown, LaTeX or JSON"""
+
+    def __call__(self) -> None:
+        from eval.report.report import report
+
+        if not self.runs:
+            raise GPENError("There is nothing to report; give the folder of a run, RUN.")
+        print(report(self.runs, self.format))
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Archive the summary and the recipe of a run as one JSON file, which the page displays."""
+
+    run: tyro.conf.Positional[Annotated[str, option("RUN")]]
+    """folder of a finished run"""
+    file: tyro.conf.Positional[Annotated[str, option("FILE")]]
+    """JSON file to write, for example assets/results/NAME.json"""
+
+    def __call__(self) -> None:
+        from eval.report import archive
+
+        print(archive.write(self.run, self.file))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Plot all figures that a run has the data for, as PNG."""
+
+    run: tyro.conf.Positional[Annotated[str, option("RUN")]]
+    """folder of the run"""
+    out: Annotated[str | None, option("DIR", "RUN/figures")] = None
+    """folder for the figures"""
+
+    def __call__(self) -> None:
+        from eval.report import figures
+
+        print(*figures.write_all(self.run, self.out), sep="\n")
+
+
+@dataclass(frozen=True)
+class FitNiqe:
+    """Fit the pristine model of niqe_fitted on sharp faces."""
+
+    data: Annotated[str, option("DIR")]
+    """aligned faces, as for run"""
+    out: Annotated[str, option("FILE.npz")]
+    """file to write, for --niqe-faces"""
+    size: Annotated[int, option("PX")] = 256
+    """size of the faces, 32 to 4096 px"""
+    limit: Annotated[int | None, option("N", "all")] = None
+    """maximum number of images, by name, 1 or more"""
+
+    def __call__(self) -> None:
+        from eval.data.faces import Faces
+        from eval.metrics import niqe
+
+        faces = Faces.open(self.data, self.size, self.limit)
+        try:
+            model = niqe.fit(faces.load(name) for name in faces.names)
+        except ValueError as error:
+            raise GPENError(f"--data {self.data}: {error}") from error
+        niqe.save_model(model, self.out, f"{len(faces.names)} faces of {self.data} at {self.size} px")
+        print(f"Wrote {self.out}; use it with --niqe-faces {self.out}.")
+
+
+@dataclass(frozen=True)
+class TrainUnet:
+    """Train the U-Net baseline of the method unet."""
+
+    data: Annotated[str, option("DIR")]
+    """folder of aligned faces"""
+    out: Annotated[str, option("RUN")]
+    """folder for the checkpoint, the log, image grids and unet.safetensors"""
+    adversarial: bool = False
+    """train with L1 and an adversarial loss instead of L1 alone"""
+    size: Annotated[int, option("PX")] = 256
+    """size of the images, a power of two, px"""
+    images: Annotated[int, option("N")] = 40_000
+    """number of training images, 1 or more"""
+    seed: int = 0
+    """random seed, an integer"""
+    precision: Annotated[str, option("float32|bfloat16")] = "float32"
+    """precision of the computation"""
+    resume: bool = False
+    """resume the run in --out"""
+    device: Annotated[str | None, option(default="cuda if available, else cpu")] = None
+    """cpu or cuda"""
+
+    def __call__(self) -> None:
+        from eval.methods.unet import UNetTraining, unet_config
+        from gpen.training.data.dataset import FacePairs
+        from gpen.training.loop import train
+        from gpen.training.runtime.parallel import Distributed
+
+        config = unet_config(self.size, self.images, self.adversarial, self.seed, self.precision)
+        training = UNetTraining(config, Distributed(self.device))
+        print(train(training, FacePairs(self.data, config), self.out, self.resume))
