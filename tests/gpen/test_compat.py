@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen.compat import nms, patch_torchvision
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests import ROOT
 
 
 def run_python(code, *path):

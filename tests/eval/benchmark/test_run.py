@@ -31,8 +31,8 @@ from eval.report.report import report
 from eval.report.tables import COSTS
 from gpen.errors import GPENError
 from gpen.training.monitoring.frechet import frechet_distance
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 METRICS = ("psnr", "ssim", "squeezenet", "squeezenet_fd")
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,8 +21,8 @@ from eval.data.faces import Faces, read_image
 from eval.methods.registry import METHODS, Method
 from eval.metrics.weights import MetricSettings
 from gpen.errors import GPENError
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 METRICS = ("psnr", "squeezenet_fd")
 PROCESS = """
 import sys, time

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,8 +17,7 @@ from eval.data.faces import Faces, read_image
 from eval.data.lq_sets import BFR_TASKS, FSR_TASKS, build_lq_set, degradation_for, mask_for
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests import ROOT
 
 
 def test_folder_with_several_formats(faces_folder):

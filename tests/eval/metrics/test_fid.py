@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,9 +16,9 @@ from eval.metrics import fid
 from eval.metrics.registry import METRICS, load_metrics
 from eval.metrics.weights import MetricSettings
 from gpen.compat import patch_torchvision
-from tests.eval.backbones import place_inception
+from tests import ROOT
+from tests.eval.metrics.backbones import place_inception
 
-ROOT = Path(__file__).resolve().parents[2]
 PYTORCH_FID = (
     "import runpy; from gpen.compat import patch_torchvision; patch_torchvision(); "
     "runpy.run_module('pytorch_fid', run_name='__main__')"

@@ -18,7 +18,7 @@ from eval.metrics.squeezenet import CAFFE_MEAN, SqueezeNet
 from eval.metrics.weights import MetricSettings
 from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
-from tests.eval.backbones import place_lpips
+from tests.eval.metrics.backbones import place_lpips
 
 NO_FILES = MetricSettings(squeezenet="", identity_model="", fid_statistics="", niqe_parameters="")
 

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from dataclasses import fields, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,8 +16,8 @@ from hypothesis import strategies as st
 from gpen.degradation.degradation import BLUR_KINDS, MAX_SEED, Degradation
 from gpen.degradation.presets import PRESETS
 from gpen.errors import GPENError
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 quick = settings(max_examples=40, deadline=None)
 
 

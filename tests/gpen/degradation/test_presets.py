@@ -1,7 +1,5 @@
 """Degradation presets: ranges, rescaling, difficulty compared with published inputs."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -11,8 +9,9 @@ from hypothesis import strategies as st
 from gpen.degradation.degradation import MAX_SEED, Degradation
 from gpen.degradation.presets import PRESETS
 from gpen.errors import GPENError
+from tests import SHARED
 
-FACES = Path(__file__).resolve().parents[2].parent / "shared" / "faces" / "val_real"
+FACES = SHARED / "faces" / "val_real"
 quick = settings(max_examples=40, deadline=None)
 
 

@@ -4,7 +4,6 @@ import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import golden
 import numpy as np
 import pytest
 import torch
@@ -14,6 +13,7 @@ from gpen.cli import main
 from gpen.engines import cpu as prepared
 from gpen.engines import registry as engines
 from gpen.models.network import UnitRange
+from tests.gpen.models import golden
 
 TINY = {"narrow": 0.0625, "channel_multiplier": 1, "style_dim": 16, "mapping_layers": 2}
 KINDS = {

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,9 +12,8 @@ from hypothesis import strategies as st
 
 from gpen.errors import GPENError
 from gpen.faces.detection import FFHQ_POINTS_512, align, aligned_face, alignment_matrix, downscale, load_detector, warp
+from tests import ROOT, SHARED
 
-ROOT = Path(__file__).resolve().parents[2]
-SHARED = ROOT.parent / "shared"
 COUNTS = {  # number of faces, counted manually
     "group/solvay_1927.png": 29, "group/cf_00.jpg": 4, "group/cf_01.jpg": 4, "group/cf_02.png": 4, "group/cf_03.jpg": 1,
     "cropped/cf_0143.png": 1, "cropped/cf_0412.png": 1, "cropped/cf_Solvay_conference_1927_0018.png": 1,

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-FOLDER = Path(__file__).resolve().parents[3] / "shared" / "golden"  # outputs of the published code
-DATA = Path(__file__).resolve().parent / "data"  # outputs of tests/gpen/reference.py
+from tests import SHARED
+
+FOLDER = SHARED / "golden"  # outputs of the published code
+DATA = Path(__file__).resolve().parent / "data"  # outputs of tests/gpen/models/reference.py
 TINY = ["tiny", "tiny-add", "tiny-disc"]
 CASES = ["bfr-256", "bfr-512", "noise-add-64", "tiny-64", "sr-64-to-256", "disc-256"]
 

@@ -1,10 +1,10 @@
 """Direct implementation of the published networks on state dicts in the published layout, without using gpen.
 
 Follows Karras et al., CVPR 2020, and Yang et al., CVPR 2021, without any optimisation: modulated weights per image, FIR
-resampling by zero insertion, separate noise, bias and activation. The stored outputs of the tiny networks in tests/gpen/data are
-computed by
+resampling by zero insertion, separate noise, bias and activation. The stored outputs of the tiny networks in
+tests/gpen/models/data are computed by
 
-    python -m tests.gpen.reference
+    python -m tests.gpen.models.reference
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.gpen import golden
+from tests.gpen.models import golden
 
 State = dict[str, Tensor]
 STRIDE = 4  # of the stored pixels

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import gpen
-from tests.gpen import golden, reference
+from tests.gpen.models import golden, reference
 
 needs_shared = pytest.mark.skipif(not golden.FOLDER.is_dir(), reason=f"no golden outputs in {golden.FOLDER}")
 
