@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from gpen.errors import GPENError
-from gpen.faces.detection import fit_similarity, template
+from gpen.faces.alignment import fit_similarity, template
 
 ARCFACE_SIZE = 112  # px
 ARCFACE_POINTS = np.array(  # left eye, right eye, nose, left and right mouth corner, px of a crop

@@ -16,7 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from gpen.errors import GPENError
-from gpen.faces.detection import Detector, Face
+from gpen.faces.alignment import Face
+from gpen.faces.detection import Detector
 from gpen.faces.tracking import Flicker, Smoothing, Tracker
 from gpen.images import replace_atomically
 from gpen.media.prefetch import per_thread, prefetch_map

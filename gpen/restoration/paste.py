@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from gpen.errors import GPENError
-from gpen.faces.detection import Face, alignment_matrix, warp
+from gpen.faces.alignment import Face, alignment_matrix, warp
 from gpen.images import resize_to
 
 if TYPE_CHECKING:  # an optional dependency

@@ -14,7 +14,8 @@ from PIL import Image
 from demo import images
 from demo.tabs import photo
 from gpen.errors import GPENError
-from gpen.faces.detection import aligned_face, load_detector
+from gpen.faces.alignment import aligned_face
+from gpen.faces.detection import load_detector
 from tests.demo.conftest import TIMEOUT
 
 

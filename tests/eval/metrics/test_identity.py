@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.metrics.identity import Identity
-from gpen.faces.detection import FFHQ_POINTS_512
+from gpen.faces.alignment import FFHQ_POINTS_512
 from gpen.faces.embedding import ARCFACE_POINTS, arcface_crop, arcface_transform
 
 

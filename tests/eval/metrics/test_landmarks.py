@@ -12,7 +12,7 @@ from skimage.data import astronaut
 from eval.metrics.landmarks import Landmarks
 from eval.metrics.registry import load_metrics
 from eval.metrics.weights import MetricSettings
-from gpen.faces.detection import FFHQ_POINTS_512
+from gpen.faces.alignment import FFHQ_POINTS_512
 
 
 def detector_of(faces):

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen.errors import GPENError
-from gpen.faces.detection import FFHQ_POINTS_512, align, aligned_face, alignment_matrix, downscale, load_detector, warp
+from gpen.faces.alignment import FFHQ_POINTS_512, align, aligned_face, alignment_matrix, warp
+from gpen.faces.detection import load_detector
+from gpen.images import downscale
 from tests import ROOT, SHARED
 
 COUNTS = {  # number of faces, counted manually

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import gpen
-from gpen.faces.detection import FFHQ_POINTS_512, Face
+from gpen.faces.alignment import FFHQ_POINTS_512, Face
 from gpen.media.batch import Settings, restore_files, write_report
 from gpen.media.discovery import find_files
 from gpen.media.photo_file import read_photo

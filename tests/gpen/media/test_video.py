@@ -9,7 +9,7 @@ import pytest
 from skimage.data import astronaut
 
 import gpen
-from gpen.faces.detection import Face
+from gpen.faces.alignment import Face
 from gpen.faces.tracking import Flicker, Smoothing, Tracker, flicker
 from gpen.media.video import restore_video
 

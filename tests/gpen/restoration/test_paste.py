@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import gpen
 from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
-from gpen.faces.detection import FFHQ_POINTS_512, Face, align, alignment_matrix
+from gpen.faces.alignment import FFHQ_POINTS_512, Face, align, alignment_matrix
 from gpen.restoration.paste import (
     RestoredFace,
     compose,

@@ -6,7 +6,7 @@ import skimage.data
 import torch
 
 import gpen
-from gpen.faces.detection import FFHQ_POINTS_512, Face, align
+from gpen.faces.alignment import FFHQ_POINTS_512, Face, align
 from gpen.images import to_image, to_tensor
 from gpen.restoration.paste import compose, face_mask
 from gpen.restoration.tasks import LUMA

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gpen.compat import mend_torchvision
+from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
 from gpen.training.losses.squeezenet import TAP_CHANNELS, SqueezeNet, find_weights, lpips, lpips_heads
 from tests.gpen.conftest import squeezenet_weights
@@ -16,7 +16,7 @@ def images():
 
 
 def test_lpips_equals_the_lpips_package(squeezenet_file, images):
-    mend_torchvision()
+    patch_torchvision()
     package = pytest.importorskip("lpips")
     reference = package.LPIPS(net="squeeze", pnet_rand=True, verbose=False).eval()
     own = squeezenet_weights()
