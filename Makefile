@@ -8,14 +8,17 @@ BIN := .venv/bin
 demo: .venv/demo
 	$(BIN)/python app.py
 
-test: .venv/test browser
-	$(BIN)/python -m ruff check .
-	$(BIN)/python -m mypy
+test: lint browser
 	$(BIN)/python -m pytest
+
+test-fast: .venv/test
+	$(BIN)/python -m pytest -m "not slow and not browser"
 
 lint: .venv/test
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
 
 notebooks: .venv/test
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 $(NBMAKE) notebooks

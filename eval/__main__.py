@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from eval.benchmark.run import RunSettings, run  # imported here so that --help is fast
     from eval.metrics.weights import MetricSettings
-    from eval.report.report import report
+    from eval.report.report import report, write_reports
 
     given = {name: value for name, value in vars(options).items() if value is not None}
     given["tasks"] = _tasks(options.family, options.tasks, options.preset)
@@ -52,6 +52,7 @@ def _run(options: argparse.Namespace) -> int:
     paths = {f.name: given[f.name] for f in fields(MetricSettings) if f.name in given}
     run(settings, replace(MetricSettings(), **paths))
     if int(os.environ.get("RANK", 0)) == 0:
+        write_reports(settings.out)
         print(report([settings.out]))
     return 0
 

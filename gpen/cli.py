@@ -19,7 +19,7 @@ from gpen.models import checkpoints
 from gpen.models.network import UnitRange
 from gpen.restoration import tasks
 from gpen.restoration.restorer import Restorer
-from gpen.training.data.task_inputs import MAKERS
+from gpen.restoration.task_inputs import MAKERS
 from gpen.version import __version__
 
 STATUS_TEXT = {

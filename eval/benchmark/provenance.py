@@ -10,14 +10,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from eval.benchmark.settings import RunSettings
 from eval.metrics.registry import METRICS
 from eval.metrics.weights import MetricSettings, file_hash
 from gpen.errors import GPENError
-
-if TYPE_CHECKING:
-    from eval.benchmark.run import RunSettings
 
 PACKAGES = (
     "gpen",
@@ -35,7 +32,7 @@ MUST_AGREE = ("size", "seed", "verify")  # settings that all rows of a table sha
 
 
 def make_recipe(
-    settings: "RunSettings",
+    settings: RunSettings,
     metric_settings: MetricSettings,
     weights: dict[str, Path | None],  # by method
     metrics: Iterable[str],  # available metrics

@@ -1,9 +1,9 @@
 """A benchmark run: every method restores the LQ set of every task, every metric measures the results.
 
-    RUN/summary.json .md .tex  RUN/per_image.csv  RUN/recipe.json  RUN/lq/TASK/  RUN/restored/TASK/METHOD/ (with keep)
+    RUN/summary.json  RUN/per_image.csv  RUN/recipe.json  RUN/lq/TASK/  RUN/restored/TASK/METHOD/ (with keep)
 
 `run` is prepare (check the settings, build the LQ sets), measure (restore and score what RUN does not contain yet) and finish
-(summary and reports). An interrupted run resumes.
+(the summary). An interrupted run resumes.
 
 With several processes (accelerate launch -m eval run ...) process r of p computes the batches r, r + p, ... and writes to
 RUN/parts/r; process 0 merges the parts. The batches do not depend on the number of processes, because the last digits of a
@@ -24,43 +24,21 @@ from tqdm import tqdm
 from eval.benchmark.profiling import measure as measure_cost
 from eval.benchmark.provenance import check_recipe, make_recipe
 from eval.benchmark.restoration_cache import RestorationCache
+from eval.benchmark.settings import RunSettings
 from eval.benchmark.store import SECONDS, Row, RunStore, merge_parts
 from eval.benchmark.summary import GROUND_TRUTH, summarise
 from eval.data.faces import Faces
 from eval.data.files import png, write_atomically
 from eval.data.lq_sets import INPAINT, TASKS, UNDEGRADED, WILD, LQSet, Sample, build_lq_set
 from eval.methods.registry import INPAINTING_METHODS, Method, load_method
-from eval.metrics.registry import DEFAULT_METRICS, METRICS, is_per_image, load_metrics, needs_ground_truth
+from eval.metrics.registry import METRICS, is_per_image, load_metrics, needs_ground_truth
 from eval.metrics.weights import MetricSettings
-from eval.report.report import write_reports
 from gpen.errors import GPENError
 from gpen.training.runtime.parallel import Distributed
 
 INPUT = "bilinear"  # the input of a network: the LQ image resized to the size of the ground truth
 NETWORKS = ("gpen", "unet", "spandrel")  # methods with a warm-up pass before the time is measured
 ProgressBar = Callable[[str], Callable[[Iterable], Iterator]]
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """The settings of a run.
-
-    The baseline, the input and, except for wild, the ground truth are always among the methods.
-    """
-
-    data: str
-    out: str
-    methods: tuple[str, ...] = ("bilinear", "gpen")
-    tasks: tuple[str, ...] = ("fsr8",)
-    metrics: tuple[str, ...] = DEFAULT_METRICS
-    size: int = 256  # px, of the ground truth
-    limit: int | None = None  # maximum number of images, by name; None: all
-    seed: int = 0
-    keep: bool = False  # write the restored images
-    baseline: str = "bilinear"
-    batch: int = 8  # images restored and measured at a time
-    device: str = "cpu"
-    cache: str | None = None  # folder of restored images by content, shared by runs; None: no cache
 
 
 @dataclass(frozen=True)
@@ -186,14 +164,13 @@ def measure(plan: Plan) -> None:
 
 
 def finish(plan: Plan) -> None:
-    """Merge the parts of several processes, write the summary and the reports."""
+    """Merge the parts of several processes and write the summary."""
     merge_parts(plan.out)
     with closing(RunStore.open(plan.out, ())) as store:
         store.rows.compact()
         set_metrics = [name for name in METRICS if name in plan.recipe["metrics"] and not is_per_image(name)]
         summary = summarise(store, plan.settings.baseline, set_metrics, plan.metric_settings, plan.bar("distances"))
     _write_json(plan.out / "summary.json", [entry.to_dict() for entry in summary])
-    write_reports(plan.out)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from eval.benchmark.run import RunSettings, run
+from eval.benchmark.run import run
+from eval.benchmark.settings import RunSettings
 from eval.data.files import png, write_atomically
 from eval.metrics.registry import MetricSettings
 from eval.preference.build import StudySettings, build, from_run

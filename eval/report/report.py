@@ -41,10 +41,10 @@ def report(runs: Iterable[str | Path], form: str = "md") -> str:
     return (markdown if form == "md" else latex)(blocks)
 
 
-def write_reports(out: Path) -> None:
+def write_reports(out: str | Path) -> None:
     """Write summary.md and summary.tex of a finished run."""
     for suffix, form in ((".md", "md"), (".tex", "latex")):
-        write_atomically(out / f"summary{suffix}", (report([out], form) + "\n").encode())
+        write_atomically(Path(out) / f"summary{suffix}", (report([out], form) + "\n").encode())
 
 
 def _run_blocks(name: str, run: FinishedRun) -> list[Block]:

@@ -20,7 +20,7 @@ from eval.metrics.weights import MetricSettings
 from eval.report.ablation import seed_blocks
 from eval.report.document import Bullets, Heading, Paragraph, Table, latex, markdown
 from eval.report.published import published_json, published_tables
-from eval.report.report import report
+from eval.report.report import report, write_reports
 from eval.report.tables import method_labels
 from gpen.errors import GPENError
 
@@ -50,6 +50,7 @@ def test_formats(runs, capsys):
     assert f"bicubic & {mean:.2f} [" in text and r"\begin{tabular}{lr}" in text and r"PSNR (RGB) $\uparrow$" in text
     assert text.count("{") == text.count("}") and text.count(r"\toprule") == text.count(r"\end{tabular}")
     assert f"| bicubic | {mean:.2f} [" in report([runs / "first"])
+    write_reports(runs / "first")
     assert (runs / "first" / "summary.md").read_text() == report([runs / "first"]) + "\n"
     assert (runs / "first" / "summary.tex").read_text() == text
     with pytest.raises(GPENError, match="Unknown format 'doc'"):

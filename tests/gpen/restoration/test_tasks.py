@@ -15,9 +15,9 @@ import gpen
 from gpen.cli import main
 from gpen.images import astronaut_face, to_image
 from gpen.restoration import tasks
+from gpen.restoration.task_inputs import strokes
 from gpen.training.config import FinetuneConfig
 from gpen.training.data.dataset import FacePairs
-from gpen.training.data.task_inputs import strokes
 from gpen.training.finetune import finetune
 
 NETWORK = gpen.GPENConfig(size=32, narrow=0.0625, channel_multiplier=1, style_dim=16, mapping_layers=2)

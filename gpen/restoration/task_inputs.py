@@ -1,8 +1,8 @@
-"""Training pairs of the tasks other than restoration: what the network is given, made of the face that it should give back.
+"""Inputs of the tasks colorize and inpaint, made from ground truth faces, for training and evaluation.
 
-A maker takes a face, uint8 RGB [h, h, 3], the side of the network's input, and a generator of random numbers, and returns the
-input, uint8 RGB [side, side, 3]. The target is the face. No degradation is drawn: the input's luma, or what no mask covers, is
-kept in the answer as it was (gpen.restoration.tasks).
+An entry of MAKERS takes a face, uint8 RGB [h, h, 3], the size of the network input in px, and a random generator, and returns the
+input, uint8 RGB [side, side, 3]. The target is the face. There is no degradation: the result of these tasks keeps the luma of the
+input, or its pixels outside the mask (gpen.restoration.tasks).
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ Maker = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
 
 def colorize(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """The face without its colours."""
+    """Grey face."""
     return grey(resize_to(image, side))
 
 
 def inpaint(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """The face under white brush strokes."""
+    """Face with white brush strokes."""
     return apply_mask(resize_to(image, side), strokes(side, rng))
 
 
 def strokes(side: int, rng: np.random.Generator) -> np.ndarray:
-    """A free-form mask, bool [side, side]: one to four strokes of a round brush that wanders and turns, back and forth.
+    """Random free-form mask, bool [side, side]: one to four strokes of a round brush.
 
-    A stroke is 4 to 18 segments of a tenth of the side, give or take as much, and between 1.5% and 10% of it wide.
+    A stroke is a random walk of 4 to 18 segments. The length of a segment is sampled from the normal distribution with mean and
+    standard deviation 0.1 side; the width of the stroke is uniform between 0.015 and 0.1 side.
     """
     mask = np.zeros((side, side), np.uint8)
     for _ in range(rng.integers(1, 5)):

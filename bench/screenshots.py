@@ -1,4 +1,4 @@
-"""Take the screenshots for README.md: `python -m demo.screenshots` writes them to assets/.
+"""Take the screenshots for README.md: `python -m bench.screenshots` writes them to assets/.
 
 Requires Chromium and playwright (requirements-test.txt).
 """
