@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo import share
+from demo import permalink
 from gpen.degradation.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 from tests.demo.conftest import wait_until
@@ -16,20 +16,20 @@ def test_query_round_trip_preserves_settings(preset, seed):
     drawn = Degradation.sample(preset, seed=seed, size=256)
     if drawn.scale is not None and drawn.scale < 0.5:
         with pytest.raises(GPENError):
-            share.from_query(share.to_query(drawn))
+            permalink.from_query(permalink.to_query(drawn))
     else:
-        assert share.from_query(share.to_query(drawn)) == drawn
-    assert len(share.to_query(drawn)) < share.MAX_QUERY_LENGTH
+        assert permalink.from_query(permalink.to_query(drawn)) == drawn
+    assert len(permalink.to_query(drawn)) < permalink.MAX_QUERY_LENGTH
 
 
 def test_query_contains_only_enabled_fields():
-    assert share.to_query(Degradation(blur_sigma=4.0, scale=8.0)) == "?blur_sigma=4.0&scale=8.0"
-    assert share.from_query(share.to_query(Degradation())) == Degradation()
+    assert permalink.to_query(Degradation(blur_sigma=4.0, scale=8.0)) == "?blur_sigma=4.0&scale=8.0"
+    assert permalink.from_query(permalink.to_query(Degradation())) == Degradation()
 
 
 @pytest.mark.parametrize("text", ["", "?", "?__theme=dark&view=api", "?image=/etc/passwd", "?=&&&=x"])
 def test_query_without_settings_returns_none(text):
-    assert share.from_query(text) is None
+    assert permalink.from_query(text) is None
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_query_without_settings_returns_none(text):
 )  # fmt: skip
 def test_invalid_value_raises_one_line_error(text):
     with pytest.raises(GPENError) as caught:
-        share.from_query(text)
+        permalink.from_query(text)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
@@ -50,4 +50,4 @@ def test_link_opens_with_its_settings_and_is_copied(open_app):
     page.click("#copy-link button, button#copy-link")
     page.wait_for_function("!location.search.includes('theme')")
     wait_until(page, lambda: page.evaluate("navigator.clipboard.readText()") == page.url)
-    assert share.from_query(httpx.URL(page.url).query.decode()).scale == 6.0
+    assert permalink.from_query(httpx.URL(page.url).query.decode()).scale == 6.0

@@ -196,7 +196,8 @@ def test_restore_command_with_tasks(restorer, tmp_path, capsys):
 
 
 TINY = FinetuneConfig(
-    network=NETWORK, discriminator_narrow=0.0625, images=16, batch=4, workers=0, save_every=16, ema=16,
+    network=NETWORK, discriminator_narrow=0.0625, total_images=16, batch_size=4, workers=0,
+    save_interval=16, ema_half_life=16,
 )  # fmt: skip
 
 
@@ -230,7 +231,7 @@ def test_strokes_cover_part_of_the_image():
 def test_task_can_be_trained(faces, tmp_path, task):
     config = tmp_path / "tiny.toml"
     config.write_text(
-        "images = 16\nbatch = 4\nworkers = 0\ndiscriminator_narrow = 0.0625\n"
+        "total_images = 16\nbatch_size = 4\nworkers = 0\ndiscriminator_narrow = 0.0625\n"
         "[network]\nsize = 32\nnarrow = 0.0625\nchannel_multiplier = 1\nstyle_dim = 16\nmapping_layers = 2\n"
     )
     run = tmp_path / "run"
@@ -245,8 +246,9 @@ def test_task_can_be_trained(faces, tmp_path, task):
 def test_colorize_training_reduces_the_loss(faces, tmp_path):
     """Six images, seen a hundred times each."""
     config = dataclasses.replace(
-        TINY, task="colorize", images=600, batch=4, adversarial=0.0, feature=0.0, beta1=0.9, lr_encoder=3e-3, lr_decoder=3e-3,
-        lr_scales=5.0, clip=1.0, save_every=600, grid_every=600, network=dataclasses.replace(NETWORK, size=16, in_size=16),
+        TINY, task="colorize", total_images=600, batch_size=4, adversarial_weight=0.0, feature_matching_weight=0.0, beta1=0.9,
+        lr_encoder=3e-3, lr_decoder=3e-3, lr_scales=5.0, grad_clip=1.0, save_interval=600, grid_interval=600,
+        network=dataclasses.replace(NETWORK, size=16, in_size=16),
     )  # fmt: skip
     finetune(faces, tmp_path / "run", config)
     content = [json.loads(line)["content"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]

@@ -6,7 +6,7 @@ import pytest
 
 import gpen
 from gpen.models.network import GPENConfig
-from gpen.training import variants
+from gpen.training import ablation
 from gpen.training.ablation import VARIANTS, VariantsConfig, train_variants
 from gpen.training.smoke import draw_faces
 
@@ -57,7 +57,7 @@ def test_a_second_call_trains_only_what_is_missing(trained, config, monkeypatch)
     models, faces = trained
     (models / "gpen-l1-3.safetensors").unlink()
     calls = []
-    monkeypatch.setattr(variants, "finetune", lambda *a, **k: calls.append(a))
-    monkeypatch.setattr(variants, "train_prior", lambda *a, **k: calls.append(a))
+    monkeypatch.setattr(ablation, "finetune", lambda *a, **k: calls.append(a))
+    monkeypatch.setattr(ablation, "train_prior", lambda *a, **k: calls.append(a))
     train_variants(faces, models.parent, config, device="cpu")
     assert (models / "gpen-l1-3.safetensors").exists() and not calls  # its training had finished; only the copy was missing

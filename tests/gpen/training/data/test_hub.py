@@ -20,7 +20,7 @@ from gpen.training.finetune import finetune
 datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
 TINY = FinetuneConfig(
     network=gpen.GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2),
-    adversarial=0.0, feature=0.0, images=16, batch=4, workers=0, save_every=8,
+    adversarial_weight=0.0, feature_matching_weight=0.0, total_images=16, batch_size=4, workers=0, save_interval=8,
 )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def test_training_on_a_dataset_matches_a_folder_and_resumes_exactly(parquet, tmp
     by_name, by_path = FacePairs(parquet, TINY), FacePairs(folder, TINY)
     assert all(torch.equal(a, b) for i in (0, 7) for a, b in zip(by_name[i], by_path[i], strict=True))
     whole = finetune(parquet, tmp_path / "whole", TINY)
-    finetune(parquet, tmp_path / "parts", dataclasses.replace(TINY, images=8))
+    finetune(parquet, tmp_path / "parts", dataclasses.replace(TINY, total_images=8))
     parts = finetune(parquet, tmp_path / "parts", TINY, resume=True)
     a, b = gpen.load(whole).state_dict(), gpen.load(parts).state_dict()
     assert all(torch.equal(a[name], b[name]) for name in a)
@@ -142,4 +142,6 @@ def test_missing_datasets_package(tmp_path):
         "except ValueError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "A Hugging Face dataset needs the package datasets: pip install datasets."
+    assert done.stdout.strip() == (
+        'A Hugging Face dataset needs the package datasets, which is not installed: pip install "gpen[train]".'
+    )
