@@ -19,6 +19,7 @@ from gpen.errors import GPENError
 from gpen.faces.alignment import FFHQ_POINTS_512, Face, fit_similarity, warp
 from gpen.images import downscale
 from gpen.models.download import yunet_file
+from gpen.optional import import_optional
 
 MAX_SIDE = 2048  # px; a larger photo is downscaled for detection, so that the smallest face found is 1% of its longer side
 MAX_SIDE_ROTATED = 1024  # px, when searching for rotated faces
@@ -127,11 +128,8 @@ def _mtcnn() -> Detector:
     from gpen.compat import patch_torchvision  # lazy: the import takes a second and is not needed for aligned faces
 
     patch_torchvision()
-    try:
-        from facenet_pytorch import MTCNN
-    except ImportError:
-        raise GPENError("Face detection needs a package: pip install facenet-pytorch==2.5.3, or use aligned faces.") from None
-    cascade = MTCNN(keep_all=True, min_face_size=MIN_FACE)
+    facenet = import_optional("facenet_pytorch", "photo", "Face detection by MTCNN")
+    cascade = facenet.MTCNN(keep_all=True, min_face_size=MIN_FACE)
 
     def find(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         boxes, scores, landmarks = cascade.detect(image, landmarks=True)

@@ -77,7 +77,7 @@ def _opencv_runner(path: str) -> Callable[[np.ndarray], np.ndarray]:
     try:
         net = cv2.dnn.readNetFromONNX(path)
     except cv2.error:
-        raise GPENError(f"OpenCV cannot run {path}: pip install onnxruntime.") from None
+        raise GPENError(f'OpenCV cannot run {path}; onnxruntime may be able to: pip install "gpen[onnx]".') from None
 
     def run(x: np.ndarray) -> np.ndarray:
         out = []

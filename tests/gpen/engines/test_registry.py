@@ -177,7 +177,7 @@ def test_restorer_with_other_engines(engine):
 @pytest.mark.parametrize(("engine", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino"), ("onnx", "onnx")])
 def test_missing_package_raises_an_error_with_the_pip_command(monkeypatch, engine, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(gpen.GPENError, match=f"pip install {package}"):
+    with pytest.raises(gpen.GPENError, match=f'{package}, which is not installed: pip install "gpen.{engine}.".'):
         engines.load_engine(network(KINDS["add"]), engine)
 
 
