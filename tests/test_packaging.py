@@ -38,9 +38,7 @@ def optional_modules() -> set[str]:
 
 def run_without_extras(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", WITHOUT_EXTRAS, ",".join(sorted(optional_modules())), *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
