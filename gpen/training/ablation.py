@@ -1,6 +1,6 @@
-"""What each part of GPEN is worth: its variants, trained on the same faces with one budget (Yang et al., CVPR 2021, section 4.2).
+"""Ablation study: variants of GPEN trained on the same faces with one budget (Yang et al., CVPR 2021, section 4.2).
 
-    gpen            the whole: a prior, embedded, fine-tuned with L_A + L_C + beta L_F
+    gpen            complete: embedded prior, fine-tuned with L_A + L_C + beta L_F
     gpen-wo-ft      the embedded prior is frozen, only the encoder learns
     gpen-wo-noise   the prior is trained without noise inputs, so that z alone reaches it
     gpen-noise-add  noise and features are added, not concatenated
@@ -9,7 +9,7 @@
     gpen-stylegan, gpen-pggan, gpen-biggan     the GAN block of another family (gpen.models.blocks)
 
 `python -m gpen train variants --data FACES --out RUN` writes RUN/models/NAME-SEED.safetensors, and
-`python -m eval run ablation --models RUN/models --data OTHERS --out TABLE` measures them on one frozen set.
+`python -m eval run ablation --models RUN/models --data OTHERS --out TABLE` measures them on one LQ set.
 """
 
 from __future__ import annotations

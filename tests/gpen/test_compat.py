@@ -44,9 +44,9 @@ def test_working_torchvision_is_unchanged(tmp_path):
         """
 import torch
 from gpen.compat import patch_torchvision
-mended = patch_torchvision()
+patched = patch_torchvision()
 import torchvision
-print(mended, torchvision.works, hasattr(torch.ops.torchvision, "nms"))
+print(patched, torchvision.works, hasattr(torch.ops.torchvision, "nms"))
 """,
         tmp_path,
     )

@@ -92,11 +92,11 @@ def test_a_killed_run_resumes(faces, tmp_path):
     time.sleep(0.3)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    shown = torch.load(run / "checkpoint.pt", weights_only=True)["images_seen"]
-    assert shown >= 8
-    settings = dataclasses.replace(read_run_config(config, FinetuneConfig), total_images=shown + 8)
+    images_seen = torch.load(run / "checkpoint.pt", weights_only=True)["images_seen"]
+    assert images_seen >= 8
+    settings = dataclasses.replace(read_run_config(config, FinetuneConfig), total_images=images_seen + 8)
     finetune(faces, run, settings, resume=True)
-    assert torch.load(run / "checkpoint.pt", weights_only=True)["images_seen"] == shown + 8
+    assert torch.load(run / "checkpoint.pt", weights_only=True)["images_seen"] == images_seen + 8
     assert gpen.load(run / "gpen.safetensors").size == 16
 
 

@@ -57,8 +57,8 @@ def test_a_resumed_prior_equals_an_uninterrupted_one_to_the_bit(faces, tmp_path,
 
 def test_the_prior_embeds_into_stage_2_and_can_stay_frozen(faces, tmp_path):
     prior = train_prior(faces, tmp_path / "prior", TINY)
-    judge = tmp_path / "prior" / "discriminator.safetensors"
-    config = dataclasses.replace(TUNE, init_prior=str(prior), init_discriminator=str(judge))
+    discriminator = tmp_path / "prior" / "discriminator.safetensors"
+    config = dataclasses.replace(TUNE, init_prior=str(prior), init_discriminator=str(discriminator))
     started = Finetune(config, Distributed("cpu"))
     expected = gpen.load_prior(prior)
     for name, tensor in started.net.generator.state_dict().items():

@@ -55,7 +55,7 @@ def test_network_that_returns_its_input_scores_as_bilinear_does(config):
 def test_better_network_has_better_scores_and_the_true_image_has_the_best(config):
     validation = RestorationValidation(config, CPU)
 
-    class Oracle(nn.Module):
+    class Blend(nn.Module):
         """Mean of the input and the true image, by looking the input up."""
 
         def __init__(self, share):
@@ -68,13 +68,13 @@ def test_better_network_has_better_scores_and_the_true_image_has_the_best(config
                 if found:
                     return x + self.share * (targets[found[0] : found[0] + len(x)] - x)
 
-    half, whole = (validation(Oracle(share))[0] for share in (0.5, 1.0))
+    half, whole = (validation(Blend(share))[0] for share in (0.5, 1.0))
     for preset in config.degradations:
         assert half[f"{preset}/squeezenet_ratio"] < 1
         assert whole[f"{preset}/squeezenet"] == pytest.approx(0, abs=1e-6)
         assert whole[f"{preset}/sharpness"] == pytest.approx(1)
         assert whole[f"{preset}/psnr"] > half[f"{preset}/psnr"]
-    assert half == validation(Oracle(0.5))[0]
+    assert half == validation(Blend(0.5))[0]
 
 
 def test_frechet_distance_of_normal_distributions():
