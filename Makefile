@@ -4,7 +4,7 @@
 # make lint           ruff, mypy, import rules
 # make notebooks      run all notebooks; NBMAKE=--overwrite stores the new outputs
 # make bench          benchmarks of speed, page and database
-# make constraints    write the versions installed in .venv to constraints.txt
+# make constraints    write the versions installed in .venv, or in BIN=ENVIRONMENT/bin, to constraints.txt
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --disable-pip-version-check -q -c constraints.txt
@@ -57,7 +57,7 @@ browser:
 	|| echo "Chromium is not installed and cannot be installed by this user: the browser tests will be skipped."
 
 # The local part of a version, such as +cpu, is removed.
-constraints: .venv/test
+constraints:
 	{ grep '^#' constraints.txt; $(BIN)/pip freeze | grep -v -e '^-e' -e ' @ ' | sed 's/+[a-z0-9.]*$$//'; } > constraints.new
 	mv constraints.new constraints.txt
 
