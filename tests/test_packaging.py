@@ -48,12 +48,14 @@ def face(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_base_install_restores_an_aligned_face(face, tmp_path):
     done = run_without_extras("restore", str(face), "--aligned", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "face.png").is_file()
 
 
+@pytest.mark.slow
 def test_missing_extra_is_one_sentence_with_the_pip_command(face, tmp_path):
     done = run_without_extras("restore", str(face), "--out", str(tmp_path / "out"))
     assert done.returncode == 2 and "Traceback" not in done.stderr

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ def run_python(code, *path):
     return result.stdout
 
 
+@pytest.mark.slow
 def test_concurrent_calls():
     out = run_python("""
 from concurrent.futures import ThreadPoolExecutor

@@ -80,6 +80,7 @@ def test_dtype_and_shape_of_the_results(image, degradation):
     assert np.array_equal(image, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colour", [True, False])
 def test_large_image(colour):
     image = make_image(4096, 4096, colour)

@@ -243,6 +243,7 @@ def test_task_can_be_trained(faces, tmp_path, task):
     assert tasks.run(restorer, task, make_image(40), mask).shape == (40, 40, 3)
 
 
+@pytest.mark.slow
 def test_colorize_training_reduces_the_loss(faces, tmp_path):
     """Six images, seen a hundred times each."""
     config = dataclasses.replace(

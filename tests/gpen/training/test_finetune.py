@@ -33,6 +33,7 @@ def weights(path):
     return gpen.load(path).state_dict()
 
 
+@pytest.mark.slow
 def test_loss_falls(faces, tmp_path):
     config = dataclasses.replace(
         TINY,
@@ -50,6 +51,7 @@ def test_loss_falls(faces, tmp_path):
     assert content[-1] < 0.7 * content[0]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(faces, tmp_path, monkeypatch):
     finetune(faces, tmp_path / "whole", TINY)
     real_step, seen = Finetune.step, []
@@ -77,6 +79,7 @@ def test_pairs_do_not_depend_on_the_number_of_workers(faces):
     assert all(torch.equal(a, b) for x, y in zip(alone, helped, strict=True) for a, b in zip(x, y, strict=True))
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes(faces, tmp_path):
     config = tmp_path / "tiny.toml"
     config.write_text(
@@ -129,6 +132,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(faces, tmp_path, monkeypatch):
     assert not list((tmp_path / "run").glob("*.partial"))
 
 
+@pytest.mark.slow
 def test_existing_run_is_not_overwritten_and_other_settings_are_refused(faces, tmp_path):
     with pytest.raises(gpen.GPENError, match="no checkpoint to resume"):
         finetune(faces, tmp_path / "run", TINY, resume=True)
@@ -201,9 +205,10 @@ def test_losses_match_their_definitions():
     assert r1_penalty((x * 2).flatten(1).sum(1, keepdim=True), x).item() == pytest.approx(4 * 48)
 
 
+@pytest.mark.slow
 def test_the_run_is_the_same_in_another_process(faces, tmp_path):
     code = (
-        "import sys; from tests.gpen.test_training import TINY; "
+        "import sys; from tests.gpen.training.test_finetune import TINY; "
         "from gpen.training.finetune import finetune; finetune(sys.argv[1], sys.argv[2], TINY)"
     )
     for name in ("a", "b"):

@@ -32,6 +32,7 @@ def weights(path):
     return torch.load(path / "checkpoint.pt", weights_only=True)["net"]
 
 
+@pytest.mark.slow
 def test_a_resumed_prior_equals_an_uninterrupted_one_to_the_bit(faces, tmp_path, monkeypatch):
     train_prior(faces, tmp_path / "whole", TINY)
     real_step, seen = Prior.step, []
@@ -55,6 +56,7 @@ def test_a_resumed_prior_equals_an_uninterrupted_one_to_the_bit(faces, tmp_path,
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_the_prior_embeds_into_stage_2_and_can_stay_frozen(faces, tmp_path):
     prior = train_prior(faces, tmp_path / "prior", TINY)
     discriminator = tmp_path / "prior" / "discriminator.safetensors"
@@ -87,6 +89,7 @@ def test_a_prior_of_other_settings_is_refused(faces, tmp_path):
         finetune(faces, tmp_path / "run", dataclasses.replace(TUNE, init_prior=str(tmp_path / "prior.safetensors")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["prior", "finetune"])
 def test_two_processes_give_the_losses_of_one_with_the_same_batch(stage, faces, tmp_path):
     pytest.importorskip("accelerate")
@@ -142,6 +145,7 @@ def test_recolouring_keeps_grey_pixels_grey():
     torch.testing.assert_close(y, y.mean(1, keepdim=True).expand(-1, 3, -1, -1), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_smoke_run_trains_both_stages(tmp_path, monkeypatch):
     small = {"total_images": 480, "save_interval": 480, "grid_interval": 480}
     monkeypatch.setattr(smoke, "PRIOR", dataclasses.replace(smoke.PRIOR, **small))

@@ -239,6 +239,7 @@ def interrupted(stage, kind, run, steps, monkeypatch):
             run(stage)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["prior", "finetune"])
 def test_resumed_run_equals_an_uninterrupted_one_to_the_bit(stage, tune, prior, faces, tmp_path, monkeypatch):
     train, kind, config = (train_prior, Prior, prior) if stage == "prior" else (finetune, Finetune, tune)
@@ -257,6 +258,7 @@ def test_resumed_run_equals_an_uninterrupted_one_to_the_bit(stage, tune, prior, 
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_restart_from_averaged_weights_alone(tune, faces, tmp_path):
     first = finetune(faces, tmp_path / "first", tune)
     again = dataclasses.replace(tune, init=str(first), frozen_images=16, total_images=16)

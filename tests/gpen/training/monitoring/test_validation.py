@@ -84,6 +84,7 @@ def test_frechet_distance_of_normal_distributions():
     assert frechet_distance(a, b) == pytest.approx(9 + 1, rel=0.05)
 
 
+@pytest.mark.slow
 def test_runs_write_scores_and_grids(config, squeezenet_file, faces, tmp_path):
     small = {"total_images": 8, "batch_size": 4, "workers": 0}
     finetune(faces, tmp_path / "gpen", dataclasses.replace(config, **small))
