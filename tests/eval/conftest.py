@@ -6,7 +6,7 @@ import pytest
 from skimage.data import astronaut
 
 from eval.data.faces import Faces
-from eval.metrics.squeezenet import FIRES
+from gpen.training.losses.squeezenet import FIRES
 from tests import SHARED
 
 

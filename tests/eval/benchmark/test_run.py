@@ -139,9 +139,9 @@ def test_rerun_and_extension_of_a_run(whole, files, tmp_path):
 
 SLOW = """
 import sys, time
-from eval.benchmark import RunSettings, run
-from eval.methods import METHODS
-from eval.weights import MetricSettings
+from eval.benchmark.run import RunSettings, run
+from eval.methods.registry import METHODS
+from eval.metrics.weights import MetricSettings
 bicubic = METHODS["bicubic"]
 def slow(argument, device):
     method = bicubic(argument, device)

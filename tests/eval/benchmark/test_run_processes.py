@@ -26,9 +26,9 @@ from tests import ROOT
 METRICS = ("psnr", "squeezenet_fd")
 PROCESS = """
 import sys, time
-from eval.benchmark import RunSettings, run
-from eval.methods import METHODS, Method
-from eval.weights import MetricSettings
+from eval.benchmark.run import RunSettings, run
+from eval.methods.registry import METHODS, Method
+from eval.metrics.weights import MetricSettings
 data, out, squeezenet, pause = sys.argv[1:]
 bicubic = METHODS["bicubic"]
 def slow(argument, device):
@@ -224,8 +224,8 @@ def test_dataset_of_the_hub(faces_folder, monkeypatch):
 
 GROWTH = """
 import resource, sys
-from eval.benchmark import RunSettings, run
-from eval.weights import MetricSettings
+from eval.benchmark.run import RunSettings, run
+from eval.metrics.weights import MetricSettings
 def peak(data, out):
     run(RunSettings(data, out, ("bicubic",), ("fsr8",), ("psnr",), size=256, batch=4), MetricSettings(), quiet=True)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -143,7 +143,7 @@ def test_training_of_a_unet(face, faces_folder, tmp_path, capsys, adversarial):
 
 
 def test_default_unet(tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.methods.ASSETS", tmp_path)
+    monkeypatch.setattr("eval.methods.registry.ASSETS", tmp_path)
     with pytest.raises(gpen.GPENError, match="python -m eval.methods.unet"):
         load_method("unet")
     path = unet.save(unet.UNet(32), tmp_path / "unet-32.safetensors")
@@ -210,7 +210,7 @@ def test_inversion_with_every_block(face, block, noise_mode):
 
 
 def test_default_prior(prior, face, tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.methods.ASSETS", tmp_path)
+    monkeypatch.setattr("eval.methods.registry.ASSETS", tmp_path)
     with pytest.raises(gpen.GPENError, match="pulse:prior.safetensors"):
         load_method("pulse")
     for size in (128, 32):
@@ -366,7 +366,7 @@ def test_telea_on_a_constant_face():
     flat = np.full((SIZE, SIZE, 3), 90, np.uint8)
     mask = np.zeros((SIZE, SIZE), bool)
     mask[20:30, 20:40] = True
-    filled = restore_one("telea", Sample("flat", tasks.hide(flat, mask), flat, None, mask))
+    filled = restore_one("telea", Sample("flat", tasks.apply_mask(flat, mask), flat, None, mask))
     assert np.abs(filled.astype(int) - flat).max() <= 3 and np.array_equal(filled[~mask], flat[~mask])
 
 

@@ -17,7 +17,7 @@ from gpen.faces.alignment import FFHQ_POINTS_512
 
 def detector_of(faces):
     """A detector that returns the landmarks listed under the first value of an image."""
-    return Landmarks(lambda image, turned: [SimpleNamespace(landmarks=points) for points in faces[image[0, 0, 0]]])
+    return Landmarks(lambda image, rotated: [SimpleNamespace(landmarks=points) for points in faces[image[0, 0, 0]]])
 
 
 def image(key):

@@ -14,10 +14,11 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from eval.metrics import fid
 from eval.metrics.lpips import LPIPS_BACKBONES
 from eval.metrics.registry import METRICS, compare, load_metrics
-from eval.metrics.squeezenet import CAFFE_MEAN, SqueezeNet
+from eval.metrics.squeezenet import SqueezeNet
 from eval.metrics.weights import MetricSettings
 from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
+from gpen.training.losses.squeezenet import CAFFE_MEAN
 from tests.eval.metrics.backbones import place_lpips
 
 NO_FILES = MetricSettings(squeezenet="", identity_model="", fid_statistics="", niqe_parameters="")
@@ -127,7 +128,7 @@ def test_squeezenet_distance_equals_lpips_on_caffe_input(squeezenet_npz, face_pa
     state = {name: own[name.split(".", 1)[1]] for name in reference.net.state_dict()}
     reference.net.load_state_dict(state)
     reference.scaling_layer = torch.nn.Identity()
-    mean = torch.tensor(CAFFE_MEAN).view(1, 3, 1, 1)
+    mean = torch.tensor(CAFFE_MEAN[::-1]).view(1, 3, 1, 1)
     bgr = [torch.from_numpy(x[..., ::-1].copy()).permute(2, 0, 1)[None].float() - mean for x in face_pair]
     with torch.no_grad():
         expected = reference(*bgr).item()
