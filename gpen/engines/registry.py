@@ -87,10 +87,10 @@ _prepared: weakref.WeakKeyDictionary[nn.Module, dict] = weakref.WeakKeyDictionar
 
 
 def _onnx(net: GPEN | UnitRange, opset: int | None = None, seed: int = 0) -> onnx.ModelProto:
-    from gpen.engines import onnx_graph as graph  # only needed for export and the engines other than torch
+    from gpen.engines import onnx_graph  # only needed for export and the engines other than torch
 
     import_optional("onnx", "onnx", "The export of a network")
-    return graph.build(net, opset or graph.OPSET, seed)
+    return onnx_graph.build(net, opset or onnx_graph.OPSET, seed)
 
 
 def _serialized(model: onnx.ModelProto) -> bytes:

@@ -1,8 +1,8 @@
-"""Inputs of the tasks colorize and inpaint, made from ground truth faces, for training and evaluation.
+"""Network inputs for training colorization and inpainting, made from the target face.
 
-An entry of MAKERS takes a face, uint8 RGB [h, h, 3], the size of the network input in px, and a random generator, and returns the
-input, uint8 RGB [side, side, 3]. The target is the face. There is no degradation: the result of these tasks keeps the luma of the
-input, or its pixels outside the mask (gpen.restoration.tasks).
+A maker takes a face, uint8 RGB [h, h, 3], the side of the network's input in px, and a random number generator, and returns the
+input, uint8 RGB [side, side, 3]. The input is not degraded: its luma, or its pixels outside of the mask, are kept in the output
+(gpen.restoration.tasks).
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ Maker = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
 
 def colorize(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Grey face."""
+    """The face in grey."""
     return grey(resize_to(image, side))
 
 
 def inpaint(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Face with white brush strokes."""
+    """The face under white brush strokes."""
     return apply_mask(resize_to(image, side), strokes(side, rng))
 
 
 def strokes(side: int, rng: np.random.Generator) -> np.ndarray:
-    """Random free-form mask, bool [side, side]: one to four strokes of a round brush.
+    """A free-form mask, bool [side, side]: one to four random strokes of a round brush.
 
-    A stroke is a random walk of 4 to 18 segments. The length of a segment is sampled from the normal distribution with mean and
-    standard deviation 0.1 side; the width of the stroke is uniform between 0.015 and 0.1 side.
+    A stroke has 4 to 18 segments, each about a tenth of the side long, and a width of 1.5 % to 10 % of the side.
     """
     mask = np.zeros((side, side), np.uint8)
     for _ in range(rng.integers(1, 5)):

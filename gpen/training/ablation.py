@@ -1,6 +1,6 @@
-"""Ablation study: variants of GPEN trained on the same faces with one budget (Yang et al., CVPR 2021, section 4.2).
+"""Variants of GPEN, trained on the same faces with equal budgets (ablation; Yang et al., CVPR 2021, section 4.2).
 
-    gpen            complete: embedded prior, fine-tuned with L_A + L_C + beta L_F
+    gpen            prior, embedded and fine-tuned with L_A + L_C + beta L_F
     gpen-wo-ft      the embedded prior is frozen, only the encoder learns
     gpen-wo-noise   the prior is trained without noise inputs, so that z alone reaches it
     gpen-noise-add  noise and features are added, not concatenated
@@ -29,7 +29,7 @@ _STAGE: dict[str, Any] = {"batch_size": 16, "precision": "bfloat16", "workers": 
 
 @dataclass(frozen=True)
 class VariantsConfig:
-    """The budget, the same for every variant: small, for a table that one core makes in an afternoon."""
+    """Settings that all variants share: a small budget, an afternoon of one core in all."""
 
     network: GPENConfig = field(default_factory=lambda: GPENConfig(size=32, narrow=0.0625, style_dim=128, mapping_layers=4))
     prior: PriorConfig = field(
@@ -43,7 +43,7 @@ class VariantsConfig:
             **_STAGE,
         )
     )
-    # the rates are equal, not the paper's 100 : 10 : 1, which a run this short would not leave the prior by
+    # equal learning rates, not the paper's 100 : 10 : 1: in a short run the prior would hardly change with those
     finetune: FinetuneConfig = field(
         default_factory=lambda: FinetuneConfig(
             total_images=8_000,
@@ -65,7 +65,7 @@ class VariantsConfig:
 
 @dataclass(frozen=True)
 class Variant:
-    """What differs from GPEN."""
+    """Differences from GPEN."""
 
     network: dict = field(default_factory=dict)
     finetune: dict = field(default_factory=dict)
@@ -86,7 +86,7 @@ VARIANTS = {
 
 
 def train_variants(data: str | Path, out: str | Path, config: VariantsConfig | None = None, device: str | None = None) -> Path:
-    """Train what OUT lacks, seed by seed; returns OUT/models. A stopped call goes on where it was. Raises as the stages do."""
+    """Train the variants that OUT lacks; returns OUT/models. An interrupted call continues. Raises as the stages do."""
     out, config = Path(out), config or VariantsConfig()
     (out / "models").mkdir(parents=True, exist_ok=True)
     for seed in config.seeds:
@@ -100,11 +100,11 @@ def train_variants(data: str | Path, out: str | Path, config: VariantsConfig | N
 def _train(
     variant: Variant, name: str, seed: int, data: str | Path, out: Path, config: VariantsConfig, device: str | None
 ) -> Path:
-    """One variant with one seed; returns the file of its weights."""
+    """Train one variant with one seed; returns the file of its weights."""
     network = replace(config.network, **variant.network)
     settings = {"network": network, "seed": seed} | variant.finetune
     if variant.prior:
-        # priors of one kind are the same whatever comes after: trained once for all variants
+        # variants with the same blocks and noise share their prior
         folder = out / f"prior-{network.block}-{network.noise_mode}-{seed}"
         stage = replace(config.prior, network=network, seed=seed)
         prior = _stage(train_prior, data, folder, stage, device, "prior.safetensors")
@@ -116,7 +116,7 @@ def _train(
 
 
 def _stage(train, data: str | Path, folder: Path, config: PriorConfig | FinetuneConfig, device: str | None, result: str) -> Path:
-    """The stage's result, trained unless it is there already; resumed where it was stopped."""
+    """Result of a stage, trained or resumed unless it is finished."""
     finished = folder / "finished"
     if not finished.exists():
         train(data, folder, config, resume=(folder / "checkpoint.pt").exists(), device=device)

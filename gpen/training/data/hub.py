@@ -1,10 +1,10 @@
-"""Faces of a Hugging Face dataset as a folder of files: streamed once, in the dataset's order, kept in the cache.
+"""Faces of a Hugging Face dataset as a folder of files: streamed once, in the order of the dataset, and cached.
 
     hf:OWNER/NAME[:SPLIT[:COLUMN]]    such as hf:merkol/ffhq-256, hf:OWNER/NAME:validation, hf:OWNER/NAME:train[:5000]:image
     celeba-hq, ffhq                   short for one such dataset; GPEN_DATASET_CELEBA_HQ and GPEN_DATASET_FFHQ name another
 
-Training draws item i from a folder by its number (gpen.training.data). A stream has no numbers, so it is written down first, and
-a run resumes to the bit. The files are the dataset's own bytes; they are decoded where they are drawn.
+Training reads items by their number, which a stream does not have: it is first written to files, and a run resumes to the bit.
+The files hold the bytes of the dataset; they are decoded at use.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NAME = re.compile(r"hf:(?P<dataset>[^:]+)(:(?P<split>[^:\[\]]+)(\[:(?P<most>\d+
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset's id on the Hub (or a folder that `datasets` reads), its split, the column of images, how many at most."""
+    """Id of a dataset on the Hub (or a folder that `datasets` reads), split, column of images, largest number of images."""
 
     dataset: str
     split: str = "train"
@@ -42,22 +42,22 @@ class Source:
 
     @property
     def folder(self) -> str:
-        """The name of its folder in the cache."""
+        """Name of the folder in the cache."""
         parts = (self.dataset, self.split, self.column or "", str(self.most or ""))
         return "--".join(re.sub(r"[^\w.-]+", "--", part).strip("-") for part in parts if part)
 
 
 def local_folder(data: str | Path, cache: str | Path | None = None) -> Path:
-    """The folder that holds the images of `data`: itself where it is no dataset's name, else made now or before.
+    """The folder with the images of `data`: a path itself, or the cached copy of a dataset, downloaded if necessary.
 
-    cache: instead of $XDG_CACHE_HOME/gpen/datasets. A download that was cut off goes on where it stopped; one at a time, whatever
-    the number of processes. Raises GPENError where the package datasets is not installed, the Hub is out of reach, or there is no
-    such dataset, split or column.
+    cache: instead of $XDG_CACHE_HOME/gpen/datasets. An interrupted download continues; several processes download once.
+    Raises GPENError where the package datasets is not installed, the Hub cannot be reached, or there is no such dataset, split
+    or column.
     """
     source = named(data)
     if source is None:
         return Path(data)
-    from filelock import FileLock  # it comes with torch
+    from filelock import FileLock  # a dependency of torch
 
     cache = Path(cache) if cache else cache_folder() / "datasets"
     folder = cache / source.folder
@@ -75,7 +75,7 @@ def local_folder(data: str | Path, cache: str | Path | None = None) -> Path:
 
 
 def named(data: str | Path) -> Source | None:
-    """What a name stands for; None where it is a path."""
+    """The dataset of a name; None for a path."""
     text = str(data)
     if text in KNOWN and not Path(text).exists():
         text = os.environ.get(f"GPEN_DATASET_{text.upper().replace('-', '_')}") or KNOWN[text]
@@ -84,15 +84,15 @@ def named(data: str | Path) -> Source | None:
         return None
     match = _NAME.fullmatch(text)
     if not match:
-        raise GPENError(f"{text} is no dataset's name: write hf:OWNER/NAME, hf:OWNER/NAME:SPLIT or hf:OWNER/NAME:SPLIT:COLUMN.")
+        raise GPENError(f"{text} is not the name of a dataset: write hf:OWNER/NAME[:SPLIT[:COLUMN]].")
     most = int(match["most"]) if match["most"] else None
     if most == 0:
-        raise GPENError(f"{text} asks for no image at all: write a number from 1 into the brackets.")
+        raise GPENError(f"{text} selects no image: write a number from 1 in the brackets.")
     return Source(match["dataset"], match["split"] or "train", match["column"], most)
 
 
 def _fill(source: Source, folder: Path) -> None:
-    """Write the images to FOLDER.partial as 00000000.png, ...; it becomes FOLDER when the last one is there."""
+    """Write the images to FOLDER.partial as 00000000.png, ...; it is renamed to FOLDER when it is complete."""
     from tqdm import tqdm
 
     partial = folder.with_name(f"{folder.name}.partial")
@@ -117,7 +117,7 @@ def _fill(source: Source, folder: Path) -> None:
 
 
 def _open(source: Source) -> tuple:
-    """The stream, its images undecoded, and the name of their column."""
+    """The stream with undecoded images, and the name of their column."""
     from datasets import Image, load_dataset
 
     stream = load_dataset(source.dataset, split=source.split, streaming=True)
@@ -132,7 +132,7 @@ def _open(source: Source) -> tuple:
 
 
 def _bytes(item: dict) -> bytes:
-    """An undecoded image's file: as the dataset has it, or as PNG where it is of another kind or lies elsewhere."""
+    """File of an undecoded image: the bytes of the dataset, or PNG for other formats and external files."""
     data, path = item["bytes"], item["path"]
     if data is None and Path(path).is_file():
         data = Path(path).read_bytes()
@@ -160,9 +160,9 @@ def _explained(source: Source) -> Iterator[None]:
     except datasets.exceptions.DatasetNotFoundError as error:
         gated = "gated" in str(error)
         reason = "it is gated, so log in with `hf auth login`" if gated else "check its name, and that you are online"
-        raise GPENError(f"There is no dataset {source.dataset} that can be read from here: {reason}.") from None
+        raise GPENError(f"The dataset {source.dataset} cannot be read: {reason}.") from None
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == 28:  # the disk is full: local_folder says so
+        if isinstance(error, OSError) and error.errno == 28:  # full disk: reported by local_folder
             raise
         reason = (str(error).splitlines() or [""])[0][:160].rstrip(". ") or type(error).__name__
         which = f"{source.dataset}, split {source.split},"

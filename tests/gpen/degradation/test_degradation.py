@@ -204,7 +204,8 @@ def test_noise_depends_only_on_seed_and_shape(seed, other_seed, colour):
 SCRIPT = """
 import hashlib, json, sys
 import numpy as np
-from gpen.degradation import PRESETS, Degradation
+from gpen.degradation.degradation import Degradation
+from gpen.degradation.presets import PRESETS
 image = (np.indices((80, 64)).sum(0) * 7 % 256).astype(np.uint8)
 image = np.stack([image, image.T.reshape(80, 64), 255 - image], -1)
 for name in sorted(PRESETS):

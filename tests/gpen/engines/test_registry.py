@@ -10,8 +10,7 @@ import torch
 
 import gpen
 from gpen.cli import main
-from gpen.engines import cpu as prepared
-from gpen.engines import registry as engines
+from gpen.engines import cpu, registry
 from gpen.models.network import UnitRange
 from tests.gpen.models import golden
 
@@ -23,7 +22,7 @@ KINDS = {
     "none": gpen.GPENConfig(size=16, noise_mode="none", **TINY),
 }
 NEEDED = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
-HERE = [name for name in engines.ENGINES if name != "torch-compiled"]  # compilation takes a minute
+HERE = [name for name in registry.ENGINES if name != "torch-compiled"]  # compilation takes a minute
 
 
 def network(config: gpen.GPENConfig) -> gpen.GPEN:
@@ -65,7 +64,7 @@ def test_engines_match_the_network(engine, kind):
     need(engine)
     net = network(KINDS[kind])
     x = images(net)
-    run = engines.load_engine(net, engine)
+    run = registry.load_engine(net, engine)
     y, expected = run(x), net(x)
     assert y.shape == expected.shape and y.dtype == torch.float32
     if engine.endswith("bf16"):
@@ -80,7 +79,7 @@ def test_engines_match_the_network(engine, kind):
 def test_torch_engine_matches_the_golden_outputs(name, tmp_path):
     spec = golden.case(name)
     torch.save(golden.weights(spec), tmp_path / "net.pth")
-    y = engines.load_engine(gpen.load(tmp_path / "net.pth"))(golden.images(spec))
+    y = registry.load_engine(gpen.load(tmp_path / "net.pth"))(golden.images(spec))
     reference = np.load(golden.FOLDER / f"{name}.npz")
     stride = int(reference["stride"])
     assert off(y[..., ::stride, ::stride], torch.from_numpy(reference["output"])) <= 1e-4
@@ -88,16 +87,16 @@ def test_torch_engine_matches_the_golden_outputs(name, tmp_path):
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_result_does_not_depend_on_the_strip_size(monkeypatch, fused):
-    monkeypatch.setattr(prepared, "STRIP", 1)  # eight rows at a time
-    monkeypatch.setattr(prepared, "FUSED", fused and prepared.FUSED)
+    monkeypatch.setattr(cpu, "STRIP", 1)  # eight rows at a time
+    monkeypatch.setattr(cpu, "FUSED", fused and cpu.FUSED)
     net = network(KINDS["restore"])
     x = images(net, 1)
-    assert off(prepared.Prepared(net)(x), net(x)) < 1e-4
+    assert off(cpu.Prepared(net)(x), net(x)) < 1e-4
 
 
 def test_prepared_network_is_thread_safe():
     net = network(KINDS["restore"])
-    run, xs = engines.load_engine(net), images(net, 8).split(1)
+    run, xs = registry.load_engine(net), images(net, 8).split(1)
     expected = [run(x) for x in xs]
     with ThreadPoolExecutor(4) as pool:
         assert all(torch.equal(a, b) for a, b in zip(pool.map(run, xs), expected, strict=True))
@@ -105,23 +104,23 @@ def test_prepared_network_is_thread_safe():
 
 def test_network_is_prepared_again_after_its_weights_change():
     net = network(KINDS["restore"])
-    first = engines.load_engine(net)
-    assert engines.load_engine(net) is first
+    first = registry.load_engine(net)
+    assert registry.load_engine(net) is first
     net.encoder.levels[0].weight.mul_(2)
     x = images(net, 1)
-    assert off(engines.load_engine(net)(x), net(x)) < 1e-4 < off(first(x), net(x))
+    assert off(registry.load_engine(net)(x), net(x)) < 1e-4 < off(first(x), net(x))
 
 
 def test_prepared_network_checks_the_input_size():
     with pytest.raises(ValueError, match=r"\[n, 3, 64, 64\]"):
-        engines.load_engine(network(KINDS["restore"]))(torch.zeros(1, 3, 32, 32))
+        registry.load_engine(network(KINDS["restore"]))(torch.zeros(1, 3, 32, 32))
 
 
 @pytest.mark.parametrize("opset", [None, 15, 21])
 def test_onnx_file_has_metadata_and_a_dynamic_batch(tmp_path, opset):
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     net = network(KINDS["sr"])
-    path = engines.export(net, tmp_path / "net.onnx", opset=opset)
+    path = registry.export(net, tmp_path / "net.onnx", opset=opset)
     onnx.checker.check_model(onnx.load(path), full_check=True)
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     noted = session.get_modelmeta().custom_metadata_map
@@ -136,7 +135,7 @@ def test_exported_noise_depends_on_the_seed(tmp_path):
     need("onnx")
     net = network(KINDS["sr"])
     x = images(net)
-    y = engines.load_engine(engines.export(net, tmp_path / "net.onnx", seed=3), "onnx")(x)
+    y = registry.load_engine(registry.export(net, tmp_path / "net.onnx", seed=3), "onnx")(x)
     assert off(y, net(x, seed=3)) < 1e-4 and off(y, net(x)) > 1e-2
 
 
@@ -144,9 +143,9 @@ def test_openvino_export(tmp_path):
     need("openvino")
     net = network(KINDS["restore"])
     x = images(net)
-    path = engines.export(net, tmp_path / "net.xml", "openvino")
+    path = registry.export(net, tmp_path / "net.xml", "openvino")
     assert json.dumps(net.config.size) in path.read_text() and path.with_suffix(".bin").exists()
-    assert off(engines.load_engine(path, "openvino")(x), net(x)) < 1e-4
+    assert off(registry.load_engine(path, "openvino")(x), net(x)) < 1e-4
 
 
 @pytest.mark.parametrize("engine", ["torch", "onnx"])
@@ -154,14 +153,14 @@ def test_unit_range_network_is_exported_with_the_range_minus_1_to_1(engine):
     need(engine)
     net = UnitRange(network(KINDS["restore"]))
     x = images(net)
-    assert off(engines.load_engine(net, engine)(x), net(x)) < 1e-4
+    assert off(registry.load_engine(net, engine)(x), net(x)) < 1e-4
     if engine == "onnx":
         assert off(torch.from_numpy(_run_onnx(net, x)), net(x)) < 1e-4
 
 
 def _run_onnx(net, x: torch.Tensor) -> np.ndarray:
     runtime = pytest.importorskip("onnxruntime")
-    content = engines._onnx(net).SerializeToString()
+    content = registry._onnx(net).SerializeToString()
     return runtime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"image": x.numpy()})[0]
 
 
@@ -178,7 +177,7 @@ def test_restorer_with_other_engines(engine):
 def test_missing_package_raises_an_error_with_the_pip_command(monkeypatch, engine, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(gpen.GPENError, match=f'{package}, which is not installed: pip install "gpen.{engine}.".'):
-        engines.load_engine(network(KINDS["add"]), engine)
+        registry.load_engine(network(KINDS["add"]), engine)
 
 
 def test_invalid_arguments_raise_an_error(tmp_path):
@@ -187,14 +186,14 @@ def test_invalid_arguments_raise_an_error(tmp_path):
     other = gpen.GPEN(gpen.GPENConfig(size=8, block="pggan", **TINY))
     (tmp_path / "broken.onnx").write_bytes(b"nothing of the kind")
     cases = [
-        (lambda: engines.load_engine(net, "abacus"), "one of torch"),
-        (lambda: engines.load_engine(tmp_path / "net.onnx", "torch"), "gpen.load"),
-        (lambda: engines.load_engine(tmp_path / "net.onnx", "onnx"), "no file"),
-        (lambda: engines.load_engine(tmp_path / "broken.onnx", "onnx"), "cannot read broken.onnx"),
-        (lambda: engines.export(net, tmp_path / "net.xml", "onnx"), "use .onnx"),
-        (lambda: engines.export(net, tmp_path / "net.bin", "abacus"), "onnx or openvino"),
-        (lambda: engines.export(net, tmp_path / "net.onnx", opset=9), "15 to 21"),
-        (lambda: engines.export(other, tmp_path / "net.onnx"), "pggan"),
+        (lambda: registry.load_engine(net, "abacus"), "one of torch"),
+        (lambda: registry.load_engine(tmp_path / "net.onnx", "torch"), "gpen.load"),
+        (lambda: registry.load_engine(tmp_path / "net.onnx", "onnx"), "no file"),
+        (lambda: registry.load_engine(tmp_path / "broken.onnx", "onnx"), "cannot read broken.onnx"),
+        (lambda: registry.export(net, tmp_path / "net.xml", "onnx"), "use .onnx"),
+        (lambda: registry.export(net, tmp_path / "net.bin", "abacus"), "onnx or openvino"),
+        (lambda: registry.export(net, tmp_path / "net.onnx", opset=9), "15 to 21"),
+        (lambda: registry.export(other, tmp_path / "net.onnx"), "pggan"),
     ]
     for mistake, words in cases:
         with pytest.raises(gpen.GPENError, match=words):
@@ -212,7 +211,7 @@ def test_onnx_file_of_another_model_raises_an_error(tmp_path):
                                    opset_imports=[onnx.helper.make_opsetid("", 17)])  # fmt: skip
     onnx.save(model, tmp_path / "other.onnx")
     with pytest.raises(gpen.GPENError, match="was not exported from GPEN"):
-        engines.load_engine(tmp_path / "other.onnx", "onnx")
+        registry.load_engine(tmp_path / "other.onnx", "onnx")
 
 
 @pytest.mark.parametrize("task", ["restore", "colorize", "inpaint", "seg2face"])
@@ -224,4 +223,4 @@ def test_export_command_for_every_task(tmp_path, capsys, task):
     main(command.split())
     assert capsys.readouterr().out.strip() == str(path)
     x, expected = images(net), UnitRange(net) if task == "seg2face" else net
-    assert off(engines.load_engine(path, "onnx")(x), expected(x)) < 1e-4
+    assert off(registry.load_engine(path, "onnx")(x), expected(x)) < 1e-4

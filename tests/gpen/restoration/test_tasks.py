@@ -196,8 +196,7 @@ def test_restore_command_with_tasks(restorer, tmp_path, capsys):
 
 
 TINY = FinetuneConfig(
-    network=NETWORK, discriminator_narrow=0.0625, total_images=16, batch_size=4, workers=0,
-    save_interval=16, ema_half_life=16,
+    network=NETWORK, discriminator_narrow=0.0625, total_images=16, batch_size=4, workers=0, save_interval=16, ema_half_life=16,
 )  # fmt: skip
 
 
@@ -247,8 +246,8 @@ def test_task_can_be_trained(faces, tmp_path, task):
 def test_colorize_training_reduces_the_loss(faces, tmp_path):
     """Six images, seen a hundred times each."""
     config = dataclasses.replace(
-        TINY, task="colorize", total_images=600, batch_size=4, adversarial_weight=0.0, feature_matching_weight=0.0, beta1=0.9,
-        lr_encoder=3e-3, lr_decoder=3e-3, lr_scales=5.0, grad_clip=1.0, save_interval=600, grid_interval=600,
+        TINY, task="colorize", total_images=600, batch_size=4, adversarial_weight=0.0, feature_matching_weight=0.0,
+        beta1=0.9, lr_encoder=3e-3, lr_decoder=3e-3, lr_scales=5.0, grad_clip=1.0, save_interval=600, grid_interval=600,
         network=dataclasses.replace(NETWORK, size=16, in_size=16),
     )  # fmt: skip
     finetune(faces, tmp_path / "run", config)
