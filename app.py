@@ -23,12 +23,9 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # gradio reads it at
 import gradio as gr  # noqa: E402
 
 import gpen  # noqa: E402
-from demo import api, images, theme
-from demo.server import gradio_patches
-from demo.server import rate_limit as visitors  # noqa: E402
-from demo.server import zerogpu as hardware
-from demo.tabs import photo, playground, rate, results
-from demo.tabs import variations_and_color as tasks
+from demo import api, images, theme  # noqa: E402
+from demo.server import gradio_patches, rate_limit, zerogpu  # noqa: E402
+from demo.tabs import photo, playground, rate, results, variations_and_color  # noqa: E402
 from gpen.errors import exit_status  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
@@ -44,7 +41,7 @@ def build(restorer: gpen.Restorer | None = None, survey: rate.Survey | None = No
         restorer: defaults to a restorer of the model in GPEN_MODEL or of the default model.
         survey: the study of the Rate tab, or None. The server must also serve rate.routes(survey).
     """
-    restorer = restorer or hardware.make_restorer(gpen.load(os.environ.get("GPEN_MODEL")))
+    restorer = restorer or zerogpu.make_restorer(gpen.load(os.environ.get("GPEN_MODEL")))
     with gr.Blocks(title="GPEN", analytics_enabled=False, delete_cache=(CACHE_CLEANUP_INTERVAL, CACHE_MAX_AGE)) as page:
         gr.HTML(theme.HEADER, elem_id="header")
         with gr.Tab("Playground", id="playground"):
@@ -52,7 +49,7 @@ def build(restorer: gpen.Restorer | None = None, survey: rate.Survey | None = No
         with gr.Tab("Photo", id="photo"):
             photo.tab(restorer)
         with gr.Tab("More tasks", id="tasks"):
-            tasks.tab(restorer)
+            variations_and_color.tab(restorer)
         with gr.Tab("Rate", id="rate"):
             rate.tab(survey)
         with gr.Tab("Results", id="results"):
@@ -67,7 +64,7 @@ def build(restorer: gpen.Restorer | None = None, survey: rate.Survey | None = No
 
         page.unload(forget_visitor)
     page.queue(max_size=MAX_QUEUE_SIZE, default_concurrency_limit=4, api_open=False)  # api_open=False: no call bypasses the queue
-    return visitors.limit_requests(page)
+    return rate_limit.limit_requests(page)
 
 
 def serve() -> None:

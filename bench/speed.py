@@ -32,7 +32,7 @@ from torch import Tensor
 
 import gpen
 from bench import textbook
-from eval.benchmark import profiling as meter
+from eval.benchmark import profiling
 from gpen.engines.registry import load_engine
 from gpen.images import astronaut_face, resize_to, to_tensor
 from gpen.models.network import resolutions
@@ -288,7 +288,7 @@ def main(argv: list[str] | None = None) -> int:
         runs, _ = runners(name, int(n), (engine,))
         for _ in range(2):
             runs[engine]()
-        print(meter.peak_memory())
+        print(profiling.peak_memory())
         return 0
     where, rows = machine() | {"clock": "cpu" if arguments.cpu_time else "wall"}, []
     for name in arguments.models:

@@ -32,7 +32,7 @@ import numpy as np
 
 from bench.page import RESULTS, ROOT, START, STEP, TIMEOUT, App, BenchmarkError, Visitor
 from bench.raters import compare
-from eval.benchmark import profiling as meter
+from eval.benchmark import profiling
 from eval.preference.storage.store import VoteStore
 from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
@@ -138,7 +138,7 @@ def memory(app: App, restorations: int) -> np.ndarray:
 
 def resident(process: int) -> float:
     """Return the resident memory of a process in MB."""
-    held = meter.process_memory("VmRSS", process)
+    held = profiling.process_memory("VmRSS", process)
     if held is None:
         raise SystemExit("error: The memory is measured with /proc, which is not available: run this on Linux.")
     return held

@@ -17,7 +17,7 @@ from demo import experiment, images
 from demo.server import gradio_patches
 from demo.tabs import photo
 from demo.tabs.playground import NETWORK_LIMIT, image_input, show_user_errors
-from eval.metrics import registry as metrics
+from eval.metrics import registry
 from gpen.degradation.degradation import BLUR_KINDS, PRESETS
 
 NO_FILE = "The file is not on the server: upload it first."
@@ -140,7 +140,7 @@ def endpoints(restorer: gpen.Restorer) -> None:
         Returns:
             For each metric its value and which direction is better, or the reason why it is not available.
         """
-        values = metrics.compare(images.read_face(image, size), images.read_face(original, size), experiment.METRICS)
+        values = registry.compare(images.read_face(image, size), images.read_face(original, size), experiment.METRICS)
         return {name: _judged(name, value) for name, value in values.items()}
 
     with gr.Column(visible=False):
@@ -204,7 +204,7 @@ def _input(name: str, value: Any) -> gr.components.Component:
 
 
 def _judged(name: str, value: float | str) -> dict:
-    better = "lower" if metrics.METRICS[name].lower_better else "higher"
+    better = "lower" if registry.METRICS[name].lower_better else "higher"
     if isinstance(value, str):
         return {"value": None, "better": better, "missing": value}
     return {"value": "infinite" if value == float("inf") else value, "better": better}

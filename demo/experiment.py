@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import gpen
-from eval.metrics import registry as metrics
+from eval.metrics import registry
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
 
@@ -50,7 +50,7 @@ def run(restorer: gpen.Restorer, face: np.ndarray, degradation: Degradation) -> 
     restored = restorer.face(degraded).image  # [size, size, 3]
     seconds = time.perf_counter() - start
     scores = {
-        method: metrics.compare(image, target, METRICS) for method, image in zip(METHODS, (degraded, restored), strict=True)
+        method: registry.compare(image, target, METRICS) for method, image in zip(METHODS, (degraded, restored), strict=True)
     }
     return Experiment(degradation, steps, target, degraded, restored, scores, seconds)
 

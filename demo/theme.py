@@ -31,4 +31,6 @@ ABOUT = (
     "<p><b>Your photos.</b> An uploaded image stays in memory while this page is open, and in temporary "
     "files for 15 minutes. It is not stored permanently, shown to anyone else or used for training. A copied link "
     "contains settings only. Ratings are stored with the answer time and a random code, and you can delete them.</p>"
+    "<p><b>Licence.</b> The code is Apache-2.0. The default model was trained on FFHQ: its weights are for non-commercial use "
+    '(<a href="https://creativecommons.org/licenses/by-nc-sa/4.0/" rel="noopener">CC BY-NC-SA 4.0</a>).</p>'
 )

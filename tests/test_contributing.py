@@ -9,7 +9,7 @@ import torch
 import gpen
 from eval.data.lq_sets import Sample
 from eval.methods.registry import METHODS, load_method
-from eval.metrics import registry as metrics
+from eval.metrics.registry import METRICS, compare
 from gpen.degradation.presets import PRESETS
 from gpen.models.blocks import BLOCKS
 from tests import ROOT
@@ -25,7 +25,7 @@ def example(heading: str) -> str:
 @pytest.fixture
 def make():
     """Run the example under a heading; the registries are restored after the test."""
-    registries = METHODS, metrics.METRICS, PRESETS, BLOCKS
+    registries = METHODS, METRICS, PRESETS, BLOCKS
     before = [dict(registry) for registry in registries]
     yield lambda heading: exec(example(heading), {"__name__": "example"})
     for registry, entries in zip(registries, before, strict=True):
@@ -52,7 +52,7 @@ def test_new_method_restores(make):
 def test_new_metric_measures(make):
     make("Add a metric")
     a, b = np.full((16, 16, 3), 10, np.uint8), np.full((16, 16, 3), 13, np.uint8)
-    assert metrics.compare(a, b, ["mae"]) == {"mae": 3.0}
+    assert compare(a, b, ["mae"]) == {"mae": 3.0}
 
 
 def test_new_preset_is_sampled(make):

@@ -16,11 +16,8 @@ import gradio as gr
 import numpy as np
 
 import gpen
-from demo import components as controls
-from demo import experiment, figures, images, samples
-from demo import permalink as share
-from demo.server import gradio_patches
-from demo.server import zerogpu as hardware
+from demo import components, experiment, figures, images, permalink, samples
+from demo.server import gradio_patches, zerogpu
 from gpen.degradation.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 
@@ -45,7 +42,7 @@ def tab(restorer: gpen.Restorer) -> None:
         return _views(experiment.run(restorer, image, degradation))
 
     face, extras = gr.State(first_face), gr.State({})
-    starter = hardware.startup_restorer(restorer)
+    starter = zerogpu.startup_restorer(restorer)
     starter.face(first_face)  # warm-up: the first call is slower, and the page shows the time
     first_views = _views(experiment.run(starter, first_face, INITIAL_DEGRADATION))
     gr.HTML(_INTRO, elem_id="sentence")
@@ -56,7 +53,7 @@ def tab(restorer: gpen.Restorer) -> None:
             with gr.Row(elem_id="draw"):
                 preset = gr.Dropdown(list(PRESETS), label="Sample from a preset", scale=3, min_width=140, elem_id="preset")
                 dice = gr.Button("⚄ Sample", elem_id="dice", scale=1, min_width=80, variant="primary")
-            widgets, keep_extras = controls.build(INITIAL_DEGRADATION)
+            widgets, keep_extras = components.build(INITIAL_DEGRADATION)
         with gr.Column(elem_id="rest"):
             names = ("formula", "steps", "comparison", "table")
             boxes = [gr.HTML(value, elem_id=name) for value, name in zip(first_views[2:6], names, strict=True)]
@@ -69,12 +66,12 @@ def tab(restorer: gpen.Restorer) -> None:
 
     @show_user_errors
     def live(image: np.ndarray, extras: dict, keep: bool, *values: Any) -> list:
-        return restored(image, controls.read(extras if keep else {}, *values))
+        return restored(image, components.read(extras if keep else {}, *values))
 
     @show_user_errors
     def draw(image: np.ndarray, name: str, seed: float) -> list:
         degradation = experiment.sample(name, seed, size)
-        return controls.write(degradation) + restored(image, degradation)
+        return components.write(degradation) + restored(image, degradation)
 
     @show_user_errors
     def roll(image: np.ndarray, name: str) -> list:
@@ -87,18 +84,18 @@ def tab(restorer: gpen.Restorer) -> None:
     @show_user_errors
     def load_parameters(image: np.ndarray, data: bytes) -> list:
         degradation = experiment.from_json(data)
-        return controls.write(degradation) + restored(image, degradation)
+        return components.write(degradation) + restored(image, degradation)
 
     @show_user_errors
     def open_link(image: np.ndarray, text: str) -> list:
-        degradation = share.from_query(text)
+        degradation = permalink.from_query(text)
         if degradation is None:
             return [gr.skip() for _ in settings + views]
-        return controls.write(degradation) + restored(image, degradation)
+        return components.write(degradation) + restored(image, degradation)
 
     @show_user_errors
     def to_link(extras: dict, keep: bool, *values: Any) -> str:
-        return share.to_query(controls.read(extras if keep else {}, *values))
+        return permalink.to_query(components.read(extras if keep else {}, *values))
 
     def choose(path: str | None, old: np.ndarray, *rest: Any) -> list:
         unchanged = [None, old, *[gr.skip()] * len(views)]
@@ -120,17 +117,17 @@ def tab(restorer: gpen.Restorer) -> None:
     private: dict[str, Any] = {"api_visibility": "private"}
     changed = [widget.input for widget in (*widgets.values(), keep_extras)]
     quiet: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK_LIMIT, **private}
-    gr.on(changed, live, inputs, views, js=controls.fill_empty_fields_js(inputs, widgets), **quiet)
+    gr.on(changed, live, inputs, views, js=components.fill_empty_fields_js(inputs, widgets), **quiet)
     shape = [widgets["blur_sigma_y"], widgets["blur_angle"]]
     widgets["blur_kind"].input(
-        controls.shape_updates, widgets["blur_kind"], shape, queue=False, show_progress="hidden", **private
+        components.shape_updates, widgets["blur_kind"], shape, queue=False, show_progress="hidden", **private
     )
     slow: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": sliders[0], **NETWORK_LIMIT, **private}
     preset.input(draw, [face, preset, widgets["seed"]], settings + views, **slow)
     dice.click(roll, [face, preset], settings + views, trigger_mode="always_last", **slow)
     load.upload(load_parameters, [face, load], settings + views, **slow)
     copied = link.click(to_link, inputs[1:], address, queue=False, show_progress="hidden", **private)
-    copied.then(None, address, js=share.COPY_LINK_JS, **private)
+    copied.then(None, address, js=permalink.COPY_LINK_JS, **private)
     gradio_patches.current_page().load(
         open_link, [face, address], settings + views, js="(face, _) => [face, location.search]", **slow
     )

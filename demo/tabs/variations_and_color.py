@@ -18,8 +18,7 @@ import torch
 
 import gpen
 from demo import experiment, images, samples
-from demo.server import gradio_patches
-from demo.server import zerogpu as hardware
+from demo.server import gradio_patches, zerogpu
 from demo.tabs.playground import NETWORK_LIMIT, image_input, show_user_errors
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
@@ -82,7 +81,8 @@ def make_variations(
         raise GPENError(f"n is {n:g}: request 1 to {MAX_VARIATIONS} variations.")
     face = images.read_face(path, restorer.net.size)
     other = images.read_face(reference, restorer.net.size) if reference else None
-    return variations.vary(restorer, face, int(n), seed, other)  # type: ignore[arg-type]  # vary rejects fractions
+    plain = restorer.face(face, strength=1).image
+    return variations.vary(restorer.net, face, plain, int(n), seed, other)  # type: ignore[arg-type]  # vary rejects fractions
 
 
 def run_task(
@@ -178,7 +178,7 @@ def _variations_panel(restorer: gpen.Restorer) -> None:
             )
             note = gr.HTML(elem_id="variations-note")
 
-    ask = hardware.gpu(functools.partial(make_variations, restorer))
+    ask = zerogpu.gpu(functools.partial(make_variations, restorer))
 
     @show_user_errors
     def show(path: str | None, style: str | None, count: float, start: float) -> tuple[list[tuple[str, str]], str]:
@@ -315,7 +315,7 @@ def _network(task: str, device: torch.device) -> gpen.Restorer:
 
 @functools.lru_cache(maxsize=len(TASK_TITLES))
 def _loaded(file: Path, device: torch.device) -> gpen.Restorer:
-    return hardware.make_restorer(gpen.load(file, device=device))
+    return zerogpu.make_restorer(gpen.load(file, device=device))
 
 
 def _editor(image: str) -> gr.ImageEditor:

@@ -69,13 +69,13 @@ class Prior:
         random = self._random(step)
         real = real.to(self.group.device, non_blocking=True)
         trains = self.images_seen >= config.frozen_images
-        with torch.set_grad_enabled(trains):
-            fake, losses = self._generate(real, random)
-        if not trains:
-            fake = fake.detach().requires_grad_(True)
+        self.net.requires_grad_(trains)
+        fake, losses = self._generate(real, random)
+        if not fake.requires_grad:
+            fake.requires_grad_(True)  # the balance of the heads needs gradients at the image
         losses |= self._losses(fake, real, step, random)
+        losses |= self._update(losses, step, random, trains)
         if trains:
-            losses |= self._update(losses, step, random)
             ema_update(self.ema, self.net, config.batch_size, config.trained(self.images_seen), config.ema_half_life)
         if isinstance(self.adversary, ProjectedTrainer):
             losses |= self.adversary.step(config.lr_decay(self.images_seen))
@@ -115,18 +115,21 @@ class Prior:
         with self.autocast:
             return losses | {"adversarial": generator_logistic(self.adversary.scores(fake, random))}
 
-    def _update(self, losses: dict[str, Tensor], step: int, random: torch.Generator) -> dict[str, Tensor]:
-        """A step of the optimizers on the weighted sum of the losses; returns the loss of path length, where it is in turn."""
+    def _update(self, losses: dict[str, Tensor], step: int, random: torch.Generator, trains: bool) -> dict[str, Tensor]:
+        """A step of the optimizers on the weighted sum of the losses; returns the loss of path length, where it is in turn.
+
+        While the generator is frozen (not `trains`), the auxiliary encoder learns alone.
+        """
         config, regularizer = self.config, {}
         total = torch.stack([getattr(config, f"{name}_weight", 1.0) * loss for name, loss in losses.items()]).sum()
         factor = config.lr_warmup(self.images_seen) * config.lr_decay(self.images_seen)
-        steps: list[tuple[nn.Module, torch.optim.Optimizer, float]] = [(self.net, self.optimizer, self.lr)]
+        steps: list[tuple[nn.Module, torch.optim.Optimizer, float]] = [(self.net, self.optimizer, self.lr)] if trains else []
         if config.reconstruction_share:
             steps.append((self.encoder, self.encoder_optimizer, config.lr_encoder))
         for _, optimizer, _ in steps:
             optimizer.zero_grad(set_to_none=True)
         total.backward()
-        if self._regularizes and step % config.path_length_interval == 0:
+        if trains and self._regularizes and step % config.path_length_interval == 0:
             regularizer["path_length"] = self._path_length(random)
         for net, optimizer, lr in steps:
             self.group.average_gradients(net)

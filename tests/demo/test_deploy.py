@@ -12,7 +12,7 @@ import torch
 import app
 import gpen
 from demo import deploy, samples
-from demo.server import zerogpu as hardware
+from demo.server import zerogpu
 from demo.tabs import rate
 from gpen.errors import GPENError
 
@@ -137,14 +137,14 @@ def test_unreachable_dataset_exits_with_one_line_error(monkeypatch):
 def test_without_zerogpu_restorer_is_plain(restorer, monkeypatch, installed, gpu):
     monkeypatch.setitem(sys.modules, "spaces", types.SimpleNamespace(GPU=None) if installed else None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    assert hardware.gpu(len) is len
-    made = hardware.make_restorer(restorer.net)
+    assert zerogpu.gpu(len) is len
+    made = zerogpu.make_restorer(restorer.net)
     assert type(made) is gpen.Restorer and next(made.net.parameters()).device.type == "cpu"
-    assert hardware.startup_restorer(made) is made
+    assert zerogpu.startup_restorer(made) is made
 
 
 @pytest.fixture
-def zerogpu(monkeypatch):
+def spaces_package(monkeypatch):
     """Replacement for `spaces` on ZeroGPU.
 
     Records the functions that had a GPU, and the devices to which networks were moved.
@@ -165,18 +165,18 @@ def zerogpu(monkeypatch):
     return lent, moved
 
 
-def test_zerogpu_runs_network_on_cuda_with_gpu_per_call(restorer, photo, zerogpu):
-    lent, moved = zerogpu
-    made = hardware.make_restorer(restorer.net)
+def test_zerogpu_runs_network_on_cuda_with_gpu_per_call(restorer, photo, spaces_package):
+    lent, moved = spaces_package
+    made = zerogpu.make_restorer(restorer.net)
     assert moved == ["cuda"] and not lent
     face = np.ascontiguousarray(photo[:128, :128])
     assert (made.face(face).image == restorer.face(face).image).all() and len(lent) == 1
 
 
-def test_zerogpu_startup_requests_no_gpu(restorer, zerogpu):
-    lent, moved = zerogpu
-    made = hardware.make_restorer(restorer.net)
-    assert hardware.startup_restorer(made).net is restorer.net and made.net is not restorer.net
+def test_zerogpu_startup_requests_no_gpu(restorer, spaces_package):
+    lent, moved = spaces_package
+    made = zerogpu.make_restorer(restorer.net)
+    assert zerogpu.startup_restorer(made).net is restorer.net and made.net is not restorer.net
     page = app.build(made)
     assert moved == ["cuda"] and not lent
     roll = next(function.fn for function in page.fns.values() if function.name == "roll")

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo import components as controls
-from demo import experiment, images
+from demo import components, experiment, images
 from gpen.degradation.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 
@@ -45,9 +44,9 @@ def test_controls_represent_sampled_presets(preset, size):
         drawn = experiment.sample(preset, seed, size)
         if drawn.scale is not None and drawn.scale < experiment.MIN_SCALE:
             continue
-        *updates, keep, extras = controls.write(drawn)
+        *updates, keep, extras = components.write(drawn)
         assert keep["visible"] == bool(extras)
-        shown = controls.read(extras, *(update["value"] for update in updates))
+        shown = components.read(extras, *(update["value"] for update in updates))
         # parameters that a blur kind does not use, and 0 for "off", do not affect the image
         image = np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
         assert (shown.resized(image) == drawn.resized(image)).all()
@@ -76,7 +75,7 @@ def test_json_round_trip_preserves_parameters(degradation):
 
 @given(scale=st.floats(experiment.MIN_SCALE, 10_000), sigma=st.floats(0, 200))
 def test_slider_maximum_covers_every_valid_value(scale, sigma):
-    updates = dict(zip(controls.CONTROL_NAMES, controls.write(Degradation(blur_sigma=sigma, scale=scale)), strict=False))
+    updates = dict(zip(components.CONTROL_NAMES, components.write(Degradation(blur_sigma=sigma, scale=scale)), strict=False))
     for name, value in (("scale", scale), ("blur_sigma", sigma)):
         assert updates[name]["value"] == value <= updates[name]["maximum"]
 

@@ -1,8 +1,8 @@
 """Adaptive discriminator augmentation (ADA; Karras et al., NeurIPS 2020) for priors trained on few faces.
 
-Real and generated images are moved and recoloured with probability p before the discriminator sees them; p rises while the
-discriminator is too sure of the real ones (it memorises them) and falls otherwise. Pixel blitting, geometry and colour of the
-paper; resampling is plain bilinear, for the paper's wavelet filters change little at these sizes and cost much.
+Real and generated images are augmented with probability p before the discriminator; p rises while the discriminator overfits the
+real images and falls otherwise. Flips, geometry and colour are the paper's; resampling is bilinear instead of the paper's wavelet
+filters, which cost time and change little at these sizes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+SHIFT = 0.125  # standard deviation of the translation, as a fraction of the width
 
 
 class Augment:
@@ -32,7 +34,7 @@ class Augment:
 
 
 def move(x: Tensor, p: float, random: torch.Generator) -> Tensor:
-    """Flips, quarter turns, shifts, scaling, rotation and stretching, each with probability p; mirrored at the borders."""
+    """Flips, quarter turns, shifts, scaling, rotation and stretching, each with probability p; borders are reflected."""
     n, _, h, w = x.shape
     draw = _Draw(n, p, x.device, random)
     flip = draw.either(torch.tensor([1.0, -1.0])[draw.index(2)].to(x.device), 1.0)
@@ -40,7 +42,7 @@ def move(x: Tensor, p: float, random: torch.Generator) -> Tensor:
     scale = draw.either(torch.exp2(0.2 * draw.normal()), 1.0)
     stretch = draw.either(torch.exp2(0.2 * draw.normal()), 1.0)
     turn = draw.either((draw.uniform() * 2 - 1) * math.pi, 0.0)
-    shift = [draw.either(0.125 * draw.normal(), 0.0) for _ in range(2)]
+    shift = [draw.either(SHIFT * 2 * draw.normal(), 0.0) for _ in range(2)]  # the grid is 2 wide
     angle = quarter + turn
     cos, sin = torch.cos(angle), torch.sin(angle)
     rows = [
@@ -72,7 +74,7 @@ def recolour(x: Tensor, p: float, random: torch.Generator) -> Tensor:
 
 
 class _Draw:
-    """Random numbers for n images; `either` keeps a drawn value with probability p."""
+    """Random numbers for n images; `either` takes a random value with probability p."""
 
     def __init__(self, n: int, p: float, device: torch.device, random: torch.Generator):
         self.n, self.p, self.device, self.random = n, p, device, random

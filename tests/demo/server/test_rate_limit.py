@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 import app
 from bench import visitors as bench
-from demo.server import rate_limit as visitors
+from demo.server import rate_limit
 from tests.demo.conftest import TIMEOUT
 
 
@@ -28,7 +28,7 @@ class Clock:
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 30)), max_size=200), st.integers(1, 5))
 def test_rate_limit_holds_and_retry_after_is_sufficient(asked, most):
     clock, passed = Clock(), {}
-    limiter = visitors.RateLimiter(most, 60.0, clock)
+    limiter = rate_limit.RateLimiter(most, 60.0, clock)
     for visitor, pause in asked:
         clock.now += pause
         mine = [at for at in passed.get(visitor, []) if at + 60 > clock.now]
@@ -42,7 +42,7 @@ def test_rate_limit_holds_and_retry_after_is_sufficient(asked, most):
 
 def test_inactive_visitors_are_forgotten():
     clock = Clock()
-    limiter = visitors.RateLimiter(3, 60.0, clock)
+    limiter = rate_limit.RateLimiter(3, 60.0, clock)
     for visitor in range(1000):
         limiter.retry_after(visitor)
     clock.now = 61.0
@@ -78,8 +78,8 @@ def page(monkeypatch):
 @pytest.mark.parametrize(("first", "second"), [(("mine",), ("theirs",)), ((None, "203.0.113.7"), (None, "203.0.113.8"))],
                          ids=["sessions", "addresses"])  # fmt: skip
 def test_concurrent_requests_are_limited_per_visitor(page, first, second):
-    visitors.limit_requests(page)
-    for _ in range(visitors.MAX_CONCURRENT):
+    rate_limit.limit_requests(page)
+    for _ in range(rate_limit.MAX_CONCURRENT):
         assert ask(page, *first)[0]
     with pytest.raises(HTTPException, match="already") as refused:
         ask(page, *first)
@@ -94,18 +94,18 @@ def test_concurrent_requests_are_limited_per_visitor(page, first, second):
 
 
 def test_addresses_behind_proxy_are_distinguished_on_a_space(page, monkeypatch):
-    visitors.limit_requests(page)
+    rate_limit.limit_requests(page)
     monkeypatch.setenv("SPACE_ID", "me/faces")
-    for number in range(2 * visitors.MAX_CONCURRENT):
+    for number in range(2 * rate_limit.MAX_CONCURRENT):
         assert ask(page, None, f"203.0.113.{number}", proxy="10.0.0.1")[0]
     monkeypatch.delenv("SPACE_ID")  # the header is not trusted elsewhere
     with pytest.raises(HTTPException, match="already"):
-        for number in range(visitors.MAX_CONCURRENT + 1):
+        for number in range(rate_limit.MAX_CONCURRENT + 1):
             ask(page, None, f"203.0.113.{number}", proxy="10.0.0.1")
 
 
 def test_full_queue_reports_position(page):
-    visitors.limit_requests(page)
+    rate_limit.limit_requests(page)
     for number in range(10):
         ask(page, f"session {number}")
     with pytest.raises(HTTPException, match="number 11 in the queue"):
@@ -114,14 +114,14 @@ def test_full_queue_reports_position(page):
 
 def test_rate_is_limited_but_dragging_a_slider_is_allowed(page):
     clock = Clock()
-    visitors.limit_requests(page, visitors.RateLimiter(clock=clock))
+    rate_limit.limit_requests(page, rate_limit.RateLimiter(clock=clock))
     line = page._queue.event_queue_per_concurrency_id["network"].queue
     for _ in range(5 * 300):  # five minutes of dragging, one image every 0.2 s
         clock.now += 0.2
         assert ask(page, "drags")[0]
         line.clear()
     with pytest.raises(HTTPException, match=r"wait for \d+ seconds"):
-        for _ in range(visitors.MAX_PER_MINUTE + 1):
+        for _ in range(rate_limit.MAX_PER_MINUTE + 1):
             ask(page, "floods")
             line.clear()
 
@@ -131,7 +131,7 @@ def test_running_page_serves_concurrent_requests(server):
         asked = [web.post("/call/sample", json={"data": ["gfpgan", 1], "session_hash": f"s{k}"}) for k in range(6)]
         assert all(answer.status_code == 200 for answer in asked)
     client = Client(server, verbose=False)
-    jobs = [client.submit(preset="gfpgan", seed=k, api_name="/sample") for k in range(visitors.MAX_CONCURRENT)]
+    jobs = [client.submit(preset="gfpgan", seed=k, api_name="/sample") for k in range(rate_limit.MAX_CONCURRENT)]
     assert all(job.result(TIMEOUT)["blur_sigma"] for job in jobs)
 
 
@@ -142,7 +142,7 @@ def test_queued_events_cannot_bypass_the_queue(server):
             body = {"data": [], "fn_index": event["id"], "session_hash": "past-the-queue"}
             answer = httpx.post(f"{server}gradio_api/run/predict", json=body, timeout=TIMEOUT)
             assert answer.status_code == 404, event["api_name"]
-    assert app.MAX_QUEUE_SIZE > visitors.MAX_CONCURRENT
+    assert app.MAX_QUEUE_SIZE > rate_limit.MAX_CONCURRENT
 
 
 @pytest.mark.slow

@@ -11,8 +11,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import app
-from demo import components as controls
-from demo import experiment, images
+from demo import components, experiment, images
 from demo.tabs import playground
 from gpen.degradation.degradation import Degradation
 from tests.demo.conftest import TIMEOUT
@@ -61,7 +60,7 @@ def test_score_returns_metrics_and_missing_ones(client, files):
     assert same["psnr"] == {"value": "infinite", "better": "higher"} and same["ssim"]["value"] == 1
     other = client.predict(handle_file(files["plain.png"]), handle_file(files["grey.png"]), api_name="/score")
     assert 5 < other["psnr"]["value"] < 40
-    assert other["lpips_alex"]["better"] == "lower" and "fetch it with" in other["lpips_alex"]["missing"]
+    assert other["lpips_alex"]["better"] == "lower" and "load_state_dict_from_url" in other["lpips_alex"]["missing"]
 
 
 def test_sample_matches_package(client, size):
@@ -132,7 +131,7 @@ def test_random_sampling_skips_unsupported_scales(restorer, photo, size, monkeyp
     seeds = iter([small, small, large])
     monkeypatch.setattr(playground.secrets, "randbelow", lambda most: next(seeds))
     updates = roll(images.square_crop(photo, size), "gfpgan")
-    assert [update["value"] for update in updates[: len(controls.CONTROL_NAMES)]][-1] == large
+    assert [update["value"] for update in updates[: len(components.CONTROL_NAMES)]][-1] == large
 
 
 def test_missing_model_exits_with_one_line_error(monkeypatch, capsys, tmp_path):

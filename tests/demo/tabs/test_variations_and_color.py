@@ -159,7 +159,7 @@ def test_invalid_task_inputs_return_messages(tab_client, all_models, files, phot
         ("/inpaint", [None, image], "no image"),
         ("/inpaint", [image, small], "40 x 40 pixels and the image 150 x 180"),
         ("/inpaint", [image, black], "mask is black"),
-        ("/seg2face", [image], "no segmentation map"),
+        ("/seg2face", [image], "not a segmentation map"),
     ]
     for name, given, words in cases:
         with pytest.raises(AppError, match=words):

@@ -258,6 +258,7 @@ def test_input_range_of_face_networks(spandrel, face):
     assert cv2.absdiff(right, to_image(wrong * 2 - 1)).max() > 10
 
 
+@pytest.mark.slow
 def test_gfpgan_file(spandrel, face, tmp_path):
     from spandrel.architectures.GFPGAN import GFPGAN
 

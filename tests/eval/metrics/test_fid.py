@@ -77,6 +77,7 @@ def run_pytorch_fid(*arguments):
     return done.stdout.split()[-1]
 
 
+@pytest.mark.slow
 def test_fid_equals_pytorch_fid(home, sets, tmp_path):
     inception = fid.Inception(MetricSettings(verify=False), dims=64)  # the matrix root takes half a minute for 2048
     blurred, sharp = (inception(images(folder)) for folder in sets)

@@ -139,6 +139,17 @@ def test_augmentation_leaves_images_alone_at_p_0_and_is_differentiable():
     assert x.grad.isfinite().all() and x.grad.abs().sum() > 0
 
 
+def test_ada_translation_is_an_eighth_of_the_width_in_the_standard_deviation():
+    """A horizontal ramp shows how far its centre moved; flips and turns are excluded by their effect on the ramp."""
+    ramp = torch.linspace(-1, 1, 64).expand(2000, 3, 64, 64)
+    random = torch.Generator().manual_seed(0)
+    moved = move(ramp * 0.1, 0.15, random)  # small probability: mostly one change per image
+    shifts = (moved[:, 0, 32, 32] + moved[:, 0, 31, 31]) / 0.1 / 4  # of the centre, as a fraction of the width
+    only_shifted = shifts[(shifts.abs() > 1e-3) & ((moved[:, 0, 32, 40] - moved[:, 0, 32, 24]) / 0.1 - 16 / 31.5).abs().lt(0.02)]
+    assert len(only_shifted) > 30
+    assert 0.09 < only_shifted.std() < 0.15
+
+
 def test_recolouring_keeps_grey_pixels_grey():
     grey = torch.rand(8, 1, 4, 4).expand(-1, 3, -1, -1)
     y = recolour(grey, 1.0, torch.Generator().manual_seed(1))

@@ -104,6 +104,7 @@ def test_concurrent_raters_without_loss_or_duplicates(url, studies):
         assert compare(survey, seen.acknowledged, seen.taken_back) == {"lost": 0, "doubled": 0, "foreign": 0}
 
 
+@pytest.mark.slow
 def test_killed_process_loses_no_acknowledged_vote(url, studies):
     figures, acknowledged = crash(studies().folder, url, raters=12, after=40)
     assert acknowledged >= 40 and figures == {"lost": 0, "doubled": 0, "foreign": 0}

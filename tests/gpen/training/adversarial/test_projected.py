@@ -223,6 +223,18 @@ def test_frozen_start_trains_the_heads_alone(tune, tmp_path, faces):
     assert not all(torch.equal(p, network[name]) for name, p in trainer.net.state_dict().items())
 
 
+def test_frozen_start_of_stage_1_trains_heads_and_encoder(prior):
+    trainer = Prior(dataclasses.replace(prior, frozen_images=8), CPU)
+    before = {part: {k: v.clone() for k, v in getattr(trainer, part).state_dict().items()} for part in ("net", "ema", "encoder")}
+    for _ in range(2):
+        trainer.step(torch.rand(4, 3, 16, 16) * 2 - 1)
+        trainer.images_seen += 4
+    same = {part: all(torch.equal(v, before[part][k]) for k, v in getattr(trainer, part).state_dict().items()) for part in before}
+    assert same == {"net": True, "ema": True, "encoder": False}
+    trainer.step(torch.rand(4, 3, 16, 16) * 2 - 1)
+    assert not all(torch.equal(v, before["net"][k]) for k, v in trainer.net.state_dict().items())
+
+
 def interrupted(stage, kind, run, steps, monkeypatch):
     """Stop the training of `stage` after so many steps."""
     real_step, seen = kind.step, []
