@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from gpen.errors import GPENError
 from gpen.models.network import GPENConfig
-from gpen.restoration.task_inputs import MAKERS
+from gpen.training.data.task_inputs import MAKERS
 
 PRECISIONS = ("float32", "bfloat16")
 DISCRIMINATORS = ("stylegan2", "projected")
@@ -91,7 +91,7 @@ class RunConfig:
     r1_interval: int = 16  # ... every so many steps; 0: never
     projected: ProjectedConfig = field(default_factory=ProjectedConfig)
 
-    frozen_images: int = 0  # images at the start during which the network is frozen and the discriminator learns
+    frozen_images: int = 0  # images at the start during which only the discriminator learns
     lr_warmup_images: int = 0  # images over which the learning rates rise, after frozen_images
     lr_decay_fraction: float = 0.0  # last fraction of the run over which the learning rates fall to 0
     ema_half_life: int = 10_000  # of the exponential moving average of the weights, in images
