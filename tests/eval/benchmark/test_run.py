@@ -156,6 +156,7 @@ run(settings, MetricSettings(squeezenet=sys.argv[3], identity_model=""), quiet=T
 """
 
 
+@pytest.mark.slow
 def test_killed_run_resumes(whole, faces_folder, files, tmp_path):
     out = tmp_path / "killed"
     process = subprocess.Popen(

@@ -76,6 +76,7 @@ def figures(out):
     }
 
 
+@pytest.mark.slow
 def test_killed_processes_resume_with_the_table_of_one_process(faces_folder, squeezenet_npz, tmp_path):
     pytest.importorskip("accelerate")
     settings = RunSettings(
@@ -234,6 +235,7 @@ print(peak(sys.argv[2], sys.argv[3] + "/many") - few)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
 def test_memory_is_independent_of_the_number_of_images(tmp_path):
     rng = np.random.default_rng(0)

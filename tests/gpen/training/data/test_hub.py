@@ -118,7 +118,7 @@ def test_training_on_a_dataset_matches_a_folder_and_resumes_exactly(parquet, tmp
 @pytest.mark.parametrize(
     ("ending", "words"),
     [(":validation", "validation.*cannot be read"), (":train:id", "no column of images 'id': choose photo, mirrored"),
-     (":train:a:b", "no dataset's name"), (":train[:0]", "no image at all")],
+     (":train:a:b", "not the name of a dataset"), (":train[:0]", "selects no image")],
 )  # fmt: skip
 def test_invalid_dataset_name_raises_an_error(parquet, ending, words):
     with pytest.raises(gpen.GPENError, match=words) as caught:

@@ -31,6 +31,7 @@ def run_steps(setting: str) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt exists in glibc only")
 def test_training_steps_are_equal_with_and_without_the_setting():
     assert run_steps("keep") == run_steps("plain") != ""
