@@ -1,27 +1,35 @@
-# make demo: the page on http://127.0.0.1:7860      make test: every test      make lint: style and types
-# make notebooks: run them all; NBMAKE=--overwrite keeps the new outputs      make bench: how fast it is
+# make demo           serve the page on http://127.0.0.1:7860
+# make test           lint and all tests
+# make test-fast      the tests without the markers slow and browser, under two minutes on two cores
+# make lint           ruff, mypy, import rules
+# make notebooks      run all notebooks; NBMAKE=--overwrite stores the new outputs
+# make bench          benchmarks of speed, page and database
+# make constraints    write the versions installed in .venv, or in BIN=ENVIRONMENT/bin, to constraints.txt
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALL := $(BIN)/pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo test lint notebooks bench clean
+.PHONY: demo test test-fast lint notebooks bench constraints clean
 
 demo: .venv/demo
 	$(BIN)/python app.py
 
-test: .venv/test browser
-	$(BIN)/python -m ruff check .
-	$(BIN)/python -m mypy
+test: lint browser
 	$(BIN)/python -m pytest
+
+test-fast: .venv/test
+	$(BIN)/python -m pytest -m "not slow and not browser"
 
 lint: .venv/test
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
 
 notebooks: .venv/test
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 $(NBMAKE) notebooks
 
-# Engines against the textbook form and the machine, the page, raters by the hundred, visitors by fifty, the cost of more; fails
-# where a figure is far from its target. About half an hour. On a machine that is never idle: BENCH=--cpu-time
+# About half an hour. Fails if a value is far from its target. BENCH=--cpu-time: for a machine with other running processes.
 bench: .venv/test
 	$(BIN)/python -m bench.speed $(BENCH)
 	$(BIN)/python -m bench.scale $(BENCH)
@@ -29,24 +37,29 @@ bench: .venv/test
 	$(BIN)/python -m bench.raters --write
 	$(BIN)/python -m bench.visitors
 
-# Each stamp is newer than the requirements it stands for.
-.venv/demo: requirements.txt
+# The files .venv/demo and .venv/test record when the requirements were installed.
+.venv/demo: requirements.txt constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check -q -r requirements.txt
+	$(INSTALL) -r requirements.txt
 	touch $@
 
-.venv/test: requirements.txt requirements-test.txt
+.venv/test: requirements.txt requirements-test.txt constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check -q -r requirements-test.txt
+	$(INSTALL) -r requirements-test.txt
 	touch $@
 
-# Chromium for the browser tests, where this user may install it; elsewhere those tests skip and say so.
+# Install Chromium for the browser tests if this user may; otherwise these tests are skipped.
 .PHONY: browser
 browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
-	|| echo "No Chromium here and no right to install it: the browser tests will be skipped."
+	|| echo "Chromium is not installed and cannot be installed by this user: the browser tests will be skipped."
+
+# The local part of a version, such as +cpu, is removed.
+constraints:
+	{ grep '^#' constraints.txt; $(BIN)/pip freeze | grep -v -e '^-e' -e ' @ ' | sed 's/+[a-z0-9.]*$$//'; } > constraints.new
+	mv constraints.new constraints.txt
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 import gpen
 from eval.data.faces import Faces
-from gpen.faces.detection import FFHQ_POINTS_512, Face, align, alignment_matrix, warp
+from gpen.faces.alignment import FFHQ_POINTS_512, Face, align, alignment_matrix, warp
 from gpen.restoration.paste import RestoredFace, compose
 
 RESULTS = Path(__file__).resolve().parent / "results"

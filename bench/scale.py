@@ -20,7 +20,7 @@ import torch
 import gpen
 from bench.speed import RESULTS, Clock, machine, megabytes
 from gpen.engines.registry import load_engine
-from gpen.faces.detection import Face
+from gpen.faces.alignment import Face
 from gpen.images import astronaut_face, resize_to
 
 IMAGE_SIZES, BATCHES, FACES = (128, 256, 512, 1024, 2048), (1, 2, 4, 8, 16, 32), (1, 10, 50, 100, 200)

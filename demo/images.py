@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gpen.errors import GPENError
-from gpen.faces.detection import Face, align, aligned_face
+from gpen.faces.alignment import Face, align, aligned_face
 from gpen.images import square_crop
 
 MAX_BYTES = 25 * 2**20  # of a file

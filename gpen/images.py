@@ -145,6 +145,15 @@ def resize_to(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR)
 
 
+def downscale(image: np.ndarray, longest: int) -> np.ndarray:
+    """Resize `image` [h, w, 3] by area averaging so that its longer side is at most `longest` px."""
+    h, w = image.shape[:2]
+    if max(h, w) <= longest:
+        return image
+    size = (max(1, round(w * longest / max(h, w))), max(1, round(h * longest / max(h, w))))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
 def square_crop(image: np.ndarray, size: int | None = None) -> np.ndarray:
     """Crop the central square of an image [h, w, 3] and resize it to `size` px: area averaging down, bicubic up.
 

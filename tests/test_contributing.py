@@ -1,7 +1,6 @@
 """The examples in CONTRIBUTING.md are short, run, and register working entries."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,8 @@ from eval.methods.registry import METHODS, load_method
 from eval.metrics.registry import METRICS, compare
 from gpen.degradation.presets import PRESETS
 from gpen.models.blocks import BLOCKS
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 MAX_LINES = 20
 

@@ -56,6 +56,7 @@ def test_cells_are_short(path):
     assert max(cell.source.count("\n") for cell in code(path)) < MAX_CELL_LINES
 
 
+@pytest.mark.slow
 @every
 def test_notebook_runs(path):
     nbclient = pytest.importorskip("nbclient")

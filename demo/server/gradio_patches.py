@@ -1,6 +1,6 @@
 """All uses of gradio internals, one function each. Checked with gradio 6.31.0.
 
-Gradio has no public interface for these purposes. tests/demo/test_gradio_patches.py tests each function against the
+Gradio has no public interface for these purposes. tests/demo/server/test_gradio_patches.py tests each function against the
 installed version, so that an update of gradio that changes an internal is noticed.
 """
 

@@ -27,7 +27,8 @@ from demo.tabs.playground import NETWORK_LIMIT, image_input, show_user_errors
 from demo.theme import STATIC
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
-from gpen.faces.detection import Face, aligned_face, downscale
+from gpen.faces.alignment import Face, aligned_face
+from gpen.images import downscale
 from gpen.restoration.paste import RestoredFace, check_strength, compose, enlarge
 
 SCRIPT = (STATIC / "photo.js").read_text()

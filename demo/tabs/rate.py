@@ -82,12 +82,12 @@ def open_survey() -> Survey | None:
 def start_mirror(survey: Survey | None) -> object:
     """Start copying votes to the dataset in GPEN_VOTES_REPO; return None if it is not set.
 
-    See eval.preference.storage.mirror.
+    See eval.preference.mirror.
     """
     repo = os.environ.get("GPEN_VOTES_REPO")
     if survey is None or not repo:
         return None
-    from eval.preference.storage.mirror import mirror  # imported late because of huggingface_hub
+    from eval.preference.mirror import mirror  # imported late because of huggingface_hub
 
     return mirror(survey, repo, tempfile.mkdtemp(prefix="gpen-votes-"))
 

@@ -6,7 +6,7 @@
 Tasks. fsr4 ... fsr64: downsampling by s, with cv2 INTER_LINEAR and no filter before it, as in the degradation model. bfr: the
 degradation gpen-release, rescaled to the image size; bfr-PRESET: another preset. wild: the images without a degradation and
 without a ground truth, at most as large as the size of the run. colorize: the face in grey; inpaint: the face with white brush
-strokes (gpen.restoration.tasks, gpen.training.data.task_inputs). All are resized with cv2 INTER_LINEAR to the input of a network.
+strokes (gpen.restoration.tasks, gpen.restoration.task_inputs). All are resized with cv2 INTER_LINEAR to the input of a network.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ from gpen.degradation.degradation import Degradation
 from gpen.degradation.presets import PRESETS
 from gpen.errors import GPENError
 from gpen.images import encode, write_atomically
+from gpen.restoration.task_inputs import strokes
 from gpen.restoration.tasks import apply_mask, grey
-from gpen.training.data.task_inputs import strokes
 
 FSR_SCALES = (4, 8, 16, 32, 64)
 FSR_TASKS = {f"fsr{scale}": scale for scale in FSR_SCALES}

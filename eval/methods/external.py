@@ -14,6 +14,7 @@ from eval.data.faces import Faces, read_image
 from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
 from gpen.images import to_image, to_tensor
+from gpen.optional import import_optional
 
 # Networks whose forward maps [-1, 1] to a tuple with the face in [-1, 1] first, with further arguments of forward.
 # GFPGAN uses the noise of the weight file instead of random noise, so that results are reproducible.
@@ -48,10 +49,7 @@ def load_spandrel(path: Path, device: str = "cpu") -> FaceNetwork:
     if not path.is_file():
         raise GPENError(f"spandrel:{path} is not a file; check the path.")
     patch_torchvision()  # spandrel imports torchvision
-    try:
-        import spandrel
-    except ImportError as error:
-        raise GPENError(f"spandrel:{path} needs the package spandrel ({error}); run pip install spandrel.") from error
+    spandrel = import_optional("spandrel", "eval", f"spandrel:{path}")
     loader = spandrel.ModelLoader(device, registry=_registry(spandrel))
     try:
         model = loader.load_from_file(path)

@@ -1,15 +1,16 @@
 """Preference study: build a study, collect votes, compute scores.
 
-    build.py     creates a study from a run of eval or from folders       python -m eval study build
-    study.py     the manifest, trials, order of the images
-    schedule.py  selection of the next trial
-    store.py     storage of the votes: SQLite or PostgreSQL (tables and migrations: schema.py)
-    survey.py    a study with its store: the calls of the page
-    mirror.py    backup of the votes in a private dataset, for a Space
-    votes.py     votes.jsonl, and votes as arrays                         python -m eval study export | import
-    exports.py   other formats: csv, choix
-    scoring.py   scores.json                                              python -m eval study score
-                 (bradley_terry.py: strengths; quality.py: exclusion of raters; agreement.py: alpha, metrics and raters)
+    build.py      creates a study from a run of eval or from folders       python -m eval study build
+    study.py      the manifest, trials, order of the images
+    sample.py     the sample study in assets/
+    schedule.py   selection of the next trial
+    survey.py     a study with its store: the calls of the page
+    mirror.py     backup of the votes in a private dataset, for a Space
+    exports.py    other formats: csv, choix
+    storage/      votes.jsonl (votes.py); SQLite or PostgreSQL (store.py, schema.py, writer.py)
+    analysis/     scores.json (scoring.py), strengths (bradley_terry.py), exclusion of raters (quality.py), agreement between
+                  raters and with metrics (agreement.py)                   python -m eval study score
+    cli.py        the commands                                             python -m eval study --help
 
 The paper (Yang et al., CVPR 2021) asked volunteers to rate restorations of 1,000 real faces. This package adds gold trials,
 repeats, intervals over raters, measures of agreement, and a correction for multiple tests.

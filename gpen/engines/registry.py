@@ -17,7 +17,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from gpen.engines.cpu import Prepared, supports
 from gpen.errors import GPENError
 from gpen.images import write_atomically
 from gpen.models.network import GPEN, UnitRange
+from gpen.optional import import_optional
 
 if TYPE_CHECKING:
     import onnx
@@ -73,7 +74,7 @@ def export(net: GPEN | UnitRange, path: str | os.PathLike, engine: str = "onnx",
     if engine == "onnx":
         write_atomically(path, _serialized(model))
         return path
-    openvino = _import_package("openvino")
+    openvino = import_optional("openvino", "openvino", "The engine openvino")
     graph = openvino.Core().read_model(_serialized(model))
     for one in model.metadata_props:
         graph.set_rt_info(one.value, ["gpen", one.key])
@@ -85,17 +86,10 @@ def export(net: GPEN | UnitRange, path: str | os.PathLike, engine: str = "onnx",
 _prepared: weakref.WeakKeyDictionary[nn.Module, dict] = weakref.WeakKeyDictionary()
 
 
-def _import_package(name: str) -> Any:
-    try:
-        return __import__(name)
-    except ImportError:
-        raise GPENError(f"The package {name} is not installed: pip install {name}.") from None
-
-
 def _onnx(net: GPEN | UnitRange, opset: int | None = None, seed: int = 0) -> onnx.ModelProto:
     from gpen.engines import onnx_graph  # only needed for export and the engines other than torch
 
-    _import_package("onnx")
+    import_optional("onnx", "onnx", "The export of a network")
     return onnx_graph.build(net, opset or onnx_graph.OPSET, seed)
 
 
@@ -143,7 +137,7 @@ def _torch_compiled(net: nn.Module) -> Engine:
 
 
 def _onnxruntime(net: GPEN | Path) -> Engine:
-    runtime = _import_package("onnxruntime")
+    runtime = import_optional("onnxruntime", "onnx", "The engine onnx")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning threads would slow down everything else
@@ -159,7 +153,7 @@ def _onnxruntime(net: GPEN | Path) -> Engine:
 
 
 def _openvino(net: GPEN | Path, precision: str = "f32") -> Engine:
-    openvino = _import_package("openvino")
+    openvino = import_optional("openvino", "openvino", "The engine openvino")
     core = openvino.Core()
     try:
         model = core.read_model(net if isinstance(net, Path) else _serialized(_onnx(net)))
@@ -181,7 +175,8 @@ def _openvino(net: GPEN | Path, precision: str = "f32") -> Engine:
 
 
 def _openvino_bf16(net: GPEN | Path) -> Engine:
-    if "BF16" not in _import_package("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    openvino = import_optional("openvino", "openvino", "The engine openvino-bf16")
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise GPENError("This processor does not support bfloat16: use the engine openvino.")
     return _openvino(net, "bf16")
 

@@ -1,7 +1,7 @@
-"""Face detection by MTCNN (K. Zhang et al., SPL 2016) or YuNet (W. Wu et al., MIR 2023), and alignment to the FFHQ template.
+"""Face detection by MTCNN (K. Zhang et al., SPL 2016) or YuNet (W. Wu et al., MIR 2023).
 
-`load_detector()` returns a function of an image; `align` returns the aligned crop for the network and the similarity transform to
-it. Points are (x, y) in px, with the centre of the first pixel at (0, 0); left and right are those of the image.
+`load_detector()` returns a function of an image. Points are (x, y) in px, with the centre of the first pixel at (0, 0); left and
+right are those of the image.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 
 from gpen.errors import GPENError
+from gpen.faces.alignment import FFHQ_POINTS_512, Face, fit_similarity, warp
+from gpen.images import downscale
 from gpen.models.download import yunet_file
+from gpen.optional import import_optional
 
-# Left eye, right eye, nose, left and right mouth corner of an FFHQ-aligned face at 512 px
-FFHQ_POINTS_512 = np.array([(192.98, 239.95), (318.90, 240.19), (256.63, 314.02), (201.26, 371.41), (313.09, 371.15)])
 MAX_SIDE = 2048  # px; a larger photo is downscaled for detection, so that the smallest face found is 1% of its longer side
 MAX_SIDE_ROTATED = 1024  # px, when searching for rotated faces
 MIN_FACE = 20  # px, in the image given to the network
@@ -32,15 +33,6 @@ RESCORE_SIZES = (48, 64, 96)  # px, with boxes of these sides; false positives r
 
 # Detects upright faces in uint8 RGB [h, w, 3]: box corners and landmarks [n, 7, 2] in px, scores [n]
 DetectFunction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-
-
-@dataclass(frozen=True)
-class Face:
-    """A detected face: box (x0, y0, x1, y1) in px, five landmarks [5, 2] in px, and the score of the detector, 0 to 1."""
-
-    box: tuple[float, float, float, float]
-    landmarks: np.ndarray  # float32 [5, 2], in the order of FFHQ_POINTS_512
-    score: float
 
 
 @dataclass(frozen=True)
@@ -136,11 +128,8 @@ def _mtcnn() -> Detector:
     from gpen.compat import patch_torchvision  # lazy: the import takes a second and is not needed for aligned faces
 
     patch_torchvision()
-    try:
-        from facenet_pytorch import MTCNN
-    except ImportError:
-        raise GPENError("Face detection needs a package: pip install facenet-pytorch==2.5.3, or use aligned faces.") from None
-    cascade = MTCNN(keep_all=True, min_face_size=MIN_FACE)
+    facenet = import_optional("facenet_pytorch", "photo", "Face detection by MTCNN")
+    cascade = facenet.MTCNN(keep_all=True, min_face_size=MIN_FACE)
 
     def find(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         boxes, scores, landmarks = cascade.detect(image, landmarks=True)
@@ -191,85 +180,6 @@ def check_photo(image: np.ndarray) -> None:
     """Raise GPENError unless `image` is a non-empty uint8 RGB array [h, w, 3]."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise GPENError("A photo must be a non-empty uint8 RGB array [h, w, 3].")
-
-
-def check_aligned(image: np.ndarray) -> None:
-    """Raise GPENError unless `image` is a non-empty square uint8 RGB array [h, h, 3]."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise GPENError("An aligned face must be a non-empty uint8 RGB array [h, h, 3].")
-    if image.shape[0] != image.shape[1]:
-        raise GPENError(f"An aligned face must be square; got {image.shape[1]} x {image.shape[0]} px: crop it first.")
-
-
-def downscale(image: np.ndarray, longest: int) -> np.ndarray:
-    """Resize `image` [h, w, 3] by area averaging so that its longer side is at most `longest` px."""
-    h, w = image.shape[:2]
-    if max(h, w) <= longest:
-        return image
-    size = (max(1, round(w * longest / max(h, w))), max(1, round(h * longest / max(h, w))))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def align(image: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Warp a face with these landmarks [5, 2] to the FFHQ template.
-
-    Returns the aligned crop, uint8 RGB [size, size, 3], and the similarity transform [2, 3] from the image to it. Downscaling is
-    by area averaging, upscaling bilinear as in the training of GPEN; the image is reflected at its borders. Raises GPENError if
-    the landmarks are degenerate.
-    """
-    matrix = alignment_matrix(landmarks, size)
-    return warp(image, matrix, (size, size), cv2.BORDER_REFLECT_101), matrix
-
-
-def aligned_face(image: np.ndarray) -> Face:
-    """Face of an image [h, w, 3] that is FFHQ-aligned already: the central square with the landmarks of the template."""
-    h, w = image.shape[:2]
-    side = min(h, w)
-    x, y = (w - side) // 2, (h - side) // 2
-    landmarks = template(side) + (x, y)
-    return Face((float(x), float(y), float(x + side), float(y + side)), landmarks.astype(np.float32), 0.0)
-
-
-def alignment_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """Similarity transform, float64 [2, 3], from the image to the aligned crop of `size` px, given five landmarks [5, 2].
-
-    Raises GPENError if the landmarks are degenerate.
-    """
-    points = np.asarray(landmarks, np.float64)
-    if points.shape != (5, 2) or not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 1:
-        raise GPENError("Landmarks must be five different points (x, y): both eyes, the nose and both mouth corners.")
-    return fit_similarity(points, template(size))[0]
-
-
-def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int, grow: int = cv2.INTER_LINEAR) -> np.ndarray:
-    """Warp `image` by the affine `matrix` [2, 3] to `size` (width, height).
-
-    border: border mode of OpenCV. grow: interpolation of OpenCV for upscaling. Downscaling is antialiased: the image is warped at
-    a multiple of the size, then area-averaged.
-    """
-    times = max(1, int(np.ceil(1 / np.sqrt(abs(np.linalg.det(matrix[:, :2]))) - 1e-6)))
-    large = matrix * times
-    large[:, 2] += (times - 1) / 2  # pixel centres are at +0.5
-    warped = cv2.warpAffine(image, large, (size[0] * times, size[1] * times), flags=grow, borderMode=border)
-    return cv2.resize(warped, size, interpolation=cv2.INTER_AREA) if times > 1 else warped
-
-
-def template(size: int) -> np.ndarray:
-    """FFHQ landmarks, float64 [5, 2], of an aligned crop of `size` px."""
-    return (FFHQ_POINTS_512 + 0.5) * (size / 512) - 0.5
-
-
-def fit_similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
-    """Fit the least-squares similarity transform from `source` [n, 2] to `target` [n, 2].
-
-    Returns the matrix, float64 [2, 3], and the RMS distance of the transformed points to `target`. Solved in complex numbers as
-    target = a * source + b.
-    """
-    design = np.stack([source @ [1, 1j], np.ones(len(source))], axis=1)  # [n, 2]
-    goal = target @ [1, 1j]  # [n]
-    a, b = solution = np.linalg.lstsq(design, goal, rcond=None)[0]
-    matrix = np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
-    return matrix, float(np.sqrt(np.mean(abs(design @ solution - goal) ** 2)))
 
 
 def _is_face(points: np.ndarray, shape: tuple[int, ...]) -> bool:

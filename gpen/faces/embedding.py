@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from gpen.errors import GPENError
-from gpen.faces.detection import fit_similarity, template
+from gpen.faces.alignment import fit_similarity, template
 
 ARCFACE_SIZE = 112  # px
 ARCFACE_POINTS = np.array(  # left eye, right eye, nose, left and right mouth corner, px of a crop
@@ -77,7 +77,7 @@ def _opencv_runner(path: str) -> Callable[[np.ndarray], np.ndarray]:
     try:
         net = cv2.dnn.readNetFromONNX(path)
     except cv2.error:
-        raise GPENError(f"OpenCV cannot run {path}: pip install onnxruntime.") from None
+        raise GPENError(f'OpenCV cannot run {path}; onnxruntime may be able to: pip install "gpen[onnx]".') from None
 
     def run(x: np.ndarray) -> np.ndarray:
         out = []

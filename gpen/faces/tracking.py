@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from gpen.faces.detection import Face, align
+from gpen.faces.alignment import Face, align
 
 FLICKER_SIZE = 128  # px, of the aligned faces on which flicker is measured
 INNER = slice(FLICKER_SIZE // 5, -FLICKER_SIZE // 5)  # part of the aligned crop that excludes the background

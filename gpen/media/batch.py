@@ -23,7 +23,8 @@ import numpy as np
 from tqdm import tqdm
 
 from gpen.errors import GPENError
-from gpen.faces.detection import Detector, Face
+from gpen.faces.alignment import Face
+from gpen.faces.detection import Detector
 from gpen.images import resize_to, write_atomically
 from gpen.media.photo_file import Photo, read_photo
 from gpen.media.prefetch import per_thread, prefetch_map

@@ -16,10 +16,12 @@ import numpy as np
 from tqdm import tqdm
 
 from gpen.errors import GPENError
-from gpen.faces.detection import Detector, Face
+from gpen.faces.alignment import Face
+from gpen.faces.detection import Detector
 from gpen.faces.tracking import Flicker, Smoothing, Tracker
 from gpen.images import replace_atomically
 from gpen.media.prefetch import per_thread, prefetch_map
+from gpen.optional import import_optional
 
 if TYPE_CHECKING:  # PyAV is an optional dependency
     import av
@@ -46,10 +48,7 @@ def restore_video(
     Returns frames, faces (number of tracks), damaged (packets that could not be decoded), flicker_before and flicker_after (see
     `tracking.flicker`, averaged over all faces). Raises GPENError if the file is not a readable video.
     """
-    try:
-        import av
-    except ImportError:
-        raise GPENError("Videos need PyAV: pip install av.") from None
+    av = import_optional("av", "video", "Video restoration")
     try:
         with replace_atomically(target) as partial, av.open(str(source)) as reader:
             if not reader.streams.video:

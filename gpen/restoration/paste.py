@@ -22,8 +22,9 @@ import numpy as np
 import torch
 
 from gpen.errors import GPENError
-from gpen.faces.detection import Face, alignment_matrix, warp
+from gpen.faces.alignment import Face, alignment_matrix, warp
 from gpen.images import resize_to
+from gpen.optional import import_optional
 
 if TYPE_CHECKING:  # an optional dependency
     from spandrel import ImageModelDescriptor
@@ -199,23 +200,20 @@ def load_background(path: str | os.PathLike) -> Background:
 
     Raises GPENError if spandrel or the file is missing, or the file is not a super-resolution model.
     """
-    try:
-        from gpen.compat import patch_torchvision
+    from gpen.compat import patch_torchvision
 
-        patch_torchvision()
-        from spandrel import ImageModelDescriptor, ModelLoader
-    except ImportError:
-        raise GPENError("A background model needs a package: pip install spandrel.") from None
+    patch_torchvision()
+    spandrel = import_optional("spandrel", "photo", "A background model")
     if not Path(path).is_file():
         raise GPENError(f"There is no file {path}: check the path of the background model.")
     try:
-        model = ModelLoader(device="cuda" if torch.cuda.is_available() else "cpu").load_from_file(path)
+        model = spandrel.ModelLoader(device="cuda" if torch.cuda.is_available() else "cpu").load_from_file(path)
     except Exception as error:  # spandrel and torch raise many types of exceptions
         reason = str(error)[:100] or type(error).__name__
         raise GPENError(
             f"{Path(path).name} is not a super-resolution model that spandrel can load ({reason}): use another model."
         ) from None
-    if not isinstance(model, ImageModelDescriptor) or model.input_channels != 3 or model.output_channels != 3:
+    if not isinstance(model, spandrel.ImageModelDescriptor) or model.input_channels != 3 or model.output_channels != 3:
         raise GPENError(f"{Path(path).name} does not map an RGB image to an RGB image: use a super-resolution model.")
     return lambda image: _tiled(model.eval(), image)
 
@@ -242,8 +240,7 @@ def load_parser(path: str | os.PathLike) -> Parser:
     path: an ONNX file with the input RGB [1, 3, n, n], normalised with the mean and standard deviation of ImageNet, and the
     output logits [1, 19, n, n]. Raises GPENError if the file is missing or is not an ONNX model.
     """
-    import onnxruntime
-
+    onnxruntime = import_optional("onnxruntime", "onnx", "A parsing model")
     if not Path(path).is_file():
         raise GPENError(f"There is no file {path}: check the path of the parsing model.")
     try:

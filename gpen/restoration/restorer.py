@@ -17,7 +17,8 @@ from torch import Tensor
 
 from gpen.engines.registry import load_engine
 from gpen.errors import GPENError
-from gpen.faces.detection import Detector, Face, align, check_aligned, check_photo, load_detector
+from gpen.faces.alignment import Face, align, check_aligned
+from gpen.faces.detection import Detector, check_photo, load_detector
 from gpen.images import resize_to, to_image, to_tensor
 from gpen.models.network import GPEN
 from gpen.restoration.paste import (

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from gpen.errors import GPENError
-from gpen.faces.detection import check_aligned
+from gpen.faces.alignment import check_aligned
 from gpen.images import resize_to
 from gpen.models import checkpoints
 from gpen.models.network import UnitRange

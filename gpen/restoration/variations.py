@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gpen.errors import GPENError
-from gpen.faces.detection import check_aligned
+from gpen.faces.alignment import check_aligned
 from gpen.images import resize_to, to_image, to_tensor
 from gpen.models.network import GPEN, resolutions
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from gpen.errors import GPENError
 from gpen.models.network import GPENConfig
-from gpen.training.data.task_inputs import MAKERS
+from gpen.restoration.task_inputs import MAKERS
 
 PRECISIONS = ("float32", "bfloat16")
 DISCRIMINATORS = ("stylegan2", "projected")

@@ -20,8 +20,8 @@ from PIL import Image
 import gpen
 from bench.page import free_port
 from eval.preference.build import StudySettings, build, from_folders
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SIZE = 128  # px, image size of the network
 METHODS = ("sharpest-method", "medium-method", "blurry-method")  # of the study
 TIMEOUT = 90  # seconds, for the app and its page, also on slow machines

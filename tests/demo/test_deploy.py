@@ -110,7 +110,7 @@ def test_user_errors_exit_with_one_line(hub, monkeypatch, capsys, case):
 
 def test_votes_are_mirrored_if_dataset_is_set(monkeypatch):
     asked = []
-    monkeypatch.setattr("eval.preference.storage.mirror.mirror", lambda survey, repo, folder: asked.append((survey, repo)))
+    monkeypatch.setattr("eval.preference.mirror.mirror", lambda survey, repo, folder: asked.append((survey, repo)))
     monkeypatch.delenv("GPEN_VOTES_REPO", raising=False)
     rate.start_mirror("survey")
     monkeypatch.setenv("GPEN_VOTES_REPO", "me/ratings")
@@ -125,7 +125,7 @@ def test_unreachable_dataset_exits_with_one_line_error(monkeypatch):
         raise GPENError("the dataset me/ratings cannot be reached")
 
     monkeypatch.setenv("GPEN_VOTES_REPO", "me/ratings")
-    monkeypatch.setattr("eval.preference.storage.mirror.mirror", unreachable)
+    monkeypatch.setattr("eval.preference.mirror.mirror", unreachable)
     monkeypatch.setattr(rate, "open_survey", lambda: "survey")
 
     with pytest.raises(SystemExit) as caught:

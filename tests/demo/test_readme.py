@@ -1,7 +1,6 @@
 """The examples in README.md and docs/ run as written, and all links exist."""
 
 import re
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,8 +8,8 @@ import pytest
 import torch
 
 import gpen
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 API = (ROOT / "docs" / "api.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -1,8 +1,5 @@
 """Faces and weights created by the tests; shared data if it is available."""
 
-import sys
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -10,9 +7,7 @@ from skimage.data import astronaut
 
 from eval.data.faces import Faces
 from gpen.training.losses.squeezenet import FIRES
-
-sys.path.insert(0, str(Path(__file__).parent))  # tests/eval/backbones.py
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+from tests import SHARED
 
 
 @pytest.fixture(scope="session")

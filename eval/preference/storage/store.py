@@ -27,6 +27,7 @@ from eval.preference.storage.votes import Vote
 from eval.preference.storage.writer import BatchWriter, WriterBusy
 from eval.preference.study import TrialKind
 from gpen.errors import GPENError
+from gpen.optional import missing_package
 
 DEFAULT_FILE = Path(__file__).resolve().parents[3] / "runs" / "votes.sqlite"
 POOL = 8  # connections of a process; further requests wait
@@ -100,7 +101,7 @@ class VoteStore:
         except sa.exc.ArgumentError as error:
             raise GPENError("DATABASE_URL is not a database URL; give one such as postgresql://user@host/name.") from error
         except ModuleNotFoundError as error:
-            raise GPENError("PostgreSQL needs the package psycopg; run pip install 'psycopg[binary]'.") from error
+            raise missing_package("psycopg", "postgresql", "A PostgreSQL database") from error
 
     def close(self) -> None:
         """Store the queued votes and close all connections."""

@@ -20,10 +20,10 @@ from tqdm import tqdm
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
 from gpen.images import read_image, square_crop, to_tensor
+from gpen.restoration.task_inputs import MAKERS
 from gpen.training.config import FinetuneConfig, PriorConfig, RunConfig
 from gpen.training.data.augmentation import augment_photo, sampling_cdf
 from gpen.training.data.hub import local_folder
-from gpen.training.data.task_inputs import MAKERS
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 UNSCALED = "-unscaled"

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from gpen.errors import GPENError
 from gpen.models.download import cache_folder
+from gpen.optional import import_optional
 
 KNOWN = {  # copies on the Hub that others made, none of them by the faces' publishers
     "celeba-hq": "hf:korexyz/celeba-hq-256x256",  # 28,000 at 256 px
@@ -151,10 +152,7 @@ def _suffix(data: bytes) -> str:
 @contextlib.contextmanager
 def _explained(source: Source) -> Iterator[None]:
     """Raise errors of `datasets` as a GPENError of one sentence; its own exception types vary."""
-    try:
-        import datasets
-    except ImportError:
-        raise GPENError("A Hugging Face dataset needs the package datasets: pip install datasets.") from None
+    datasets = import_optional("datasets", "train", "A Hugging Face dataset")
     try:
         yield
     except (GPENError, MemoryError):

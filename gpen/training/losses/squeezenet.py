@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpen.errors import GPENError
+from gpen.optional import missing_package
 from gpen.training.losses.terms import full_precision
 
 FIRES = {3: 128, 4: 128, 6: 256, 7: 256, 9: 384, 10: 384, 11: 512, 12: 512}  # torchvision's number -> channels of the output
@@ -95,7 +96,7 @@ def lpips_heads() -> list[Tensor]:
     folders = spec.submodule_search_locations if spec else None
     path = Path(folders[0], "weights", "v0.1", "squeeze.pth") if folders else None
     if path is None or not path.is_file():
-        raise GPENError("LPIPS needs the lpips package, which holds its linear heads: pip install lpips.")
+        raise missing_package("lpips", "train", "LPIPS")  # it contains the linear heads
     state = torch.load(path, map_location="cpu", weights_only=True)
     return [state[f"lin{i}.model.1.weight"].flatten() for i in range(len(TAP_CHANNELS))]
 

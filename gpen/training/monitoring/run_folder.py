@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gpen.errors import GPENError
 from gpen.images import to_image
+from gpen.optional import import_optional
 from gpen.training.monitoring.curves import draw, read_log
 
 
@@ -28,6 +29,7 @@ class TrainingRun:
         if resume and not self.checkpoint.exists():
             raise GPENError(f"{self.folder} holds no checkpoint to resume from: start without --resume.")
         if writes:
+            import_optional("matplotlib", "train", "Training")  # for the curves; fail now, not after the first interval
             (self.folder / "grids").mkdir(parents=True, exist_ok=True)
 
     def load(self) -> dict | None:

@@ -11,7 +11,7 @@ import os
 import torch
 from torch import Tensor, nn
 
-from gpen.errors import GPENError
+from gpen.optional import import_optional
 
 
 class Distributed:
@@ -24,11 +24,8 @@ class Distributed:
             self._join(device)
 
     def _join(self, device: str | None) -> None:
-        try:
-            from accelerate import PartialState
-        except ImportError:
-            raise GPENError("Training in several processes needs accelerate: pip install accelerate.") from None
-        state = PartialState(cpu=device == "cpu")
+        accelerate = import_optional("accelerate", "train", "A run with several processes")
+        state = accelerate.PartialState(cpu=device == "cpu")
         self.rank, self.processes, self.device = state.process_index, state.num_processes, state.device
 
     def mean(self, value: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from pathlib import Path
 
 import cv2
 import pytest
@@ -13,9 +12,8 @@ from eval.preference.build import StudySettings, build, effective_blur, from_fol
 from eval.preference.study import BETTER, WORSE, Study
 from gpen.errors import GPENError
 from gpen.images import encode, write_atomically
+from tests import ROOT
 from tests.eval.preference.simulated import METHODS, noise_image, write_folders
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_study_from_folders_keeps_the_pixels(studies, folders):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from eval.__main__ import main
-from eval.preference.storage import mirror
+from eval.preference import mirror
 from eval.preference.storage.store import VoteStore
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError

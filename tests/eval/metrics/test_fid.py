@@ -1,0 +1,148 @@
+"""eval.metrics.fid: FID is identical to pytorch-fid, KID is the unbiased estimator."""
+
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eval.data.faces import read_image
+from eval.metrics import fid
+from eval.metrics.registry import METRICS, load_metrics
+from eval.metrics.weights import MetricSettings
+from gpen.compat import patch_torchvision
+from tests import ROOT
+from tests.eval.metrics.backbones import place_inception
+
+PYTORCH_FID = (
+    "import runpy; from gpen.compat import patch_torchvision; patch_torchvision(); "
+    "runpy.run_module('pytorch_fid', run_name='__main__')"
+)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """TORCH_HOME with random Inception weights, for all tests of this file."""
+    folder = tmp_path_factory.mktemp("torch")
+    place_inception(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def sets(faces_folder, tmp_path_factory):
+    """Two folders of five PNG files each, blurred and sharp."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("blurred", "sharp")]
+    for path in sorted(faces_folder.iterdir())[:5]:
+        image = cv2.imread(str(path))
+        cv2.imwrite(str(folders[0] / f"{path.stem}.png"), cv2.GaussianBlur(image, (0, 0), 2))
+        cv2.imwrite(str(folders[1] / f"{path.stem}.png"), image)
+    return folders
+
+
+def images(folder):
+    return [read_image(path) for path in sorted(folder.iterdir())]
+
+
+def run_pytorch_fid(*arguments):
+    """The last word printed by `python -m pytorch_fid`."""
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        PYTORCH_FID,
+        *map(str, arguments),
+        "--device",
+        "cpu",
+        "--num-workers",
+        "0",
+        "--dims",
+        "64",
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )
+    return done.stdout.split()[-1]
+
+
+@pytest.mark.slow
+def test_fid_equals_pytorch_fid(home, sets, tmp_path):
+    inception = fid.Inception(MetricSettings(verify=False), dims=64)  # the matrix root takes half a minute for 2048
+    blurred, sharp = (inception(images(folder)) for folder in sets)
+    ours = fid.fid(blurred, sharp)
+    assert ours > 0 and str(ours) == run_pytorch_fid(*sets)
+    moments = (sharp.astype(float).mean(axis=0), np.cov(sharp.astype(float), rowvar=False))
+    np.savez(tmp_path / "sharp.npz", mu=moments[0], sigma=moments[1])
+    stored = fid.load_statistics(MetricSettings(fid_statistics=str(tmp_path / "sharp.npz")))
+    assert fid.fid(blurred, stored) == ours
+
+
+def test_features_equal_pytorch_fid(home, sets):
+    patch_torchvision()
+    from pytorch_fid.fid_score import get_activations
+    from pytorch_fid.inception import InceptionV3
+
+    theirs = get_activations(sorted(sets[0].iterdir())[:3], InceptionV3([3]), batch_size=3, num_workers=0)
+    functions, missing = load_metrics(["fid", "kid"], MetricSettings(verify=False))
+    assert not missing and functions["fid"] is functions["kid"]  # one network, one forward pass
+    ours = functions["fid"](images(sets[0])[:3])
+    assert ours.shape == (3, 2048) and ours.std() > 0.01
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_invalid_files_make_a_metric_missing(home, tmp_path):
+    path = tmp_path / "statistics.npz"
+    np.savez(path, mu=np.zeros(3), sigma=np.zeros((2, 2)))
+    _, missing = load_metrics(["fid_statistics"], MetricSettings(verify=False, fid_statistics=str(path)))
+    assert "not [d] and [d, d]" in missing["fid_statistics"]
+    path.write_bytes(b"PK\x03\x04 cut off")
+    _, missing = load_metrics(["fid_statistics"], MetricSettings(verify=False, fid_statistics=str(path)))
+    assert "has no mu and sigma" in missing["fid_statistics"]
+    _, missing = load_metrics(["fid", "kid"], MetricSettings(verify=True))
+    assert all("sha256" in message and "download it" in message for message in missing.values())
+
+
+def naive_kid(a, b):
+    def kernel(x, y):
+        return (float(x @ y) / len(x) + 1) ** 3
+
+    n, m = len(a), len(b)
+    within_a = sum(kernel(a[i], a[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    within_b = sum(kernel(b[i], b[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
+    return within_a + within_b - 2 * sum(kernel(x, y) for x in a for y in b) / (n * m)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 6), st.integers(2, 6), st.integers(1, 5), st.integers(0, 999))
+def test_kid_equals_the_sum_over_pairs(n, m, d, seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(n, d)), rng.normal(0.5, 2, size=(m, d))
+    assert fid.kid(a, b) == pytest.approx(naive_kid(a, b), rel=1e-9, abs=1e-9)
+    assert fid.kid(a, b) == pytest.approx(fid.kid(b, a[::-1]), rel=1e-9, abs=1e-9)
+
+
+def test_kid_is_unbiased_and_increases_with_the_shift():
+    rng = np.random.default_rng(0)
+    same = [fid.kid(rng.normal(size=(20, 8)), rng.normal(size=(20, 8))) for _ in range(300)]
+    assert abs(np.mean(same)) < 3 * np.std(same) / np.sqrt(300) and min(same) < 0
+    a = rng.normal(size=(200, 8))
+    shifted = [fid.kid(a, rng.normal(shift, 1, size=(200, 8))) for shift in (0, 0.3, 0.6, 1.2)]
+    assert shifted == sorted(shifted)
+
+
+def test_distance_of_a_single_image():
+    for distance in (METRICS["fid"].distance, METRICS["kid"].distance):
+        with pytest.raises(ValueError, match="at least two"):
+            distance(np.zeros((1, 4)), np.zeros((5, 4)))

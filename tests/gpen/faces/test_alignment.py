@@ -1,0 +1,90 @@
+"""Alignment to the FFHQ template, warping and downscaling."""
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpen.errors import GPENError
+from gpen.faces.alignment import FFHQ_POINTS_512, align, aligned_face, alignment_matrix, warp
+from gpen.images import downscale
+
+HEAD = (slice(18, 196), slice(136, 314))  # approximately FFHQ-aligned
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    return skimage.data.astronaut()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(0.05, 8), st.floats(-3.1, 3.1), st.floats(-50, 900), st.floats(-50, 900), st.sampled_from([64, 256, 512]))
+def test_transformed_template_is_aligned_exactly(scale, angle, x, y, size):
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = FFHQ_POINTS_512 @ turn.T + (x, y)
+    matrix = alignment_matrix(points, size)
+    expected = (FFHQ_POINTS_512 + 0.5) * size / 512 - 0.5
+    assert np.allclose(points @ matrix[:, :2].T + matrix[:, 2], expected, atol=1e-6 * size)
+    assert np.allclose(matrix[:, :2] @ matrix[:, :2].T, (size / 512 / scale) ** 2 * np.eye(2))
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-1, 1), min_size=10, max_size=10), st.floats(-1, 1), st.floats(-1, 1))
+def test_alignment_is_the_least_squares_solution(noise, a, b):
+    points = FFHQ_POINTS_512 + 20 * np.reshape(noise, (5, 2))
+    best = alignment_matrix(points, 512)
+
+    def error(matrix):
+        return ((points @ matrix[:, :2].T + matrix[:, 2] - FFHQ_POINTS_512) ** 2).sum()
+
+    other = best + 0.01 * np.array([[a, -b, 0], [b, a, 0]]) + [[0, 0, a], [0, 0, b]]
+    assert error(best) <= error(other) + 1e-6
+
+
+def test_aligning_an_aligned_face_is_the_identity(astronaut):
+    head = cv2.resize(astronaut[HEAD], (256, 256), interpolation=cv2.INTER_AREA)
+    face = aligned_face(head)
+    crop, matrix = align(head, face.landmarks, 256)
+    assert np.allclose(matrix, np.eye(2, 3), atol=1e-5) and np.array_equal(crop, head)
+    assert aligned_face(np.empty((100, 300, 3), np.uint8)).box == (100, 0, 200, 100)
+
+
+def test_downscaling_is_antialiased():
+    checks = np.indices((800, 800)).sum(axis=0) % 2 * 255
+    image = np.repeat(checks[..., None], 3, axis=2).astype(np.uint8)
+    crop, _ = align(image, aligned_face(image).landmarks @ [[0, 1], [-1, 0]] + (799, 0), 64)  # rotated, downscaled 12 times
+    assert np.abs(crop.astype(int) - 127).max() < 12
+
+
+def test_border_is_reflected(astronaut):
+    head = aligned_face(np.empty((64, 64, 3), np.uint8)).landmarks
+    image = np.tile(np.arange(40, 168, 2, dtype=np.uint8)[None, :, None], (64, 1, 3))  # brighter to the right
+    crop, _ = align(np.ascontiguousarray(image[:, 20:]), head - (20, 0), 64)
+    assert np.array_equal(crop[:, 20:], image[:, 20:]) and np.array_equal(crop[:, :20], image[:, 40:20:-1])
+
+
+@pytest.mark.parametrize("points", [np.zeros((5, 2)), np.full((5, 2), np.nan), np.zeros((4, 2))])
+def test_degenerate_landmarks_raise_an_error(points, astronaut):
+    with pytest.raises(GPENError, match="five different points"):
+        align(astronaut, points, 64)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 128))
+def test_downscale_keeps_the_aspect_ratio_and_never_enlarges(h, w, longest):
+    result = downscale(np.zeros((h, w, 3), np.uint8), longest)
+    assert max(result.shape[:2]) == min(longest, max(h, w)) and min(result.shape[:2]) >= 1
+
+
+@pytest.mark.parametrize("times", [0.2, 0.25, 0.5, 3.0])
+def test_warp_and_inverse_do_not_shift(times):
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[35:52, 41:66] = 240
+    matrix = np.array([[times, 0, (times - 1) / 2], [0, times, (times - 1) / 2]])
+    there = warp(image, matrix, (round(100 * times),) * 2, cv2.BORDER_REPLICATE)
+    back = warp(there, cv2.invertAffineTransform(matrix), (100, 100), cv2.BORDER_REPLICATE)
+    y, x = np.indices((100, 100))
+    middles = [(np.average(x, weights=i[..., 0]), np.average(y, weights=i[..., 0])) for i in (image, back)]
+    assert np.allclose(*middles, atol=0.2)  # OpenCV interpolates at 1/32 px of the smaller image

@@ -1,0 +1,151 @@
+"""Face detection at any size and rotation."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpen.errors import GPENError
+from gpen.faces.detection import load_detector
+from tests import ROOT, SHARED
+
+COUNTS = {  # number of faces, counted manually
+    "group/solvay_1927.png": 29, "group/cf_00.jpg": 4, "group/cf_01.jpg": 4, "group/cf_02.png": 4, "group/cf_03.jpg": 1,
+    "cropped/cf_0143.png": 1, "cropped/cf_0412.png": 1, "cropped/cf_Solvay_conference_1927_0018.png": 1,
+}  # fmt: skip
+ASTRONAUT = np.array([(205, 102), (248, 104), (226, 129), (202, 140), (246, 142)])  # eyes, nose, mouth corners, to 3 px
+HEAD = (slice(18, 196), slice(136, 314))  # approximately FFHQ-aligned
+YUNET = SHARED / "weights" / "face_detection_yunet_2026may.onnx"
+
+
+@pytest.fixture(scope="module")
+def detect():
+    return load_detector()
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    return skimage.data.astronaut()
+
+
+def rotated(points: np.ndarray, turns: int, shape) -> np.ndarray:
+    """Map points [n, 2] of an image to np.rot90(image, turns)."""
+    for _ in range(turns):
+        points = np.stack([points[:, 1], shape[1] - 1 - points[:, 0]], axis=1)
+        shape = (shape[1], shape[0])
+    return points
+
+
+def test_face_and_landmarks_are_detected(detect, astronaut):
+    (face,) = detect(astronaut)
+    assert np.abs(face.landmarks - ASTRONAUT).max() < 4 and face.landmarks.dtype == np.float32
+    x0, y0, x1, y1 = face.box
+    assert 0.9 < face.score <= 1 and x0 < ASTRONAUT[:, 0].min() and x1 > ASTRONAUT[:, 0].max() and y1 - y0 > 80
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_rotated_photo(detect, astronaut, turns):
+    (face,) = detect(np.ascontiguousarray(np.rot90(astronaut, turns)))
+    assert np.abs(face.landmarks - rotated(ASTRONAUT, turns, astronaut.shape)).max() < 5
+    assert detect(np.ascontiguousarray(np.rot90(astronaut, turns)), rotated=False) == [] or turns == 2
+
+
+@pytest.mark.parametrize(("turns", "side"), [(1, 256), (3, 128), (2, 64), (1, 40)])
+def test_rotated_face_next_to_an_upright_one(detect, astronaut, turns, side):
+    photo, person = np.full((300, 600, 3), 120, np.uint8), astronaut[:256, 96:352]
+    photo[20:276, 20:276] = person
+    lying = cv2.resize(np.ascontiguousarray(np.rot90(person, turns)), (side, side), interpolation=cv2.INTER_AREA)
+    photo[20 : 20 + side, 310 : 310 + side] = lying
+    upright, other = sorted(detect(photo), key=lambda face: face.box[0])
+    assert np.abs(upright.landmarks - ASTRONAUT - (20 - 96, 20)).max() < 5
+    places = (rotated(ASTRONAUT - (96, 0), turns, person.shape) + 0.5) * side / 256 - 0.5 + (310, 20)
+    assert np.abs(other.landmarks - places).max() < max(8 * side / 256, 2)
+    assert len(detect(photo, rotated=None)) == len(detect(photo, rotated=False)) == 1, (
+        "the video mode only searches for rotated faces if upright ones are uncertain"
+    )
+
+
+@pytest.mark.slow
+def test_faces_of_20_and_1024_px(detect, astronaut):
+    photo, small = skimage.data.coffee(), cv2.resize(astronaut[HEAD], (33, 33), interpolation=cv2.INTER_AREA)
+    photo[300:333, 40:73] = small
+    (face,) = detect(photo)
+    assert face.box[3] - face.box[1] < 24
+    assert np.abs(face.landmarks - ((ASTRONAUT - (136, 18) + 0.5) * 33 / 178 - 0.5 + (40, 300))).max() < 1.5
+    large = cv2.resize(astronaut[HEAD], (1024, 1024), interpolation=cv2.INTER_CUBIC)
+    (face,) = detect(large)
+    assert np.abs(face.landmarks - ((ASTRONAUT - (136, 18) + 0.5) * 1024 / 178 - 0.5)).max() < 25
+
+
+def test_faces_are_sorted_by_size(detect, astronaut):
+    head = astronaut[HEAD]
+    photo = np.full((200, 420, 3), 128, np.uint8)
+    for side, x in ((60, 10), (178, 90), (100, 290)):
+        photo[10 : 10 + side, x : x + side] = cv2.resize(head, (side, side), interpolation=cv2.INTER_AREA)
+    assert [int(face.landmarks[2, 0]) // 100 for face in detect(photo)] == [1, 3, 0]
+
+
+def test_face_cut_by_the_image_border(detect, astronaut):
+    (face,) = detect(np.ascontiguousarray(astronaut[80:]))  # through the forehead
+    assert np.abs(face.landmarks + (0, 80) - ASTRONAUT).max() < 5
+
+
+@pytest.mark.parametrize("name", ["coffee", "chelsea", "rocket"])
+def test_photo_without_faces(detect, name):
+    assert detect(getattr(skimage.data, name)()) == []
+
+
+@settings(max_examples=8, deadline=None)
+@given(h=st.integers(1, 90), w=st.integers(1, 90), seed=st.integers(0, 99))
+def test_no_detections_in_noise_of_any_size(detect, h, w, seed):
+    assert detect(np.random.default_rng(seed).integers(0, 256, (h, w, 3), dtype=np.uint8)) == []
+
+
+@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8), "a.png"])
+def test_invalid_photo_raises_an_error(detect, image):
+    with pytest.raises(GPENError, match="RGB"):
+        detect(image)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COUNTS)
+def test_number_of_faces_in_real_photos(detect, name):
+    path = SHARED / "photos" / name
+    if not path.is_file():
+        pytest.skip(f"{path} does not exist")
+    faces = detect(cv2.imread(str(path))[..., ::-1].copy())
+    assert len(faces) == COUNTS[name]
+    for face in faces:
+        left, right, nose, *mouth = face.landmarks[:, 0]
+        assert face.landmarks.shape == (5, 2) and left < right and min(left, mouth[0]) < nose < max(right, mouth[1])
+        assert face.landmarks[:2, 1].max() < face.landmarks[3:, 1].min()
+
+
+def test_yunet(astronaut):
+    if not YUNET.is_file():
+        pytest.skip(f"{YUNET} does not exist")
+    detect = load_detector(YUNET)
+    large = cv2.resize(astronaut[HEAD], (1024, 1024), interpolation=cv2.INTER_CUBIC)
+    for image in (astronaut, large, cv2.resize(large, (2048, 2048))):
+        assert len(detect(image)) == 1
+    (face,) = detect(np.ascontiguousarray(np.rot90(astronaut)))
+    assert np.abs(face.landmarks - rotated(ASTRONAUT, 1, astronaut.shape)).max() < 9
+    assert detect(skimage.data.coffee()) == []
+
+
+def test_unknown_detector_and_invalid_file_raise_an_error(tmp_path):
+    (tmp_path / "wrong.onnx").write_bytes(b"not a network")
+    files = {"none.onnx": "no file", "wrong.onnx": "not a YuNet"}
+    for name, words in [("haar", "mtcnn or yunet"), *((tmp_path / file, words) for file, words in files.items())]:
+        with pytest.raises(GPENError, match=words):
+            load_detector(name)
+
+
+def test_import_does_not_load_the_detector():
+    code = "import sys, gpen; print(any(name in sys.modules for name in ('facenet_pytorch', 'torchvision')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout.strip() == "False"
