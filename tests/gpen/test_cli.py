@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ import gpen
 from gpen.cli import COMMANDS, main
 from gpen.cli.train import STAGES, read_command
 from gpen.models import checkpoints, download
-from gpen.training.config import FinetuneConfig, read_run_config
+from gpen.training.config import FinetuneConfig, PriorConfig, read_run_config
 from gpen.version import __version__
 
 
@@ -308,3 +309,23 @@ def test_help_imports_no_training_code():
     for command, training in (([], False), (["restore"], False), (["train", "finetune"], True)):
         result = subprocess.run([sys.executable, "-c", code, *command, "--help"], capture_output=True, text=True, check=True)
         assert result.stdout.splitlines()[-1] == f"imported: [] {training}"
+
+
+def test_a_run_stores_the_licence_only_if_the_settings_name_one(faces, tmp_path, capsys):
+    options = (
+        f"train finetune --data {faces} --device cpu --network.size 16 --network.narrow 0.0625 --network.style-dim 16 "
+        "--network.mapping-layers 2 --total-images 8 --batch-size 4 --workers 0"
+    ).split()
+    main([*options, "--out", str(tmp_path / "a"), "--licence", "CC0"])
+    main([*options, "--out", str(tmp_path / "b")])
+    capsys.readouterr()
+    for file in ("gpen", "discriminator"):
+        printed = info(tmp_path / "a" / f"{file}.safetensors", capsys)
+        assert "licence              CC0\n" in printed and "images_seen          8\n" in printed
+        assert "licence" not in checkpoints.read_metadata(tmp_path / "b" / f"{file}.safetensors")
+
+
+def test_settings_for_ffhq_name_its_licence():
+    folder = Path(gpen.__file__).parent / "training" / "configs"
+    for name, kind in (("default-256", FinetuneConfig), ("prior-64-projected", PriorConfig)):
+        assert read_run_config(folder / f"{name}.toml", kind).licence == "CC BY-NC-SA 4.0"
