@@ -4,6 +4,7 @@ The commands are the dataclasses of eval/commands.py and eval/preference/cli.py.
 """
 
 import importlib
+import io
 import sys
 from dataclasses import dataclass
 from typing import Annotated, Any, Union
@@ -35,6 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     --help (status 0) and for invalid options (status 2).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # help and tables contain arrows, which some encodings lack
     command = tyro.cli(
         _commands(arguments[0] if arguments else ""),
         prog="python -m eval",

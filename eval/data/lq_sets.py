@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.data.faces import Faces, read_image
+from eval.data.faces import Faces
 from gpen.degradation.degradation import Degradation
 from gpen.degradation.presets import PRESETS
 from gpen.errors import GPENError
-from gpen.images import encode, write_atomically
+from gpen.images import encode, read_image, write_atomically
 from gpen.restoration.task_inputs import strokes
 from gpen.restoration.tasks import apply_mask, grey
 

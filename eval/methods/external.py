@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from eval.data.faces import Faces, read_image
+from eval.data.faces import Faces
 from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
-from gpen.images import to_image, to_tensor
+from gpen.images import read_image, to_image, to_tensor
 from gpen.optional import import_optional
 
 # Networks whose forward maps [-1, 1] to a tuple with the face in [-1, 1] first, with further arguments of forward.

@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from eval.benchmark.summary import GROUND_TRUTH
-from eval.data.faces import read_image
 from eval.metrics.registry import METRICS
 from eval.metrics.statistics import bootstrap_interval
 from eval.report.plots import TILE, line_plot, palette, scatter_plot
 from eval.report.tables import method_labels
 from gpen.errors import GPENError
+from gpen.images import read_image
 
 if TYPE_CHECKING:
     import pandas

@@ -1,6 +1,7 @@
 """eval.__main__, eval.commands and eval.options: help of every option, lists, exit statuses."""
 
 import dataclasses
+import os
 import re
 import subprocess
 import sys
@@ -58,6 +59,12 @@ def test_help_lists_the_commands(capsys):
     for name, (_, _, description) in COMMANDS.items():
         assert re.search(rf"• {name} +{re.escape(description)}", text)
     assert all(f"• {name}" in help_of(capsys, "study") for name in STUDY)
+
+
+def test_help_in_an_encoding_without_arrows():
+    command = [sys.executable, "-m", "eval", "run", "--help"]
+    text = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=True).stdout
+    assert b"--metrics" in text
 
 
 def test_help_does_not_import_torch():

@@ -24,7 +24,7 @@ from eval.__main__ import main
 from eval.benchmark.run import run
 from eval.benchmark.settings import RunSettings
 from eval.benchmark.store import PerImageTable
-from eval.data.faces import Faces, read_image
+from eval.data.faces import Faces
 from eval.data.lq_sets import build_lq_set
 from eval.methods.registry import load_method
 from eval.metrics.statistics import bootstrap_interval
@@ -32,6 +32,7 @@ from eval.metrics.weights import MetricSettings
 from eval.report.report import report
 from eval.report.tables import COSTS
 from gpen.errors import GPENError
+from gpen.images import read_image
 from gpen.training.monitoring.frechet import frechet_distance
 from tests import ROOT
 

@@ -18,10 +18,11 @@ from eval.__main__ import main
 from eval.benchmark.run import run
 from eval.benchmark.settings import RunSettings
 from eval.benchmark.store import FeatureStore, PerImageTable, merge_parts
-from eval.data.faces import Faces, read_image
+from eval.data.faces import Faces
 from eval.methods.registry import METHODS, Method
 from eval.metrics.weights import MetricSettings
 from gpen.errors import GPENError
+from gpen.images import read_image
 from tests import ROOT
 
 METRICS = ("psnr", "squeezenet_fd")

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from eval.data.faces import Faces, read_image
+from eval.data.faces import Faces
 from eval.data.lq_sets import BFR_TASKS, FSR_TASKS, build_lq_set, degradation_for, mask_for
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
+from gpen.images import read_image
 from tests import ROOT
 
 

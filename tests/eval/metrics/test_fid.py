@@ -11,11 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.data.faces import read_image
 from eval.metrics import fid
 from eval.metrics.registry import METRICS, load_metrics
 from eval.metrics.weights import MetricSettings
 from gpen.compat import patch_torchvision
+from gpen.images import read_image
 from tests import ROOT
 from tests.eval.metrics.backbones import place_inception
 

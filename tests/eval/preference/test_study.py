@@ -7,11 +7,10 @@ import cv2
 import pytest
 
 from eval.__main__ import main
-from eval.data.faces import read_image
 from eval.preference.build import StudySettings, build, effective_blur, from_folders, from_run
 from eval.preference.study import BETTER, WORSE, Study
 from gpen.errors import GPENError
-from gpen.images import encode, write_atomically
+from gpen.images import encode, read_image, write_atomically
 from tests import ROOT
 from tests.eval.preference.simulated import METHODS, noise_image, write_folders
 
