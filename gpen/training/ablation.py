@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import copyfile
@@ -115,7 +116,14 @@ def _train(
     return _stage(finetune, data, out / f"{name}-{seed}", replace(config.finetune, **settings), device, "gpen.safetensors")
 
 
-def _stage(train, data: str | Path, folder: Path, config: PriorConfig | FinetuneConfig, device: str | None, result: str) -> Path:
+def _stage(
+    train: Callable[..., Path],
+    data: str | Path,
+    folder: Path,
+    config: PriorConfig | FinetuneConfig,
+    device: str | None,
+    result: str,
+) -> Path:
     """Result of a stage, trained or resumed unless it is finished."""
     finished = folder / "finished"
     if not finished.exists():

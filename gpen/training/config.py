@@ -10,7 +10,7 @@ import tomllib
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from gpen.errors import GPENError
 from gpen.models.network import GPENConfig
@@ -37,7 +37,7 @@ class DiffAugmentConfig:
     color: float = 0.5  # strength of brightness, saturation and contrast changes, 0 to 1
     cutout: float = 0.0  # side of the square that is set to grey, as a fraction of the side of the image, 0 to 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not all(0 <= value <= 1 for value in dataclasses.astuple(self)):
             raise GPENError(f"shift, zoom, color and cutout are fractions from 0 to 1; got {dataclasses.astuple(self)}.")
 
@@ -59,7 +59,7 @@ class ProjectedConfig:
     lr: float = 3e-4  # learning rate of the heads
     augmentation: DiffAugmentConfig = field(default_factory=DiffAugmentConfig)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if unknown := sorted(self.head_weights.keys() - set(HEADS)):
             raise GPENError(f"head_weights has no head {unknown[0]!r}: choose among {', '.join(HEADS)}.")
         if not self.head_weights or min(self.head_weights.values()) <= 0:
@@ -81,7 +81,7 @@ class ValidationConfig:
     interval: int = 8000  # training images between two validations, at least 1
     embedding: str | None = None  # ONNX face embedding for the identity score; None: GPEN_IDENTITY_MODEL, or no score
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if min(self.images, self.interval) < 1 or (self.data and self.images < 2):
             raise GPENError("Validation needs at least 2 images and an interval of at least 1 image.")
 
@@ -117,7 +117,7 @@ class RunConfig:
     # None: nothing is stored
     licence: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise GPENError(f"precision is {' or '.join(PRECISIONS)}; got {self.precision!r}.")
         if self.discriminator not in DISCRIMINATORS:
@@ -182,7 +182,7 @@ class PriorConfig(RunConfig):
     lr_encoder: float = 1e-3  # learning rate of the auxiliary encoder
     range_weight: float = 0.0  # weight of the penalty on values outside [-1, 1]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.reconstruction_share < 1:
             raise GPENError(f"reconstruction_share is from 0 to below 1; got {self.reconstruction_share}.")
@@ -229,7 +229,7 @@ class FinetuneConfig(RunConfig):
     beta1: float = 0.0  # beta1 of Adam, 0 to below 1
     grad_clip: float = 0.0  # largest norm of the gradient of the network; 0: no limit
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.task != "restore" and self.task not in MAKERS:
             raise GPENError(f"task is restore, {' or '.join(MAKERS)}; got {self.task!r}.")
@@ -269,7 +269,7 @@ def read_run_config(path: str | Path, kind: type[Config]) -> Config:
         raise GPENError(f"{path}: {reason} (known keys: {known}).") from None
 
 
-def _build(kind, content: dict):
+def _build(kind: Any, content: dict) -> Any:
     """A dataclass out of a table; the tables in it become the dataclasses of their fields."""
     types = typing.get_type_hints(kind)
     inner = {name: types[name] for name, value in content.items() if isinstance(value, dict)}

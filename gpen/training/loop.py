@@ -8,7 +8,7 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -36,8 +36,8 @@ class Trainer(Protocol):
     def config(self) -> RunConfig: ...
     @property
     def net(self) -> nn.Module: ...
-    def step(self, batch, /) -> dict[str, Tensor]: ...  # the losses of this process's share of a batch
-    def preview(self, batch, /) -> list[Tensor]: ...  # rows of images [n, 3, size, size]
+    def step(self, batch: Any, /) -> dict[str, Tensor]: ...  # the losses of this process's share of a batch
+    def preview(self, batch: Any, /) -> list[Tensor]: ...  # rows of images [n, 3, size, size]
     def validate(self) -> tuple[dict[str, float], dict[str, list[Tensor]]]: ...  # scores, and grids by name; empty without data
     def state(self) -> dict: ...
     def load_state(self, state: dict, /) -> None: ...
