@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import html
+import io
 import itertools
-import math
 import os
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
@@ -31,7 +34,7 @@ TOKEN_VARIABLE = "GPEN_OWNER_TOKEN"
 WRONG_TOKEN_SECONDS = 0.5  # delay of the response to a wrong token, against guessing
 MAX_IMPORT_BYTES = 64 * 2**20  # bytes
 FILE_EXTENSIONS = {"jsonl": "jsonl", "csv": "csv", "choix": "json"}
-TICK_STEPS = (1, 2, 5, 10)
+ACCENT, INK = "#6366f1", "#010203"  # of plots; INK stands for the text colour of the page
 EMPTY_ROW = {  # row of a method with too few votes
     "strength": None, "low": None, "high": None, "win_rate": None, "wins": 0, "ties": 0, "n": 0,
     "mos": None, "mos_low": None, "mos_high": None, "dmos": None,
@@ -177,9 +180,12 @@ def _raters(quality: list[RaterQuality], rule: str) -> str:
 
 
 def forest_plot(
-    title: str, points: dict[str, tuple], ends: tuple[float, float] | None = None, centre: float | None = None
+    title: str,
+    points: dict[str, tuple],
+    ends: tuple[float, float] | None = None,
+    centre: float | None = None,
 ) -> str:
-    """Return a forest plot as HTML: a dot and a confidence interval per name, on a common axis.
+    """Return a forest plot as inline SVG: a dot and a confidence interval per name, on a common axis.
 
     Args:
         points: name -> (value, low, high); names with a None value are omitted.
@@ -189,36 +195,28 @@ def forest_plot(
     known = {name: point for name, point in points.items() if None not in point}
     if not known:
         return ""
-    low, high = ends or (min(point[1] for point in known.values()), max(point[2] for point in known.values()))
+    rows, (values, lows, highs) = range(len(known)), np.array(list(known.values()), float).T
+    figure = Figure(figsize=(6.4, 0.36 * len(known) + 0.7), layout="constrained")
+    axis = figure.subplots()
+    axis.errorbar(values, rows, xerr=[values - lows, highs - values], fmt="o", color=ACCENT, elinewidth=2, markersize=7)
     if centre is not None:
-        low, high = min(low, centre), max(high, centre)
-    margin = 0 if ends else 0.04 * (high - low) or 0.5
-    low, high = low - margin, high + margin
-
-    def place(value: float) -> str:
-        return f"{100 * (min(max(value, low), high) - low) / (high - low):.2f}%"
-
-    line = "" if centre is None else f'<i class="centre" style="left:{place(centre)}"></i>'
-    rows = ""
-    for name, (value, lower, upper) in known.items():
-        ends_at = f"left:{place(lower)};right:calc(100% - {place(upper)})"
-        rows += (
-            f'<b>{_name(name)}</b><span class="track">{line}<i class="whisker" style="{ends_at}"></i>'
-            f'<i class="dot" style="left:{place(value)}"></i></span>'
-        )
-    ticks = "".join(f'<i style="left:{place(tick)}">{f"{tick:g}".replace("-", "−")}</i>' for tick in _ticks(low, high))
-    return (
-        f'<figure class="forest" role="img" aria-label="{html.escape(title, quote=True)}; the table has the numbers">'
-        f'{rows}<span></span><span class="ticks">{ticks}</span><figcaption>{html.escape(title)}</figcaption></figure>'
-    )
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return at most eight round numbers from low to high."""
-    power = 10.0 ** math.floor(math.log10((high - low) / 8))
-    step = next(power * k for k in TICK_STEPS if (high - low) / (power * k) <= 8)
-    first, last = math.ceil(low / step), math.floor(high / step)
-    return [round(k * step, 10) for k in range(first, last + 1)]
+        axis.axvline(centre, color=INK, alpha=0.5, linewidth=0.8)
+    if ends:
+        axis.set_xlim(*ends)
+    axis.set_ylim(len(known) - 0.5, -0.5)  # the first name is at the top
+    axis.set_yticks(rows, known, color=INK, parse_math=False)
+    axis.tick_params(axis="x", colors=INK)
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel(title, color=INK)
+    axis.spines[["top", "left", "right"]].set_visible(False)
+    axis.spines["bottom"].set_color(INK)
+    file = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.family": "sans-serif"}):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")  # follows light and dark mode
+    label = html.escape(title, quote=True)
+    return f'<figure class="forest" role="img" aria-label="{label}; the table has the numbers">{svg}</figure>'
 
 
 def _points(methods: dict, *keys: str) -> dict[str, tuple]:

@@ -1,14 +1,11 @@
 """Routes of the Rate tab and of the owner page."""
 
 import json
-import math
 import sqlite3
 from pathlib import Path
 
 import gradio as gr
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -241,7 +238,7 @@ def test_every_format_round_trips(owner, client, rater, study, tmp_path, monkeyp
 
 
 def test_invalid_import_returns_error_and_adds_nothing(owner, survey):
-    files = {"jsonl": b'{"study": 1}\n', "csv": b"a,b\n1,2\n", "xml": b"<x/>", "choix": b"[]", "sureal": b"\xff\xfe"}
+    files = {"jsonl": b'{"study": 1}\n', "csv": b"a,b\n1,2\n", "xml": b"<x/>", "choix": b"[]"}
     for form, content in files.items():
         response = owner(f"import/{form}", content=content)
         assert response.status_code == 400 and response.json()["error"], form
@@ -249,15 +246,13 @@ def test_invalid_import_returns_error_and_adds_nothing(owner, survey):
     assert survey.counts()["answers"] == 0
 
 
-@given(low=st.floats(-50, 50), width=st.floats(1e-3, 100))
-def test_ticks_are_few_and_round(low, width):
-    ticks = leaderboard._ticks(low, low + width)
-    assert 3 <= len(ticks) <= 9 and ticks == sorted(set(ticks))
-    slack = 1e-6 * max(1, abs(low) + width)
-    assert low - slack <= ticks[0] and ticks[-1] <= low + width + slack
-    step = ticks[1] - ticks[0]
-    mantissa = step / 10 ** math.floor(math.log10(step) + 1e-9)
-    assert min(abs(mantissa - k) for k in (1, 2, 5, 10)) < 1e-3
+def test_forest_plot_has_a_row_per_known_method_and_follows_the_text_colour():
+    points = {"gpen": (0.5, 0.2, 0.9), "<b>$x$</b>": (-0.5, -0.9, -0.2), "unknown": (0.1, None, None)}
+    plot = leaderboard.forest_plot("Strength", points, centre=0.0)
+    assert plot.count("<svg") == 1 and "gpen" in plot and "unknown" not in plot
+    assert "<b>" not in plot and "$x$" in plot
+    assert "currentColor" in plot and leaderboard.INK not in plot
+    assert leaderboard.forest_plot("Strength", {"unknown": (None, None, None)}) == ""
 
 
 def test_started_app_serves_the_study(server):
