@@ -15,13 +15,13 @@ const PROTOCOLS = {
     const act = Object.fromEntries(choices.map(([choice, , , key]) => [key, () => choose(choice)]));
     const buttons = choices.map(([choice, text, key]) => button(text, key, () => choose(choice), { class: choice }));
     const controls = h("div", { class: "controls" }, buttons);
-    return { asks: "Which image is better?", labels: ["Left", "Right"], controls, act };
+    return { question: "Which image is better?", labels: ["Left", "Right"], controls, act };
   },
 
   rating(item, choose) {
     const act = Object.fromEntries(RATING_LABELS.map((_, i) => [i + 1, () => choose(i + 1)]));
     const buttons = RATING_LABELS.map((word, i) => button(word, i + 1, () => choose(i + 1)));
-    return { asks: "How good is this image?", labels: [], controls: h("div", { class: "controls" }, buttons), act };
+    return { question: "How good is this image?", labels: [], controls: h("div", { class: "controls" }, buttons), act };
   },
 
   ranking(item, choose) {
@@ -54,7 +54,7 @@ const PROTOCOLS = {
     const act = Object.fromEntries(names.map((name, i) => [name.toLowerCase(), () => pick(i)]));
     act.Enter = finish;
     act.Backspace = () => takeBack(last());
-    return { asks: "Choose the best image first, then the next best, and so on.", labels: names,
+    return { question: "Choose the best image first, then the next best, and so on.", labels: names,
       controls: h("div", { class: "controls" }, buttons, done), act };
   },
 };
@@ -81,7 +81,7 @@ function prepareTrial(trial, base, server, wanted) {
 
 /** DOM nodes and keys of `item`. `choose(choice)` receives the answer; `undo` is null if nothing can be undone. */
 function trialView(item, choose, undo, settings) {
-  const { asks, labels, controls, act } = PROTOCOLS[item.trial.protocol](item, choose);
+  const { question, labels, controls, act } = PROTOCOLS[item.trial.protocol](item, choose);
   const figures = item.images.map((image, i) => ({ image, label: labels[i], className: "candidate" }));
   item.images.forEach((image, i) => (image.alt = labels[i] ? `Image: ${labels[i]}` : "Image to rate"));
   if (item.input) {
@@ -109,7 +109,7 @@ function trialView(item, choose, undo, settings) {
     item.input && inputButton,
     h("span", { class: "zoom" }, button("−", null, away, { "aria-label": "Zoom out" }),
       button("Reset zoom", "0", resetZoom), button("+", null, closer, { "aria-label": "Zoom in" })));
-  return { nodes: [h("p", { class: "asks" }, asks), element, controls, tools], act };
+  return { nodes: [h("p", { class: "question" }, question), element, controls, tools], act };
 }
 
 /** Feedback after a practice trial; the better image is marked. */

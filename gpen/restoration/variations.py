@@ -5,7 +5,7 @@ A variation differs from the network output in style and detail, but is as consi
     z + sigma e      perturbed latent code; with a reference face, its style is mixed in at the chosen levels
     f (1 + tau e)    perturbed encoder features: the gain of each channel varies smoothly over the image (additive noise was
                      tried and only produced grain)
-    noise            sampled anew above the input size (super-resolution)
+    noise            resampled above the input size (super-resolution)
 
 The low frequencies of the result are replaced by those of the network output (iterative back-projection, Irani and Peleg, 1991).
 If the downsampled result has a PSNR to the downsampled input that is more than `tolerance` dB lower than that of the network

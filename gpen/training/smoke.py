@@ -1,6 +1,6 @@
 """Both stages at 32 px in under two minutes on two cores: a check that training works, and an example.
 
-Without a folder of faces it draws synthetic ones: ellipses with eyes and a mouth, in random colours and positions.
+Without a folder of faces it generates synthetic ones: ellipses with eyes and a mouth, in random colours and positions.
 """
 
 from __future__ import annotations
