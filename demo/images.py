@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gpen.errors import GPENError
 from gpen.faces.alignment import Face, align, aligned_face
-from gpen.images import square_crop
+from gpen.images import encode, square_crop
 
 MAX_BYTES = 25 * 2**20  # of a file
 MAX_PIXELS = 40_000_000  # of an image, checked before decoding: 120 MB as RGB
@@ -83,12 +83,8 @@ def is_aligned(image: np.ndarray, face: Face) -> bool:
 
 
 def png(image: np.ndarray) -> bytes:
-    """Encode uint8 RGB [h, w, 3] as PNG, with fast compression.
-
-    Images are encoded at every slider movement.
-    """
-    _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    return data.tobytes()
+    """Encode uint8 RGB [h, w, 3] as PNG."""
+    return encode(image, ".png")
 
 
 def data_uri(image: np.ndarray, largest: int = 320) -> str:
@@ -111,7 +107,7 @@ def save(data: bytes, folder: str | os.PathLike, name: str) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(data)
-    os.replace(file.name, path)  # atomic: no other request reads an incomplete file
+    os.replace(file.name, path)  # no request reads an incomplete file; without fsync, since these files are a cache
     return str(path)
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from gpen.errors import GPENError
+from gpen.images import write_image
 from gpen.models.network import GPENConfig
 from gpen.training.config import FinetuneConfig, PriorConfig
 from gpen.training.finetune import finetune
@@ -41,20 +42,20 @@ def smoke(out: str | Path, data: str | Path | None = None, device: str | None = 
 
 
 def draw_faces(folder: Path, count: int = 200, size: int = 32) -> Path:
-    """Write `count` drawn heads as PNG into `folder`; returns it."""
+    """Write `count` synthetic faces of size x size px as PNG into `folder`; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for k in range(count):
-        cv2.imwrite(str(folder / f"{k:03d}.png"), _head(rng, size))
+        write_image(folder / f"{k:03d}.png", _head(rng, size))
     return folder
 
 
 def _head(rng: np.random.Generator, size: int) -> np.ndarray:
-    """uint8 BGR [size, size, 3], drawn four times as large and shrunk, so that edges are smooth."""
+    """uint8 RGB [size, size, 3], drawn four times as large and shrunk, so that edges are smooth."""
     side = 4 * size
     background, hair = (tuple(int(c) for c in rng.integers(30, 220, 3)) for _ in range(2))
     tone = rng.uniform(0.35, 1.0)
-    skin = tuple(int(c * tone) for c in (170, 200, 240))
+    skin = tuple(int(c * tone) for c in (240, 200, 170))
     image = np.full((side, side, 3), background, np.uint8)
     x, y = (int(side * (0.5 + rng.normal(0, 0.02))) for _ in range(2))
     width, height = int(side * rng.uniform(0.26, 0.34)), int(side * rng.uniform(0.36, 0.44))
@@ -63,7 +64,7 @@ def _head(rng: np.random.Generator, size: int) -> np.ndarray:
     for turn in (-1, 1):
         eye = (x + turn * int(width * 0.45), y - side // 32)
         cv2.circle(image, eye, side // 20, (250, 250, 250), -1, cv2.LINE_AA)
-        cv2.circle(image, eye, side // 36, (40, 30, 20), -1, cv2.LINE_AA)
+        cv2.circle(image, eye, side // 36, (20, 30, 40), -1, cv2.LINE_AA)
     smile = int(rng.integers(side // 40, side // 12))
-    cv2.ellipse(image, (x, y + side // 5), (side // 9, smile), 0, 0, 180, (60, 50, 170), -1, cv2.LINE_AA)
+    cv2.ellipse(image, (x, y + side // 5), (side // 9, smile), 0, 0, 180, (170, 50, 60), -1, cv2.LINE_AA)
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from gpen.errors import GPENError
-from gpen.images import to_image
+from gpen.images import replace_atomically, to_image, write_image
 from gpen.optional import import_optional
 from gpen.training.monitoring.curves import draw, read_log
 
@@ -46,19 +44,14 @@ class TrainingRun:
         """Replace the checkpoint in one step: a kill at any moment leaves the old one or the new one."""
         if not self.writes:
             return
-        partial = self.folder / "checkpoint.pt.partial"
         try:
-            with partial.open("wb") as file:
+            with replace_atomically(self.checkpoint) as partial, partial.open("wb") as file:
                 torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
         except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
             raise GPENError(
                 f"The checkpoint {self.checkpoint} could not be written ({error}). The last one is intact: "
                 "free disk space, then use --resume."
             ) from None
-        partial.replace(self.checkpoint)
 
     def export(self, write: Callable[[Path], Path]) -> Path | None:
         """Write the averaged network by the trainer's function; returns its file."""
@@ -83,7 +76,7 @@ class TrainingRun:
         """Write grids/NAME.png: one row of images for each tensor [n, 3, h, w] in [-1, 1], all of one size."""
         if self.writes:
             image = np.concatenate([np.concatenate([to_image(x) for x in row], 1) for row in rows], 0)
-            cv2.imwrite(str(self.folder / "grids" / f"{name}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            write_image(self.folder / "grids" / f"{name}.png", image)
 
     def plot(self) -> None:
         """Draw curves.png from the log."""
