@@ -18,7 +18,7 @@ test: lint browser
 	$(BIN)/python -m pytest
 
 test-fast: .venv/test
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not browser" -n 2
 
 lint: .venv/test
 	$(BIN)/python -m ruff check .
