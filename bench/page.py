@@ -11,7 +11,6 @@ Writes bench/results/page.json. The exit code is 1 if a value exceeds twice its 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -22,10 +21,13 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import numpy as np
+
+from gpen.cli.parsing import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -135,10 +137,17 @@ def together(address: str, visitors: int, moves: int) -> list[list[float]]:
         return list(pool.map(visit, range(visitors)))
 
 
+@dataclass(frozen=True)
+class Options:
+    """Options of the benchmark."""
+
+    moves: int = MOVES  # slider movements of the single visitor, at least 1
+
+
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="bench.page", description=__doc__.splitlines()[0])
-    parser.add_argument("--moves", type=int, default=MOVES, help="slider movements of the single visitor (default: %(default)s)")
-    arguments = parser.parse_args(argv)
+    arguments = parse(
+        Options, sys.argv[1:] if argv is None else argv, "python -m bench.page", description=__doc__.splitlines()[0]
+    )
     try:
         with App() as app:
             one = Visitor(app.address)

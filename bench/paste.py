@@ -15,9 +15,9 @@ Writes bench/results/paste.json.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 import gpen
 from eval.data.faces import Faces
+from gpen.cli.parsing import parse
 from gpen.faces.alignment import FFHQ_POINTS_512, Face, align, alignment_matrix, warp
 from gpen.restoration.paste import RestoredFace, compose
 
@@ -133,12 +134,17 @@ def table(figures: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of the benchmark."""
+
+    faces: Path | None = None  # folder of aligned faces; None: the astronaut
+    model: str | None = None  # name or file of the model; None: the default model
+    photos: int = 6  # number of composed photos, at least 1
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="bench.paste", description=__doc__.splitlines()[0])
-    parser.add_argument("--faces", type=Path, metavar="DIR", help="folder of aligned faces (default: the astronaut)")
-    parser.add_argument("--model", help="name or file of the model (default: the default model)")
-    parser.add_argument("--photos", type=int, default=6, help="number of composed photos (default: %(default)s)")
-    arguments = parser.parse_args()
+    arguments = parse(Options, sys.argv[1:], "python -m bench.paste", description=__doc__.splitlines()[0])
     restorer = gpen.Restorer(gpen.load(arguments.model))
     if arguments.faces:
         folder = Faces.open(arguments.faces, SQUARE, limit=40)

@@ -8,7 +8,6 @@ lost, duplicated or assigned to another rater. In the crash test a second proces
 Both tests run on SQLite, and on PostgreSQL if it is installed or DATABASE_URL is set.
 """
 
-import argparse
 import json
 import os
 import random
@@ -30,6 +29,7 @@ from bench.postgres import NoPostgres, postgres
 from eval.preference.storage.store import StoreError, VoteStore
 from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
+from gpen.cli.parsing import Flag, parse
 
 ROOT = Path(__file__).resolve().parents[1]
 FAILURES = ("lost", "doubled", "foreign")  # these counts must be 0
@@ -181,16 +181,19 @@ def databases() -> Iterator[dict[str, str]]:
             yield found
 
 
+@dataclass(frozen=True)
+class Options:
+    """Options of the benchmark."""
+
+    raters: int = 200  # concurrent raters, at least 1
+    answers: int = 15  # answers per rater, at least 1
+    study: Path = ROOT / "assets" / "study"  # folder of the study
+    write: Flag = False  # write the results to bench/results/raters.json
+    worker: str | None = None  # URL of the database; used by the crash test to start its worker process
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser("python -m bench.raters", description=__doc__.splitlines()[0])
-    parser.add_argument("--raters", type=int, default=200, help="concurrent raters (default: %(default)s)")
-    parser.add_argument("--answers", type=int, default=15, help="answers per rater (default: %(default)s)")
-    parser.add_argument(
-        "--study", type=Path, default=ROOT / "assets" / "study", help="folder of the study (default: %(default)s)"
-    )
-    parser.add_argument("--write", action="store_true", help="write the results to bench/results/raters.json")
-    parser.add_argument("--worker", metavar="URL", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parse(Options, sys.argv[1:], "python -m bench.raters", description=__doc__.splitlines()[0])
     if options.worker:
         _work(options.worker, options.study, options.raters)
         return 0
@@ -204,7 +207,7 @@ def main() -> int:
     return int(any(row[figure] for row in rows for figure in FAILURES))
 
 
-def loaded(name: str, url: str, options: argparse.Namespace) -> dict:
+def loaded(name: str, url: str, options: Options) -> dict:
     """Run the load test on a database; returns its row of the table."""
     with closing(VoteStore.open(url)) as store:
         survey = Survey(Study.open(options.study), store)
@@ -217,7 +220,7 @@ def loaded(name: str, url: str, options: argparse.Namespace) -> dict:
     return row
 
 
-def killed(name: str, url: str, options: argparse.Namespace) -> dict:
+def killed(name: str, url: str, options: Options) -> dict:
     """Run the crash test on a database; returns its row of the table."""
     figures, count = crash(options.study, url, options.raters, after=options.raters * 2)
     return {"store": f"{name}, kill -9", "raters": options.raters, "answers": count} | figures

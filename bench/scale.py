@@ -7,7 +7,6 @@ Writes bench/results/scale.json and scale.png. Networks of other sizes have the 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -18,7 +17,9 @@ import numpy as np
 import torch
 
 import gpen
-from bench.speed import RESULTS, Clock, machine, megabytes
+from bench.speed import RESULTS, Clock, machine
+from eval.benchmark.profiling import peak_memory
+from gpen.cli.parsing import Flag, parse
 from gpen.engines.registry import load_engine
 from gpen.faces.alignment import Face
 from gpen.images import astronaut_face, resize_to
@@ -72,7 +73,7 @@ def by_faces(clock: Clock) -> list[dict]:
         begin = clock()
         restorer.photo(photo, faces=faces[:n])
         seconds = clock() - begin
-        rows.append({"faces": n, "seconds": seconds, "megabytes": megabytes()})
+        rows.append({"faces": n, "seconds": seconds, "megabytes": peak_memory()})
     return rows
 
 
@@ -98,12 +99,17 @@ def plot(results: dict[str, list[dict]]) -> None:
     figure.savefig(RESULTS / "scale.png", dpi=120)
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of the benchmark."""
+
+    cpu_time: Flag = False  # use one thread and measure its CPU time, for machines with other load
+
+
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="bench.scale", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--cpu-time", action="store_true", help="use one thread and measure its CPU time, for machines with other load"
+    arguments = parse(
+        Options, sys.argv[1:] if argv is None else argv, "python -m bench.scale", description=__doc__.splitlines()[0]
     )
-    arguments = parser.parse_args(argv)
     if arguments.cpu_time:
         torch.set_num_threads(1)
     clock = time.process_time if arguments.cpu_time else time.perf_counter

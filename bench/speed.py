@@ -15,13 +15,13 @@ Rows of other cases from the same machine are kept (--models, --batches).
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from torch import Tensor
 import gpen
 from bench import textbook
 from eval.benchmark import profiling
+from gpen.cli.parsing import Flag, parse
 from gpen.engines.registry import load_engine
 from gpen.images import astronaut_face, resize_to, to_tensor
 from gpen.models.network import resolutions
@@ -267,19 +268,24 @@ def plot(rows: list[dict], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+@dataclass(frozen=True)
+class Options:
+    """Options of the benchmark."""
+
+    models: tuple[str, ...] = tuple(MODELS)  # models to time: default, GPEN-BFR-256, GPEN-BFR-512
+    batches: tuple[int, ...] = (1, 8)  # batch sizes, at least 1
+    engines: tuple[str, ...] = ()  # engines to time; none: all for which the memory suffices
+    rounds: tuple[int, int] = ROUNDS  # smallest and largest number of rounds of a case
+    threads: int | None = None  # number of threads; None: chosen by PyTorch, one per core
+    cpu_time: Flag = False  # use one thread and measure its CPU time, for machines with other load
+    check: Flag = False  # batch size 1, no memory measurement; exit code 1 below the floors
+    memory: tuple[str, int, str] | None = None  # model, batch size and engine whose memory this process measures
+
+
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="bench.speed", description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=tuple(MODELS), default=list(MODELS))
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
-    parser.add_argument("--engines", nargs="+", choices=ENGINES, help="engines to time (default: all for which memory suffices)")
-    parser.add_argument("--rounds", nargs=2, type=int, default=ROUNDS, metavar=("LEAST", "MOST"))
-    parser.add_argument("--threads", type=int, help="number of threads (default: chosen by PyTorch, one per core)")
-    parser.add_argument(
-        "--cpu-time", action="store_true", help="use one thread and measure its CPU time, for machines with other load"
+    arguments = parse(
+        Options, sys.argv[1:] if argv is None else argv, "python -m bench.speed", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--check", action="store_true", help="batch size 1, no memory measurement; exit code 1 below the floors")
-    parser.add_argument("--memory", nargs=3, metavar=("MODEL", "BATCH", "ENGINE"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args(argv)
     if arguments.cpu_time or arguments.threads:
         torch.set_num_threads(1 if arguments.cpu_time else arguments.threads)
     clock = time.process_time if arguments.cpu_time else time.perf_counter

@@ -9,7 +9,6 @@ identity loss is included where --identity-model names its file. Data are synthe
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -17,15 +16,18 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Literal
 from unittest import mock
 
 import torch
 from torch.utils.data import default_collate
+from tyro.conf import arg
 
 import gpen.training.finetune
 import gpen.training.prior
+from gpen.cli.parsing import parse
 from gpen.errors import exit_status
 from gpen.training.adversarial.projected import ProjectedDiscriminator
 from gpen.training.config import FinetuneConfig, PriorConfig, read_run_config
@@ -39,6 +41,16 @@ from gpen.training.smoke import draw_faces
 
 CONFIGS = Path(gpen.training.finetune.__file__).parent / "configs"
 STAGES = {"prior": "prior-64-projected.toml", "finetune": "default-256.toml"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure the speed of training: images per second of both stages, eager and compiled, and the shares of a step."""
+
+    stages: tuple[Literal["prior", "finetune"], ...] = ("prior", "finetune")  # stages to measure
+    rounds: int = 7  # pairs of an eager and a compiled step per stage, at least 1
+    feature_network: Annotated[str | None, arg(metavar="FILE")] = None  # SqueezeNet weights; None: GPEN_SQUEEZENET
+    identity_model: Annotated[str | None, arg(metavar="FILE")] = None  # dlib's network; None: no identity loss
 
 
 class Timer:
@@ -64,7 +76,7 @@ class Timer:
         return run
 
 
-def make_trainer(stage: str, compiled: bool, options: argparse.Namespace) -> Finetune | Prior:
+def make_trainer(stage: str, compiled: bool, options: Options) -> Finetune | Prior:
     """The trainer of a stage with the settings of its configuration."""
     kind = PriorConfig if stage == "prior" else FinetuneConfig
     config = read_run_config(CONFIGS / STAGES[stage], kind)
@@ -93,7 +105,7 @@ def shares(trainer: Finetune | Prior, data: Faces, batch: object) -> dict[str, f
     return {name: seconds / whole for name, seconds in timer.seconds.items()}
 
 
-def measure(stage: str, options: argparse.Namespace) -> None:
+def measure(stage: str, options: Options) -> None:
     """Print the figures of a stage."""
     trainers = {"eager": make_trainer(stage, False, options), "compiled": make_trainer(stage, True, options)}
     config = trainers["eager"].config
@@ -121,12 +133,7 @@ def measure(stage: str, options: argparse.Namespace) -> None:
 
 def main() -> int:
     """Run the benchmark; returns the exit status."""
-    parser = argparse.ArgumentParser("python -m bench.training", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--stages", nargs="+", choices=tuple(STAGES), default=list(STAGES), help="which stages (both)")
-    parser.add_argument("--rounds", type=int, default=7, help="pairs of steps per stage (7)")
-    parser.add_argument("--feature-network", metavar="FILE", help="SqueezeNet 1.1 weights (GPEN_SQUEEZENET, TORCH_HOME)")
-    parser.add_argument("--identity-model", metavar="FILE", help="dlib's face recognition network; without it no identity loss")
-    options = parser.parse_args()
+    options = parse(Options, sys.argv[1:], "python -m bench.training")
 
     def run() -> None:
         keep_freed()

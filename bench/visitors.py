@@ -15,7 +15,6 @@ other than "busy", if memory grows or if an answer is lost.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import sys
@@ -36,6 +35,7 @@ from eval.benchmark import profiling
 from eval.preference.storage.store import VoteStore
 from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
+from gpen.cli.parsing import parse
 
 STAYING = 4  # visitors during the memory measurement
 WARM = 0.1  # fraction of the restorations before the memory measurement starts
@@ -189,20 +189,20 @@ def failures(figures: dict) -> list[str]:
     return wrong + [f"Answers {kind}: {figures[kind]}" for kind in ("lost", "doubled") if figures[kind]]
 
 
+@dataclass(frozen=True)
+class Options:
+    """Options of the benchmark."""
+
+    visitors: int = 50  # concurrent visitors, at least 1
+    seconds: float = 120  # duration of the load test in s; the crash test takes a quarter of it
+    restorations: int = 2000  # restorations of the memory measurement, at least 1
+    out: Path = RESULTS / "visitors.json"  # file to write
+
+
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="bench.visitors", description=__doc__.splitlines()[0])
-    parser.add_argument("--visitors", type=int, default=50, help="concurrent visitors (default: %(default)s)")
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=120,
-        help="duration of the load test; the crash test takes a quarter of it (default: %(default)s)",
+    options = parse(
+        Options, sys.argv[1:] if argv is None else argv, "python -m bench.visitors", description=__doc__.splitlines()[0]
     )
-    parser.add_argument(
-        "--restorations", type=int, default=2000, help="restorations of the memory measurement (default: %(default)s)"
-    )
-    parser.add_argument("--out", type=Path, default=RESULTS / "visitors.json", help="output file (default: %(default)s)")
-    options = parser.parse_args(argv)
     figures = measure(options.visitors, options.seconds, options.restorations)
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(json.dumps(figures, indent=1) + "\n")

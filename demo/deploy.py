@@ -9,12 +9,16 @@ write access to this dataset only, or HF_TOKEN). --dry-run lists all of this and
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from tyro.conf import arg
+
+from gpen.cli.parsing import Flag, parse
 from gpen.errors import GPENError, exit_status
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,19 +76,22 @@ def deploy(space: str, ratings: str | None = None) -> str:
     return str(url)
 
 
+@dataclass(frozen=True)
+class Options:
+    """Deploy the page as a Hugging Face Space."""
+
+    space: Annotated[str, arg(metavar="OWNER/NAME")]  # Space to create or update
+    ratings: Annotated[str | None, arg(metavar="OWNER/DATASET")] = None  # private dataset that stores the votes; None: no dataset
+    dry_run: Flag = False  # list files, variables and secrets without uploading; needs no network
+
+
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m demo.deploy", description="Deploy the page as a Hugging Face Space.")
-    parser.add_argument("--space", required=True, metavar="OWNER/NAME", help="Space to create or update")
-    parser.add_argument("--ratings", metavar="OWNER/DATASET", help="private dataset that stores the votes (default: none)")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="list files, variables and secrets without uploading; needs no network"
-    )
-    options = parser.parse_args(arguments)
+    options = parse(Options, sys.argv[1:] if arguments is None else arguments, "python -m demo.deploy")
     if status := exit_status(lambda: _put_up(options)):
         sys.exit(status)
 
 
-def _put_up(options: argparse.Namespace) -> None:
+def _put_up(options: Options) -> None:
     for name in filter(None, (options.space, options.ratings)):
         if not _NAME.fullmatch(name):
             raise GPENError(f"{name!r} is not a valid name on the Hub: use OWNER/NAME.")
