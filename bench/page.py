@@ -145,9 +145,7 @@ class Options:
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = parse(
-        Options, sys.argv[1:] if argv is None else argv, "python -m bench.page", description=__doc__.splitlines()[0]
-    )
+    arguments = parse(Options, argv, "python -m bench.page", description=__doc__.splitlines()[0])
     try:
         with App() as app:
             one = Visitor(app.address)

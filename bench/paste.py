@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import cv2
@@ -144,7 +143,7 @@ class Options:
 
 
 def main() -> None:
-    arguments = parse(Options, sys.argv[1:], "python -m bench.paste", description=__doc__.splitlines()[0])
+    arguments = parse(Options, None, "python -m bench.paste", description=__doc__.splitlines()[0])
     restorer = gpen.Restorer(gpen.load(arguments.model))
     if arguments.faces:
         folder = Faces.open(arguments.faces, SQUARE, limit=40)

@@ -193,7 +193,7 @@ class Options:
 
 
 def main() -> int:
-    options = parse(Options, sys.argv[1:], "python -m bench.raters", description=__doc__.splitlines()[0])
+    options = parse(Options, None, "python -m bench.raters", description=__doc__.splitlines()[0])
     if options.worker:
         _work(options.worker, options.study, options.raters)
         return 0

@@ -107,9 +107,7 @@ class Options:
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = parse(
-        Options, sys.argv[1:] if argv is None else argv, "python -m bench.scale", description=__doc__.splitlines()[0]
-    )
+    arguments = parse(Options, argv, "python -m bench.scale", description=__doc__.splitlines()[0])
     if arguments.cpu_time:
         torch.set_num_threads(1)
     clock = time.process_time if arguments.cpu_time else time.perf_counter

@@ -283,9 +283,7 @@ class Options:
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = parse(
-        Options, sys.argv[1:] if argv is None else argv, "python -m bench.speed", description=__doc__.splitlines()[0]
-    )
+    arguments = parse(Options, argv, "python -m bench.speed", description=__doc__.splitlines()[0])
     if arguments.cpu_time or arguments.threads:
         torch.set_num_threads(1 if arguments.cpu_time else arguments.threads)
     clock = time.process_time if arguments.cpu_time else time.perf_counter

@@ -133,7 +133,7 @@ def measure(stage: str, options: Options) -> None:
 
 def main() -> int:
     """Run the benchmark; returns the exit status."""
-    options = parse(Options, sys.argv[1:], "python -m bench.training")
+    options = parse(Options, None, "python -m bench.training")
 
     def run() -> None:
         keep_freed()

@@ -200,9 +200,7 @@ class Options:
 
 
 def main(argv: list[str] | None = None) -> int:
-    options = parse(
-        Options, sys.argv[1:] if argv is None else argv, "python -m bench.visitors", description=__doc__.splitlines()[0]
-    )
+    options = parse(Options, argv, "python -m bench.visitors", description=__doc__.splitlines()[0])
     figures = measure(options.visitors, options.seconds, options.restorations)
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(json.dumps(figures, indent=1) + "\n")

@@ -86,7 +86,7 @@ class Options:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    options = parse(Options, sys.argv[1:] if arguments is None else arguments, "python -m demo.deploy")
+    options = parse(Options, arguments, "python -m demo.deploy")
     if status := exit_status(lambda: _put_up(options)):
         sys.exit(status)
 

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Annotated, Any, Union
 
-from tyro.conf import subcommand
-
-from gpen.cli.parsing import Nothing, parse
+from gpen.cli.parsing import print_overview
 from gpen.errors import exit_status
 from gpen.version import __version__
 
@@ -46,6 +43,4 @@ def _run(args: list[str]) -> None:
         module, _ = COMMANDS[args[0]]
         import_module(f"gpen.cli.{module}").main(args[1:])
     else:  # --help, or a usage error
-        names = [Annotated[Nothing, subcommand(name, description=text)] for name, (_, text) in COMMANDS.items()]
-        overview: Any = Union[tuple(names)]  # noqa: UP007  # made at run time
-        parse(overview, args, "gpen", description=DESCRIPTION)
+        print_overview({name: text for name, (_, text) in COMMANDS.items()}, args, "gpen", DESCRIPTION)

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, arg
+from tyro.conf import FlagCreatePairsOff, arg, subcommand
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from gpen.engines.registry import ENGINES
@@ -41,12 +41,12 @@ class Nothing:
 
 def parse(
     kind: type[Options] | Callable[..., Options],
-    args: Sequence[str],
+    args: Sequence[str] | None,
     prog: str,
     default: Any = None,
     description: str | None = None,
 ) -> Options:
-    """Parse `args` into the dataclass `kind`; `default` has the values of the options that are not given.
+    """Parse `args` (None: sys.argv) into the dataclass `kind`; `default` has the values of the options that are not given.
 
     Prints a usage error and exits with status 2. Raises GPENError where the dataclass refuses a value.
     """
@@ -71,6 +71,13 @@ def parse(
         raise
     sys.stderr.write(printed.getvalue())  # warnings
     return options
+
+
+def print_overview(commands: dict[str, str], args: Sequence[str], prog: str, description: str) -> None:
+    """Print the help of a command line whose `args` name none of its commands (name -> help), or a usage error."""
+    names = [Annotated[Nothing, subcommand(name, description=text)] for name, text in commands.items()]
+    overview: Any = Union[tuple(names)]  # noqa: UP007  # made at run time
+    parse(overview, args, prog, description=description)
 
 
 _registry = ConstructorRegistry()

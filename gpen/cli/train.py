@@ -10,12 +10,12 @@ import copy
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Annotated, Any
 
 import tyro
-from tyro.conf import arg, subcommand
+from tyro.conf import arg
 
-from gpen.cli.parsing import Flag, Nothing, OptionalFile, parse
+from gpen.cli.parsing import Flag, OptionalFile, parse, print_overview
 from gpen.training.config import FinetuneConfig, PriorConfig, read_run_config
 
 Data = Annotated[str, arg(metavar="DIR")]
@@ -29,17 +29,23 @@ DESCRIPTION = """Train a model in two stages.
 
 
 @dataclass(frozen=True)
-class Prior:
-    """Stage 1: train the GAN prior alone and write it to RUN/prior.safetensors.
-
-    The options override the configuration file.
-    """
+class Stage:
+    """Options of both stages."""
 
     data: Data  # aligned faces: a folder, hf:OWNER/NAME[:SPLIT[:COLUMN]], celeba-hq or ffhq
     out: Annotated[Path, arg(metavar="RUN")]  # folder for checkpoints, log, curves and image grids
     config: OptionalFile = None  # TOML file with settings, see gpen/training/configs; None: the defaults below
     resume: Flag = False  # continue the run in RUN from its last checkpoint
     device: Device = None  # device of PyTorch, cpu or cuda; None: a GPU if there is one
+
+
+@dataclass(frozen=True)
+class Prior(Stage):
+    """Stage 1: train the GAN prior alone and write it to RUN/prior.safetensors.
+
+    The options override the configuration file.
+    """
+
     settings: Annotated[PriorConfig, arg(name="")] = field(default_factory=PriorConfig)
 
     def run(self) -> None:
@@ -50,17 +56,12 @@ class Prior:
 
 
 @dataclass(frozen=True)
-class Finetune:
+class Finetune(Stage):
     """Stage 2: train the whole network and write it to RUN/gpen.safetensors.
 
     The options override the configuration file.
     """
 
-    data: Data  # aligned faces: a folder, hf:OWNER/NAME[:SPLIT[:COLUMN]], celeba-hq or ffhq
-    out: Annotated[Path, arg(metavar="RUN")]  # folder for checkpoints, log, curves and image grids
-    config: OptionalFile = None  # TOML file with settings, see gpen/training/configs; None: the defaults below
-    resume: Flag = False  # continue the run in RUN from its last checkpoint
-    device: Device = None  # device of PyTorch, cpu or cuda; None: a GPU if there is one
     settings: Annotated[FinetuneConfig, arg(name="")] = field(default_factory=FinetuneConfig)
 
     def run(self) -> None:
@@ -130,9 +131,7 @@ def read_command(args: list[str]) -> Any:
         return parse(kind, args[1:], prog, _defaults(kind, args[1:], prog))
     if "--smoke" in args:
         return parse(Smoke, args, "gpen train")
-    names = [Annotated[Nothing, subcommand(name, description=text)] for name, (_, text) in STAGES.items()]
-    overview: Any = Union[tuple(names)]  # noqa: UP007  # made at run time
-    return parse(overview, args, "gpen train", description=DESCRIPTION)  # --help, or a usage error
+    return print_overview({name: text for name, (_, text) in STAGES.items()}, args, "gpen train", DESCRIPTION)
 
 
 def _defaults(kind: type, args: list[str], prog: str) -> Any:
