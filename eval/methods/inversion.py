@@ -57,7 +57,7 @@ def pulse(prior: Generator, images: list[np.ndarray], settings: PulseSettings | 
     settings = settings or PulseSettings()
     n, blocks, random = len(images), len(prior.blocks), torch.Generator().manual_seed(settings.seed)
     z = _leaf(torch.randn(1, blocks, prior.config.style_dim, generator=random), n, prior)  # [n, blocks, d]
-    sampled = _noise(prior, random)
+    sampled = prior.sample_noise(random=random)
     coarse = 0 if sampled[0][0] is None else len(resolutions(settings.noise_side))  # blocks
     optimised = [[_leaf(cast(Tensor, x), n, prior) for x in layers] for layers in sampled[:coarse]]
 
@@ -81,7 +81,7 @@ def mganprior(prior: Generator, images: list[np.ndarray], settings: MultiCodeSet
     side = min(settings.side, prior.config.size // 2)
     split = resolutions(prior.config.size).index(side) + 1  # blocks before the composition
     z = _leaf(torch.randn(1, codes, prior.config.style_dim, generator=random), n, prior)  # [n, N, d]
-    noise = _noise(prior, random)
+    noise = prior.sample_noise(random=random)
 
     def below() -> tuple[Tensor, list[Tensor]]:
         w = prior.mapping(z.flatten(0, 1))  # [n N, d]
@@ -158,10 +158,6 @@ def _leaf(x: Tensor, n: int, prior: Generator) -> nn.Parameter:
 def _on_sphere(noise: Tensor) -> Tensor:
     """Normalise noise [n, c, s, s] to the sphere near which normal noise lies, for each image."""
     return noise * torch.rsqrt(noise.square().mean((1, 2, 3), keepdim=True) + 1e-8)
-
-
-def _noise(prior: Generator, random: torch.Generator) -> Noise:
-    return [prior.noise(side, random=random) for side in resolutions(prior.config.size)]
 
 
 def _start(prior: Generator, w: Tensor) -> Tensor:

@@ -70,6 +70,10 @@ class Generator(nn.Module):
         sampled_on = random.device if random else device
         return [torch.randn(shape, generator=random, device=sampled_on).to(device) for _ in range(layers)]
 
+    def sample_noise(self, n: int = 1, random: torch.Generator | None = None) -> list[list[Tensor | None]]:
+        """Sample the noise of all blocks, lowest resolution first, as `noise` does for each."""
+        return [self.noise(side, n, random) for side in resolutions(self.config.size)]
+
     def forward(self, w: Tensor, noise: list[list[Tensor | None]]) -> Tensor:
         """Generate images [n, 3, size, size].
 

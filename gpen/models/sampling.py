@@ -7,7 +7,7 @@ import torch
 
 from gpen.errors import GPENError
 from gpen.images import to_image
-from gpen.models.network import Generator, resolutions
+from gpen.models.network import Generator
 
 MEAN_OF = 4096  # number of styles over which the mean style is computed
 
@@ -26,7 +26,7 @@ def sample_faces(
     random, dim = torch.Generator().manual_seed(seed), prior.config.style_dim
     w = prior.mapping(torch.randn(n, dim, generator=random))  # [n, d]
     noise_random = random if noise_seed is None else torch.Generator().manual_seed(noise_seed)
-    noise = [prior.noise(side, n if noise_seed is None else 1, noise_random) for side in resolutions(prior.config.size)]
+    noise = prior.sample_noise(n if noise_seed is None else 1, noise_random)
     if truncation < 1:
         mean = prior.mapping(torch.randn(MEAN_OF, dim, generator=torch.Generator().manual_seed(0))).mean(0)
         w = mean.lerp(w, truncation)

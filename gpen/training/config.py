@@ -144,16 +144,15 @@ class RunConfig:
         """Metadata of the files that a run writes."""
         return {"images_seen": str(images_seen)} | ({"licence": self.licence} if self.licence else {})
 
+    def lr_factor(self, images_seen: int) -> float:
+        """Factor of the network's learning rates, and of StyleGAN2's discriminator: warm-up and decay together."""
+        return self.lr_warmup(images_seen) * self.lr_decay(images_seen)
+
     @property
     def discriminator_network(self) -> GPENConfig:
         """The settings that fix the shape of StyleGAN2's discriminator."""
         narrow = self.network.narrow if self.discriminator_narrow is None else self.discriminator_narrow
         return dataclasses.replace(self.network, narrow=narrow)
-
-    @property
-    def uses_features(self) -> bool:
-        """Whether the frozen feature network takes part."""
-        return self.discriminator == "projected"
 
 
 @dataclass(frozen=True)

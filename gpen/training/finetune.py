@@ -92,7 +92,7 @@ class Finetune:
         if isinstance(self.adversary, ProjectedTrainer):
             losses |= self.adversary.step(config.lr_decay(self.images_seen))
         elif config.uses_discriminator:
-            rate = config.lr_warmup(self.images_seen) * config.lr_decay(self.images_seen)
+            rate = config.lr_factor(self.images_seen)
             losses |= self.adversary.step(target, restored.detach(), self._step_number, rate, self.autocast, self.group)
         return {name: loss.detach() for name, loss in losses.items()}
 
@@ -134,7 +134,7 @@ class Finetune:
         self.group.average_gradients(self.net)
         if config.grad_clip:
             norm["grad_norm"] = nn.utils.clip_grad_norm_(self.net.parameters(), config.grad_clip)
-        factor = config.lr_warmup(self.images_seen) * config.lr_decay(self.images_seen)
+        factor = config.lr_factor(self.images_seen)
         for parameters, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             parameters["lr"] = rate * factor
         self.optimizer.step()

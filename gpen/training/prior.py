@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpen.models import checkpoints
-from gpen.models.network import Discriminator, Generator, resolutions
+from gpen.models.network import Discriminator, Generator
 from gpen.training.adversarial.ada import Augment
 from gpen.training.adversarial.discriminator import DiscriminatorTrainer
 from gpen.training.adversarial.projected import ProjectedTrainer
@@ -47,8 +47,12 @@ class Prior:
         betas = (config.beta1, 0.99**lazy)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.lr, betas=betas, fused=True)
         self.path_mean = torch.zeros((), device=group.device)
-        self.encoder = AuxiliaryEncoder(config.network.size, config.network.style_dim).to(group.device)
-        self.encoder_optimizer = torch.optim.Adam(self.encoder.parameters(), lr=config.lr_encoder, betas=(0.5, 0.99), fused=True)
+        self._parts = ["net", "ema", "adversary", "optimizer"]  # of a checkpoint
+        if config.reconstruction_share:
+            self.encoder = AuxiliaryEncoder(config.network.size, config.network.style_dim).to(group.device)
+            encoder = self.encoder.parameters()
+            self.encoder_optimizer = torch.optim.Adam(encoder, lr=config.lr_encoder, betas=(0.5, 0.99), fused=True)
+            self._parts += ["encoder", "encoder_optimizer"]
         self.validation = PriorValidation(config, group) if config.validation.data and group.rank == 0 else None
 
     def _adversary(self, place: dict[str, Any]) -> DiscriminatorTrainer | ProjectedTrainer:
@@ -80,7 +84,7 @@ class Prior:
         if isinstance(self.adversary, ProjectedTrainer):
             losses |= self.adversary.step(config.lr_decay(self.images_seen))
         else:
-            factor = config.lr_warmup(self.images_seen) * config.lr_decay(self.images_seen)
+            factor = config.lr_factor(self.images_seen)
             losses |= self.adversary.step(real, fake.detach(), step, factor, self.autocast, self.group, random)
         return {name: loss.detach() for name, loss in losses.items()}
 
@@ -122,7 +126,7 @@ class Prior:
         """
         config, regularizer = self.config, {}
         total = torch.stack([getattr(config, f"{name}_weight", 1.0) * loss for name, loss in losses.items()]).sum()
-        factor = config.lr_warmup(self.images_seen) * config.lr_decay(self.images_seen)
+        factor = config.lr_factor(self.images_seen)
         steps: list[tuple[nn.Module, torch.optim.Optimizer, float]] = [(self.net, self.optimizer, self.lr)] if trains else []
         if config.reconstruction_share:
             steps.append((self.encoder, self.encoder_optimizer, config.lr_encoder))
@@ -151,7 +155,7 @@ class Prior:
         crossing = torch.randint(1, blocks, (images,), generator=random, device=self.group.device)
         crossing = torch.where(mixes, crossing, blocks)  # [images]
         mine = slice(self.group.rank, None, self.group.processes)
-        noise = [self.net.noise(side, images, random) for side in resolutions(config.network.size)]
+        noise = self.net.sample_noise(images, random)
         return z[:, mine], [[None if x is None else x[mine] for x in block] for block in noise], crossing[mine]
 
     def _styles(self, z: Tensor, crossing: Tensor) -> Tensor:
@@ -187,7 +191,7 @@ class Prior:
         rows = []
         for _ in range(3):
             z = torch.randn(len(real), self.config.network.style_dim, generator=random, device=self.group.device)
-            noise = [self.ema.noise(side, len(real), random) for side in resolutions(self.config.network.size)]
+            noise = self.ema.sample_noise(len(real), random)
             rows.append(self.ema(self.ema.mapping(z), noise).cpu())
         return [*rows, real]
 
@@ -204,8 +208,6 @@ class Prior:
         for name in self._parts:
             getattr(self, name).load_state_dict(state[name])
         self.path_mean = state["path_mean"].to(self.group.device)
-
-    _parts = ("net", "ema", "adversary", "optimizer", "encoder", "encoder_optimizer")
 
     def export(self, folder: Path) -> Path:
         """Write FOLDER/prior.safetensors (the averaged weights) and, of StyleGAN2's kind, FOLDER/discriminator.safetensors."""

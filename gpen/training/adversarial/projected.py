@@ -17,12 +17,11 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from gpen.training.adversarial.diffaugment import DiffAugment
 from gpen.training.config import HEADS, ProjectedConfig, RunConfig
-from gpen.training.losses.squeezenet import TAP_CHANNELS, SqueezeNet, find_weights, lpips, lpips_heads
+from gpen.training.losses.squeezenet import MIN_SIZE, TAP_CHANNELS, SqueezeNet, enlarge, lpips, lpips_heads
 from gpen.training.losses.terms import full_precision
 from gpen.training.runtime.parallel import Distributed
 
 TAPS = {"conv1": 0, "fire4": 1, "fire7": 2, "fire12": 6}  # head -> its place among SqueezeNet's features
-MIN_SIZE = 128  # px: smaller images are enlarged to this for SqueezeNet
 COLOR_SIZE = 32  # px: what the head "colors" sees
 WIDTH = 64  # channels of a head
 FINAL_SIZE = 8  # px: largest side of a head's logits on features
@@ -139,7 +138,7 @@ class ProjectedTrainer:
         self.config: ProjectedConfig = config.projected
         self.size, self.group, self.autocast = config.network.size, group, autocast
         self.reconstructs = reconstructs  # without reconstructions every head has its factor as weight
-        self.features = SqueezeNet(find_weights(self.config.feature_network)).to(group.device)
+        self.features = SqueezeNet(self.config.feature_network).to(group.device)
         self.lpips_heads = [head.to(group.device) for head in lpips_heads()]
         self.net = ProjectedDiscriminator(self.size, tuple(self.config.head_weights)).to(group.device)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.config.lr, betas=(0.0, 0.99), fused=True)
@@ -165,8 +164,8 @@ class ProjectedTrainer:
         self._images = [augment(real).detach(), augment(fake)]
         with self.autocast:
             with torch.no_grad():
-                real_features = self._extract(self._images[0])
-            fake_features = self._extract(self._images[1])
+                real_features = self.features(enlarge(self._images[0]))
+            fake_features = self.features(enlarge(self._images[1]))
             self.net.measure(real_features, self.group)
             self.net.eval()  # the power iteration of the spectral norm belongs to the discriminator's step
             heads = hinge_generator(self.net(self._images[1], fake_features))
@@ -185,11 +184,6 @@ class ProjectedTrainer:
             for name, loss in heads.items()
         ]
         return losses | {"adversarial": torch.stack(weighted).sum()}
-
-    def _extract(self, images: Tensor) -> list[Tensor]:
-        if images.shape[-1] < MIN_SIZE:
-            images = F.interpolate(images, size=(MIN_SIZE, MIN_SIZE), mode="bilinear", align_corners=False)
-        return self.features(images)
 
     def _norm(self, loss: Tensor, images: Tensor) -> float:
         """Norm of the loss's gradient by the images, over all processes; the graph stays."""

@@ -27,7 +27,6 @@ from gpen.training.data.hub import local_folder
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 UNSCALED = "-unscaled"
-SMALLEST = 8  # px, the smallest size of a network: what the check of the files resizes to
 SHARED_MEMORY_ERRORS = ("shared memory", "shm", "Bus error", "No space left on device")  # in texts of PyTorch's errors
 NAMED = 3  # bad files that an error names
 _STREAM = 3  # separates these random numbers from those of gpen.degradation.presets and gpen.degradation with the same seed
@@ -47,7 +46,7 @@ def check_images(files: list[Path], skip_bad: bool) -> list[Path]:
     good, bad = [], []
     for path in tqdm(files, "checking images", unit="img", leave=False, disable=not sys.stderr.isatty(), dynamic_ncols=True):
         try:
-            read_face(path, SMALLEST)
+            read_image(path)
             good.append(path)
         except GPENError:
             bad.append(path)

@@ -28,6 +28,7 @@ TAPPED = (4, 7, 9, 10, 11, 12)  # with the first convolution, the seven layers t
 TAP_CHANNELS = (64, 128, 256, 384, 384, 512, 512)
 CAFFE_MEAN = (123.68, 116.779, 103.939)  # RGB, of values in 0..255
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of values in 0..1
+MIN_SIZE = 128  # px, below which the last feature maps of an image are too small to compare
 URL = "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"
 
 
@@ -48,15 +49,16 @@ class Fire(nn.Module):
 class SqueezeNet(nn.Module):
     """The convolutional layers: images in [-1, 1], RGB -> the seven feature maps that LPIPS compares; weights are frozen.
 
-    path: a file of weights as above. Raises GPENError where it is missing or holds something else.
+    path: a file of weights as above; None: see `find_weights`. Raises GPENError where it is missing or holds something else.
     """
 
     gain: Tensor
     offset: Tensor
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike | None):
         super().__init__()
-        state, caffe = _read_weights(Path(path))
+        path = find_weights(path)
+        state, caffe = _read_weights(path)
         self.conv1 = nn.Conv2d(3, 64, 3, stride=2)
         inputs = (64, *FIRES.values())
         self.fires = nn.ModuleDict({str(k): Fire(i, o) for i, (k, o) in zip(inputs, FIRES.items(), strict=False)})
@@ -110,6 +112,13 @@ def lpips(a: Sequence[Tensor], b: Sequence[Tensor], heads: Sequence[Tensor]) -> 
     return total  # type: ignore[return-value]  # there is at least one layer
 
 
+def enlarge(images: Tensor) -> Tensor:
+    """Images [n, 3, s, s] at MIN_SIZE px at least, by bilinear interpolation."""
+    if images.shape[-1] >= MIN_SIZE:
+        return images
+    return F.interpolate(images, size=(MIN_SIZE, MIN_SIZE), mode="bilinear", align_corners=False)
+
+
 def find_weights(path: str | os.PathLike | None = None) -> Path:
     """The file of SqueezeNet's weights: `path`, else GPEN_SQUEEZENET, else where torchvision keeps its own.
 
@@ -142,7 +151,5 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
             with np.load(path, allow_pickle=False) as archive:
                 return {name: torch.from_numpy(archive[name]) for name in archive.files}, True
         return torch.load(path, map_location="cpu", weights_only=True), False
-    except FileNotFoundError:
-        raise GPENError(f"There are no SqueezeNet 1.1 weights at {path}: {_how_to_fetch()}.") from None
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError):
         raise GPENError(f"{path} cannot be read as SqueezeNet 1.1 weights (.pth or .npz): {_how_to_fetch()}.") from None

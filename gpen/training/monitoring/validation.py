@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from gpen.faces.embedding import FaceEmbedding
 from gpen.images import to_image, to_tensor
-from gpen.models.network import Generator, resolutions
+from gpen.models.network import Generator
 from gpen.training.config import FinetuneConfig, PriorConfig
 from gpen.training.data.dataset import list_images, read_face, sample_degradation
-from gpen.training.losses.squeezenet import SqueezeNet, find_weights, lpips, lpips_heads
+from gpen.training.losses.squeezenet import SqueezeNet, enlarge, lpips, lpips_heads
 from gpen.training.monitoring.frechet import frechet_distance
 from gpen.training.runtime.parallel import Distributed
 
@@ -37,24 +37,20 @@ class Features:
     """SqueezeNet's distances between sets of images [n, 3, h, w] in [-1, 1]."""
 
     def __init__(self, weights: str | None, device: torch.device):
-        self.net = SqueezeNet(find_weights(weights)).to(device)
+        self.net = SqueezeNet(weights).to(device)
         self.heads = [head.to(device) for head in lpips_heads()]
         self.device = device
 
     @torch.no_grad()
-    def pooled(self, images: Tensor) -> np.ndarray:
-        """Mean over the image of the last layer, [n, 512]."""
-        return np.concatenate([self.net(x.to(self.device))[-1].mean((2, 3)).cpu().numpy() for x in images.split(BATCH)])
-
-    @torch.no_grad()
-    def distance(self, a: Tensor, b: Tensor) -> float:
-        """Mean LPIPS of the pairs."""
-        pairs = zip(a.split(BATCH), b.split(BATCH), strict=True)
-        return (
-            torch.cat([lpips(self.net(x.to(self.device)), self.net(y.to(self.device)), self.heads) for x, y in pairs])
-            .mean()
-            .item()
-        )
+    def compare(self, a: Tensor, b: Tensor) -> tuple[float, np.ndarray, np.ndarray]:
+        """Mean LPIPS of the pairs, and for each set the mean over the image of the last layer, [n, 512]."""
+        distances, pooled_a, pooled_b = [], [], []
+        for x, y in zip(a.split(BATCH), b.split(BATCH), strict=True):
+            features_x, features_y = self.net(x.to(self.device)), self.net(y.to(self.device))
+            distances.append(lpips(features_x, features_y, self.heads))
+            pooled_a.append(_pool(features_x))
+            pooled_b.append(_pool(features_y))
+        return torch.cat(distances).mean().item(), np.concatenate(pooled_a), np.concatenate(pooled_b)
 
 
 class RestorationValidation:
@@ -96,10 +92,11 @@ class RestorationValidation:
 
     def _scores(self, restored: Tensor, target: Tensor) -> Scores:
         error = ((restored - target) / 2).square().mean((1, 2, 3)).clamp_min(1e-10)  # [n], images in [0, 1]
+        distance, *pooled = self.features.compare(restored, target)
         scores = {
             "psnr": (-10 * error.log10()).mean().item(),
-            "squeezenet": self.features.distance(restored, target),
-            "squeezenet_fd": frechet_distance(self.features.pooled(restored), self.features.pooled(target)),
+            "squeezenet": distance,
+            "squeezenet_fd": frechet_distance(*pooled),
             "sharpness": float(
                 np.mean([_laplacian(x) / max(_laplacian(y), 1e-6) for x, y in zip(restored, target, strict=True)])
             ),
@@ -119,15 +116,16 @@ class PriorValidation:
         real = torch.stack([to_tensor(read_face(file, size)) for file in files])
         self.device, self.n = group.device, len(real)
         self.features = Features(config.projected.feature_network, group.device)
-        self.real, self.real_diversity = self.features.pooled(_enlarged(real)), self._diversity(real)
+        self.real_diversity, self.real = self._describe(real)
 
     @torch.no_grad()
     def __call__(self, net: Generator) -> tuple[Scores, Grids]:
         """Scores by name, and a sheet of fixed latents."""
         samples = torch.cat(list(self._samples(net)))
+        diversity, pooled = self._describe(samples)
         scores = {
-            "squeezenet_fd": frechet_distance(self.features.pooled(_enlarged(samples)), self.real),
-            "diversity": self._diversity(samples),
+            "squeezenet_fd": frechet_distance(pooled, self.real),
+            "diversity": diversity,
             "real_diversity": self.real_diversity,
         }
         return scores, {"sheet": list(samples[:SAMPLES_SHOWN].split(SHOWN))}
@@ -137,20 +135,17 @@ class PriorValidation:
         for start in range(0, self.n, BATCH):
             n = min(BATCH, self.n - start)
             z = torch.randn(n, net.config.style_dim, generator=random, device=self.device)
-            noise = [net.noise(size, n, random) for size in resolutions(net.config.size)]
-            yield net(net.mapping(z), noise).float().clamp(-1, 1).cpu()
+            yield net(net.mapping(z), net.sample_noise(n, random)).float().clamp(-1, 1).cpu()
 
-    def _diversity(self, images: Tensor) -> float:
-        """Mean SqueezeNet distance between each image and the next."""
-        images = _enlarged(images)
-        return self.features.distance(images, images.roll(1, 0))
+    def _describe(self, images: Tensor) -> tuple[float, np.ndarray]:
+        """Diversity, the mean SqueezeNet distance between each image and the next, and the pooled features [n, 512]."""
+        images = enlarge(images)
+        diversity, pooled, _ = self.features.compare(images, images.roll(1, 0))
+        return diversity, pooled
 
 
-def _enlarged(images: Tensor, size: int = 128) -> Tensor:
-    """Images [n, 3, s, s], of at least `size` px: SqueezeNet's last layer needs that many."""
-    if images.shape[-1] >= size:
-        return images
-    return nn.functional.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
+def _pool(features: list[Tensor]) -> np.ndarray:
+    return features[-1].mean((2, 3)).cpu().numpy()  # [n, 512]
 
 
 def _laplacian(x: Tensor) -> float:

@@ -16,7 +16,7 @@ from gpen.training.adversarial.projected import GradientBalance, ProjectedTraine
 from gpen.training.auxiliary_encoder import kl_divergence
 from gpen.training.config import DiffAugmentConfig, FinetuneConfig, PriorConfig, ProjectedConfig
 from gpen.training.finetune import Finetune, finetune
-from gpen.training.losses.squeezenet import SqueezeNet, lpips, lpips_heads
+from gpen.training.losses.squeezenet import SqueezeNet, enlarge, lpips, lpips_heads
 from gpen.training.losses.terms import content, feature_matching, generator_logistic, range_penalty
 from gpen.training.prior import Prior, train_prior
 from gpen.training.runtime.parallel import Distributed
@@ -131,7 +131,7 @@ def test_compiled_network_keeps_the_gradients_of_every_head(tune):
     adversary.net.eval()
 
     def heads(images):
-        features = adversary._extract(images)
+        features = adversary.features(enlarge(images))
         adversary.net.measure(features, CPU)
         return hinge_generator(adversary.net(images, features))
 
