@@ -14,13 +14,12 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gpen.errors import GPENError
 from gpen.faces.alignment import Face, align, aligned_face
-from gpen.images import encode, square_crop
+from gpen.images import downscale, encode, square_crop
 
 MAX_BYTES = 25 * 2**20  # of a file
 MAX_PIXELS = 40_000_000  # of an image, checked before decoding: 120 MB as RGB
@@ -89,11 +88,7 @@ def png(image: np.ndarray) -> bytes:
 
 def data_uri(image: np.ndarray, largest: int = 320) -> str:
     """Return a PNG data URI of the image, reduced to at most `largest` px per side."""
-    h, w = image.shape[:2]
-    if max(h, w) > largest:
-        ratio = largest / max(h, w)
-        image = cv2.resize(image, (max(1, round(w * ratio)), max(1, round(h * ratio))), interpolation=cv2.INTER_AREA)
-    return "data:image/png;base64," + base64.b64encode(png(image)).decode()
+    return "data:image/png;base64," + base64.b64encode(png(downscale(image, largest))).decode()
 
 
 def save(data: bytes, folder: str | os.PathLike, name: str) -> str:
