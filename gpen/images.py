@@ -5,27 +5,32 @@ Images are uint8 RGB [h, w, 3] unless noted otherwise; tensors are float32 [3, h
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import secrets
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from gpen.errors import GPENError
 
 ASTRONAUT_CROP = (18, 136, 178)  # top, left, side in px: the roughly FFHQ-aligned face of scikit-image's astronaut
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # no decoder that starts another program
+Image.init()
+FORMATS = [name for name in _FORMATS if name in Image.OPEN]  # older versions of Pillow lack AVIF
+HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc", b"ftypmsf1")  # bytes 4 to 12 of a file (ISO/IEC 23008-12)
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Read an image file of any format that Pillow supports: uint8 RGB [h, w, 3], upright, without alpha.
+    """Read an image file of one of FORMATS, detected from its content: uint8 RGB [h, w, 3], upright, without alpha.
 
     The EXIF orientation is applied, 16 bits per channel are reduced to 8, and the first frame of an animation is returned.
     Raises GPENError if the file is missing, damaged, truncated or not an image.
@@ -34,23 +39,89 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     return decode(read_bytes(path), path)
 
 
-def decode(data: bytes, name: str | os.PathLike = "The file") -> np.ndarray:
-    """Decode the bytes of an image file as `read_image` does. name: of the file, for error messages."""
+def decode(
+    data: bytes,
+    name: str | os.PathLike = "The file",
+    *,
+    check: Callable[[Image.Image], None] | None = None,
+    background: str | None = None,
+    srgb: bool = False,
+) -> np.ndarray:
+    """Decode the bytes of an image file as `read_image` does.
+
+    name: of the file, for error messages. check: called with the opened image before its pixels are decoded; it may raise
+    GPENError. background: colour behind transparent pixels; None: the alpha channel is dropped. srgb: convert the colours from
+    the ICC profile of the file to sRGB; False: the values of the file, as benchmarks read them.
+    """
     with decoding(name, data) as image:
-        image.load()
-        return to_rgb(ImageOps.exif_transpose(image))
+        if check is not None:
+            check(image)
+        image = upright(image)
+        return to_rgb(to_srgb(image) if srgb else image, background)
 
 
-def to_rgb(image: Image.Image) -> np.ndarray:
-    """Convert an image of any Pillow mode to uint8 RGB [h, w, 3]; alpha is dropped. Raises GPENError for 32-bit pixels."""
+def upright(image: Image.Image) -> Image.Image:
+    """Decode the pixels and apply the EXIF orientation. EXIF data that cannot be read are ignored: the pixels are intact."""
+    image.load()  # outside of the try block: errors of the pixels are raised
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # struct.error, SyntaxError, KeyError and others on damaged EXIF data
+        return image
+
+
+def to_srgb(image: Image.Image) -> Image.Image:
+    """Convert the colours of an image from its embedded ICC profile to sRGB; without a valid profile it is returned unchanged."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(source).lower().replace(" ", ""):
+            return image
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError):  # the profile is damaged or belongs to another colour space
+        return image
+    return converted or image
+
+
+def to_rgb(image: Image.Image, background: str | None = None) -> np.ndarray:
+    """Convert an image of any Pillow mode to uint8 RGB [h, w, 3]. Raises GPENError for 32-bit pixels.
+
+    background: colour behind transparent pixels; None: the alpha channel is dropped.
+    """
     if image.mode.startswith("I"):  # 16-bit grey; older versions of Pillow open it in the mode I
-        levels = np.asarray(image).astype(np.int64)  # [h, w]
+        levels = np.asarray(image)  # [h, w]
         if levels.min() < 0 or levels.max() > 65535:
             raise GPENError("The image has more than 16 bits per channel: save it with 8 or 16.")
-        return np.repeat(((levels + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
+        return np.repeat(to_8_bits(levels)[..., None], 3, axis=2)
     if image.mode == "F":
         raise GPENError("The image has 32 bits per channel: save it with 8 or 16.")
+    if background is not None and image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image.convert("RGBA"))
     return np.array(image.convert("RGB"))
+
+
+def to_8_bits(pixels: np.ndarray) -> np.ndarray:
+    """Convert pixels in [0, 65535] to uint8, rounded (65535 -> 255); uint8 pixels are returned unchanged."""
+    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def decode_16_bits(data: bytes) -> np.ndarray:
+    """Decode a PNG or TIFF of 16 bits per channel with OpenCV: uint16 [h, w, c], c = 1 (grey), 3 (RGB) or 4 (RGB and alpha).
+
+    Pillow reduces 16-bit colour to 8 bits. OpenCV applies the orientation of a TIFF, but not that of a PNG.
+    Raises GPENError if OpenCV cannot decode the data.
+    """
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise GPENError("The layout of its 16-bit pixels is not supported: save it as a 16-bit PNG.")
+    return swap_red_and_blue(pixels)
+
+
+def swap_red_and_blue(pixels: np.ndarray) -> np.ndarray:
+    """Convert between BGR and RGB channel order, in either direction; [h, w] becomes [h, w, 1]."""
+    return pixels.reshape(*pixels.shape[:2], -1)[..., {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels[0, 0].size]]
 
 
 def read_bytes(path: Path) -> bytes:
@@ -70,23 +141,40 @@ def decoding(name: str | os.PathLike, data: bytes) -> Iterator[Image.Image]:
     name: of the file, for error messages.
     """
     name = os.fspath(name)
+    heif = _register_heif()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about unusual metadata and large images
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 yield image
     except GPENError as error:
         raise error if name in str(error) else GPENError(f"{name} cannot be used: {error}") from None
     except UnidentifiedImageError:
+        if data[4:12] in HEIF and not heif:
+            raise GPENError(f'{name} is a HEIC image: pip install "gpen[heif]", or save it as JPEG.') from None
         reason = "unknown format" if data else "it is empty"
         raise GPENError(f"{name} cannot be read as an image ({reason}): give a JPEG, PNG, WebP, TIFF or BMP file.") from None
     except Image.DecompressionBombError:
         raise GPENError(
             f"{name} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6} megapixels: make it smaller."
         ) from None
+    except MemoryError:
+        raise GPENError(f"There is not enough memory to decode {name}: make it smaller.") from None
     except Exception as error:  # decoders raise many types (OSError, SyntaxError, struct.error, ...) on damaged data
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise GPENError(f"{name} cannot be read as an image ({reason}): it may be truncated.") from None
+        raise GPENError(f"{name} cannot be read as an image ({reason}): it may be truncated or damaged.") from None
+
+
+@functools.cache
+def _register_heif() -> bool:
+    """Let Pillow open HEIC images if the optional package pillow-heif is installed; return whether it is."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    FORMATS.append("HEIF")
+    return True
 
 
 def encode(image: np.ndarray, suffix: str = ".png") -> bytes:

@@ -2,7 +2,7 @@
 
 Preserved: 16 bits per channel (PNG, TIFF), transparency, greyscale, EXIF, ICC profile, XMP, resolution, and the text chunks of a
 PNG. The EXIF orientation is applied to the pixels and removed. Files are decoded by Pillow, except for 16-bit pixels, which it
-does not support in colour; those are decoded by OpenCV.
+does not support in colour; those are decoded by OpenCV (`gpen.images.decode_16_bits`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import cast
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
 from gpen.errors import GPENError
-from gpen.images import decoding, read_bytes
+from gpen.images import decode_16_bits, decoding, read_bytes, swap_red_and_blue, to_8_bits, upright
 
 QUALITY = 95  # of JPEG (without chroma subsampling), and of WebP unless the file was lossless
 PNG_CHUNKS = {b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"tEXt", b"zTXt", b"iTXt"}  # copied unchanged
@@ -120,11 +120,6 @@ def read_photo(path: Path) -> Photo:
         return _read(image, data, path)
 
 
-def to_8_bits(pixels: np.ndarray) -> np.ndarray:
-    """Convert uint16 pixels to uint8, rounded (65535 -> 255); uint8 pixels are returned unchanged."""
-    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
 def _read(image: Image.Image, data: bytes, path: Path) -> Photo:
     kind = "JPEG" if image.format == "MPO" else image.format  # MPO: JPEG of a camera with additional images
     if kind not in ENCODERS:
@@ -137,37 +132,29 @@ def _read(image: Image.Image, data: bytes, path: Path) -> Photo:
     deep = (kind == "PNG" and data[24] == 16) or (kind == "TIFF" and max(tiff.tag_v2.get(258, (1,))) == 16)
     orientation = image.getexif().get(0x0112, 1)
     tags = _tiff_tags(tiff) if kind == "TIFF" else None
-    image.load()  # decode all pixels, so that a truncated file is detected here
-    upright = ImageOps.exif_transpose(image)
-    notes = {name: upright.info.get(name) for name in ("exif", "icc_profile", "xmp", "dpi", "comment")}
+    turned = upright(image)  # decodes all pixels, so that a truncated file is detected here
+    notes = {name: turned.info.get(name) for name in ("exif", "icc_profile", "xmp", "dpi", "comment")}
     if kind == "PNG":
-        notes["chunks"] = _noted_chunks(data, upright.info)
+        notes["chunks"] = _noted_chunks(data, turned.info)
     elif kind == "TIFF":
         notes["tags"] = tags
     elif kind == "WEBP":
         notes["lossless"] = _is_lossless(data)
-    pixels = _deep_pixels(data, orientation if kind == "PNG" else 1) if deep else _pixels(upright)
+    pixels = _deep_pixels(data, orientation if kind == "PNG" else 1) if deep else _pixels(turned)
     return Photo(pixels, kind, notes, data)
 
 
-def _pixels(upright: Image.Image) -> np.ndarray:
+def _pixels(image: Image.Image) -> np.ndarray:
     """Convert an image of any Pillow mode to uint8 [h, w, c]."""
-    alpha = "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La")
-    pixels = np.array(upright.convert("RGBA" if alpha else "L" if upright.mode in ("1", "L") else "RGB"))
+    pixels = np.array(image.convert("RGBA" if image.has_transparency_data else "L" if image.mode in ("1", "L") else "RGB"))
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 def _deep_pixels(data: bytes, orientation: int) -> np.ndarray:
-    """Decode uint16 [h, w, c]. OpenCV applies the orientation of a TIFF, but not that of a PNG."""
-    pixels = _from_bgr(cast(np.ndarray, cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)))
+    """Decode uint16 [h, w, c] and apply an EXIF orientation."""
     turns, mirror = TURNS[orientation]
-    pixels = np.rot90(pixels, turns)
+    pixels = np.rot90(decode_16_bits(data), turns)
     return np.ascontiguousarray(pixels[:, ::-1] if mirror else pixels)
-
-
-def _from_bgr(pixels: np.ndarray) -> np.ndarray:
-    """Convert between BGR and RGB channel order, in either direction; [h, w] becomes [h, w, 1]."""
-    return pixels.reshape(*pixels.shape[:2], -1)[..., {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels[0, 0].size]]
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
@@ -212,7 +199,7 @@ def _is_lossless(data: bytes) -> bool:
 
 
 def _png(photo: Photo) -> bytes:
-    data = cv2.imencode(".png", _from_bgr(photo.pixels))[1].tobytes()
+    data = cv2.imencode(".png", swap_red_and_blue(photo.pixels))[1].tobytes()
     header = 33  # signature and IHDR chunk; the order of the following chunks is free up to the pixels
     notes = [(k, v) for k, v in photo.notes["chunks"] if k != b"iCCP" or photo.notes["icc_profile"]]
     return data[:header] + b"".join(_png_chunk(*note) for note in notes) + data[header:]
@@ -238,7 +225,7 @@ def _tiff(photo: Photo) -> bytes:
 
 
 def _bmp(photo: Photo) -> bytes:
-    return cv2.imencode(".bmp", _from_bgr(photo.pixels))[1].tobytes()
+    return cv2.imencode(".bmp", swap_red_and_blue(photo.pixels))[1].tobytes()
 
 
 def _by_pillow(photo: Photo) -> bytes:

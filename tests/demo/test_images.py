@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageCms
 
 from demo import images
+from gpen.errors import GPENError
+from tests.icc import display_p3
 
 
 def assert_near(image, expected, level):
@@ -51,17 +54,17 @@ def test_grey_image_becomes_three_equal_channels(files):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("text.png", "not an image"),
-        ("empty.png", "not an image"),
+        ("text.png", "unknown format"),
+        ("empty.png", "empty"),
         ("1x1.png", "1 x 1 pixels"),
         ("100-megapixel.png", "100 megapixels"),
         ("bomb.png", "megapixels"),
-        ("cut-off.jpg", "truncated or damaged"),
+        ("cut-off.jpg", "truncated"),
         ("strip.png", "too narrow"),
     ],
 )
 def test_unusable_image_raises_one_line_error(files, name, words):
-    with pytest.raises(images.ImageError, match=words) as caught:
+    with pytest.raises(GPENError, match=words) as caught:
         images.decode(files[name])
     message = str(caught.value)
     assert message.endswith(".") and "\n" not in message and len(message) < 140 and str(files[name].parent) not in message
@@ -71,13 +74,24 @@ def test_file_above_byte_limit_is_rejected_before_reading(tmp_path):
     path = tmp_path / "large.png"
     with path.open("wb") as file:
         file.truncate(images.MAX_BYTES + 1)  # sparse file
-    with pytest.raises(images.ImageError, match="25 MB"):
+    with pytest.raises(GPENError, match="25 MB"):
         images.decode(path)
 
 
 def test_missing_cached_file_asks_for_new_upload(tmp_path):
-    with pytest.raises(images.ImageError, match="upload it again"):
+    with pytest.raises(GPENError, match="upload it again"):
         images.decode(tmp_path / "gone.png")
+
+
+def test_colours_are_converted_from_the_profile_to_srgb(tmp_path):
+    """A Display P3 photo: an encoded (235, 136, 94) is displayed as the sRGB colour (251, 131, 83)."""
+    image = Image.new("RGB", (32, 32), (235, 136, 94))
+    image.save(tmp_path / "p3.png", icc_profile=display_p3())
+    assert_near(images.decode(tmp_path / "p3.png"), np.full((32, 32, 3), (251, 131, 83)), 1.5)
+    image.save(tmp_path / "damaged.png", icc_profile=b"no profile")
+    assert (images.decode(tmp_path / "damaged.png") == (235, 136, 94)).all()
+    image.save(tmp_path / "srgb.png", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    assert (images.decode(tmp_path / "srgb.png") == (235, 136, 94)).all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -91,7 +105,7 @@ def test_damaged_bytes_raise_only_image_error(files, tmp_path_factory, data):
     path.write_bytes(content)
     try:
         assert images.decode(path).shape[2] == 3
-    except images.ImageError:
+    except GPENError:
         pass
 
 

@@ -85,3 +85,30 @@ def test_resize_to_averages_down_and_keeps_the_size():
     assert resize_to(image, 32) is image
     means = image.reshape(16, 2, 16, 2, 3).mean((1, 3))
     assert np.abs(resize_to(image, 16) - means).max() <= 0.5
+
+
+def test_heic_photo_is_read_if_the_optional_package_is_installed(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    image = make_image(64, 80)
+    pillow_heif.from_pillow(Image.fromarray(image)).save(tmp_path / "a.heic", quality=95)
+    assert np.abs(read_image(tmp_path / "a.heic").astype(int) - image).mean() < 4
+
+
+def test_heic_photo_without_the_optional_package_names_it(monkeypatch):
+    monkeypatch.setattr("gpen.images._register_heif", lambda: False)
+    monkeypatch.setattr("gpen.images.FORMATS", ["PNG", "JPEG"])
+    with pytest.raises(gpen.GPENError, match=r'a.heic is a HEIC image: pip install "gpen\[heif\]"'):
+        gpen.images.decode(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", "a.heic")
+
+
+def test_postscript_is_never_opened(tmp_path):
+    """Pillow starts Ghostscript for it."""
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    with pytest.raises(gpen.GPENError, match="unknown format"):
+        read_image(tmp_path / "a.png")
+
+
+def test_damaged_exif_data_do_not_cost_the_pixels(tmp_path):
+    Image.fromarray(make_image()).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x09\xff\xff\xff\xff")
+    assert np.array_equal(read_image(tmp_path / "a.png"), make_image())

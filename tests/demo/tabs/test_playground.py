@@ -14,6 +14,7 @@ import app
 from demo import components, experiment, images
 from demo.tabs import playground
 from gpen.degradation.degradation import Degradation
+from gpen.errors import GPENError
 from tests.demo.conftest import TIMEOUT
 
 
@@ -72,7 +73,7 @@ def test_sample_matches_package(client, size):
 
 @pytest.mark.parametrize("name", ["text.png", "1x1.png", "100-megapixel.png", "cut-off.jpg", "empty.png"])
 def test_unusable_image_returns_its_error_message(client, files, name):
-    with pytest.raises(images.ImageError) as expected:
+    with pytest.raises(GPENError) as expected:
         images.decode(files[name])
     with pytest.raises(AppError, match=str(expected.value).split(":")[0]):
         client.predict(image=handle_file(files[name]), api_name="/restore")

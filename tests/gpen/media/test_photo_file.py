@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 import gpen
-from gpen.media.photo_file import Photo, read_photo, to_8_bits
+from gpen.images import to_8_bits
+from gpen.media.photo_file import Photo, read_photo
 from gpen.restoration.paste import enlarge
 
 EXIF_IFD, GPS_IFD, ORIENTATION = 0x8769, 0x8825, 0x0112
