@@ -215,7 +215,10 @@ def replace_atomically(path: str | os.PathLike) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{secrets.token_hex(4)}.partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode  # of a new file of this user; some writers (safetensors) set a narrower one
         yield partial
+        partial.chmod(mode)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)

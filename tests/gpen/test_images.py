@@ -70,6 +70,14 @@ def test_file_is_replaced_only_on_success(tmp_path):
     assert path.read_bytes() == b"first" and list(tmp_path.iterdir()) == [path]
 
 
+def test_file_has_the_usual_permissions_whatever_its_writer_sets(tmp_path):
+    (tmp_path / "usual").touch()
+    with replace_atomically(tmp_path / "a") as partial:
+        partial.unlink()
+        partial.touch(mode=0o600)
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 @pytest.mark.parametrize(("h", "w", "size"), [(40, 30, 16), (30, 40, 64), (31, 31, None)])
 def test_square_crop_is_central(h, w, size):
     image = make_image(h, w)
