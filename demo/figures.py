@@ -1,7 +1,7 @@
 """HTML of the playground: formula, steps, comparison with error maps, table of scores.
 
 Images are embedded as PNG data URIs, so that the face of a visitor is not stored in a file with a URL. The colours of the
-terms (blur, scale, noise, jpeg) are defined in demo/static/style.css and are the same as those of the sliders.
+terms (blur, scale, noise, jpeg) are defined in demo/static/base.css and are the same as those of the sliders.
 """
 
 from __future__ import annotations

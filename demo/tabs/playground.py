@@ -1,7 +1,7 @@
 """The Playground tab: degrade a face, restore it live, and compare both with the original.
 
 The face of a visitor is kept in the session state and in the page. Only the images of the two sliders and the downloads
-are files, in gradio's cache, which is emptied by age. The layout is in demo/static/style.css.
+are files, in gradio's cache, which is emptied by age. The layout is in demo/static/playground.css.
 """
 
 from __future__ import annotations
