@@ -14,8 +14,9 @@ from typing import Any, TypedDict
 
 from eval.benchmark.settings import RunSettings
 from eval.metrics.registry import METRICS
-from eval.metrics.weights import MetricSettings, file_hash
+from eval.metrics.weights import MetricSettings
 from gpen.errors import GPENError
+from gpen.models.download import file_hash
 
 PACKAGES = (
     "gpen",

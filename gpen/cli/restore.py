@@ -17,7 +17,9 @@ from gpen.errors import GPENError
 from gpen.faces.detection import load_detector
 from gpen.media.batch import Settings, make_folder, restore_files, write_report
 from gpen.media.discovery import find_files
+from gpen.media.provenance import Provenance
 from gpen.models import checkpoints
+from gpen.models.download import file_hash
 from gpen.restoration import tasks
 from gpen.restoration.restorer import Restorer
 from gpen.version import __version__
@@ -51,6 +53,7 @@ class Restore:
     jobs: int = 1  # number of threads for reading, face detection and writing, at least 1
     report: OptionalFile = None  # JSON file for boxes, landmarks, scores and times of all files; None: no report
     task: TaskName = "restore"  # task of the model; all except restore need aligned faces
+    no_provenance: Flag = False  # do not mark restored photos as partly generated (IPTC DigitalSourceType, boxes, model) in XMP
     mask: Annotated[Path | None, arg(metavar="PATH")] = (
         None  # for inpaint: mask, white where to fill in, or a folder with NAME.png for each image
     )
@@ -60,10 +63,14 @@ class Restore:
         if not self.paths:
             raise GPENError("There is nothing to restore: name photos, videos or folders.")
         chosen = dataclasses.asdict(self) | {"aligned": self.aligned or self.task != "restore"}  # others take no whole photos
-        settings = Settings(**{field.name: chosen[field.name] for field in dataclasses.fields(Settings)})
+        names = [field.name for field in dataclasses.fields(Settings) if field.name in chosen]
+        settings = Settings(**{name: chosen[name] for name in names})
         files = find_files(self.paths, self.out, self.recursive)
         make_folder(self.out)
-        net = checkpoints.load(tasks.find_model(self.task, self.model))
+        path = tasks.find_model(self.task, self.model)
+        net = checkpoints.load(path)
+        if not self.no_provenance:
+            settings = dataclasses.replace(settings, provenance=Provenance(path.stem, file_hash(path)))
         restorer = Restorer(net, engine=self.engine)
         make_detector = partial(load_detector, self.detector)
         if not settings.aligned:

@@ -13,6 +13,7 @@ from gpen.faces.alignment import FFHQ_POINTS_512, Face
 from gpen.media.batch import Settings, restore_files, write_report
 from gpen.media.discovery import find_files
 from gpen.media.photo_file import read_photo
+from gpen.media.provenance import SOURCE_TYPE, Provenance
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,33 @@ def test_report_entry_of_a_photo(photos, tmp_path, restorer):
     assert row["faces"][0]["box"] == pytest.approx(expected.box, abs=0.01) and row["faces"][0]["score"] == 0.75
     assert np.allclose(row["faces"][0]["landmarks"], expected.landmarks, atol=0.01)
     assert set(row["seconds"]) == {"read", "detect", "restore", "write"} and row["output"] == str(tmp_path / "out" / "a.jpg")
+
+
+def test_report_says_what_became_of_each_property(photos, tmp_path, restorer):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    notes = {"exif": exif, "icc_profile": bytes(16) + b"GRAY" + bytes(108), "comment": b"a comment"}
+    Image.fromarray(make_image(5)).save(photos / "a.jpg", "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))], **notes)
+    rows = {row["input"].rpartition("/")[2]: row for row in run(photos, tmp_path / "out", restorer, upscale=2)}
+    properties = rows["a.jpg"]["properties"]
+    assert properties["size"] == "changed: 60 x 80 to 120 x 160" and properties["orientation"] == "applied to the pixels: 6"
+    assert properties["ICC profile"].startswith("dropped") and properties["further images"] == "dropped: 1"
+    assert properties["EXIF"] == "kept" and properties["provenance"] == "none"
+    assert rows["c.tif"]["properties"]["bits per channel"] == "kept: 16"
+    assert rows["b.png"]["properties"]["channels"] == "kept: 4"
+
+
+def test_restored_photos_are_marked_and_copies_are_not(photos, tmp_path, restorer):
+    provenance = Provenance("model", "12" * 32)
+    rows = {row["input"].rpartition("/")[2]: row for row in run(photos, tmp_path / "out", restorer, provenance=provenance)}
+    marked = (tmp_path / "out" / "b.png").read_bytes()
+    assert SOURCE_TYPE.encode() in marked and b"12" * 32 in marked
+    x0, _, x1, _ = rows["b.png"]["faces"][0]["box"]
+    assert f"<gpen:width>{x1 - x0:.0f}</gpen:width>".encode() in marked
+    assert rows["b.png"]["properties"]["provenance"] == "added to XMP"
+    assert (tmp_path / "out" / "grey.png").read_bytes() == (photos / "grey.png").read_bytes() and "properties" not in rows[
+        "grey.png"
+    ]
 
 
 def test_results_do_not_depend_on_the_number_of_threads(photos, tmp_path, restorer):
