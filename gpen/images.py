@@ -154,7 +154,7 @@ def decoding(name: str | os.PathLike, data: bytes) -> Iterator[Image.Image]:
     name: of the file, for error messages.
     """
     name = os.fspath(name)
-    heif = _register_heif()
+    heif = register_heif()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about unusual metadata and large images
@@ -180,7 +180,7 @@ def decoding(name: str | os.PathLike, data: bytes) -> Iterator[Image.Image]:
 
 
 @functools.cache
-def _register_heif() -> bool:
+def register_heif() -> bool:
     """Let Pillow open HEIC images if the optional package pillow-heif is installed; return whether it is."""
     try:
         from pillow_heif import register_heif_opener

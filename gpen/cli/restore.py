@@ -15,6 +15,7 @@ from tyro.conf import Positional, arg
 from gpen.cli.parsing import EngineName, Flag, Folder, Model, OptionalFile, TaskName, parse
 from gpen.errors import GPENError
 from gpen.faces.detection import load_detector
+from gpen.file_names import is_media
 from gpen.media.batch import Settings, make_folder, restore_files, write_report
 from gpen.media.discovery import find_files
 from gpen.media.provenance import Provenance
@@ -24,9 +25,11 @@ from gpen.restoration import tasks
 from gpen.restoration.restorer import Restorer
 from gpen.version import __version__
 
+UNSUPPORTED = "unsupported"  # a file of a folder that is not a photo or video that can be restored
 STATUS_TEXT = {
     "restored": "restored", "no face": "without a detected face (for aligned faces add --aligned)",
     "skipped": "skipped, the output exists (replace it with --overwrite)", "failed": "failed",
+    UNSUPPORTED: "of other formats",
 }  # fmt: skip
 
 
@@ -65,7 +68,7 @@ class Restore:
         chosen = dataclasses.asdict(self) | {"aligned": self.aligned or self.task != "restore"}  # others take no whole photos
         names = [field.name for field in dataclasses.fields(Settings) if field.name in chosen]
         settings = Settings(**{name: chosen[name] for name in names})
-        files = find_files(self.paths, self.out, self.recursive)
+        found = find_files(self.paths, self.out, self.recursive)
         make_folder(self.out)
         path = tasks.find_model(self.task, self.model)
         net = checkpoints.load(path)
@@ -75,17 +78,23 @@ class Restore:
         make_detector = partial(load_detector, self.detector)
         if not settings.aligned:
             make_detector()  # fail once here, not for every file
-        rows = []
+        rows: list[dict] = [
+            {"input": str(path), "output": None, "status": UNSUPPORTED, "reason": reason}
+            for path, reason in found.skipped.items()
+        ]
         try:
-            for row in restore_files(files, restorer, make_detector, settings):
+            for row in restore_files(found.files, restorer, make_detector, settings):
                 rows.append(row)
         finally:  # also write the report of an interrupted run
             if self.report and rows:
                 header = {name: value for name, value in chosen.items() if name not in ("report", "paths")}
                 write_report(self.report, {"gpen": __version__, **header}, rows)
-        found = Counter(row["status"] for row in rows)
-        print(", ".join(f"{count} {STATUS_TEXT[status]}" for status, count in found.items()))
-        if found["failed"]:
+        count = Counter(row["status"] for row in rows)
+        print(", ".join(f"{count[status]} {text}" for status, text in STATUS_TEXT.items() if count[status]))
+        for path, reason in found.skipped.items():
+            if is_media(path):
+                print(f"skipped: {path}: {reason}.", file=sys.stderr)
+        if count["failed"]:
             sys.exit(1)
 
 

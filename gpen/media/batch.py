@@ -25,6 +25,7 @@ from tqdm import tqdm
 from gpen.errors import GPENError
 from gpen.faces.alignment import Face
 from gpen.faces.detection import Detector
+from gpen.file_names import by_same_name, same_name
 from gpen.images import resize_to, write_atomically
 from gpen.media.photo_file import Photo, read_photo
 from gpen.media.prefetch import per_thread, prefetch_map
@@ -275,4 +276,7 @@ class _Run:
 
 def _read_mask(path: Path, stem: str) -> np.ndarray:
     """Read a mask, bool [h, w], from an image file or from STEM.png in a folder; True where it is lighter than mid-grey."""
-    return tasks.luma(read_photo(path / f"{stem}.png" if path.is_dir() else path).image) > 127
+    if path.is_dir():
+        name = f"{stem}.png"
+        path = by_same_name(path.glob("*.[pP][nN][gG]")).get(same_name(name), path / name)
+    return tasks.luma(read_photo(path).image) > 127

@@ -204,3 +204,4 @@ ENCODERS: dict[str, Callable[[Photo, Provenance | None], bytes]] = {
     "AVIF": _with_options,
     "HEIF": _with_options,
 }
+WRITABLE = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in ENCODERS) | {".heic", ".heif"}

@@ -81,7 +81,7 @@ def test_damaged_file_is_reported_and_the_exit_status_is_1(face, model, tmp_path
     printed = capsys.readouterr()
     assert stop.value.code == 1 and (tmp_path / "out" / "face.png").exists()
     assert [line for line in printed.err.splitlines() if line.startswith("error: ") and "cut.png" in line]
-    assert printed.out.strip() == "1 failed, 1 restored"
+    assert printed.out.strip() == "1 restored, 1 failed"
 
 
 def test_read_only_output_folder_is_an_error(face, tmp_path, monkeypatch, capsys):

