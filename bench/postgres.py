@@ -3,12 +3,13 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from bench.harness import free_port
 
 OTHERS = ("postgres", "nobody")  # accounts for the server, since PostgreSQL refuses to run as root
 DEBIAN = Path("/usr/lib/postgresql")
@@ -30,7 +31,7 @@ def postgres() -> Iterator[str]:
     try:
         if user:
             shutil.chown(folder, user)
-        data, port = folder / "data", _free_port()
+        data, port = folder / "data", free_port()
         _run([initdb, "-D", data, "-U", "study", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"], user, folder)
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
         _run([server, "-D", data, "-w", "-t", "60", "-l", folder / "log", "-o", options, "start"], user, folder)
@@ -60,7 +61,7 @@ def _user() -> str | None:
     raise NoPostgres(f"PostgreSQL does not run as root, and none of these users exists: {', '.join(OTHERS)}.")
 
 
-def _run(command: list, user: str | None, folder: Path) -> None:
+def _run(command: list[str | Path], user: str | None, folder: Path) -> None:
     group = pwd.getpwnam(user).pw_gid if user else None
     with tempfile.TemporaryFile("w+") as output:  # a pipe would stay open while the server runs
         done = subprocess.run(
@@ -75,9 +76,3 @@ def _run(command: list, user: str | None, folder: Path) -> None:
         if done.returncode:
             output.seek(0)
             raise NoPostgres(f"PostgreSQL did not start: {output.read().strip()[-300:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
