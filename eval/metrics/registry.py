@@ -153,7 +153,7 @@ METRICS: dict[str, Metric] = {
         weights=_file("squeezenet"), seen_in_training=True,
     ),
     "niqe": Metric(
-        "NIQE", "this project", "none; pristine model of the authors", Y, True,
+        "NIQE", "this project", "none; pristine model of the authors, patches of 96 px (four at 256 px)", Y, True,
         "--niqe-parameters FILE or $GPEN_NIQE_PARAMETERS", niqe.load_published, "NR", weights=_file("niqe_parameters"),
     ),
     "niqe_fitted": Metric(

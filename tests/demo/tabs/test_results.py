@@ -81,7 +81,7 @@ def test_metrics_seen_in_training_are_marked_with_a_note(runs):
     content["summary"] += [entry("fsr4", method, "squeezenet_fd", 9.0) for method in ("bilinear", "gpen")]
     path.write_text(json.dumps(content))
     components, events = build(runs)
-    assert "SqueezeNet Fréchet distance ↓ †" in components["results-table"].value["headers"]
+    assert "SqueezeNet Fréchet distance, n = 7 ↓ †" in components["results-table"].value["headers"]
     assert "† Seen in training: " in components["results-about"].value
     assert ("SqueezeNet Fréchet distance ↓ (seen in training)", "squeezenet_fd") in components["results-metric"].choices
     (axis,) = events[2]("new", "fsr4", "squeezenet_fd")[2].axes
