@@ -88,9 +88,10 @@ def comparison(runs: list[FinishedRun]) -> list[ComparisonEntry]:
     for key, entry in tables[first_name].items():
         task, method, metric = key
         sharing = [name for name, _ in others if key in tables[name]]
+        empty = replace(entry, diff=None, diff_low=None, diff_high=None, baseline=first_name)
         differences = {
             name: _paired(
-                replace(entry, diff=None, diff_low=None, diff_high=None, baseline=first_name),
+                replace(empty, chosen=max(entry.chosen, tables[name][key].chosen)),
                 _pick(rows[name], task, method, shared[name][task]),
                 _pick(rows[first_name], task, method, shared[name][task]),
             )

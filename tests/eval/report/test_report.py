@@ -215,6 +215,14 @@ def seen_run(tmp_path):
     return out
 
 
+def test_distances_between_sets_name_n_in_comparisons(seen_run):
+    shutil.copytree(seen_run, other := seen_run.with_name("other"))
+    entries = json.loads((other / "summary.json").read_text())
+    (other / "summary.json").write_text(json.dumps([entry | {"n": 5} for entry in entries]))
+    compared = report([seen_run, other]).split("Comparison of runs")[1]
+    assert "1.5 (n = 2)" in compared and "1.5 (n = 5)" in compared
+
+
 def test_metrics_seen_in_training_are_marked(seen_run):
     text, tables = report([seen_run]), report([seen_run], "latex")
     assert "SqueezeNet Fréchet distance, n = 2 ↓ † |" in text and "Identity Fréchet distance, n = 2 ↓ |" in text
