@@ -19,6 +19,7 @@ from eval.report.tables import SEEN_MARK, seen_note
 from gpen.degradation.degradation import Degradation
 
 ERROR_SCALE = 64  # absolute error, 0 to 255, at the upper end of the colour map; larger errors are clipped
+BOLD_NOTE = "Bold: the better value for this one face. It does not show which method is better in general."
 _COLOUR_MAP = cv2.COLORMAP_MAGMA
 
 _TERMS = (  # patterns of the terms in Degradation.formula(), with their CSS class
@@ -120,7 +121,8 @@ def table(experiment: Experiment) -> str:
     )
     note = seen_note(_METRIC_COLUMNS)
     seen = f"<p>{html.escape(note)}</p>" if note else ""
-    return f'<table class="scores"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>{seen}{missing}'
+    bold = f"<p>{BOLD_NOTE}</p>" if 'class="best"' in rows else ""
+    return f'<table class="scores"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>{bold}{seen}{missing}'
 
 
 def _heading(name: str) -> str:

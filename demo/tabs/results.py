@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from eval.report import archive
-from eval.report.tables import metric_label, seen_note
+from eval.report.tables import metric_label
 from gpen.errors import GPENError
 
 NO_RESULTS = (
@@ -88,7 +88,7 @@ def _views(run: archive.ArchivedRun, task: str, metric: str) -> tuple:
 
 
 def _about(run: archive.ArchivedRun, task: str) -> str:
-    """Return the number and size of the images, the date, and how the metrics are computed, as HTML."""
+    """Return the number and size of the images, the date, the claims, and how the metrics are computed, as HTML."""
     settings, n = run.recipe.get("settings", {}), max(entry.n for entry in run.summary if entry.task == task)
     facts = [
         f"{n} images",
@@ -104,5 +104,5 @@ def _about(run: archive.ArchivedRun, task: str) -> str:
         if name in run.metrics(task)
     )
     details = f"<details><summary>How the metrics are computed</summary><ul>{metric_items}</ul></details>" if metric_items else ""
-    note = seen_note(run.metrics(task))
-    return f"<p>{html.escape(', '.join(filter(None, facts)))}</p>" + (f"<p>{html.escape(note)}</p>" if note else "") + details
+    notes = "".join(f"<p>{html.escape(note)}</p>" for note in run.notes(task))
+    return f"<p>{html.escape(', '.join(filter(None, facts)))}</p>{notes}{details}"

@@ -12,7 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypedDict
 
+from eval.benchmark.chosen import count_chosen
 from eval.benchmark.settings import RunSettings
+from eval.data.faces import Faces
 from eval.metrics.registry import METRICS
 from eval.metrics.weights import MetricSettings
 from gpen.errors import GPENError
@@ -31,6 +33,7 @@ PACKAGES = (
     "pillow",
 )
 MUST_AGREE = ("size", "seed", "verify")  # settings that all rows of a table share
+DEFINITION = ("library", "backbone", "colour")  # of a metric: the values of a column share them
 
 
 class WeightFile(TypedDict):
@@ -55,6 +58,7 @@ class Recipe(Call):
     weights: dict[str, list[WeightFile]]  # by method or metric
     metrics: dict[str, dict[str, Any]]  # by metric: how it is computed
     missing: dict[str, str]  # metric -> why it is not available
+    chosen: dict[str, int]  # method or metric -> images of this run on which it was chosen, see eval.benchmark.chosen
     earlier: list[Call]
 
 
@@ -64,6 +68,7 @@ def make_recipe(
     weights: dict[str, Path | None],  # by method
     metrics: Iterable[str],  # available metrics
     missing: dict[str, str],
+    faces: Faces,
 ) -> Recipe:
     """The recipe as JSON values."""
     metrics = list(metrics)
@@ -81,6 +86,7 @@ def make_recipe(
         },
         "metrics": {name: {key: getattr(METRICS[name], key) for key in describe} for name in metrics},
         "missing": missing,
+        "chosen": count_chosen(files, faces),
         "earlier": [],
     }
 
@@ -105,7 +111,15 @@ def check_recipe(path: Path, recipe: Recipe) -> None:
     for name in weights.keys() & recipe["weights"].keys():
         if [file["sha256"] for file in weights[name]] != [file["sha256"] for file in recipe["weights"][name]]:
             raise GPENError(f"{path.parent} was measured with another weight file of {name}; choose another --out.")
+    for name in metrics.keys() & recipe["metrics"].keys():
+        changed = [key for key in DEFINITION if metrics[name][key] != recipe["metrics"][name][key]]
+        if changed:
+            raise GPENError(
+                f"{path.parent} was measured with another {name} ({metrics[name][changed[0]]}, now "
+                f"{recipe['metrics'][name][changed[0]]}); choose another --out."
+            )
     recipe["weights"] = weights | recipe["weights"]
+    recipe["chosen"] = old.get("chosen", {}) | recipe["chosen"]
     recipe["metrics"] = metrics | recipe["metrics"]
     call: Call = {"command": old["command"], "time": old["time"], "settings": settings}
     recipe["earlier"] = [*old.get("earlier", []), call]

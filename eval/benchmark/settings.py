@@ -5,7 +5,7 @@ from typing import Annotated
 
 from eval.data.lq_sets import TASKS
 from eval.methods.registry import method_help
-from eval.metrics.registry import DEFAULT_METRICS, metric_help
+from eval.metrics.registry import DEFAULT_METRICS, NOT_DEFAULT, metric_help
 from eval.options import Names, option
 
 
@@ -38,7 +38,7 @@ class RunSettings:
         Names,
         option(
             text=f"metrics (↑ higher, ↓ lower is better); those without their files are skipped:\n{metric_help()}",
-            default="all except lpips_vgg,lpips_squeeze",
+            default=f"all except {','.join(NOT_DEFAULT)}",
         ),
     ] = DEFAULT_METRICS
     size: Annotated[int, option("PX", "256; for ablation the size of the networks")] = 256

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from eval.benchmark.store import Row, RowKey, read_rows
 from eval.benchmark.summary import SummaryEntry, per_image_entry
-from eval.metrics.registry import METRICS
+from eval.metrics.registry import METRICS, is_per_image
 from eval.report.document import Block, Heading, Note, Paragraph, Table
-from eval.report.tables import format_difference, format_value, method_labels, metric_heading, seen_note
+from eval.report.tables import format_difference, format_value, method_labels, metric_heading, table_notes
 from gpen.errors import GPENError
 
 
@@ -65,6 +65,7 @@ class ComparisonEntry:
     method: str
     metric: str
     runs: dict[str, float | None]  # run -> mean
+    sizes: dict[str, int]  # run -> number of images
     differences: dict[str, SummaryEntry]  # run -> paired difference to the first run
 
     def to_dict(self) -> dict:
@@ -87,17 +88,19 @@ def comparison(runs: list[FinishedRun]) -> list[ComparisonEntry]:
     for key, entry in tables[first_name].items():
         task, method, metric = key
         sharing = [name for name, _ in others if key in tables[name]]
+        empty = replace(entry, diff=None, diff_low=None, diff_high=None, baseline=first_name)
         differences = {
             name: _paired(
-                replace(entry, diff=None, diff_low=None, diff_high=None, baseline=first_name),
+                replace(empty, chosen=max(entry.chosen, tables[name][key].chosen)),
                 _pick(rows[name], task, method, shared[name][task]),
                 _pick(rows[first_name], task, method, shared[name][task]),
             )
             for name in sharing
         }
         if sharing:
-            means = {first_name: entry.mean} | {name: tables[name][key].mean for name in sharing}
-            found.append(ComparisonEntry(task, method, metric, means, differences))
+            own = {first_name: entry} | {name: tables[name][key] for name in sharing}
+            means, sizes = {name: one.mean for name, one in own.items()}, {name: one.n for name, one in own.items()}
+            found.append(ComparisonEntry(task, method, metric, means, sizes, differences))
     return found
 
 
@@ -137,12 +140,12 @@ def comparison_blocks(runs: list[FinishedRun]) -> list[Block]:
         ]
         blocks += [Heading(2, task), Table(["method", "metric", first, *others, *(f"{name} - {first}" for name in others)], rows)]
     blocks.append(Paragraph(f"Differences to {first} are paired over the images with identical files in both runs."))
-    note = seen_note(entry.metric for entry in entries)
-    return [*blocks, Note(note)] if note else blocks
+    return blocks + [Note(note) for note in table_notes(one for entry in entries for one in entry.differences.values())]
 
 
 def _mean(entry: ComparisonEntry, name: str) -> str:
     if name not in entry.runs:
         return "not measured"
     value = entry.runs[name]
-    return "-" if value is None else format_value(entry.metric, value)
+    size = "" if is_per_image(entry.metric) else f" (n = {entry.sizes[name]})"
+    return "-" if value is None else format_value(entry.metric, value) + size

@@ -170,7 +170,7 @@ class Finetune:
 
     def export(self, folder: Path) -> Path:
         """Write FOLDER/gpen.safetensors (the averaged weights) and, of StyleGAN2's kind, FOLDER/discriminator.safetensors."""
-        notes = self.config.notes(self.images_seen)
+        notes = self.config.notes(self.images_seen) | (self.validation.notes if self.validation else {})
         if self.config.uses_discriminator and isinstance(self.adversary, DiscriminatorTrainer):
             checkpoints.save(self.adversary.net, folder / "discriminator.safetensors", None, **notes)
         return checkpoints.save(self.ema, folder / "gpen.safetensors", None, task=self.config.task, **notes)

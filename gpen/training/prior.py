@@ -211,7 +211,7 @@ class Prior:
 
     def export(self, folder: Path) -> Path:
         """Write FOLDER/prior.safetensors (the averaged weights) and, of StyleGAN2's kind, FOLDER/discriminator.safetensors."""
-        notes = self.config.notes(self.images_seen)
+        notes = self.config.notes(self.images_seen) | (self.validation.notes if self.validation else {})
         if isinstance(self.adversary, DiscriminatorTrainer):
             checkpoints.save(self.adversary.net, folder / "discriminator.safetensors", None, **notes)
         return checkpoints.save(self.ema, folder / "prior.safetensors", None, **notes)

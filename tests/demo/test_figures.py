@@ -67,6 +67,8 @@ def test_better_method_is_bold_unless_tied(result, bilinear, gpen, winners):
     table = figures.table(replace(result, scores={"Bilinear": bilinear, "GPEN": gpen}))
     assert sorted(re.findall(r'<td class="best"><b>([^<]+)</b>', table)) == sorted(winners)
     assert table.count("higher is better") == 2 and table.count("lower is better") == 1
+    assert table.count("for this one face") == 1
+    assert "this one face" not in figures.table(replace(result, scores={"Bilinear": gpen, "GPEN": gpen}))  # nothing is bold
 
 
 def test_missing_metric_shows_reason_as_escaped_text(result):

@@ -60,6 +60,17 @@ def test_latest_run_is_shown_with_command(runs):
     assert "7 images, 256 px, seed 0, 2026-02-02" in components["results-about"].value
 
 
+def test_claims_and_the_number_of_comparisons_are_stated(runs):
+    path = runs / "new.json"
+    content = json.loads(path.read_text())
+    for entry in content["summary"]:
+        better = entry["metric"] == "psnr" and entry["method"] == "gpen"
+        entry |= {"baseline": "bilinear", "diff": 0.5, "diff_low": 0.1 if better else -0.1, "diff_high": 0.9}
+    path.write_text(json.dumps(content))
+    about = build(runs)[0]["results-about"].value
+    assert "gpen compared with bilinear: better in PSNR (RGB)." in about and "2 comparisons with bilinear at 95% each" in about
+
+
 def test_selecting_a_run_updates_tasks_table_and_command(runs):
     choose_run = build(runs)[1][0]
     tasks, metrics, table, about, _, trade_off, command = choose_run("old")
@@ -81,7 +92,7 @@ def test_metrics_seen_in_training_are_marked_with_a_note(runs):
     content["summary"] += [entry("fsr4", method, "squeezenet_fd", 9.0) for method in ("bilinear", "gpen")]
     path.write_text(json.dumps(content))
     components, events = build(runs)
-    assert "SqueezeNet Fréchet distance ↓ †" in components["results-table"].value["headers"]
+    assert "SqueezeNet Fréchet distance, n = 7 ↓ †" in components["results-table"].value["headers"]
     assert "† Seen in training: " in components["results-about"].value
     assert ("SqueezeNet Fréchet distance ↓ (seen in training)", "squeezenet_fd") in components["results-metric"].choices
     (axis,) = events[2]("new", "fsr4", "squeezenet_fd")[2].axes

@@ -134,7 +134,9 @@ def test_mean_over_seeds():
         entry("bilinear", 1),
     ]
     heading, table, _ = seed_blocks(summary)
-    assert heading.text == "fsr8, over seeds" and table.rows == [["noise-add", "3", "22.00 ± 2.00"]]  # a single seed is omitted
+    assert heading.text == "fsr8, over seeds, n = 1" and table.rows == [
+        ["noise-add", "3", "22.00 ± 2.00"]
+    ]  # a single seed is omitted
     assert seed_blocks(summary[3:]) == []
 
 
@@ -213,9 +215,17 @@ def seen_run(tmp_path):
     return out
 
 
+def test_distances_between_sets_name_n_in_comparisons(seen_run):
+    shutil.copytree(seen_run, other := seen_run.with_name("other"))
+    entries = json.loads((other / "summary.json").read_text())
+    (other / "summary.json").write_text(json.dumps([entry | {"n": 5} for entry in entries]))
+    compared = report([seen_run, other]).split("Comparison of runs")[1]
+    assert "1.5 (n = 2)" in compared and "1.5 (n = 5)" in compared
+
+
 def test_metrics_seen_in_training_are_marked(seen_run):
     text, tables = report([seen_run]), report([seen_run], "latex")
-    assert "SqueezeNet Fréchet distance ↓ † |" in text and "Identity Fréchet distance ↓ |" in text
+    assert "SqueezeNet Fréchet distance, n = 2 ↓ † |" in text and "Identity Fréchet distance, n = 2 ↓ |" in text
     assert text.count("† Seen in training: ") == 2  # below the table of the task and that of the seeds
     assert r"$\downarrow$ $\dagger$" in tables and "% † Seen in training: " in tables
     assert json.loads(report([seen_run], "json"))["seen_in_training"] == ["squeezenet", "squeezenet_fd"]
