@@ -6,10 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-def full_precision(x: Tensor) -> Tensor:
-    """x in float32, or in float64 if it is: losses are not computed in half precision."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+from gpen.models.ops import full_precision
 
 
 def generator_logistic(fake_scores: Tensor) -> Tensor:
