@@ -169,6 +169,7 @@ class PriorConfig(RunConfig):
     path_length_weight: float = 2.0  # weight of path length regularisation
     path_length_interval: int = 4  # steps between two path length regularisations; 0: never
     style_mixing_probability: float = 0.9  # probability of style mixing, 0 to 1
+    sample_noise: bool = True  # normal noise as input of the GAN blocks; false: zeros in its place (GPEN-w/o-noise)
     # target of the mean sign of StyleGAN2's discriminator on real images (ADA), 0 to 1; 0: no ADA
     ada_target: float = 0.6
     ada_images: int = 500_000  # number of images in which the augmentation probability of ADA can go from 0 to 1

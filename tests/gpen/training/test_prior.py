@@ -55,6 +55,22 @@ def test_a_resumed_prior_equals_an_uninterrupted_one_to_the_bit(faces, tmp_path,
     assert losses[0] == losses[1]
 
 
+def test_a_prior_without_noise_starts_from_one_with_noise_whose_scalars_are_set_to_zero(tmp_path):
+    net = gpen.Generator(NETWORK)
+    for name, parameter in net.named_parameters():
+        if name.endswith("noise_scale"):
+            torch.nn.init.ones_(parameter)
+    gpen.save(net, tmp_path / "prior.safetensors")
+    config = dataclasses.replace(TINY, init=str(tmp_path / "prior.safetensors"), sample_noise=False)
+    trainer = Prior(config, Distributed("cpu"))
+    for _ in range(2):
+        trainer.step(torch.rand(8, 3, 16, 16) * 2 - 1)
+        trainer.images_seen += 8
+    w = trainer.net.mapping(torch.randn(2, 16))
+    assert torch.equal(trainer.net(w, trainer.net.sample_noise(2)), trainer.net(w, trainer.net.sample_noise(2)))
+    assert not torch.equal(net(w, net.sample_noise(2)), net(w, net.sample_noise(2)))
+
+
 @pytest.mark.slow
 def test_the_prior_embeds_into_stage_2_and_can_stay_frozen(faces, tmp_path):
     prior = train_prior(faces, tmp_path / "prior", TINY)
