@@ -73,7 +73,7 @@ class Finetune(Stage):
 
 @dataclass(frozen=True)
 class Variants:
-    """Train the variants of GPEN's ablation and others, each with the same small budget.
+    """Train variants of GPEN, each with the same small budget.
 
     A run that was stopped continues where it was.
     """

@@ -54,6 +54,7 @@ class VariantsConfig:
         default_factory=lambda: FinetuneConfig(
             total_images=8_000,
             adversarial_weight=0.05,
+            feature_matching_norm="rms",
             r1_weight=0.2,
             lr_decoder=2e-3,
             lr_discriminator=2e-4,
