@@ -162,8 +162,9 @@ class RunConfig:
 class PriorConfig(RunConfig):
     """Stage 1: the GAN prior alone, trained as StyleGAN2 in GPEN's form (Karras et al., CVPR 2020, appendix B).
 
-    The defaults are the paper's. With discriminator = "projected" an auxiliary encoder, which is not kept, can make a part of
-    each batch reconstructions of real faces: that is what makes stage 1 work within the budget of a CPU.
+    The defaults of rates, R1, path length and style mixing are those of StyleGAN2; ADA is in addition to it. With discriminator =
+    "projected" an auxiliary encoder, which is not kept, can make a part of each batch reconstructions of real faces: that is what
+    makes stage 1 work within the budget of a CPU.
     """
 
     init: str | None = None  # file of a prior to start from, of the same or of a smaller size; None: random weights
