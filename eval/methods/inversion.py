@@ -23,9 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpen.images import to_image, to_tensor
-from gpen.models.blocks import FROM_W
 from gpen.models.network import Generator, resolutions
-from gpen.models.ops import pixel_norm
 
 Noise = list[list[Tensor | None]]  # noise by block and layer
 
@@ -85,7 +83,7 @@ def mganprior(prior: Generator, images: list[np.ndarray], settings: MultiCodeSet
 
     def below() -> tuple[Tensor, list[Tensor]]:
         w = prior.mapping(z.flatten(0, 1))  # [n N, d]
-        made = _run(prior.blocks[:split], _start(prior, w), None, w, noise[:split])
+        made = _run(prior.blocks[:split], prior.first_input(w), None, w, noise[:split])
         parts = [part.unflatten(0, (n, codes)) for part in made if part is not None]  # [n, N, c, side, side] each
         return w.unflatten(0, (n, codes)).mean(1), parts
 
@@ -158,13 +156,6 @@ def _leaf(x: Tensor, n: int, prior: Generator) -> nn.Parameter:
 def _on_sphere(noise: Tensor) -> Tensor:
     """Normalise noise [n, c, s, s] to the sphere near which normal noise lies, for each image."""
     return noise * torch.rsqrt(noise.square().mean((1, 2, 3), keepdim=True) + 1e-8)
-
-
-def _start(prior: Generator, w: Tensor) -> Tensor:
-    """The input features of the first block, [n, c, 4, 4], from w [n, d]."""
-    if prior.config.block in FROM_W:
-        return pixel_norm(prior.start(w).unflatten(1, (-1, 4, 4)))
-    return prior.constant.expand(len(w), -1, -1, -1)
 
 
 def _run(blocks: nn.ModuleList, x: Tensor, image: Tensor | None, w: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None]:

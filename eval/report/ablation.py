@@ -2,8 +2,8 @@
 
 A folder contains the weight files NAME.safetensors, or NAME-SEED.safetensors for several trainings.
 
-The ablation of the paper (GPEN, Yang et al., CVPR 2021) compares GPEN-w/o-ft, GPEN-w/o-noise, GPEN-noise-add and GPEN. The
-standard deviation over seeds is given with each mean: smaller differences between variants are not meaningful.
+The ablation in the publication of GPEN (Yang et al., CVPR 2021) compares GPEN-w/o-ft, GPEN-w/o-noise, GPEN-noise-add and GPEN.
+The standard deviation over seeds is given with each mean: smaller differences between variants are not meaningful.
 """
 
 import re

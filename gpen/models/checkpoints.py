@@ -27,6 +27,7 @@ from gpen.models import download, licences
 from gpen.models.config import GPENConfig
 from gpen.models.network import GPEN, Discriminator, Generator
 from gpen.models.published import State, from_published, published_names, read_config
+from gpen.models.spectral import orthogonal_
 
 PACKAGED = Path(__file__).resolve().parents[1] / "assets"  # location of assets/ in an installed package
 ASSETS = PACKAGED if PACKAGED.is_dir() else PACKAGED.parents[1] / "assets"
@@ -93,6 +94,8 @@ class _Unset(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable, types: Sequence[type], arguments: tuple = (), named: dict[str, Any] | None = None
     ) -> Any:
+        if function is orthogonal_:
+            return arguments[0]
         return torch.zeros(()).expand(*arguments) if function is torch.randn else function(*arguments, **(named or {}))
 
 
@@ -201,7 +204,9 @@ def load_discriminator(
 ) -> Discriminator:
     """Load a discriminator: net(x), x [n, 3, size, size] in [-1, 1] -> [n, 1].
 
-    path: a state dict, or a checkpoint with the key d. Raises GPENError as `load` does.
+    The scores depend on the batch: the minibatch standard deviation is that of the whole batch for a published file, and that of
+    config.stddev_group images for one that this package trained. path: a state dict, or a checkpoint with the key d. Raises
+    GPENError as `load` does.
     """
     return _load(Discriminator, path, device, dtype)
 

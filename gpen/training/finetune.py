@@ -123,7 +123,8 @@ class Finetune:
             with torch.no_grad():
                 real = discriminator.features(target)
             scores = discriminator.score_features(fake[-1])
-        return {"adversarial": generator_logistic(scores), "feature_matching": feature_matching(fake, real)}
+        matching = feature_matching(fake, real, self.config.feature_matching_norm)
+        return {"adversarial": generator_logistic(scores), "feature_matching": matching}
 
     def _update(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """A step of the network's optimizer on the weighted sum of the losses; returns the norm of a clipped gradient."""
