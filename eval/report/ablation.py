@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import cast
 
 from eval.benchmark.summary import SummaryEntry
+from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS
 from eval.report.document import Block, Heading, Note, Paragraph, Table
 from eval.report.tables import format_value, metric_heading, seen_note
 from gpen.errors import GPENError
 
-TASKS = ("bfr", "bfr-codeformer-2")  # blind restoration with a mild and a severe degradation
+TASKS = ("bfr-gpen-release-scaled", "bfr-codeformer-2")  # blind restoration with a mild and a severe degradation
 _VARIANT = re.compile(r"gpen:(?:.*/)?(?P<name>[^/]+)-(?P<seed>\d+)\.\w+")
 
 
@@ -54,7 +55,7 @@ def seed_blocks(summary: list[SummaryEntry]) -> list[Block]:
         ]
         if rows:
             blocks += [
-                Heading(2, f"{task}, over seeds"),
+                Heading(2, f"{task_label(task)}, over seeds"),
                 Table(["variant", "seeds", *map(metric_heading, metrics)], rows),
                 Paragraph("Mean over trainings ± standard deviation."),
             ]

@@ -134,7 +134,9 @@ def test_mean_over_seeds():
         entry("bilinear", 1),
     ]
     heading, table, _ = seed_blocks(summary)
-    assert heading.text == "fsr8, over seeds" and table.rows == [["noise-add", "3", "22.00 ± 2.00"]]  # a single seed is omitted
+    assert heading.text == "fsr8 (bicubic, antialiased), over seeds" and table.rows == [
+        ["noise-add", "3", "22.00 ± 2.00"]
+    ]  # a single seed is omitted
     assert seed_blocks(summary[3:]) == []
 
 
@@ -161,7 +163,7 @@ def test_ablation(faces_folder, tmp_path, capsys):
     ]
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    for part in ("### bfr, over seeds", "### bfr-codeformer-2, over seeds", "| full | 2 |", "| gpen:add-0 |"):
+    for part in ("### bfr-gpen-release-scaled, over seeds", "### bfr-codeformer-2, over seeds", "| full | 2 |", "| gpen:add-0 |"):
         assert part in re.sub(" +", " ", text)
     assert json.loads((out / "recipe.json").read_text())["settings"]["size"] == 32  # that of the networks
     gpen.save(gpen.GPEN(replace(config, size=64)), models / "large.safetensors")
@@ -196,6 +198,27 @@ def test_report_of_a_missing_run(tmp_path):
         report([Path(tmp_path, "none")], "json")
 
 
+def test_run_of_a_version_with_other_tasks_is_an_error(seen_run):
+    recipe = json.loads((seen_run / "recipe.json").read_text())
+    del recipe["tasks"]
+    (seen_run / "recipe.json").write_text(json.dumps(recipe))
+    with pytest.raises(GPENError, match="whose fsr and bfr tasks differ from today's; run the command again"):
+        report([seen_run])
+
+
+def test_tables_name_the_operator_of_super_resolution(faces_folder, tmp_path):
+    tasks = ("fsr8", "fsr8-bilinear")
+    for name in ("first", "second"):
+        settings = RunSettings(str(faces_folder), str(tmp_path / name), ("bicubic",), tasks, ("psnr",), size=64, limit=2)
+        run(settings, MetricSettings(), quiet=True)
+    text = report([tmp_path / "first", tmp_path / "second"])
+    for label in ("fsr8 (bicubic, antialiased)", "fsr8-bilinear (bilinear, not antialiased)"):
+        assert text.count(f"### {label}, n = 2\n") == 2 and text.count(f"### {label}\n") == 1  # and that of the comparison
+    assert "- fsr8: downsampled by 8: bicubic, antialiased." in text
+    recipe = json.loads((tmp_path / "first" / "recipe.json").read_text())
+    assert recipe["tasks"]["fsr8-bilinear"] == "downsampled by 8: bilinear, not antialiased"
+
+
 @pytest.fixture
 def seen_run(tmp_path):
     """A finished run with a metric seen in training and one that is not."""
@@ -206,7 +229,8 @@ def seen_run(tmp_path):
         for name in ("full-0", "full-1")
         for metric in ("squeezenet_fd", "identity_fd")
     ]
-    recipe = {"command": "c", "settings": {"verify": True, "size": 64, "seed": 0}, "metrics": {}, "missing": {}, "earlier": []}
+    settings = {"verify": True, "size": 64, "seed": 0}
+    recipe = {"command": "c", "settings": settings, "tasks": {}, "metrics": {}, "missing": {}, "earlier": []}
     (out / "summary.json").write_text(json.dumps(entries))
     (out / "recipe.json").write_text(json.dumps(recipe))
     (out / "per_image.csv").write_text("image,task,method,seconds\n")

@@ -23,7 +23,7 @@ from gpen.training.losses.terms import content, discriminator_logistic, feature_
 TINY = FinetuneConfig(
     network=gpen.GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2),
     discriminator_narrow=0.0625,
-    degradations={"gpen-release": 1.0},
+    degradations={"gpen-release-scaled": 1.0},
     total_images=48, batch_size=4, workers=0, save_interval=16, grid_interval=48, ema_half_life=16,
     r1_interval=3, lr_warmup_images=8, lr_decay_fraction=0.5, grad_clip=1.0,
 )  # fmt: skip
@@ -178,10 +178,9 @@ def test_every_configuration_of_the_repository_is_valid():
         config = read_run_config(path, FinetuneConfig)
         for preset in config.degradations:
             assert sample_degradation(preset, np.random.default_rng(0), config.network.size).scale
-    for size in (256, 512, 1024):  # the paper's
-        assert (
-            read_run_config(files[0].with_name(f"gpen-bfr-{size}-finetune.toml"), FinetuneConfig).feature_matching_weight == 0.02
-        )
+    for size in (256, 512, 1024):  # the paper's weights, and the degradation of the authors' code, which never rescales
+        config = read_run_config(files[0].with_name(f"gpen-bfr-{size}-finetune.toml"), FinetuneConfig)
+        assert config.feature_matching_weight == 0.02 and config.degradations == {"gpen-release": 1.0}
 
 
 def test_pairs_are_deterministic_and_in_range(faces):
