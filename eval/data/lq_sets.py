@@ -5,8 +5,8 @@
 
 Tasks. fsr4 ... fsr64: antialiased bicubic downsampling by s, as in PULSE and most papers on face super-resolution; fsr4-bilinear
 ... fsr64-bilinear: bilinear downsampling without a filter before it, as in the released code of mGANprior. bfr: the preset
-gpen-release; bfr-PRESET: another preset. The presets are used without their grey images (grey, grey_input), an augmentation of
-training that no test protocol contains. wild: the images without a degradation and without a ground truth, at most as large as
+gpen-release; bfr-PRESET: another preset. The presets are used without their grey images (grey, grey_input), which
+are an augmentation of training. wild: the images without a degradation and without a ground truth, at most as large as
 the size of the run. colorize: the face in grey; inpaint: the face with white brush strokes (gpen.restoration.tasks,
 gpen.restoration.task_inputs). All are resized with cv2 INTER_LINEAR to the input of a network.
 """

@@ -198,7 +198,8 @@ PRESETS: dict[str, Preset] = {
         jpeg_quality=(60, 100),
     ),
     "restoreformer++": Preset(
-        source="the extended degrading model of RestoreFormer++ (Wang et al., TPAMI), haze and shift always on",
+        source="the extended degrading model of RestoreFormer++ (Wang et al., TPAMI), haze and shift always on; "
+        "the released code uses them with probabilities of 0.008 and 0.2",
         blur_sigma=(0.2, 10),
         scale=(1, 8),
         noise_sigma=(0, 20),

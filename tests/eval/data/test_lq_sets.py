@@ -180,7 +180,7 @@ def test_changed_file_is_an_error(faces_folder, tmp_path):
 
 @pytest.mark.parametrize("task", ["bfr", "bfr-gpen-release-scaled", "bfr-gfpgan"])
 def test_no_grey_images(task):
-    """Training has them (GPEN 20 %, GFPGAN 1 %), test protocols do not."""
+    """Training has them (GPEN 20 %, GFPGAN 1 %), evaluation does not."""
     made = [degradation_for(task, f"face{k}", 64, 0) for k in range(300)]
     preset = task.removeprefix("bfr-") if task != "bfr" else "gpen-release"
     sampled = [Degradation.sample(preset, d.seed, 64) for d in made]

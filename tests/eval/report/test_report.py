@@ -17,14 +17,17 @@ from eval.__main__ import main
 from eval.benchmark.run import run
 from eval.benchmark.settings import RunSettings
 from eval.benchmark.summary import SummaryEntry
+from eval.data.lq_sets import TASKS, task_description
 from eval.metrics.statistics import bootstrap_interval
 from eval.metrics.weights import MetricSettings
+from eval.report import archive
 from eval.report.ablation import seed_blocks
 from eval.report.document import Bullets, Heading, Paragraph, Table, latex, markdown
 from eval.report.published import published_json, published_tables
 from eval.report.report import report, write_reports
 from eval.report.tables import method_labels, metric_heading, metric_label
 from gpen.errors import GPENError
+from gpen.models.checkpoints import ASSETS
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +207,17 @@ def test_run_of_a_version_with_other_tasks_is_an_error(seen_run):
     (seen_run / "recipe.json").write_text(json.dumps(recipe))
     with pytest.raises(GPENError, match="whose fsr and bfr tasks differ from today's; run the command again"):
         report([seen_run])
+
+
+@pytest.mark.parametrize("kept", [*archive.read_all(), archive.read(ASSETS / "variants.json")], ids=lambda kept: kept.title)
+def test_archives_name_tasks_that_exist(kept):
+    """The tasks of an archive are those of this version, or its description says how they differ."""
+    assert set(kept.tasks) == set(kept.recipe["tasks"]) and set(kept.tasks) <= set(TASKS)
+    for task in kept.tasks:
+        begin = task_description(task).split(",")[0]
+        assert kept.recipe["tasks"][task].startswith(begin)
+    calls = [kept.recipe, *kept.recipe["earlier"]]
+    assert {task for call in calls for task in call["settings"]["tasks"]} == set(kept.tasks)
 
 
 def test_tables_name_the_operator_of_super_resolution(faces_folder, tmp_path):
