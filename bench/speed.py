@@ -72,7 +72,7 @@ def network(name: ModelName) -> gpen.GPEN:
 def inputs(side: int, n: int) -> Tensor:
     """Return a face degraded with n seeds: [n, 3, side, side] in [-1, 1]."""
     face = astronaut_face(side)
-    draws = (gpen.Degradation.sample("gpen-release", seed=k, size=side) for k in range(n))
+    draws = (gpen.Degradation.sample("gpen-release-scaled", seed=k, size=side) for k in range(n))
     return torch.stack([to_tensor(resize_to(draw.resized(face), side)) for draw in draws])
 
 

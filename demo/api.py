@@ -84,7 +84,7 @@ def endpoints(restorer: gpen.Restorer) -> None:
         """Sample a random degradation from a published training preset, for images of the network's size.
 
         Args:
-            preset: name of the preset, such as "gpen-release", "gfpgan" or "codeformer-2".
+            preset: name of the preset, such as "gpen-release", "gpen-release-scaled" or "gfpgan".
             seed: integer seed; the same seed gives the same parameters.
 
         Returns:

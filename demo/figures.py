@@ -24,13 +24,12 @@ _COLOUR_MAP = cv2.COLORMAP_MAGMA
 
 _TERMS = (  # patterns of the terms in Degradation.formula(), with their CSS class
     (r"∗ \w+\([^)]*\)", "blur"),
-    (r"↓[\d.e+]+", "scale"),
+    (r"↓[\d.e+]+( bicubic)?", "scale"),
     (r"\+ n\([^)]*\)", "noise"),
     (r"JPEG_\d+", "jpeg"),
 )
 _STEPS = {  # step: (term, class, caption)
     "original": ("I", "", "original"),
-    "recoloured": ("+ colour", "", "colour shift"),
     "grey": ("grey", "", "converted to grey"),
     "shifted": ("shift", "", "displaced"),
     "hazy": ("haze", "", "towards white"),
@@ -39,6 +38,7 @@ _STEPS = {  # step: (term, class, caption)
     "noisy": ("+ n", "noise", "noisy"),
     "jpeg": ("JPEG", "jpeg", "compressed"),
     "resized": ("resize", "", "enlarged"),
+    "recoloured": ("colour", "", "colours changed"),
 }
 _METRIC_COLUMNS = {  # metric: (title, unit, decimals)
     "psnr": ("PSNR", "dB", 2),

@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 from eval.benchmark.chosen import count_chosen
 from eval.benchmark.settings import RunSettings
 from eval.data.faces import Faces
+from eval.data.lq_sets import task_description
 from eval.metrics.registry import METRICS
 from eval.metrics.weights import MetricSettings
 from gpen.errors import GPENError
@@ -52,9 +53,10 @@ class Call(TypedDict):
 
 
 class Recipe(Call):
-    """The content of recipe.json: the latest call, and the versions, files and metrics of all calls."""
+    """The content of recipe.json: the latest call, and the versions, tasks, files and metrics of all calls."""
 
     versions: dict[str, str | None]  # of Python, the commit of this project, and the packages
+    tasks: dict[str, str]  # by task: how its low-quality images are made
     weights: dict[str, list[WeightFile]]  # by method or metric
     metrics: dict[str, dict[str, Any]]  # by metric: how it is computed
     missing: dict[str, str]  # metric -> why it is not available
@@ -81,6 +83,7 @@ def make_recipe(
         "settings": dataclasses.asdict(settings) | {"verify": metric_settings.verify},
         "versions": {"python": platform.python_version(), "commit": _commit()}
         | {package: _version(package) for package in PACKAGES},
+        "tasks": {task: task_description(task) for task in settings.tasks},
         "weights": {
             name: [{"path": str(path), "sha256": file_hash(path)} for path in paths] for name, paths in files.items() if paths
         },
@@ -100,7 +103,7 @@ def check_recipe(path: Path, recipe: Recipe) -> None:
         return
     try:
         old = json.loads(path.read_text())
-        settings, weights, metrics = old["settings"], old["weights"], old["metrics"]
+        settings, tasks, weights, metrics = old["settings"], old["tasks"], old["weights"], old["metrics"]
     except (ValueError, KeyError, TypeError) as error:
         raise GPENError(f"{path} is damaged; choose another --out.") from error
     for key in MUST_AGREE:
@@ -118,6 +121,7 @@ def check_recipe(path: Path, recipe: Recipe) -> None:
                 f"{path.parent} was measured with another {name} ({metrics[name][changed[0]]}, now "
                 f"{recipe['metrics'][name][changed[0]]}); choose another --out."
             )
+    recipe["tasks"] = tasks | recipe["tasks"]
     recipe["weights"] = weights | recipe["weights"]
     recipe["chosen"] = old.get("chosen", {}) | recipe["chosen"]
     recipe["metrics"] = metrics | recipe["metrics"]

@@ -31,7 +31,7 @@ class RunSettings:
         Names,
         option(
             text=f"tasks of the family: {', '.join(TASKS)}",
-            default="fsr8 for fsr, bfr,bfr-codeformer-2 for ablation, else the task with the name of the family",
+            default="fsr8 for fsr, bfr-gpen-release-scaled,bfr-codeformer-2 for ablation, else the task named like the family",
         ),
     ] = ("fsr8",)
     metrics: Annotated[

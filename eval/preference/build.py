@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from eval.data.faces import MIN_SIZE, Faces
+from eval.data.lq_sets import FSR_TASKS, task_label
 from eval.options import Text, option
 from eval.preference.study import BETTER, FORMAT, MANIFEST, PROTOCOLS, SEVERITIES, WORSE, Protocol, Study
 from gpen.degradation.degradation import Degradation
@@ -207,9 +208,9 @@ def _check_files(results: dict[str, Path]) -> None:
 
 
 def _levels(task: str, degradations: list[dict | None]) -> list[str]:
-    """Level of each image: the task; for blind tasks one of three severities by the blur."""
-    if task.startswith("fsr") or None in degradations or len(degradations) < len(SEVERITIES):
-        return [task] * len(degradations)
+    """Level of each image: the task, for super-resolution with its operator; for blind tasks one of three severities by blur."""
+    if task in FSR_TASKS or None in degradations or len(degradations) < len(SEVERITIES):
+        return [task_label(task)] * len(degradations)
     blurs = np.array([effective_blur(degradation) for degradation in degradations if degradation is not None])  # [n]
     third = np.searchsorted(np.quantile(blurs, [1 / 3, 2 / 3]), blurs, side="right")
     return [f"{task} {SEVERITIES[i]}" for i in third]

@@ -18,7 +18,7 @@ from eval.preference.study import Study
 from gpen.images import astronaut_face, square_crop, write_image
 
 METHODS = ("bilinear", "lanczos", "nlm", "gpen")
-TASKS = ("fsr4", "fsr8", "bfr")
+TASKS = ("fsr4", "fsr8", "bfr-gpen-release-scaled")
 SIZE = 176  # px; small because the study is part of the repository
 ROTATION = 6.0  # degrees, of the second face, which is also mirrored
 SETTINGS = StudySettings(title="Which restoration is better?", gold_every=9, session=18, pause=9, training=2)

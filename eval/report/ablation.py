@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import cast
 
 from eval.benchmark.summary import SummaryEntry
+from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS
 from eval.report.document import Block, Heading, Note, Paragraph, Table
 from eval.report.tables import by_size, format_value, metric_heading, seen_note
 from gpen.errors import GPENError
 
-TASKS = ("bfr", "bfr-codeformer-2")  # blind restoration with a mild and a severe degradation
+TASKS = ("bfr-gpen-release-scaled", "bfr-codeformer-2")  # blind restoration with a mild and a severe degradation
 _VARIANT = re.compile(r"gpen:(?:.*/)?(?P<name>[^/]+)-(?P<seed>\d+)\.\w+")
 
 
@@ -61,7 +62,7 @@ def _task_blocks(task: str, n: int, entries: list[SummaryEntry]) -> list[Block]:
     if not rows:
         return []
     blocks: list[Block] = [
-        Heading(2, f"{task}, over seeds, n = {n}"),
+        Heading(2, f"{task_label(task)}, over seeds, n = {n}"),
         Table(["variant", "seeds", *(metric_heading(metric, n) for metric in metrics)], rows),
         Paragraph("Mean over trainings ± standard deviation."),
     ]

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
+from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS
 from eval.report.claims import claim_sentences
 from eval.report.comparison import FinishedRun
@@ -119,7 +120,7 @@ class ArchivedRun:
             capsize=3,
         )
         axis.set_yticks(range(len(methods)), method_labels(methods).values(), fontsize=8)
-        axis.set_xlabel(f"{metric_label(metric)}   {task}, n = {n}", fontsize=8)
+        axis.set_xlabel(f"{metric_label(metric)}   {task_label(task)}, n = {n}", fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
         axis.grid(axis="x", alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right", "left"]].set_visible(False)

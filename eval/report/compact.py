@@ -36,7 +36,7 @@ def compact_blocks(run: ArchivedRun) -> list[Block]:
         metrics = sorted({entry.metric for entry in entries}, key=list(METRICS).index)
         cells = {(entry.task, entry.method, entry.metric): entry for entry in entries}
         rows = [
-            [task, labels[method], *(_cell(cells.get((task, method, metric))) for metric in metrics)]
+            [task_label(task), labels[method], *(_cell(cells.get((task, method, metric))) for metric in metrics)]
             for task, method in dict.fromkeys((entry.task, entry.method) for entry in entries)
         ]
         pixels = f" of {size} px" if size else ""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eval.benchmark.store import Row, RowKey, read_rows
 from eval.benchmark.summary import SummaryEntry, per_image_entry
+from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS, is_per_image
 from eval.report.document import Block, Heading, Note, Paragraph, Table
 from eval.report.tables import format_difference, format_value, method_labels, metric_heading, table_notes
@@ -30,11 +31,14 @@ class FinishedRun:
         folder = Path(folder)
         try:
             summary = [SummaryEntry(**entry) for entry in json.loads((folder / "summary.json").read_text())]
-            return cls(folder, summary, json.loads((folder / "recipe.json").read_text()))
+            recipe = json.loads((folder / "recipe.json").read_text())
         except OSError as error:
             raise GPENError(f"{folder} is not a finished run; create one with python -m eval run.") from error
         except (ValueError, TypeError) as error:
             raise GPENError(f"{folder} has a damaged summary.json or recipe.json; run the command again.") from error
+        if "tasks" not in recipe:
+            raise GPENError(f"{folder} was made by a version whose fsr and bfr tasks differ from today's; run the command again.")
+        return cls(folder, summary, recipe)
 
     @property
     def tasks(self) -> list[str]:
@@ -138,7 +142,8 @@ def comparison_blocks(runs: list[FinishedRun]) -> list[Block]:
             for entry in entries
             if entry.task == task
         ]
-        blocks += [Heading(2, task), Table(["method", "metric", first, *others, *(f"{name} - {first}" for name in others)], rows)]
+        head = ["method", "metric", first, *others, *(f"{name} - {first}" for name in others)]
+        blocks += [Heading(2, task_label(task)), Table(head, rows)]
     blocks.append(Paragraph(f"Differences to {first} are paired over the images with identical files in both runs."))
     return blocks + [Note(note) for note in table_notes(one for entry in entries for one in entry.differences.values())]
 

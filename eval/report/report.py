@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
+from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS
 from eval.report.ablation import seed_blocks
 from eval.report.comparison import FinishedRun, comparison, comparison_blocks, run_names
@@ -62,7 +63,7 @@ def _task_blocks(task: str, n: int, entries: list[SummaryEntry], size: int) -> l
     metrics = [metric for metric in measured if metric in METRICS]
     cells = {(entry.method, entry.metric): entry for entry in entries}
     baseline, heads = entries[0].baseline, [metric_heading(metric, n) for metric in metrics]
-    blocks: list[Block] = [Heading(2, f"{task}, n = {n}")]
+    blocks: list[Block] = [Heading(2, f"{task_label(task)}, n = {n}")]
     if metrics:
         rows = [[short, *(format_mean(cells.get((method, metric))) for metric in metrics)] for method, short in methods.items()]
         blocks.append(Table(["method", *heads], rows))
@@ -87,6 +88,7 @@ def _notes(run: FinishedRun) -> list[Block]:
     items = [f"`{command}`" for command in dict.fromkeys(calls)]
     if not settings["verify"]:
         items.append("The weights were not verified (GPEN_UNVERIFIED_WEIGHTS): the values are for tests only.")
+    items += [f"{task}: {text}." for task, text in recipe["tasks"].items()]
     items += [
         f"{about['title']}: {about['library']}; backbone: {about['backbone']}; on {about['colour']}."
         for about in recipe["metrics"].values()

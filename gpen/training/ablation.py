@@ -63,7 +63,7 @@ class VariantsConfig:
             lr_warmup_images=400,
             lr_decay_fraction=0.5,
             ema_half_life=1000,
-            degradations={"gpen-release": 0.5, "codeformer-2": 0.5},
+            degradations={"gpen-release-scaled": 0.5, "codeformer-2": 0.5},
             **_STAGE,
         )  # fmt: skip
     )

@@ -209,7 +209,7 @@ class FinetuneConfig(RunConfig):
     file_size_sampling_power: float = 0.0
     # probability of photometric and geometric augmentation before the degradation, 0 to 1
     augmentation_probability: float = 0.0
-    # share of each degradation preset, above 0, for the task restore
+    # share of each degradation preset, above 0, for the task restore; gpen-release: as in the released code, at any size
     degradations: dict[str, float] = field(default_factory=lambda: {"gpen-release": 1.0})
 
     # weight of L_A; 0 leaves out StyleGAN2's discriminator if feature_matching_weight is 0 too

@@ -46,6 +46,9 @@ def test_degrade_matches_degradation(face, tmp_path, capsys):
     degradation = gpen.Degradation(blur_sigma=2, scale=3.3, noise_sigma=10, jpeg_quality=40, seed=5)
     assert np.array_equal(read(tmp_path / "low.png"), degradation(read(face)))
     assert capsys.readouterr().out.strip() == degradation.formula()
+    options = ["--scale", "4", "--downsampling", "bicubic", "--resized"]
+    main(["degrade", str(face), *options, "--out", str(tmp_path / "c.png")])
+    assert np.array_equal(read(tmp_path / "c.png"), gpen.Degradation(scale=4, downsampling="bicubic").resized(read(face)))
     main(["degrade", str(face), "--preset", "gpen-release", "--seed", "5", "--resized", "--out", str(tmp_path / "b.png")])
     assert np.array_equal(read(tmp_path / "b.png"), gpen.Degradation.sample("gpen-release", 5, 48).resized(read(face)))
 

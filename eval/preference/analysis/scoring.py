@@ -24,7 +24,7 @@ REFERENCES = ("ground-truth", "reference")  # hidden references by name
 ALPHA, POWER = 0.05, 0.8  # significance level and power of the tests between pairs
 MAX_ANSWERS = 1e7  # methods whose difference needs more answers are considered equal
 FEW_RATERS = 5  # a smaller number of raters causes a warning
-_TASK = re.compile(r"^(fsr\d+|bfr(-[^/]+)?|wild)/")
+_TASK = re.compile(r"^(fsr\d+(-[^/]+)?|bfr(-[^/]+)?|wild)/")
 
 
 class MethodScore(TypedDict):

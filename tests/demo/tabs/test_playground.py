@@ -13,7 +13,7 @@ from gradio_client.exceptions import AppError
 import app
 from demo import components, experiment, images
 from demo.tabs import playground
-from gpen.degradation.degradation import Degradation
+from gpen.degradation.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 from tests.demo.conftest import TIMEOUT
 
@@ -120,6 +120,13 @@ def test_endpoints_are_documented_and_events_private(client):
     for endpoint in endpoints.values():
         assert len(endpoint["description"]) > 60
         assert all(parameter["parameter_name"] for parameter in endpoint["parameters"])
+
+
+def test_initial_preset_has_the_same_strength_at_every_size(restorer):
+    with gr.Blocks() as page:
+        playground.tab(restorer)
+    (preset,) = (block for block in page.blocks.values() if getattr(block, "elem_id", None) == "preset")
+    assert preset.value == "gpen-release-scaled" and [value for _, value in preset.choices] == list(PRESETS)
 
 
 def test_random_sampling_skips_unsupported_scales(restorer, photo, size, monkeypatch):

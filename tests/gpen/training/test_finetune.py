@@ -24,7 +24,7 @@ from gpen.training.runtime.parallel import Distributed
 TINY = FinetuneConfig(
     network=gpen.GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2),
     discriminator_narrow=0.0625,
-    degradations={"gpen-release": 1.0},
+    degradations={"gpen-release-scaled": 1.0},
     total_images=48, batch_size=4, workers=0, save_interval=16, grid_interval=48, ema_half_life=16,
     r1_interval=3, lr_warmup_images=8, lr_decay_fraction=0.5, grad_clip=1.0,
 )  # fmt: skip
@@ -181,9 +181,10 @@ def test_every_configuration_of_the_repository_is_valid():
             assert sample_degradation(preset, np.random.default_rng(0), config.network.size).scale
         small = config.uses_discriminator and "gpen-bfr" not in path.stem
         assert config.feature_matching_norm == ("rms" if small and config.discriminator == "stylegan2" else "l2"), path.name
-    for size in (256, 512, 1024):  # alpha, beta and the norm of L_F are the paper's
+    for size in (256, 512, 1024):  # alpha, beta and the norm of L_F are the paper's; the degradation is the authors'
         config = read_run_config(files[0].with_name(f"gpen-bfr-{size}-finetune.toml"), FinetuneConfig)
         assert (config.content_weight, config.feature_matching_weight, config.feature_matching_norm) == (1.0, 0.02, "l2")
+        assert config.degradations == {"gpen-release": 1.0}
 
 
 def test_pairs_are_deterministic_and_in_range(faces):
