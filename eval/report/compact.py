@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
+from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS
 from eval.report.archive import ArchivedRun, read
 from eval.report.document import Block, Note, Table, markdown

@@ -93,7 +93,8 @@ def test_sets_of_different_size_stand_in_different_tables(tmp_path):
     heads = [block.head[-1] for block in blocks if isinstance(block, Table)]
     assert heads == ["FID (true images), n = 110 ↓", "FID (true images), n = 50 ↓"]
 
-    recipe = {"command": "c", "settings": {"verify": True, "size": 256, "seed": 0}, "metrics": {}, "missing": {}, "earlier": []}
+    settings = {"verify": True, "size": 256, "seed": 0}
+    recipe = {"command": "c", "settings": settings, "metrics": {}, "missing": {}, "earlier": [], "tasks": {}}
     (tmp_path / "summary.json").write_text(json.dumps([entry.to_dict() for entry in entries]))
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
     text = report([tmp_path])
