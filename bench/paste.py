@@ -78,7 +78,7 @@ def variants(restorer: gpen.Restorer, faces: list[RestoredFace]) -> dict[str, li
 
 def measure(after: np.ndarray, before: np.ndarray, truth: np.ndarray, face: RestoredFace) -> dict[str, float]:
     """Return all metrics of one face except the drift; `face.mask` is the mask with which it was pasted."""
-    back = cv2.invertAffineTransform(alignment_matrix(face.landmarks, len(face.mask)))
+    back = cv2.invertAffineTransform(alignment_matrix(face.landmarks, len(face.mask), face.alignment))
     mask = warp(face.mask, back, SIZE, cv2.BORDER_CONSTANT)  # [h, w]
     change = after.astype(np.float32) - before  # [h, w, 3]
     shift = np.abs(np.average(change, axis=(0, 1), weights=np.repeat(mask[..., None], 3, axis=2)))

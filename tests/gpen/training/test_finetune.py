@@ -19,6 +19,7 @@ from gpen.training.config import FinetuneConfig, PriorConfig, read_run_config
 from gpen.training.data.dataset import FacePairs, batches, sample_degradation
 from gpen.training.finetune import Finetune, finetune
 from gpen.training.losses.terms import content, discriminator_logistic, feature_matching, generator_logistic, r1_penalty
+from gpen.training.runtime.parallel import Distributed
 
 TINY = FinetuneConfig(
     network=gpen.GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2),
@@ -31,6 +32,13 @@ TINY = FinetuneConfig(
 
 def weights(path):
     return gpen.load(path).state_dict()
+
+
+def test_a_network_from_a_published_file_has_the_alignment_of_the_training_images(tmp_path):
+    torch.save(gpen.to_published(gpen.GPEN(TINY.network)), tmp_path / "published.pth")
+    assert gpen.load(tmp_path / "published.pth").alignment == "gpen"
+    training = Finetune(dataclasses.replace(TINY, init=str(tmp_path / "published.pth")), Distributed("cpu"))
+    assert gpen.load(training.export(tmp_path)).alignment == "ffhq"
 
 
 @pytest.mark.slow
