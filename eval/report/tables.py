@@ -4,9 +4,9 @@ Metrics on the network that the default model was trained with are marked: SEEN_
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from eval.benchmark.summary import SummaryEntry
+from eval.methods.registry import method_label
 from eval.metrics.registry import METRICS
 
 COSTS = {"seconds": "s / image", "images_per_second": "images / s", "memory_mib": "peak memory, MiB",
@@ -48,7 +48,7 @@ def seen_note(metrics: Iterable[str]) -> str:
 def method_labels(methods: Iterable[str]) -> dict[str, str]:
     """Short names of methods.
 
-    "gpen:runs/a/model.pth" becomes "gpen:model" unless another method has the same short name.
+    "gpen:runs/a/model.pth" becomes "gpen:model" unless another method has the same short name; see registry.method_label.
     """
     short = {method: _short(method) for method in dict.fromkeys(methods)}
     names = list(short.values())
@@ -56,10 +56,7 @@ def method_labels(methods: Iterable[str]) -> dict[str, str]:
 
 
 def _short(method: str) -> str:
-    kind, colon, argument = method.partition(":")
-    if method == "bilinear":
-        return "bilinear (the input)"
-    return f"{kind}:{Path(argument).stem}" if colon else method
+    return "bilinear (the input)" if method == "bilinear" else method_label(method)
 
 
 def format_mean(entry: SummaryEntry | None) -> str:
