@@ -5,9 +5,9 @@ Values measured on images on which the method or the metric was chosen are marke
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from eval.benchmark.summary import SummaryEntry
+from eval.methods.registry import method_label
 from eval.metrics import niqe
 from eval.metrics.registry import METRICS, is_per_image
 from eval.report.claims import claim, comparisons_note
@@ -90,7 +90,7 @@ def by_size(entries: Iterable[SummaryEntry]) -> dict[int, list[SummaryEntry]]:
 def method_labels(methods: Iterable[str]) -> dict[str, str]:
     """Short names of methods.
 
-    "gpen:runs/a/model.pth" becomes "gpen:model" unless another method has the same short name.
+    "gpen:runs/a/model.pth" becomes "gpen:model" unless another method has the same short name; see registry.method_label.
     """
     short = {method: _short(method) for method in dict.fromkeys(methods)}
     names = list(short.values())
@@ -98,10 +98,7 @@ def method_labels(methods: Iterable[str]) -> dict[str, str]:
 
 
 def _short(method: str) -> str:
-    kind, colon, argument = method.partition(":")
-    if method == "bilinear":
-        return "bilinear (the input)"
-    return f"{kind}:{Path(argument).stem}" if colon else method
+    return "bilinear (the input)" if method == "bilinear" else method_label(method)
 
 
 def format_mean(entry: SummaryEntry | None) -> str:

@@ -111,11 +111,15 @@ class Encoder(nn.Module):
 
 
 class GPEN(nn.Module):
-    """Encoder and generator: y = net(x), images in [-1, 1]."""
+    """Encoder and generator: y = net(x), images in [-1, 1].
+
+    alignment: of the faces of photos for this network, "ffhq", or "gpen" for the models of the authors' program.
+    """
 
     def __init__(self, config: GPENConfig):
         super().__init__()
         self.config = config
+        self.alignment = "ffhq"
         self.encoder = Encoder(config)
         self.generator = Generator(config)
 

@@ -77,6 +77,7 @@ def from_published(state: State, names: dict[str, str]) -> State:
 def to_published(net: GPEN | Discriminator) -> State:
     """Return the state dict of `net` in the published layout, for programs that read the released files.
 
+    The layout has no entry for the alignment: a file with these tensors is loaded with that of the authors' program, "gpen".
     Raises GPENError for a network of other blocks than StyleGAN2, which has no published layout.
     """
     if net.config.block != "stylegan2":

@@ -183,6 +183,7 @@ def _initial(config: FinetuneConfig) -> GPEN:
     if config.init == IDENTITY:
         return start_as_identity(net)
     net = _load_whole(net, config.init, checkpoints.load)
+    net.alignment = "ffhq"  # that of the training images, also if it starts from a published model
     if config.init_prior:
         load_prior_into(net.generator, config.init_prior)
     if config.init_encoder:

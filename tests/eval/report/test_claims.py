@@ -98,7 +98,7 @@ def test_sets_of_different_size_stand_in_different_tables(tmp_path):
     (tmp_path / "summary.json").write_text(json.dumps([entry.to_dict() for entry in entries]))
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
     text = report([tmp_path])
-    first, second = text.split("### fsr8, n = 110")[1].split("### fsr8, n = 50")
+    first, second = text.split("### fsr8 (bicubic, antialiased), n = 110")[1].split("### fsr8 (bicubic, antialiased), n = 50")
     assert "gpen" in first and "tv" not in first and "FID (true images), n = 50 ↓" in second and "n = 110" not in second
     assert "**+1.00 [+0.20, +1.80]**" in first and "1 comparison with bilinear" in first
     table = ArchivedRun("r", {}, entries).table("fsr8")

@@ -34,6 +34,13 @@ def weights(path):
     return gpen.load(path).state_dict()
 
 
+def test_a_network_from_a_published_file_has_the_alignment_of_the_training_images(tmp_path):
+    torch.save(gpen.to_published(gpen.GPEN(TINY.network)), tmp_path / "published.pth")
+    assert gpen.load(tmp_path / "published.pth").alignment == "gpen"
+    training = Finetune(dataclasses.replace(TINY, init=str(tmp_path / "published.pth")), Distributed("cpu"))
+    assert gpen.load(training.export(tmp_path)).alignment == "ffhq"
+
+
 @pytest.mark.slow
 def test_loss_falls(faces, tmp_path):
     config = dataclasses.replace(
