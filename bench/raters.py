@@ -26,7 +26,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.postgres import NoPostgres, postgres
-from eval.preference.storage.store import StoreError, VoteStore
+from eval.preference.storage.engines import StoreError
+from eval.preference.storage.store import VoteStore
 from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
 from gpen.cli.parsing import Flag, parse
