@@ -35,6 +35,7 @@ bench: .venv/test
 	$(BIN)/python -m bench.scale $(BENCH)
 	$(BIN)/python -m bench.page
 	$(BIN)/python -m bench.raters --write
+	$(BIN)/python -m bench.intervals --write
 	$(BIN)/python -m bench.visitors
 
 # The files .venv/demo and .venv/test record when the requirements were installed.
