@@ -33,7 +33,7 @@ INTERVALS = ("raters only", "pigeonhole", "two-way")
 class Options:
     """Options of the benchmark."""
 
-    studies: int = 1000  # simulated studies per row, at least 1
+    studies: int = 500  # simulated studies per row, at least 1
     resamples: int = 200  # bootstrap replicates per study, at least 10
     methods: int = 4  # methods in a study, at least 2
     write: Flag = False  # write the results to bench/results/intervals.json
@@ -58,10 +58,8 @@ def simulate(
         pairs = np.array(list(itertools.combinations(range(m), 2)))
     rater = np.repeat(np.arange(len(answers)), answers)  # [n]
     item, (a, b) = rng.integers(faces, size=n), pairs[rng.integers(len(pairs), size=n)].T
-    effects = (
-        rng.normal(0, face_sd / np.sqrt(2), (faces, m))[item] + rng.normal(0, rater_sd / np.sqrt(2), (len(answers), m))[rater]
-    )
-    own, rows = strength + effects, np.arange(n)  # [n, m]
+    own = strength + rng.normal(0, face_sd, (faces, m))[item] + rng.normal(0, rater_sd, (len(answers), m))[rater]  # [n, m]
+    rows = np.arange(n)
     half = (own[rows, a] - own[rows, b]) / 2
     up, down = np.exp(half), np.exp(-half)
     draw = rng.random(n) * (up + down + nu)
@@ -71,7 +69,7 @@ def simulate(
 
 
 def pigeonhole_spread(pairs: Comparisons, resamples: int, seed: int) -> Spread:
-    """Spread of the strengths by the pigeonhole bootstrap, with the variances of a finite number of raters and faces."""
+    """Spread of the strengths by the pigeonhole bootstrap, with the degrees of freedom of the two-way intervals."""
     rng, (raters, faces) = np.random.default_rng(seed), (len(pairs.raters), len(pairs.items))
     over_raters, over_faces = (rng.multinomial(size, np.full(size, 1 / size), resamples) for size in (raters, faces))
     weights = over_raters[:, pairs.rater] * over_faces[:, pairs.item]  # [b, n]

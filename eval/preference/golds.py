@@ -52,7 +52,7 @@ def build_golds(
         return [], []
     if not truths:
         raise GPENError(
-            "Gold and training trials need a ground truth, and no item has one; give the folder of ground truths with --truth, "
+            "Gold and training trials need ground truths, and no item has one; give them with --results and --truth, "
             "or build the study without them with --gold-every 0 --training 0."
         )
     shuffled = random.Random(seed).sample(truths, len(truths))

@@ -40,7 +40,7 @@ def test_gold_trials_differ_in_face_and_damage(studies, folders):
 def test_items_without_truth_cannot_be_gold(tmp_path, capsys):
     folders = write_folders(tmp_path / "in", items=2, methods=("a", "b"))
     sources = from_folders(folders["results"], folders["inputs"])
-    message = "Gold and training trials need a ground truth, and no item has one; give .*--gold-every 0 --training 0"
+    message = "Gold and training trials need ground truths, and no item has one; give .*--gold-every 0 --training 0"
     for settings in (StudySettings(), StudySettings(training=0), StudySettings(gold_every=0)):
         with pytest.raises(GPENError, match=message):
             build(sources, tmp_path / "study", settings)
