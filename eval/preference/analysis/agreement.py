@@ -40,7 +40,8 @@ def rating_alpha(votes: list[Vote]) -> float | None:
     """Alpha of ratings; None if no image has two raters, or all ratings are identical."""
     units: dict[tuple, list[int]] = defaultdict(list)
     for vote in first_answers(votes):
-        units[vote.question].append(cast(int, vote.choice))
+        if vote.item:
+            units[vote.question].append(cast(int, vote.choice))
     return _alpha(units.values(), "ordinal")
 
 

@@ -97,6 +97,7 @@ def test_alpha_of_ratings_is_ordinal():
     votes = [rating(f"r{r}", f"i{i}", "a", int(value)) for (r, i), value in np.ndenumerate(values)]
     assert rating_alpha(votes) == pytest.approx(krippendorff.alpha(values, level_of_measurement="ordinal"))
     assert rating_alpha(votes + [rating("r0", "i0", "a", 5)]) == rating_alpha(votes)  # a repeat
+    assert rating_alpha(votes + [rating("r3", "", "a", value) for value in (1, 5)]) == rating_alpha(votes)  # unknown image
 
 
 @settings(max_examples=60, deadline=None)
