@@ -1,14 +1,17 @@
 """Two-way bootstrap: coverage, effects of raters and faces, agreement with closed forms."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.intervals import Options, coverage, simulate
+from bench.intervals import INTERVALS, RESULTS, Options, coverage, simulate, table
 from eval.preference.analysis.bootstrap import column_means, mean_interval, spread
 from eval.preference.analysis.bradley_terry import fit, information_standard_errors
 from eval.preference.analysis.strengths import strength_spread
+from tests import ROOT
 
 TRUE = np.array([-1.0, -0.4, 0.0, 0.5, 0.9])
 
@@ -91,3 +94,9 @@ def test_column_means_of_unequal_columns():
     mean, low, high = column_means(values := rng.normal(size=200), column, rater, face)
     np.testing.assert_allclose(mean, [values[column == k].mean() for k in range(3)])
     assert (low < mean).all() and (mean < high).all()
+
+
+def test_documented_coverage_is_the_measured_one():
+    rows = json.loads(RESULTS.read_text())
+    assert table(rows) in (ROOT / "docs" / "preference-study.md").read_text()
+    assert all(0.93 < row["coverage"]["two-way"] < 0.98 and row["coverage"].keys() == set(INTERVALS) for row in rows)

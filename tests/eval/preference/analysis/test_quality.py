@@ -13,6 +13,7 @@ from eval.preference.analysis.quality import (
     rater_quality,
 )
 from gpen.errors import GPENError
+from tests import ROOT
 from tests.eval.preference.simulated import rating, vote
 
 
@@ -54,6 +55,13 @@ def test_four_gold_trials_do_not_detect_random_answers():
     assert pass_probability(4, 1 / 3) == pytest.approx(5 / 16)
     assert pass_probability(8) == pytest.approx(9 / 256) and pass_probability(0) == 1
     assert pass_probability(8, correct=0.97) > 0.97 and golds_needed() == 8
+
+
+def test_documented_power_of_the_gold_trials():
+    text = (ROOT / "docs" / "preference-study.md").read_text()
+    for golds in (2, 4, 6, 8, 10, 12, 16):
+        rules = pass_probability(golds, 1 / 3), pass_probability(golds), pass_probability(golds, correct=0.4)
+        assert f"| {golds} | {' | '.join(f'{p:.1%}' for p in (*rules, pass_probability(golds, correct=0.97)))} |" in text
 
 
 @given(st.integers(0, 60))
