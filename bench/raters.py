@@ -30,7 +30,8 @@ from tyro.conf import arg
 
 from bench.harness import RESULTS, ROOT, write_results
 from bench.postgres import NoPostgres, postgres
-from eval.preference.storage.store import StoreError, VoteStore
+from eval.preference.storage.engines import StoreError
+from eval.preference.storage.store import VoteStore
 from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
 from gpen.cli.parsing import Folder, parse
