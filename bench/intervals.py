@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.harness import RESULTS, write_results
+from bench.common.harness import RESULTS, write_results
 from eval.preference.analysis import bradley_terry
 from eval.preference.analysis.bootstrap import Spread
 from eval.preference.analysis.strengths import strength_spread

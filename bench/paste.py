@@ -28,7 +28,7 @@ from tqdm import tqdm
 from tyro.conf import arg
 
 import gpen
-from bench.harness import RESULTS, write_results
+from bench.common.harness import RESULTS, write_results
 from eval.data.faces import Faces
 from gpen.cli.parsing import Folder, Model, parse
 from gpen.errors import exit_status

@@ -28,8 +28,8 @@ from typing import Annotated, TypeVar
 import numpy as np
 from tyro.conf import arg
 
-from bench.harness import RESULTS, ROOT, write_results
-from bench.postgres import NoPostgres, postgres
+from bench.common.harness import RESULTS, ROOT, write_results
+from bench.common.postgres import NoPostgres, postgres
 from eval.preference.storage.engines import StoreError
 from eval.preference.storage.store import VoteStore
 from eval.preference.study import CHOICES, Study

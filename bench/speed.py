@@ -32,7 +32,7 @@ from tyro.conf import arg
 
 import gpen
 from bench import textbook
-from bench.harness import RESULTS, ROOT, Clock, machine, set_clock
+from bench.common.harness import RESULTS, ROOT, Clock, machine, set_clock
 from bench.speed_report import REFERENCES, Row, accuracy_failures, merge_results, plot, speed_failures, table
 from eval.benchmark import profiling
 from gpen.cli.parsing import EngineName, Flag, Folder, parse

@@ -177,7 +177,7 @@ def operator(sample: Sample) -> str:
     values, default = sample.degradation.to_dict(), Degradation().to_dict()
     if any(value != default[name] for name, value in values.items() if name not in ("scale", "downsampling", "seed")):
         return "bicubic"
-    return values.get("downsampling", "bilinear")
+    return values["downsampling"]
 
 
 def downsampling(prior_size: int, size: int, low: int, kind: str) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.harness import RESULTS
+from bench.common.harness import RESULTS
 from bench.intervals import INTERVALS, Options, coverage, simulate, table
 from eval.preference.analysis.bootstrap import column_means, mean_interval, spread
 from eval.preference.analysis.bradley_terry import fit, information_standard_errors

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.harness import free_port
+from bench.common.harness import free_port
 
 OTHERS = ("postgres", "nobody")  # accounts for the server, since PostgreSQL refuses to run as root
 DEBIAN = Path("/usr/lib/postgresql")

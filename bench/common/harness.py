@@ -16,7 +16,7 @@ import torch
 
 from gpen.images import write_atomically
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
 PORTS = (20_000, 32_000)  # below the range of outgoing connections
 
