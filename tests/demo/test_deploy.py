@@ -129,7 +129,7 @@ def test_unreachable_dataset_exits_with_one_line_error(monkeypatch):
     monkeypatch.setattr(rate, "open_survey", lambda: "survey")
 
     with pytest.raises(SystemExit) as caught:
-        app.main()
+        app.main([])
     assert caught.value.code == 2
 
 
