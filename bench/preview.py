@@ -20,7 +20,8 @@ from gpen.degradation.degradation import Degradation
 DEGRADATION = Degradation(blur_sigma=2.0, scale=4.0, noise_sigma=8.0, jpeg_quality=60)
 STYLE = """
 body { margin: 0; width: 1200px; height: 630px; display: grid; grid-template: 1fr auto / 1fr 1fr; gap: 26px 24px;
-  padding: 44px 60px 40px; box-sizing: border-box; background: #0b1020; color: #f8fafc; font-family: system-ui, "DejaVu Sans", sans-serif; }
+  padding: 44px 60px 40px; box-sizing: border-box; background: #0b1020; color: #f8fafc;
+  font-family: system-ui, "DejaVu Sans", sans-serif; }
 figure { margin: 0; position: relative; height: 420px; overflow: hidden; border-radius: 18px; }
 img.face { width: 100%; height: 100%; object-fit: cover; object-position: 50% 35%; }
 figcaption { position: absolute; left: 16px; bottom: 16px; padding: 6px 16px; border-radius: 99px; background: #0b1020cc;
