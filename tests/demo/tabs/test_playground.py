@@ -1,5 +1,6 @@
 """The API of the running page called by gradio_client, and requests that it must reject."""
 
+import re
 import socket
 
 import cv2
@@ -11,8 +12,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import app
-from demo import components, experiment, images
-from demo.tabs import playground
+from demo import images
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
 from tests.demo.conftest import TIMEOUT
@@ -75,7 +75,7 @@ def test_sample_matches_package(client, size):
 def test_unusable_image_returns_its_error_message(client, files, name):
     with pytest.raises(GPENError) as expected:
         images.decode(files[name])
-    with pytest.raises(AppError, match=str(expected.value).split(":")[0]):
+    with pytest.raises(AppError, match=re.escape(str(expected.value).split(":")[0])):
         client.predict(image=handle_file(files[name]), api_name="/restore")
 
 
@@ -120,19 +120,6 @@ def test_endpoints_are_documented_and_events_private(client):
     for endpoint in endpoints.values():
         assert len(endpoint["description"]) > 60
         assert all(parameter["parameter_name"] for parameter in endpoint["parameters"])
-
-
-def test_random_sampling_skips_unsupported_scales(restorer, photo, size, monkeypatch):
-    scales = {seed: Degradation.sample("gfpgan", seed, size=size).scale for seed in range(100)}
-    small, large = (min(scales, key=scales.get), max(scales, key=scales.get))
-    assert scales[small] < experiment.MIN_SCALE < scales[large]
-    with gr.Blocks() as page:
-        playground.tab(restorer)
-    roll = next(function.fn for function in page.fns.values() if function.name == "roll")
-    seeds = iter([small, small, large])
-    monkeypatch.setattr(playground.secrets, "randbelow", lambda most: next(seeds))
-    updates = roll(images.square_crop(photo, size), "gfpgan")
-    assert [update["value"] for update in updates[: len(components.CONTROL_NAMES)]][-1] == large
 
 
 def test_missing_model_exits_with_one_line_error(monkeypatch, capsys, tmp_path):
