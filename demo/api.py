@@ -175,7 +175,7 @@ def guard(page: gr.Blocks) -> None:
             try:
                 return await convert(block, inputs, *rest, **named)
             except gr.Error as error:  # messages of gradio may quote arguments of any length
-                raise gr.Error(_shortened(str(error.message)), print_exception=False) from None
+                raise gr.Error(_shortened(without_paths(str(error.message))), print_exception=False) from None
             except Exception:  # errors of pydantic, gradio and components; their messages may contain server paths
                 raise gr.Error(WRONG_KIND, print_exception=False) from None
 

@@ -23,6 +23,11 @@ def without_paths(text: str) -> str:
     return _PATH.sub(lambda found: found["name"], text)
 
 
+def public_message(error: Exception) -> str:
+    """Return the message of an error as HTML text without paths; quotes are not escaped, as API clients receive it too."""
+    return html.escape(without_paths(str(error)), quote=False)
+
+
 def show_user_errors(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate an event function: a GPENError is shown as a message on the page, without a traceback."""
 
@@ -31,8 +36,6 @@ def show_user_errors(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*arguments, **named)
         except GPENError as error:
-            # displayed as HTML text; quotes need no escaping, and API clients receive the same message
-            message = html.escape(without_paths(str(error)), quote=False)
-            raise gr.Error(message, duration=20, print_exception=False) from None
+            raise gr.Error(public_message(error), duration=20, print_exception=False) from None
 
     return wrapper

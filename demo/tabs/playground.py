@@ -17,7 +17,7 @@ import gpen
 from demo import compare, components, experiment, figures, images, permalink, samples
 from demo.model_picker import DEFAULT, ModelPicker
 from demo.server import gradio_patches, zerogpu
-from demo.server.messages import show_user_errors
+from demo.server.messages import public_message, show_user_errors
 from demo.theme import STATIC
 from gpen.degradation.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
@@ -28,6 +28,13 @@ INITIAL_DEGRADATION = Degradation(blur_sigma=4.0, scale=4.0, noise_sigma=2.0, jp
 START = 43  # percent: between the eye and the nose of an aligned face
 SEVERAL_MODELS_SIDE = 512  # px, at least, of the face in the session state if there are several models
 SCRIPT = (STATIC / "playground.js").read_text()
+_FORMULA_DETAILS = (
+    "<h2>The formula</h2><p>I is the original face, "
+    '<b class="term blur">∗ k</b> the convolution with a blur kernel, <b class="term scale">↓ s</b> shrinking by the factor s '
+    'without a filter against aliasing, <b class="term noise">+ n</b> Gaussian noise, <b class="term jpeg">JPEG</b> compression '
+    "with the quality q, and resize the bilinear enlargement to the size of the network. The result I<sub>d</sub> is the damaged "
+    "face, the input of the network (Yang et al., CVPR 2021).</p>"
+)
 _PHOTO_LINK = '<a href="?tab=photo">Restore all of them in the tab Restore a photo</a>'
 _CHOOSE_SAMPLE_JS = """element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-index]");
@@ -73,7 +80,12 @@ def tab(restorer: gpen.Restorer) -> None:
         with gr.Accordion(
             "For teachers: steps, errors, scores, what was invented, recipe", open=False, elem_id="teachers"
         ) as more:
+            gr.HTML(_FORMULA_DETAILS, elem_classes="note")
             details = [gr.HTML(elem_id=name) for name in ("steps", "errors", "table")]
+            gr.HTML(
+                "<h2>What was invented</h2><p>Two maps, computed on request: they need several restorations.</p>",
+                elem_classes="note",
+            )
             invent = gr.Button("Show what was invented", elem_id="invent", size="sm")
             invented = gr.HTML(elem_id="invented")
             details.append(gr.HTML(elem_id="recipe"))
@@ -158,7 +170,7 @@ def tab(restorer: gpen.Restorer) -> None:
         try:
             image, count = images.find_face(path, size, restorer.detector)
         except GPENError as error:
-            gr.Warning(html.escape(str(error)), duration=20)
+            gr.Warning(public_message(error), duration=20)
             return unchanged
         return [None, image, _face_note(count), *live(image, *rest)]
 

@@ -12,7 +12,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import app
-from demo import images
+from demo import components, experiment, images
+from demo.tabs import playground
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
 from tests.demo.conftest import TIMEOUT
@@ -120,6 +121,27 @@ def test_endpoints_are_documented_and_events_private(client):
     for endpoint in endpoints.values():
         assert len(endpoint["description"]) > 60
         assert all(parameter["parameter_name"] for parameter in endpoint["parameters"])
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "No face was found"), (1, "Your photo"), (5, "This photo has 5 faces")])
+def test_note_says_how_many_faces_a_photo_has(count, words):
+    note = playground._face_note(count)
+    assert words in note and ('href="?tab=photo"' in note) == (count > 1)
+
+
+def test_preset_without_new_values_says_why(restorer, photo, size, monkeypatch):
+    with gr.Blocks() as page:
+        playground.tab(restorer)
+    sample = next(function.fn for function in page.fns.values() if function.name == "sample_preset")
+    said = []
+    monkeypatch.setattr(playground.gr, "Info", lambda message, duration: said.append(message))
+    sampled = experiment.within_sliders(experiment.sample("codeformer-2", 3, size))
+    *updates, keep, extras = components.write(sampled)
+    values = [update["value"] for update in updates]
+    sample("codeformer-2", images.square_crop(photo, size), "", False, extras, keep["value"], *values)
+    assert said == ["codeformer-2 gives the same values for the seed 3: change the seed to see others."]
+    sample("severe", images.square_crop(photo, size), "", False, extras, keep["value"], *values)
+    assert len([message for message in said if "same values" in message]) == 1
 
 
 def test_missing_model_exits_with_one_line_error(monkeypatch, capsys, tmp_path):
