@@ -10,7 +10,7 @@ import shutil
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 import app
-from demo import theme
+from demo import shell
 from demo.tabs import rate
 from gpen.models.checkpoints import ASSETS
 
@@ -24,10 +24,8 @@ TIMEOUT = 90_000  # ms, timeout of each step
 def main() -> None:
     survey = rate.open_survey()
     page = app.build(survey=survey)
-    _, url, _ = page.launch(
-        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False, theme=theme.THEME,
-        css_paths=theme.CSS, head=theme.HEAD, app_kwargs={"routes": rate.routes(survey)},
-    )  # fmt: skip
+    settings = shell.launch_settings(rate.routes(survey))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **settings)
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
@@ -36,12 +34,12 @@ def main() -> None:
         view.goto(url)
         view.wait_for_selector("#before-after img")
         _screenshot(view, "playground")
-        view.get_by_role("tab", name="Photo").click()
+        view.get_by_role("tab", name="Restore a photo").click()
         view.locator("#photo-sample").click()
         view.locator("#photo-restore").click()
         view.wait_for_selector("#photo-slider img")
         _screenshot(view, "photo")
-        view.get_by_role("tab", name="More tasks").click()
+        view.get_by_role("tab", name="Variations and colour").click()
         view.get_by_role("tab", name="Colourise").click()
         view.locator("#colorize-go").click()
         view.wait_for_selector("#colorize-result img")

@@ -67,7 +67,7 @@ def build(start: Degradation) -> tuple[dict[str, Any], gr.Checkbox]:
     with gr.Row(elem_id="last-controls"):
         box["blur_kind"] = gr.Radio(BLUR_KINDS, value=start.blur_kind, label="Kind of blur", container=False, elem_id="blur-kind")
         box["grey"] = gr.Checkbox(start.grey, label="Grey", container=False, min_width=80, elem_id="grey")
-        box["seed"] = gr.Number(start.seed, label="Seed of the noise", precision=0, minimum=0, min_width=120, elem_id="seed")
+        box["seed"] = gr.Number(start.seed, label="Seed", precision=0, minimum=0, min_width=120, elem_id="seed")
     with gr.Column(elem_id="blur-shape", elem_classes="blur"):
         slider("blur_sigma_y", 0.05, "Blur along the second axis (sigma, px)", visible=False)
         slider("blur_angle", 1, "Angle of the blur (degrees)", visible=False)

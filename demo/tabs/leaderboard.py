@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+import gradio as gr
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -258,3 +259,8 @@ def _seconds(ms: float | None) -> str:
 
 def _p_value(p: float | None) -> str:
     return "–" if p is None else "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def tab(survey: Survey | None) -> None:
+    """Build the Leaderboard tab inside the current gr.Blocks."""
+    gr.HTML("<p>The results of the study are shown here when it has enough answers.</p>", elem_id="leaderboard")

@@ -98,6 +98,20 @@ def open_app(visit, server):
     return opened
 
 
+@pytest.fixture
+def open_tab(visit, server):
+    """Opens the app at a tab by its address, and waits until it is interactive and in the visitor's language."""
+
+    def opened(tab: str, query: str = "", **settings):
+        page = visit(f"{server}?tab={tab}{query}", **settings)
+        page.wait_for_selector(f"#tab-{tab}")
+        wait_until(page, lambda: any("queue/join" in url for url in page.asked))
+        page.wait_for_function("document.querySelector('#about [data-in]')")
+        return page
+
+    return opened
+
+
 def wait_until(page, condition) -> None:
     """Wait until `condition()` is true while the page continues."""
     end = time.monotonic() + TIMEOUT

@@ -147,7 +147,7 @@ def test_preset_without_new_values_says_why(restorer, photo, size, monkeypatch):
 def test_missing_model_exits_with_one_line_error(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("GPEN_MODEL", str(tmp_path / "none.safetensors"))
     with pytest.raises(SystemExit) as caught:
-        app.main()
+        app.main([])
     message = capsys.readouterr().err
     assert caught.value.code == 2 and message.startswith("error: ") and message.count("\n") == 1
 
@@ -161,7 +161,7 @@ def test_unavailable_port_exits_with_one_line_error(monkeypatch, capsys, port, w
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv("GRADIO_SERVER_PORT", str(listener.getsockname()[1]) if port == "busy" else port)
         with pytest.raises(SystemExit) as caught:
-            app.main()
+            app.main([])
     message = capsys.readouterr().err
     assert caught.value.code == 2
     assert words in message and message.startswith("error: ") and message.count("\n") == 1
