@@ -30,7 +30,7 @@ MAX_NUMBER = 2**53  # maximum of any argument; also that of a seed
 EXTRA_FIELDS = ("grey_target", "colour_shift", "shift", "haze")  # parameters of some presets that have no slider
 _DECIMALS = 2  # of sampled parameters
 VARIATIONS = 6  # restorations of one input for the map of their spread
-MAX_ATTEMPTS = 2000  # samples of a preset until one looks like its name
+MAX_ATTEMPTS = 10_000  # samples of a preset until one looks like its name
 # range of each slider; sampled values are limited to it
 SLIDER_RANGES: dict[str, tuple[float, float]] = {
     "blur_sigma": (0, 20),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import app
+from tests.demo.accessibility import SCHEMES, assert_accessible
 from tests.demo.conftest import TIMEOUT, WIDE, wait_until
 
 NARROW = {"width": 390, "height": 844}
@@ -141,7 +142,7 @@ def test_click_selects_sample_face(open_app, files):
 
 
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["1400 px", "390 px"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_page_fits_screen_and_makes_no_external_requests(open_app, server, viewport, scheme):
     page = open_app(viewport=viewport, color_scheme=scheme)
     page.click("#blur-kind >> text=anisotropic")
@@ -280,3 +281,15 @@ def test_unknown_model_of_a_link_is_named(open_app):
     page = open_app("?model=none&scale=8.0")
     page.wait_for_selector("[data-testid=toast-body]:has-text('is not on this server')")
     wait_until(page, lambda: "↓8" in page.inner_text("#formula"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_open_section_for_teachers_has_no_violation(open_app, scheme):
+    page = open_app(color_scheme=scheme)
+    open_details(page)
+    page.click("#blur-kind >> text=anisotropic")
+    page.wait_for_selector("#blur-angle", state="visible")
+    page.click("#invent")
+    page.wait_for_selector("#invented figure")
+    assert_accessible(page)
