@@ -1,12 +1,12 @@
 """Benchmark the response time of the page: start the app and move its slider.
 
-    python -m bench.page
+    python -m bench.page [--moves 30] [--visitors 10]
 
     start     seconds from `python app.py` to the first complete page
     alone     seconds from a slider movement to the new image, one visitor
-    together  the same with ten visitors, each of whom moves the slider again as soon as the image is there
+    together  the same with several visitors, each of whom moves the slider again as soon as the image is there
 
-Writes bench/results/page.json. The exit code is 1 if a value exceeds twice its target.
+Writes page.json to bench/results, or --out. The exit code is 1 if a value exceeds twice its target.
 """
 
 from __future__ import annotations
@@ -14,48 +14,33 @@ from __future__ import annotations
 import base64
 import json
 import os
-import random
 import re
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import httpx
 import numpy as np
 
-from gpen.cli.parsing import parse
+from bench.common.harness import RESULTS, ROOT, free_port, write_results
+from gpen.cli.parsing import Folder, parse
+from gpen.errors import GPENError, exit_status
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "bench" / "results"
 SLIDER, START, STEP = "blur-sigma", 1.0, 0.05  # slider, first value and increment: every image is a new one
-VISITORS, MOVES, WARM = 10, 30, 3
-TARGETS = {"start": 10.0, "alone": 0.3, "together": 5.0}  # seconds; "together" is the longest wait
+WARM = 3  # movements of the single visitor before those that are measured
+TOGETHER_MOVES = 5  # movements of each of several visitors
+TARGETS = {"start": 10.0, "alone": 0.3, "together": 5.0}  # seconds; "together" is the longest wait of ten visitors
 TIMEOUT = 300  # seconds, timeout of the app and of each image
 
 
-class BenchmarkError(Exception):
+class BenchmarkError(GPENError):
     """The page did not respond as expected."""
-
-
-def free_port() -> int:
-    """Return a free port below the range of outgoing connections.
-
-    A client that polls a port inside that range can connect to itself and block the port for the server.
-    """
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
 
 
 class App:
@@ -76,7 +61,8 @@ class App:
         self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
         while not self._served():
             if self.process.poll() is not None or time.perf_counter() - begin > TIMEOUT:
-                raise SystemExit("error: The app did not start: run python app.py to see the reason.")
+                self.close()
+                raise BenchmarkError("The app did not start: run python app.py to see the reason.")
             time.sleep(0.02)
         self.start = time.perf_counter() - begin
 
@@ -86,7 +72,11 @@ class App:
         except httpx.TransportError:
             return False
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the app and delete its files."""
         self.process.terminate()
         self.process.wait(10)
         self.folder.cleanup()
@@ -114,18 +104,18 @@ class Visitor:
         embedded = re.findall(r'src="data:image/png;base64,([^"]+)"', self._answer()[0])  # damaged, restored, original
         content = base64.b64decode(embedded[1]) if len(embedded) == 3 else b""
         if not content.startswith(b"\x89PNG"):
-            raise BenchmarkError("The response is not a PNG image")
+            raise BenchmarkError("The response is not a PNG image.")
         return time.perf_counter() - begin
 
-    def _answer(self) -> list:
+    def _answer(self) -> list[Any]:
         with self.http.stream("GET", "/queue/data", params={"session_hash": self.session}) as stream:
             for line in stream.iter_lines():
                 message = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
                 if message.get("msg") == "process_completed":
                     if not message["success"]:
-                        raise BenchmarkError(f"The page responded with an error: {message['output']}")
+                        raise BenchmarkError(f"The page responded with an error: {message['output']}.")
                     return message["output"]["data"]
-        raise BenchmarkError("The page closed the connection without a response")
+        raise BenchmarkError("The page closed the connection without a response.")
 
 
 def together(address: str, visitors: int, moves: int) -> list[list[float]]:
@@ -143,33 +133,39 @@ def together(address: str, visitors: int, moves: int) -> list[list[float]]:
 class Options:
     """Options of the benchmark."""
 
-    moves: int = MOVES  # slider movements of the single visitor, at least 1
+    moves: int = 30  # slider movements of the single visitor, at least 1
+    visitors: int = 10  # number of simultaneous visitors, at least 1
+    out: Folder = RESULTS  # folder of the results
+
+    def __post_init__(self) -> None:
+        if min(self.moves, self.visitors) < 1:
+            raise GPENError(f"moves and visitors are at least 1; got {self.moves} and {self.visitors}.")
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parse(Options, argv, "python -m bench.page", description=__doc__.splitlines()[0])
-    try:
-        with App() as app:
-            one = Visitor(app.address)
-            alone = [one.move(START + STEP * k) for k in range(arguments.moves + WARM)][WARM:]
-            waits = together(app.address, VISITORS, 5)
-    except BenchmarkError as error:
-        raise SystemExit(f"error: {error}.") from None
+def run(options: Options) -> int:
+    """Run the benchmark; returns 1 if a value exceeds twice its target."""
+    with App() as app:
+        one = Visitor(app.address)
+        alone = [one.move(START + STEP * k) for k in range(options.moves + WARM)][WARM:]
+        waits = together(app.address, options.visitors, TOGETHER_MOVES)
     means = [float(np.mean(each)) for each in waits]
-    figures = {
+    figures = {  # seconds; the fairness is a ratio
         "start": app.start, "alone": float(np.median(alone)), "alone_p90": float(np.quantile(alone, 0.9)),
         "together": float(np.max(waits)), "together_median": float(np.median(waits)), "fairness": max(means) / min(means),
     }  # fmt: skip
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "page.json").write_text(json.dumps(figures, indent=1) + "\n")
+    write_results(options.out / "page.json", figures)
     print("| measurement | seconds | target |\n| --- | ---: | ---: |")
     print(f"| `python app.py` to first page | {figures['start']:.1f} | {TARGETS['start']:.0f} |")
     print(f"| slider to image, one visitor, median | {figures['alone']:.3f} | {TARGETS['alone']} |")
-    print(f"| longest wait of {VISITORS} visitors | {figures['together']:.2f} | {TARGETS['together']:.0f} |")
+    print(f"| longest wait of {options.visitors} visitors | {figures['together']:.2f} | {TARGETS['together']:.0f} |")
     missed = [name for name, target in TARGETS.items() if figures[name] > 2 * target]
     if missed:
         print(f"error: These values exceed twice their target: {', '.join(missed)}.", file=sys.stderr)
-    return 1 if missed else 0
+    return int(bool(missed))
+
+
+def main(argv: list[str] | None = None) -> int:
+    return exit_status(lambda: run(parse(Options, argv, "python -m bench.page", description=__doc__.splitlines()[0])))
 
 
 if __name__ == "__main__":

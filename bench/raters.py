@@ -1,14 +1,14 @@
 """Load test of the rating store: concurrent raters, and a process killed under load.
 
-    python -m bench.raters [--raters 200] [--answers 15] [--study assets/study] [--write]
+    python -m bench.raters [--raters 200] [--answers 15] [--study assets/study]
 
 Every rater is a thread that consents, requests trials and answers them. As browsers do, it sometimes sends an answer twice,
 sends it under another id (a second tab), or undoes one. Then the store is compared with the acknowledged answers: none may be
 lost, duplicated or assigned to another rater. In the crash test a second process is killed (kill -9) during the load.
-Both tests run on SQLite, and on PostgreSQL if it is installed or DATABASE_URL is set.
+Both tests run on SQLite, and on PostgreSQL if it is installed or DATABASE_URL is set. Writes raters.json to bench/results, or
+--out.
 """
 
-import json
 import os
 import random
 import subprocess
@@ -17,33 +17,38 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Annotated, TypeVar
 
 import numpy as np
+from tyro.conf import arg
 
-from bench.postgres import NoPostgres, postgres
-from eval.preference.storage.store import StoreError, VoteStore
+from bench.common.harness import RESULTS, ROOT, write_results
+from bench.common.postgres import NoPostgres, postgres
+from eval.preference.storage.engines import StoreError
+from eval.preference.storage.store import VoteStore
 from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
-from gpen.cli.parsing import Flag, parse
+from gpen.cli.parsing import Folder, parse
+from gpen.errors import GPENError, exit_status
 
-ROOT = Path(__file__).resolve().parents[1]
-FAILURES = ("lost", "doubled", "foreign")  # these counts must be 0
 MAX_RETRIES = 100  # retries while the store is busy
+
+T = TypeVar("T")
+OnAcknowledged = Callable[[str, str, str, str], object]  # rater, id, trial, choice
+Acknowledged = dict[tuple[str, str], tuple[str, str]]  # (rater, id) -> (trial, choice)
 
 
 @dataclass
 class RaterLoad:
-    """Measurements of the raters.
+    """Measurements of the raters; times are seconds of each call."""
 
-    Acknowledged answers are (rater, id) -> (trial, choice); times are seconds of each call.
-    """
-
-    acknowledged: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    acknowledged: Acknowledged = field(default_factory=dict)
     taken_back: set[tuple[str, str]] = field(default_factory=set)
     answer_seconds: list[float] = field(default_factory=list)
     next_seconds: list[float] = field(default_factory=list)
@@ -51,22 +56,27 @@ class RaterLoad:
     seconds: float = 0.0
 
 
-def load(survey: Survey, raters: int, answers: int, on_acknowledged=lambda *acknowledged: None) -> RaterLoad:
+def load(
+    survey: Survey, raters: int, answers: int, on_acknowledged: OnAcknowledged | None = None, undo: bool = True
+) -> RaterLoad:
     """Run all raters concurrently.
 
-    `on_acknowledged(rater, id, trial, choice)` is called after each acknowledgement.
+    on_acknowledged: called after each acknowledgement. undo: whether raters undo some of their answers.
     """
     seen, together = RaterLoad(), threading.Barrier(raters)
     start = time.perf_counter()
     with ThreadPoolExecutor(raters) as pool:
-        jobs = [pool.submit(_rate, survey, number, answers, seen, on_acknowledged, together) for number in range(raters)]
+        jobs = [pool.submit(_rate, survey, number, answers, seen, on_acknowledged, undo, together) for number in range(raters)]
         for job in jobs:
             job.result()
     seen.seconds = time.perf_counter() - start
     return seen
 
 
-def _rate(survey: Survey, number: int, answers: int, seen: RaterLoad, on_acknowledged, together: threading.Barrier) -> None:
+def _rate(
+    survey: Survey, number: int, answers: int, seen: RaterLoad, on_acknowledged: OnAcknowledged | None, undo: bool,
+    together: threading.Barrier,
+) -> None:  # fmt: skip
     code, chance = new_code(), random.Random(number)
     rater = survey.rater(code)
     together.wait()
@@ -77,29 +87,30 @@ def _rate(survey: Survey, number: int, answers: int, seen: RaterLoad, on_acknowl
             return
         trial, choice, name = asked[0]["trial"], chance.choice(CHOICES), f"answer-{number}-{k}"
 
-        def send(id=name, trial=trial, choice=choice) -> None:
+        def send(id: str = name, trial: str = trial, choice: str = choice) -> None:
             _with_retries(seen, lambda: survey.answer(code, id=id, trial=trial, choice=choice, ms=500))
 
         _timed(seen.answer_seconds, send)
         seen.acknowledged[rater, name] = trial, choice
-        on_acknowledged(rater, name, trial, choice)
+        if on_acknowledged:
+            on_acknowledged(rater, name, trial, choice)
         if chance.random() < 0.2:  # a double click, or a retry after a lost connection
             send()
         if chance.random() < 0.1:  # a second tab
             send(f"second-{number}-{k}")
-        if chance.random() < 0.05:
-            _with_retries(seen, lambda name=name: survey.undo(code, name))
+        if undo and chance.random() < 0.05:
+            _with_retries(seen, partial(survey.undo, code, name))
             seen.taken_back.add((rater, name))
 
 
-def _timed(seconds: list[float], call):
+def _timed(seconds: list[float], call: Callable[[], T]) -> T:
     start = time.perf_counter()
     result = call()
     seconds.append(time.perf_counter() - start)
     return result
 
 
-def _with_retries(seen: RaterLoad, call):
+def _with_retries(seen: RaterLoad, call: Callable[[], T]) -> T:
     """Retry a call while the store is busy, as the page does."""
     for _ in range(MAX_RETRIES):
         try:
@@ -110,7 +121,7 @@ def _with_retries(seen: RaterLoad, call):
     return call()
 
 
-def compare(survey: Survey, acknowledged: dict, taken_back: set) -> dict[str, int]:
+def compare(survey: Survey, acknowledged: Acknowledged, taken_back: set[tuple[str, str]]) -> dict[str, int]:
     """Compare the store with the acknowledged answers.
 
     Returns the number of acknowledged answers that are missing or different ("lost"), of additional answers of one rater to
@@ -137,7 +148,8 @@ def crash(study: Path, url: str, raters: int, after: int) -> tuple[dict[str, int
     """
     command = [sys.executable, "-m", "bench.raters", "--worker", url, "--study", str(study), "--raters", str(raters)]
     worker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    lines = []
+    lines: list[str] = []
+    assert worker.stdout is not None
     for line in worker.stdout:
         lines.append(line)
         if len(lines) == after:
@@ -161,8 +173,7 @@ def _work(url: str, study: Path, raters: int) -> None:
             sys.stdout.flush()
 
     survey = Survey(Study.open(study), VoteStore.open(url))
-    survey.undo = lambda code, id=None: None
-    load(survey, raters, survey.study.session, on_acknowledged)
+    load(survey, raters, survey.study.session, on_acknowledged, undo=False)
 
 
 @contextmanager
@@ -187,57 +198,90 @@ class Options:
 
     raters: int = 200  # concurrent raters, at least 1
     answers: int = 15  # answers per rater, at least 1
-    study: Path = ROOT / "assets" / "study"  # folder of the study
-    write: Flag = False  # write the results to bench/results/raters.json
-    worker: str | None = None  # URL of the database; used by the crash test to start its worker process
+    study: Folder = ROOT / "assets" / "study"  # folder of the study
+    out: Folder = RESULTS  # folder of the results
+    # URL of the database, postgresql:// or sqlite:///; used by the crash test to start its worker process
+    worker: Annotated[str | None, arg(metavar="URL")] = None
+
+    def __post_init__(self) -> None:
+        if min(self.raters, self.answers) < 1:
+            raise GPENError(f"raters and answers are at least 1; got {self.raters} and {self.answers}.")
 
 
-def main() -> int:
-    options = parse(Options, None, "python -m bench.raters", description=__doc__.splitlines()[0])
+@dataclass(frozen=True)
+class Row:
+    """Results of the load test or the crash test on a database.
+
+    The load test also has the rate of the answers per second, and medians and 99th percentiles of both calls in seconds.
+    """
+
+    store: str
+    raters: int
+    answers: int
+    lost: int
+    doubled: int
+    foreign: int
+    rate: float | None = None
+    answer_median: float | None = None
+    answer_p99: float | None = None
+    next_median: float | None = None
+    next_p99: float | None = None
+
+
+def run(options: Options) -> int:
+    """Run both tests on all databases; returns 1 if an answer was lost, duplicated or assigned to another rater."""
     if options.worker:
         _work(options.worker, options.study, options.raters)
         return 0
-    rows = []
+    rows: list[Row] = []
     with databases() as urls:
         for name, url in urls.items():
             rows += [loaded(name, url, options), killed(name, url, options)]
+    write_results(options.out / "raters.json", rows)
     print(table(rows))
-    if options.write:
-        (ROOT / "bench" / "results" / "raters.json").write_text(json.dumps(rows, indent=1) + "\n")
-    return int(any(row[figure] for row in rows for figure in FAILURES))
+    return int(any(row.lost or row.doubled or row.foreign for row in rows))
 
 
-def loaded(name: str, url: str, options: Options) -> dict:
+def loaded(name: str, url: str, options: Options) -> Row:
     """Run the load test on a database; returns its row of the table."""
     with closing(VoteStore.open(url)) as store:
         survey = Survey(Study.open(options.study), store)
         seen = load(survey, options.raters, options.answers)
         figures = compare(survey, seen.acknowledged, seen.taken_back)
-    row = {"store": name, "raters": options.raters, "answers": len(seen.acknowledged)} | figures
-    row["rate"] = len(seen.acknowledged) / seen.seconds
-    for what, times in (("answer", seen.answer_seconds), ("next", seen.next_seconds)):
-        row |= {f"{what}_median": float(np.median(times)), f"{what}_p99": float(np.quantile(times, 0.99))}
-    return row
+    answer, next_ = np.array(seen.answer_seconds), np.array(seen.next_seconds)
+    return Row(
+        name, options.raters, len(seen.acknowledged), figures["lost"], figures["doubled"], figures["foreign"],
+        rate=len(seen.acknowledged) / seen.seconds,
+        answer_median=float(np.median(answer)), answer_p99=float(np.quantile(answer, 0.99)),
+        next_median=float(np.median(next_)), next_p99=float(np.quantile(next_, 0.99)),
+    )  # fmt: skip
 
 
-def killed(name: str, url: str, options: Options) -> dict:
+def killed(name: str, url: str, options: Options) -> Row:
     """Run the crash test on a database; returns its row of the table."""
     figures, count = crash(options.study, url, options.raters, after=options.raters * 2)
-    return {"store": f"{name}, kill -9", "raters": options.raters, "answers": count} | figures
+    return Row(f"{name}, kill -9", options.raters, count, figures["lost"], figures["doubled"], figures["foreign"])
 
 
-def table(rows: list[dict]) -> str:
+def table(rows: Sequence[Row]) -> str:
     """Format the results as a Markdown table."""
     heads = ["store", "raters", "answers", "lost", "duplicated", "foreign", "answers/s"]
     heads += [f"{what}, median / 99th percentile" for what in ("answer", "next trial")]
     lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
     for row in rows:
-        cells = [row["store"], row["raters"], row["answers"], *(row[figure] for figure in FAILURES)]
-        cells.append(f"{row['rate']:.0f}" if "rate" in row else "")
-        for what in ("answer", "next"):
-            cells.append(f"{row[f'{what}_median'] * 1000:.0f} / {row[f'{what}_p99'] * 1000:.0f} ms" if "rate" in row else "")
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
+        counts = (row.store, row.raters, row.answers, row.lost, row.doubled, row.foreign)
+        rate = "" if row.rate is None else f"{row.rate:.0f}"
+        cells = [*map(str, counts), rate, _ms(row.answer_median, row.answer_p99), _ms(row.next_median, row.next_p99)]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _ms(median: float | None, p99: float | None) -> str:
+    return "" if median is None or p99 is None else f"{median * 1000:.0f} / {p99 * 1000:.0f} ms"
+
+
+def main(argv: list[str] | None = None) -> int:
+    return exit_status(lambda: run(parse(Options, argv, "python -m bench.raters", description=__doc__.splitlines()[0])))
 
 
 if __name__ == "__main__":

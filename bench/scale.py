@@ -2,34 +2,52 @@
 
     python -m bench.scale           about three minutes on two cores
 
-Writes bench/results/scale.json and scale.png. Networks of other sizes have the width of the default model and random weights.
+Writes scale.json and scale.png to bench/results, or --out. Networks of other sizes have the width of the default model and random
+weights.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 
 import gpen
-from bench.speed import RESULTS, Clock, machine
+from bench.common.harness import RESULTS, Clock, machine, set_clock, write_results
 from eval.benchmark.profiling import peak_memory
-from gpen.cli.parsing import Flag, parse
+from gpen.cli.parsing import Flag, Folder, parse
 from gpen.engines.registry import load_engine
+from gpen.errors import exit_status
 from gpen.faces.alignment import Face
 from gpen.images import astronaut_face, resize_to
 
-IMAGE_SIZES, BATCHES, FACES = (128, 256, 512, 1024, 2048), (1, 2, 4, 8, 16, 32), (1, 10, 50, 100, 200)
 FACE_SPACING = 120  # px, distance between neighbouring faces of the photo
 POINTS = np.array(
     [(39, 48), (81, 48), (60, 63), (44, 83), (76, 83)], np.float32
 )  # landmarks (eyes, nose, mouth) of a face of FACE_SPACING px
+MAX_FACES = 200  # of the photo, 10 x 20
 REPEATS = 3
+LABELS = {"side": "image size, px", "batch": "batch size", "faces": "faces per photo"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a curve: seconds of a call at a value of the variable, and peak memory in MB if it was measured."""
+
+    value: int
+    seconds: float
+    megabytes: float | None = None
+
+    def to_dict(self, variable: str) -> dict[str, float]:
+        """The fields under their names in scale.json; the value has the name of the variable."""
+        memory = {} if self.megabytes is None else {"megabytes": self.megabytes}
+        return {variable: self.value, "seconds": self.seconds} | memory
 
 
 def fastest_call(run: Callable[[], object], clock: Clock) -> float:
@@ -43,50 +61,47 @@ def fastest_call(run: Callable[[], object], clock: Clock) -> float:
     return min(times)
 
 
-def by_side(clock: Clock) -> list[dict]:
-    rows = []
-    for side in IMAGE_SIZES:
+def by_side(sides: Sequence[int], clock: Clock) -> Iterator[Point]:
+    """Restore one image with networks of several sizes."""
+    for side in sides:
         net = gpen.GPEN(dataclasses.replace(gpen.load().config, size=side, in_size=side)).requires_grad_(False).eval()
-        run, x = load_engine(net), torch.rand(1, 3, side, side) * 2 - 1
-        rows.append({"side": side, "seconds": fastest_call(lambda run=run, x=x: run(x), clock)})
-    return rows
+        x = torch.rand(1, 3, side, side) * 2 - 1
+        yield Point(side, fastest_call(partial(load_engine(net), x), clock))
 
 
-def by_batch(clock: Clock) -> list[dict]:
+def by_batch(batches: Sequence[int], clock: Clock) -> Iterator[Point]:
+    """Restore batches of several sizes with the default model."""
     net = gpen.load()
-    run, rows = load_engine(net), []
-    for n in BATCHES:
+    engine = load_engine(net)
+    for n in batches:
         x = torch.rand(n, 3, net.in_size, net.in_size) * 2 - 1
-        rows.append({"batch": n, "seconds": fastest_call(lambda x=x: run(x), clock)})
-    return rows
+        yield Point(n, fastest_call(partial(engine, x), clock))
 
 
-def by_faces(clock: Clock) -> list[dict]:
-    """Restore 1 to 200 known faces of one photo, so that only restoration and pasting are timed."""
+def by_faces(counts: Sequence[int], clock: Clock) -> Iterator[Point]:
+    """Restore known faces of one photo, so that only restoration and pasting are timed."""
     face = resize_to(astronaut_face(), FACE_SPACING)
-    photo = np.tile(face, (10, 20, 1))  # 200 faces
+    photo = np.tile(face, (10, 20, 1))  # MAX_FACES faces
     corners = [(x, y) for y in range(0, photo.shape[0], FACE_SPACING) for x in range(0, photo.shape[1], FACE_SPACING)]
-    faces = [Face((x, y, x + FACE_SPACING, y + FACE_SPACING), POINTS + np.float32((x, y)), 1.0) for x, y in corners]
-    restorer, rows = gpen.Restorer(gpen.load()), []
+    faces = [Face((x, y, x + FACE_SPACING, y + FACE_SPACING), POINTS + np.array((x, y), np.float32), 1.0) for x, y in corners]
+    restorer = gpen.Restorer(gpen.load())
     restorer.photo(photo, faces=faces[:8])
-    for n in FACES:
+    for n in counts:
         begin = clock()
         restorer.photo(photo, faces=faces[:n])
-        seconds = clock() - begin
-        rows.append({"faces": n, "seconds": seconds, "megabytes": peak_memory()})
-    return rows
+        yield Point(n, clock() - begin, peak_memory())
 
 
-def plot(results: dict[str, list[dict]]) -> None:
+def plot(results: dict[str, list[Point]], path: Path) -> None:
+    """Plot the seconds by each variable, with a line of proportional growth through the last point."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
-    labels = {"side": "image size, px", "batch": "batch size", "faces": "faces per photo"}
-    for axis, (name, label) in zip(axes, labels.items(), strict=True):
-        x, seconds = [row[name] for row in results[name]], [row["seconds"] for row in results[name]]
+    for axis, (name, label) in zip(axes, LABELS.items(), strict=True):
+        x, seconds = [point.value for point in results[name]], [point.seconds for point in results[name]]
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
         axis.plot(x, seconds, "o-")
@@ -96,37 +111,51 @@ def plot(results: dict[str, list[dict]]) -> None:
         axis.set_xlabel(label)
         axis.set_ylabel("seconds")
         axis.legend(frameon=False)
-    figure.savefig(RESULTS / "scale.png", dpi=120)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
-@dataclasses.dataclass(frozen=True)
+def table(name: str, points: list[Point]) -> str:
+    """Format one curve as a Markdown table."""
+    lines = [f"| {name} | " + " | ".join(str(point.value) for point in points) + " |", "| --- |" + " ---: |" * len(points)]
+    lines.append("| seconds | " + " | ".join(f"{point.seconds:.2f}" for point in points) + " |")
+    memory = [point.megabytes for point in points if point.megabytes is not None]
+    if memory:
+        lines.append("| peak MB | " + " | ".join(f"{mb:.0f}" for mb in memory) + " |")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
 class Options:
     """Options of the benchmark."""
 
+    sides: tuple[int, ...] = (128, 256, 512, 1024, 2048)  # image sizes in px, powers of two from 8
+    batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32)  # batch sizes, at least 1
+    faces: tuple[int, ...] = (1, 10, 50, 100, 200)  # numbers of faces in the photo, 1 to 200
     cpu_time: Flag = False  # use one thread and measure its CPU time, for machines with other load
+    out: Folder = RESULTS  # folder of the results
+
+    def __post_init__(self) -> None:
+        if not all(1 <= n <= MAX_FACES for n in self.faces):
+            raise gpen.GPENError(f"The photo has 1 to {MAX_FACES} faces; got {' '.join(map(str, self.faces))}.")
+
+
+def run(options: Options) -> None:
+    """Run the benchmark."""
+    clock = set_clock(options.cpu_time)
+    results = {  # first the case that measures peak memory, which never decreases
+        "faces": list(by_faces(options.faces, clock)),
+        "side": list(by_side(options.sides, clock)),
+        "batch": list(by_batch(options.batches, clock)),
+    }
+    curves = {name: [point.to_dict(name) for point in points] for name, points in results.items()}
+    write_results(options.out / "scale.json", {"machine": machine(options.cpu_time), **curves})
+    plot(results, options.out / "scale.png")
+    print("\n\n".join(table(name, points) for name, points in results.items()))
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = parse(Options, argv, "python -m bench.scale", description=__doc__.splitlines()[0])
-    if arguments.cpu_time:
-        torch.set_num_threads(1)
-    clock = time.process_time if arguments.cpu_time else time.perf_counter
-    results = {
-        "faces": by_faces(clock),
-        "side": by_side(clock),
-        "batch": by_batch(clock),
-    }  # first the case that measures peak memory, which never decreases
-    RESULTS.mkdir(exist_ok=True)
-    where = machine() | {"clock": "cpu" if arguments.cpu_time else "wall"}
-    (RESULTS / "scale.json").write_text(json.dumps({"machine": where, **results}, indent=1) + "\n")
-    plot(results)
-    for name, rows in results.items():
-        print(f"| {name} | " + " | ".join(str(row[name]) for row in rows) + " |\n| --- |" + " ---: |" * len(rows))
-        print("| seconds | " + " | ".join(f"{row['seconds']:.2f}" for row in rows) + " |")
-        if name == "faces":
-            print("| peak MB | " + " | ".join(f"{row['megabytes']:.0f}" for row in rows) + " |")
-        print()
-    return 0
+    return exit_status(lambda: run(parse(Options, argv, "python -m bench.scale", description=__doc__.splitlines()[0])))
 
 
 if __name__ == "__main__":

@@ -9,58 +9,60 @@ a machine with other load, --cpu-time uses one thread and measures its CPU time.
     textbook   bench.textbook: the formulation of the StyleGAN2 paper, float32, as in the published code of GPEN
     roofline   PyTorch's plain 3x3 convolutions with the widths, sizes and number of operations of the network
 
-The same run compares the outputs. Writes bench/results/speed.json and speed.png, and prints the table of docs/performance.md.
-Rows of other cases from the same machine are kept (--models, --batches).
+The same run compares the outputs. Writes speed.json and speed.png to bench/results, or --out, and prints the table of
+docs/performance.md. Rows of other cases from the same machine are kept (--models, --batches).
 """
 
 from __future__ import annotations
 
 import json
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tyro.conf import arg
 
 import gpen
 from bench import textbook
+from bench.common.harness import RESULTS, ROOT, Clock, machine, set_clock
+from bench.speed_report import REFERENCES, Row, accuracy_failures, merge_results, plot, speed_failures, table
 from eval.benchmark import profiling
-from gpen.cli.parsing import Flag, parse
+from gpen.cli.parsing import EngineName, Flag, Folder, parse
 from gpen.engines.registry import load_engine
+from gpen.errors import exit_status
 from gpen.images import astronaut_face, resize_to, to_tensor
 from gpen.models.network import resolutions
 
-Clock = Callable[[], float]
-RESULTS = Path(__file__).resolve().parent / "results"
-MODELS = {  # None: the default model; the others have random weights
-    "default": None,
+ModelName = Literal["default", "GPEN-BFR-256", "GPEN-BFR-512"]
+Call = Callable[[], Tensor | None]  # a function to time
+
+MODELS: tuple[ModelName, ...] = get_args(ModelName)
+CONFIGS = {  # with random weights; the default model is loaded
     "GPEN-BFR-256": gpen.GPENConfig(size=256, channel_multiplier=1, narrow=0.5),
     "GPEN-BFR-512": gpen.GPENConfig(size=512, channel_multiplier=2, narrow=1),
 }
-ENGINES = ("torch", "onnx", "openvino", "torch-bf16", "openvino-bf16")
-SKIPPED = {("GPEN-BFR-512", 8): {"onnx"}}  # default of --engines: together they would need more than 24 GB of memory
-REFERENCES = ("textbook", "roofline", "roofline-bf16")
+ENGINES = ("torch", "onnx", "openvino", "torch-bf16", "openvino-bf16")  # default of --engines, except for
+SKIPPED = {("GPEN-BFR-512", 8): {"onnx"}}  # together they would need more than 24 GB of memory
 ROUNDS, SECONDS = (3, 15), 60  # minimum and maximum rounds of a case, and their approximate total time in seconds
 SLOW_CALL = 5.0  # seconds; slower calls are made once per round instead of twice
 PAUSE = 0.1  # seconds before each turn, until the threads of the previous engine have stopped spinning
-TOLERANCE, PSNR = 1e-4, 40.0  # maximum relative error in float32; minimum PSNR in bfloat16, dB, default model
-FLOORS = {"float32 against textbook": 2.0, "bfloat16 against textbook": 3.0, "float32 against roofline": 0.45}  # --check
 
 
-def network(name: str) -> gpen.GPEN:
+def network(name: ModelName) -> gpen.GPEN:
     """Return the model; in models with random weights all terms are non-zero."""
-    if MODELS[name] is None:
+    if name == "default":
         return gpen.load()
     torch.manual_seed(0)
-    net = gpen.GPEN(MODELS[name]).requires_grad_(False).eval().to(memory_format=torch.channels_last)
+    net = gpen.GPEN(CONFIGS[name]).requires_grad_(False).eval()
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the type stubs of torch
     for key, parameter in net.named_parameters():
         if key.endswith("noise_scale"):
             parameter.fill_(0.5)
@@ -70,7 +72,7 @@ def network(name: str) -> gpen.GPEN:
 def inputs(side: int, n: int) -> Tensor:
     """Return a face degraded with n seeds: [n, 3, side, side] in [-1, 1]."""
     face = astronaut_face(side)
-    draws = (gpen.Degradation.sample("gpen-release", seed=k, size=side) for k in range(n))
+    draws = (gpen.Degradation.sample("gpen-release-scaled", seed=k, size=side) for k in range(n))
     return torch.stack([to_tensor(resize_to(draw.resized(face), side)) for draw in draws])
 
 
@@ -110,18 +112,18 @@ def flop(config: gpen.GPENConfig, n: int) -> int:
     return n * sum(2 * 9 * i * o * side**2 for i, o, side in convolutions(config))
 
 
-def runners(name: str, n: int, engines: tuple[str, ...]) -> tuple[dict[str, Callable], float]:
+def runners(name: ModelName, n: int, engines: tuple[str, ...]) -> tuple[dict[str, Call], int]:
     """Return the functions to time, and the FLOP of one call.
 
-    The functions have no arguments; those of networks return [n, 3, size, size].
+    The functions of networks return [n, 3, size, size], those of rooflines None.
     """
     net = network(name)
     x = inputs(net.in_size, n)
-    runs = {}
+    runs: dict[str, Call] = {}
     for engine in engines:
         if engine == "textbook":
             runs[engine] = partial(textbook.forward, net, x)
-        elif engine.startswith("roofline"):
+        elif engine in REFERENCES:
             runs[engine] = roofline(net.config, n, torch.bfloat16 if engine.endswith("bf16") else torch.float32)
         else:
             try:
@@ -131,15 +133,14 @@ def runners(name: str, n: int, engines: tuple[str, ...]) -> tuple[dict[str, Call
     return runs, flop(net.config, n)
 
 
-def measure(runs: dict[str, Callable], rounds: tuple[int, int], clock: Clock) -> tuple[dict[str, np.ndarray], dict[str, Tensor]]:
-    """Time all functions alternately; return the seconds per round, and first outputs.
+def measure(runs: dict[str, Call], rounds: tuple[int, int], clock: Clock) -> tuple[dict[str, np.ndarray], dict[str, Tensor]]:
+    """Time all functions alternately; return the seconds per round, [rounds] each, and the first output of each network.
 
-    The first call of each function is not timed.
-
-    Every second round has the reverse order.
+    The first call of each function is not timed. Every second round has the reverse order.
     """
-    outputs = {name: run() for name, run in runs.items()}
-    times, start = {name: [] for name in runs}, time.perf_counter()
+    outputs = {name: y for name, run in runs.items() if (y := run()) is not None}
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    start = time.perf_counter()
     for k in range(rounds[1]):
         if k >= rounds[0] and time.perf_counter() - start > SECONDS:
             break
@@ -155,164 +156,84 @@ def measure(runs: dict[str, Callable], rounds: tuple[int, int], clock: Clock) ->
     return {name: np.array(values) for name, values in times.items()}, outputs
 
 
-def case(name: str, n: int, engines: tuple[str, ...], rounds: tuple[int, int], clock: Clock) -> list[dict]:
+def case(name: ModelName, n: int, engines: tuple[str, ...], rounds: tuple[int, int], clock: Clock) -> list[Row]:
     """Benchmark one model at one batch size; returns a row for each engine and reference."""
     runs, operations = runners(name, n, (*REFERENCES, *engines))
     times, outputs = measure(runs, rounds, clock)
-    expected = outputs["textbook"]
     rows = []
     for engine, values in times.items():
-        bf16 = engine.endswith("bf16")
-        row = {
-            "model": name, "batch": n, "engine": engine, "precision": "bfloat16" if bf16 else "float32", "rounds": len(values),
-            "seconds": float(np.median(values)), "gflops": operations / float(np.median(values)) / 1e9,
-            "against_textbook": float(np.median(times["textbook"] / values)),
-            "of_roofline": float(np.median(times["roofline-bf16" if bf16 else "roofline"] / values)),
-        }  # fmt: skip
-        if not engine.startswith("roofline"):
-            y = outputs[engine]
-            row["error"] = ((y - expected).abs().max() / expected.abs().max()).item()
-            rmse = (y - expected).square().mean().sqrt().item()
-            row["psnr"] = 20 * np.log10(2 * max(1.0, expected.abs().max().item()) / max(rmse, 1e-12))
-        rows.append(row)
-        print(f"{name} x{n} {engine}: {row['seconds']:.3f} s, {row['against_textbook']:.2f} x textbook", file=sys.stderr)
+        bf16, seconds = engine.endswith("bf16"), float(np.median(values))
+        roof = times["roofline-bf16" if bf16 else "roofline"]
+        row = Row(
+            name, n, engine, "bfloat16" if bf16 else "float32", len(values), seconds, operations / seconds / 1e9,
+            against_textbook=float(np.median(times["textbook"] / values)), of_roofline=float(np.median(roof / values)),
+        )  # fmt: skip
+        rows.append(row.compared(outputs[engine], outputs["textbook"]) if engine in outputs else row)
+        print(f"{name} x{n} {engine}: {row.seconds:.3f} s, {row.against_textbook:.2f} x textbook", file=sys.stderr)
     return rows
 
 
-def peak_memory(name: str, n: int, engine: str) -> float:
-    """Return the peak memory in MB of a separate process that loads the model and calls the engine twice."""
-    command = [sys.executable, "-m", "bench.speed", "--memory", name, str(n), engine, "--threads", str(torch.get_num_threads())]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=RESULTS.parents[1])
-    return float(result.stdout.splitlines()[-1])
+def print_memory(name: ModelName, n: int, engine: str) -> None:
+    """Call the engine twice and print the peak memory of this process in MB as JSON: null if the system does not report it."""
+    runs, _ = runners(name, n, (engine,))
+    for run in runs.values():
+        run()
+        run()
+    print(json.dumps(profiling.peak_memory()))
 
 
-def accuracy_failures(rows: list[dict]) -> list[str]:
-    """Return a message for each output that differs too much from that of the textbook form."""
-    found = []
-    for row in rows:
-        what = f"{row['engine']} on {row['model']}, batch {row['batch']}"
-        if row["precision"] == "float32" and row.get("error", 0) > TOLERANCE:
-            found.append(f"{what}: the relative error is {row['error']:.1e}, above {TOLERANCE:.0e}.")
-        if row["precision"] == "bfloat16" and row["model"] == "default" and row.get("psnr", PSNR) < PSNR:
-            found.append(f"{what}: the PSNR is {row['psnr']:.1f} dB, below {PSNR:.0f} dB.")
-    return found
-
-
-def speed_failures(rows: list[dict]) -> list[str]:
-    """Return a message for each floor that the best engine of its precision misses at batch size 1."""
-    found = []
-    for name in dict.fromkeys(row["model"] for row in rows if row["model"] != "default"):
-        for floor, least in FLOORS.items():
-            precision, reference = floor.split(" against ")
-            ratio = "of_roofline" if reference == "roofline" else "against_textbook"
-            mine = [row for row in rows if row["model"] == name and row["precision"] == precision and row["batch"] == 1]
-            best = max((row[ratio] for row in mine if row["engine"] in ENGINES), default=None)
-            if best is not None and best < least:
-                found.append(f"{name}: the best engine in {floor} reaches {best:.2f}, below {least}.")
-    return found
-
-
-def table(rows: list[dict]) -> str:
-    """Format the results as a Markdown table."""
-    lines = ["| model | batch | engine | seconds | GFLOP/s | × textbook | of roofline | peak MB | error |",
-             "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
-    for row in rows:
-        numbers = f"{row['seconds']:.3f} | {row['gflops']:.0f} | {row['against_textbook']:.2f} | {row['of_roofline']:.0%}"
-        memory = f"{row['memory']:.0f}" if "memory" in row else ""
-        error = ""
-        if "error" in row:
-            error = f"{row['psnr']:.0f} dB" if row["precision"] == "bfloat16" else f"{row['error']:.0e}"
-        lines.append(f"| {row['model']} | {row['batch']} | {row['engine']} | {numbers} | {memory} | {error} |")
-    return "\n".join(lines)
-
-
-def machine() -> dict[str, str | int]:
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")] or [platform.processor()]
-    return {"processor": names[0], "threads": torch.get_num_threads(), "torch": torch.__version__}
-
-
-def merge_results(rows: list[dict], where: dict) -> list[dict]:
-    """Merge the rows with those of other cases from the same machine, write them, and return all."""
-    path = RESULTS / "speed.json"
-    old = json.loads(path.read_text()) if path.exists() else {"machine": None}
-    measured = {(row["model"], row["batch"]) for row in rows}
-    if old["machine"] == where:
-        rows = [row for row in old["rows"] if (row["model"], row["batch"]) not in measured] + rows
-    rows.sort(key=lambda row: (list(MODELS).index(row["model"]), row["batch"]))
-    RESULTS.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"machine": where, "rows": rows}, indent=1) + "\n")
-    return rows
-
-
-def plot(rows: list[dict], path: Path) -> None:
-    """Plot the speed relative to the textbook form, one group of bars per model and batch size."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    cases = list(dict.fromkeys((row["model"], row["batch"]) for row in rows))
-    engines = [engine for engine in (*ENGINES, "roofline", "roofline-bf16") if any(row["engine"] == engine for row in rows)]
-    figure, axes = plt.subplots(figsize=(10, 4), layout="constrained")
-    for k, engine in enumerate(engines):
-        found = {(row["model"], row["batch"]): row["against_textbook"] for row in rows if row["engine"] == engine}
-        places = [place + (k - len(engines) / 2 + 0.5) * 0.12 for place, one in enumerate(cases) if one in found]
-        style = {"fill": False, "hatch": "//"} if engine.startswith("roofline") else {}
-        axes.bar(places, [found[one] for one in cases if one in found], 0.11, label=engine, **style)
-    axes.axhline(1, color="0.4", linewidth=0.8)
-    axes.set_xticks(range(len(cases)), [f"{name}\nbatch {n}" for name, n in cases])
-    axes.set_ylabel("speed relative to the textbook form")
-    figure.legend(loc="outside upper center", ncols=len(engines), frameon=False, fontsize=8)
-    figure.savefig(path, dpi=120)
+def with_memory(row: Row) -> Row:
+    """Add the peak memory of a separate process that loads the model and calls the engine twice."""
+    case = [row.model, str(row.batch), row.engine]
+    command = [sys.executable, "-m", "bench.speed", "--memory", *case, "--threads", str(torch.get_num_threads())]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return replace(row, memory=json.loads(result.stdout.splitlines()[-1]))
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of the benchmark."""
 
-    models: tuple[str, ...] = tuple(MODELS)  # models to time: default, GPEN-BFR-256, GPEN-BFR-512
+    models: tuple[ModelName, ...] = MODELS  # models to time
     batches: tuple[int, ...] = (1, 8)  # batch sizes, at least 1
-    engines: tuple[str, ...] = ()  # engines to time; none: all for which the memory suffices
-    rounds: tuple[int, int] = ROUNDS  # smallest and largest number of rounds of a case
+    engines: tuple[EngineName, ...] = ()  # engines to time; none: all for which the memory suffices
+    rounds: tuple[int, int] = ROUNDS  # smallest and largest number of rounds of a case, at least 1
     threads: int | None = None  # number of threads; None: chosen by PyTorch, one per core
     cpu_time: Flag = False  # use one thread and measure its CPU time, for machines with other load
-    check: Flag = False  # batch size 1, no memory measurement; exit code 1 below the floors
-    memory: tuple[str, int, str] | None = None  # model, batch size and engine whose memory this process measures
+    check: Flag = False  # batch size 1, no memory measurement, no files; exit code 1 below the floors
+    # model, batch size and engine whose peak memory this process measures and prints in MB
+    memory: Annotated[tuple[ModelName, int, str] | None, arg(metavar="MODEL BATCH ENGINE")] = None
+    out: Folder = RESULTS  # folder of the results
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parse(Options, argv, "python -m bench.speed", description=__doc__.splitlines()[0])
-    if arguments.cpu_time or arguments.threads:
-        torch.set_num_threads(1 if arguments.cpu_time else arguments.threads)
-    clock = time.process_time if arguments.cpu_time else time.perf_counter
-    if arguments.memory:
-        name, n, engine = arguments.memory
-        runs, _ = runners(name, int(n), (engine,))
-        for _ in range(2):
-            runs[engine]()
-        print(profiling.peak_memory())
+def run(options: Options) -> int:
+    """Run the benchmark; returns 1 if a result does not meet a requirement."""
+    clock = set_clock(options.cpu_time, options.threads)
+    if options.memory:
+        print_memory(*options.memory)
         return 0
-    where, rows = machine() | {"clock": "cpu" if arguments.cpu_time else "wall"}, []
-    for name in arguments.models:
-        for n in [1] if arguments.check else arguments.batches:
-            engines = arguments.engines or [one for one in ENGINES if one not in SKIPPED.get((name, n), ())]
-            found = case(name, n, tuple(engines), tuple(arguments.rounds), clock)
-            if arguments.check:
+    where = machine(options.cpu_time)
+    rows: list[Row] = []
+    for name in options.models:
+        for n in (1,) if options.check else options.batches:
+            engines = options.engines or tuple(one for one in ENGINES if one not in SKIPPED.get((name, n), ()))
+            found = case(name, n, engines, options.rounds, clock)
+            if options.check:
                 rows += found
                 continue
-            for row in found:
-                if not row["engine"].startswith("roofline"):
-                    row["memory"] = peak_memory(name, n, row["engine"])
-            rows = merge_results(found, where)
-    if not arguments.check:
-        plot(rows, RESULTS / "speed.png")
+            found = [row if row.error is None else with_memory(row) for row in found]
+            rows = merge_results(found, where, options.out / "speed.json", MODELS)
+    if not options.check:
+        plot(rows, options.out / "speed.png")
     print(table(rows))
     failures = accuracy_failures(rows) + speed_failures(rows)
     for sentence in failures:
         print(f"error: {sentence}", file=sys.stderr)
-    return 1 if failures else 0
+    return int(bool(failures))
+
+
+def main(argv: list[str] | None = None) -> int:
+    return exit_status(lambda: run(parse(Options, argv, "python -m bench.speed", description=__doc__.splitlines()[0])))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,14 @@ The published PyTorch code of GPEN without its CUDA extensions uses this form; i
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpen.models.network import GPEN, resolutions
+from gpen.models.blocks import StyleGAN2Block, StyleGAN2Layer
+from gpen.models.network import GPEN
 from gpen.models.ops import EqualConv2d, EqualLinear, ModulatedConv2d, ToRGB, binomial
 
 SQRT2 = math.sqrt(2)
@@ -47,6 +49,7 @@ def encoder_level(layer: EqualConv2d, x: Tensor) -> Tensor:
         x = F.conv2d(resample(x, binomial(x.dtype), pad=(2, 2)), weight, stride=2)
     else:
         x = F.conv2d(x, weight, padding=layer.kernel // 2)
+    assert layer.bias is not None
     return activate(x, layer.bias)
 
 
@@ -67,7 +70,12 @@ def modulated(conv: ModulatedConv2d, x: Tensor, w: Tensor) -> Tensor:
     return x.reshape(n, -1, height, width)
 
 
-def layer(layer, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
+def block_layer(layer: StyleGAN2Layer, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+    """Modulated convolution, concatenated or added noise, bias and leaky ReLU.
+
+    x [n, c, h, w], noise [1 | n, outputs, h', w'] -> [n, 2 outputs | outputs, h', w'].
+    """
+    assert noise is not None
     x = modulated(layer.conv, x, w)
     noise = (layer.noise_scale * noise).expand(len(x), -1, -1, -1)
     return activate(torch.cat([x, noise], 1) if layer.mode == "concat" else x + noise, layer.bias)
@@ -88,21 +96,20 @@ def forward(net: GPEN, x: Tensor, seed: int = 0) -> Tensor:
 
     x [n, 3, in_size, in_size] -> [n, 3, size, size].
     """
-    features = []
+    features: list[Tensor] = []  # lowest resolution first
     for level in net.encoder.levels:
         x = encoder_level(level, x)
         features.insert(0, x)
-    noise = [[feature] * 2 for feature in features]
-    random = torch.Generator().manual_seed(seed)
-    noise += [net.generator.noise(side, random=random) for side in resolutions(net.size)[len(features) :]]
+    noise = net.noise_inputs(features, torch.Generator().manual_seed(seed))
     w = linear(net.encoder.to_z, x.flatten(1))  # [n, d]
     w = w * torch.rsqrt(w.square().mean(1, keepdim=True) + 1e-8)
     for one in net.generator.mapping:
         w = linear(one, w)
-    x, image = net.generator.constant.expand(len(w), -1, -1, -1), None
-    for block, own in zip(net.generator.blocks, noise, strict=True):
+    x = net.generator.constant.expand(len(w), -1, -1, -1)
+    image: Tensor | None = None  # [n, 3, s, s] from the first block
+    for block, own in zip(cast("list[StyleGAN2Block]", net.generator.blocks), noise, strict=True):
         if block.up is not None:
-            x = layer(block.up, x, w, own[0])
-        x = layer(block.conv, x, w, own[-1])
+            x = block_layer(block.up, x, w, own[0])
+        x = block_layer(block.conv, x, w, own[-1])
         image = colours(block.to_rgb, x, w, image)
-    return image
+    return cast(Tensor, image)

@@ -27,7 +27,9 @@ METHODS = ("Bilinear", "GPEN")
 MIN_SCALE = 0.5  # smaller values would enlarge the image without limit
 MAX_JSON_BYTES = 64 * 1024
 MAX_NUMBER = 2**53  # maximum of any argument; also that of a seed
-EXTRA_FIELDS = ("grey_target", "colour_shift", "shift", "haze")  # parameters of some presets that have no slider
+EXTRA_FIELDS = (  # parameters of some presets and tasks that have no slider
+    "downsampling", "shift", "haze", "colour_shift", "grey_input", "brightness", "contrast", "saturation", "hue", "jitter_order",
+)  # fmt: skip
 _DECIMALS = 2  # of sampled parameters
 VARIATIONS = 6  # restorations of one input for the map of their spread
 MAX_ATTEMPTS = 10_000  # samples of a preset until one looks like its name
@@ -61,10 +63,10 @@ class Look:
 
 LOOKS = (
     Look(
-        "Light damage", "gpen-release", "GPEN",
+        "Light damage", "gpen-release-scaled", "GPEN",
         lambda d, size: not d.grey and _blur(d) <= size / 100 and _scale(d) <= size / 96,
     ),
-    Look("Old photo", "gpen-release", "GPEN, grey", lambda d, size: d.grey and _blur(d) >= size / 128),
+    Look("Old photo", "gpen-release-scaled", "GPEN, grey", lambda d, size: d.grey and _blur(d) >= size / 128),
     Look(
         "Small web image", "codeformer-2", "CodeFormer",
         lambda d, size: _scale(d) >= size / 48 and (d.jpeg_quality or 100) <= 60,
@@ -191,10 +193,10 @@ def within_sliders(degradation: Degradation) -> Degradation:
 def sample(preset: str, seed: float, size: int) -> Degradation:
     """Sample a degradation from a preset for images of `size` px, rounded to slider precision."""
     sampled = Degradation.sample(preset, seed=_whole(seed), size=size)
-    names = ("blur_sigma", "blur_sigma_y", "blur_angle", "scale", "noise_sigma")
+    names = (
+        "blur_sigma", "blur_sigma_y", "blur_angle", "scale", "noise_sigma", "haze", "brightness", "contrast", "saturation", "hue",
+    )  # fmt: skip
     rounded = {name: round(getattr(sampled, name), _DECIMALS) for name in names if getattr(sampled, name) is not None}
-    if sampled.haze is not None:
-        rounded["haze"] = round(sampled.haze, _DECIMALS)
     return replace(sampled, **rounded)
 
 

@@ -25,12 +25,13 @@ from gpen.images import downscale
 
 MAX_EMBEDDED = 512  # px
 INVENTED_SCALE = 24  # the same for the maps of invented detail, whose values are smaller
+BOLD_NOTE = "Bold: the better value for this one face. It does not show which method is better in general."
 ERROR_SCALE = 64  # absolute error, 0 to 255, at the upper end of the colour map; larger errors are clipped
 _COLOUR_MAP = cv2.COLORMAP_MAGMA
 
 _TERMS = (  # patterns of the terms in Degradation.formula(), with their CSS class
     (r"∗ \w+\([^)]*\)", "blur"),
-    (r"↓[\d.e+]+", "scale"),
+    (r"↓[\d.e+]+( bicubic)?", "scale"),
     (r"\+ n\([^)]*\)", "noise"),
     (r"JPEG_\d+", "jpeg"),
 )
@@ -40,14 +41,14 @@ _STEPS = {  # step of the formula: (term, class, caption)
     "downsampled": ("↓ s", "scale", "shrunk"),
     "noisy": ("+ n", "noise", "noisy"),
     "jpeg": ("JPEG", "jpeg", "compressed"),
-    "resized": ("I_d", "", "enlarged: the damaged face"),
+    "resized": ("I_d", "", "enlarged"),
 }
-_EXTRA_STEPS = {  # steps of some presets, before the blur: caption
-    "recoloured": "colour shift",
+_EARLY_STEPS = {  # steps of some presets, before the blur: caption
     "grey": "converted to grey",
     "shifted": "displaced",
     "hazy": "towards white",
 }
+_LATE_STEPS = {"recoloured": "colours changed"}  # the same, after the enlargement
 _METRIC_COLUMNS = {  # metric: (title, unit, decimals)
     "psnr": ("PSNR", "dB", 2),
     "ssim": ("SSIM", "", 4),
@@ -114,25 +115,26 @@ def summary(experiment: Experiment) -> str:
 def steps(experiment: Experiment, encoder: Encoder) -> str:
     """Return one image for each step of the formula, in six columns; a step that is off repeats the image before it, dimmed.
 
-    The steps of some presets before the blur follow in a row of their own.
+    The further steps of some presets follow in a row of their own.
     """
     found = experiment.steps
-    before = [name for name in _EXTRA_STEPS if name in found]
+    early = [name for name in _EARLY_STEPS if name in found]
     figures, image = [], found["original"]
     for name, (term, colour, caption) in _STEPS.items():
-        image = experiment.degraded if name == "resized" else found.get(name, image)
-        off = name not in found and name != "resized"
+        image = found.get(name, image)
         h, w = image.shape[:2]
-        label = f'<b class="term {colour}">{term}</b> {"off" if off else caption} <small>{w} × {h}</small>'
-        alt_text = "" if off else f"The face, {caption}, {w} by {h} pixels"
-        figures.append(_figure(image, alt_text, label, encoder, "off" if off else ""))
-        if name == "original" and before:
-            image = found[before[-1]]
-    extra = [
-        _figure(found[name], f"The face, {_EXTRA_STEPS[name]}", f"{_EXTRA_STEPS[name]} <small>before the blur</small>", encoder)
-        for name in before
+        label = f'<b class="term {colour}">{term}</b> {caption if name in found else "off"} <small>{w} × {h}</small>'
+        alt_text = f"The face, {caption}, {w} by {h} pixels" if name in found else ""
+        figures.append(_figure(image, alt_text, label, encoder, "" if name in found else "off"))
+        if name == "original" and early:
+            image = found[early[-1]]
+    further = [
+        _figure(found[name], f"The face, {caption}", f"{caption} <small>{place}</small>", encoder)
+        for names, place in ((_EARLY_STEPS, "before the blur"), (_LATE_STEPS, "after the enlargement"))
+        for name, caption in names.items()
+        if name in found
     ]
-    more = f'<div class="strip">{"".join(extra)}</div>' if extra else ""
+    more = f'<div class="strip">{"".join(further)}</div>' if further else ""
     return f'<h2>Steps of the damage</h2><div class="strip">{"".join(figures)}</div>{more}'
 
 
@@ -209,7 +211,7 @@ def table(experiment: Experiment) -> str:
     for method in METHODS:
         cells = "".join(_score_cell(name, scores[method][name], [scores[m][name] for m in METHODS]) for name in shown)
         rows += f'<tr><th scope="row" class="method">{method}</th>{cells}</tr>'
-    notes = [seen_note(shown)] + [
+    notes = [BOLD_NOTE if 'class="best"' in rows else "", seen_note(shown)] + [
         f"{title} ({network}) is not shown: its weights are not installed on this server."
         for name, (title, network, _) in _METRIC_COLUMNS.items()
         if name not in shown

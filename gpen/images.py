@@ -17,15 +17,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
 from gpen.errors import GPENError
+from gpen.exif import from_text, orientation
 
 ASTRONAUT_CROP = (18, 136, 178)  # top, left, side in px: the roughly FFHQ-aligned face of scikit-image's astronaut
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # no decoder that starts another program
 Image.init()
 FORMATS = [name for name in _FORMATS if name in Image.OPEN]  # older versions of Pillow lack AVIF
+TRANSPOSITIONS = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc", b"ftypmsf1")  # bytes 4 to 12 of a file (ISO/IEC 23008-12)
 
 
@@ -61,12 +71,15 @@ def decode(
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Decode the pixels and apply the EXIF orientation. EXIF data that cannot be read are ignored: the pixels are intact."""
-    image.load()  # outside of the try block: errors of the pixels are raised
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # struct.error, SyntaxError, KeyError and others on damaged EXIF data
+    """Decode the pixels and apply the orientation in the EXIF data, or else in the XMP; invalid metadata are ignored."""
+    image.load()
+    if image.format == "TIFF":  # Pillow has turned it
         return image
+    text = image.info.get("Raw profile type exif") or ""
+    exif = image.info.get("exif") or from_text(text.encode("latin-1", "replace"))
+    xmp = image.info.get("xmp") or b""
+    turn = TRANSPOSITIONS.get(orientation(exif, xmp))
+    return image if turn is None else image.transpose(turn)
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
@@ -141,7 +154,7 @@ def decoding(name: str | os.PathLike, data: bytes) -> Iterator[Image.Image]:
     name: of the file, for error messages.
     """
     name = os.fspath(name)
-    heif = _register_heif()
+    heif = register_heif()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about unusual metadata and large images
@@ -152,7 +165,8 @@ def decoding(name: str | os.PathLike, data: bytes) -> Iterator[Image.Image]:
     except UnidentifiedImageError:
         if data[4:12] in HEIF and not heif:
             raise GPENError(f'{name} is a HEIC image: pip install "gpen[heif]", or save it as JPEG.') from None
-        reason = "unknown format" if data else "it is empty"
+        tiff = data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+        reason = "unsupported kind of TIFF" if tiff else "unknown format" if data else "it is empty"
         raise GPENError(f"{name} cannot be read as an image ({reason}): give a JPEG, PNG, WebP, TIFF or BMP file.") from None
     except Image.DecompressionBombError:
         raise GPENError(
@@ -166,7 +180,7 @@ def decoding(name: str | os.PathLike, data: bytes) -> Iterator[Image.Image]:
 
 
 @functools.cache
-def _register_heif() -> bool:
+def register_heif() -> bool:
     """Let Pillow open HEIC images if the optional package pillow-heif is installed; return whether it is."""
     try:
         from pillow_heif import register_heif_opener

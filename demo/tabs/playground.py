@@ -15,9 +15,9 @@ import numpy as np
 
 import gpen
 from demo import compare, components, experiment, figures, images, permalink, samples
-from demo.model_picker import DEFAULT, ModelPicker
 from demo.server import gradio_patches, zerogpu
 from demo.server.messages import public_message, show_user_errors
+from demo.server.model_picker import DEFAULT, ModelPicker
 from demo.theme import STATIC
 from gpen.degradation.degradation import PRESETS, Degradation
 from gpen.errors import GPENError

@@ -18,8 +18,8 @@ import numpy as np
 
 from eval.data.lq_sets import Sample
 from eval.methods.registry import Method
-from eval.metrics.weights import file_hash
 from gpen.images import read_image, write_atomically, write_image
+from gpen.models.download import file_hash
 
 UNCACHED = ("folder", "ground-truth")  # methods that read their results from files
 

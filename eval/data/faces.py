@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from gpen.errors import GPENError
+from gpen.file_names import check_name, image_suffixes, is_image
 from gpen.images import ASTRONAUT_CROP, read_image, square_crop
 from gpen.models.checkpoints import ASSETS
 
 SAMPLES = "samples"
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm"}
 MIN_SIZE, MAX_SIZE = 32, 4096  # px; the perceptual networks need at least 32 px
 
 
@@ -52,7 +52,7 @@ class Faces:
             raise GPENError(f"--data {folder} is not a folder; give a folder with images of faces.")
         files = _named(folder)
         if not files:
-            raise GPENError(f"{folder} contains no images; add files with the suffixes {', '.join(sorted(SUFFIXES))}.")
+            raise GPENError(f"{folder} contains no images; add files with the suffixes {', '.join(sorted(image_suffixes()))}.")
         return cls(folder, size, dict(sorted(files.items())[:limit]))
 
     @classmethod
@@ -107,10 +107,10 @@ def _local(source: str | Path, limit: int | None) -> Path:
 
 
 def _named(folder: Path) -> dict[str, Path]:
-    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
+    paths = [path.relative_to(folder) for path in folder.rglob("*") if is_image(path) and path.is_file()]
     paths = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
-    if invalid := [path for path in paths if not str(path).isprintable()]:
-        raise GPENError(f"The file name {str(invalid[0])!r} contains control characters; rename the file.")
+    for path in paths:
+        check_name(path)
     stems = [path.with_suffix("").as_posix() for path in paths]
     count = Counter(stems)
     return {stem if count[stem] == 1 else path.as_posix(): folder / path for stem, path in zip(stems, paths, strict=True)}

@@ -1,7 +1,5 @@
 """Files of the metrics: paths and error messages. Nothing is downloaded automatically."""
 
-import functools
-import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +10,7 @@ import tyro
 
 from eval.options import option
 from gpen.errors import GPENError
+from gpen.models.download import file_hash
 
 
 class MissingMetric(GPENError):
@@ -63,15 +62,3 @@ def require_checkpoint(url: str, metric: str, verify: bool) -> Path:
             f"{metric}: The sha256 of {path} does not start with {digits}; delete the file and download it with: {fetch}."
         )
     return path
-
-
-def file_hash(path: str | Path) -> str:
-    """sha256 of a file, hexadecimal."""
-    status = os.stat(path)
-    return _file_hash(str(path), status.st_mtime_ns, status.st_size)
-
-
-@functools.lru_cache(maxsize=64)  # the hash of a 100 MB file is used several times in a run
-def _file_hash(path: str, changed: int, size: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -25,9 +25,12 @@ from tqdm import tqdm
 from gpen.errors import GPENError
 from gpen.faces.alignment import Face
 from gpen.faces.detection import Detector
+from gpen.file_names import by_same_name, same_name
 from gpen.images import resize_to, write_atomically
 from gpen.media.photo_file import Photo, read_photo
 from gpen.media.prefetch import per_thread, prefetch_map
+from gpen.media.properties import photo_properties
+from gpen.media.provenance import Provenance
 from gpen.media.video import CONTAINERS, restore_video
 from gpen.restoration import tasks
 from gpen.restoration.paste import MAX_UPSCALE, enlarge, load_background
@@ -49,6 +52,7 @@ class Settings:
     mask        for the task inpaint: an image, white where to fill in, or a folder with a NAME.png for each image
     overwrite   replace existing results instead of skipping them
     jobs        number of threads for reading, face detection and writing
+    provenance  model named in the XMP of restored photos, with the boxes of the faces; None: no mark
     """
 
     strength: float = 1.0
@@ -60,6 +64,7 @@ class Settings:
     mask: Path | None = None
     overwrite: bool = False
     jobs: int = 1
+    provenance: Provenance | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
@@ -121,8 +126,8 @@ def restore_files(
 
     make_detector: called once per thread. An entry has the keys input, output, status ("restored", "no face": copied, "skipped":
     exists already, "failed"), error (if failed), seconds (per step: read, detect, restore, write), for a photo faces (box,
-    landmarks, score; in px of the upright photo) and for a video video (see `restore_video`). Raises GPENError before any work if
-    a file would replace itself without settings.overwrite.
+    landmarks, score; in px of the upright photo) and properties (see `photo_properties`; if it was changed), and for a video
+    video (see `restore_video`). Raises GPENError before any work if a file would replace itself without settings.overwrite.
     """
     for source, target in files.items():
         if not settings.overwrite and target.exists() and target.samefile(source):
@@ -209,7 +214,7 @@ class _Run:
                 photo = cast(Photo, work.photo)
                 before = photo.image
                 same = before.shape == work.image.shape and np.array_equal(before, work.image)
-                write_atomically(work.target, photo.data if same else self._encoded(photo, work.image))
+                write_atomically(work.target, photo.data if same else self._encoded(work, photo, work.image))
         return work.row
 
     def _is_face(self, work: Work) -> bool:
@@ -257,13 +262,21 @@ class _Run:
             work.source, work.target, restore, self.make_detector, settings.only, settings.jobs, progress=self.progress
         )
 
-    def _encoded(self, photo: Photo, image: np.ndarray) -> bytes:
-        aligned, coloured = self.settings.aligned, self.settings.task in ("colorize", "seg2face")
-        return photo.with_image(
-            image, partial(resize_to, size=len(image)) if aligned else partial(enlarge, upscale=self.settings.upscale), coloured
-        ).encode()
+    def _encoded(self, work: Work, photo: Photo, image: np.ndarray) -> bytes:
+        settings, scale = self.settings, image.shape[1] / photo.pixels.shape[1]
+        resize = partial(resize_to, size=len(image)) if settings.aligned else partial(enlarge, upscale=settings.upscale)
+        result = photo.with_image(image, resize, coloured=settings.task in ("colorize", "seg2face"))
+        work.row["properties"] = photo_properties(photo, result, settings.provenance is not None)
+        if settings.provenance is None:
+            return result.encode()
+        h, w = image.shape[:2]
+        boxes = [np.multiply(face["box"], scale) for face in work.row.get("faces", [])] or [np.array([0, 0, w, h])]
+        return result.encode(replace(settings.provenance, boxes=[tuple(box.tolist()) for box in boxes]))
 
 
 def _read_mask(path: Path, stem: str) -> np.ndarray:
     """Read a mask, bool [h, w], from an image file or from STEM.png in a folder; True where it is lighter than mid-grey."""
-    return tasks.luma(read_photo(path / f"{stem}.png" if path.is_dir() else path).image) > 127
+    if path.is_dir():
+        name = f"{stem}.png"
+        path = by_same_name(path.glob("*.[pP][nN][gG]")).get(same_name(name), path / name)
+    return tasks.luma(read_photo(path).image) > 127

@@ -4,55 +4,92 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
-from itertools import takewhile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpen.errors import GPENError
+from gpen.file_names import is_image, is_media
+from gpen.media.photo_file import WRITABLE
 from gpen.media.video import CONTAINERS
 
-PHOTOS = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp"}
+
+@dataclass(frozen=True)
+class Found:
+    """Photos and videos with the paths of their results, {source: target}, and other files with the reason for skipping them."""
+
+    files: dict[Path, Path] = field(default_factory=dict)
+    skipped: dict[Path, str] = field(default_factory=dict)
 
 
-def find_files(paths: Iterable[str | os.PathLike], out: Path, recursive: bool = False) -> dict[Path, Path]:
-    """Find photos and videos given by files, folders and patterns (*, **); returns {source: target in `out`}.
+def find_files(paths: Iterable[str | os.PathLike], out: Path, recursive: bool = False) -> Found:
+    """Find photos and videos given by files, folders and patterns (*, **); their results are in `out`.
 
     Paths relative to a folder, or to the part of a pattern without wildcards, are preserved in `out`. Hidden files and those in
-    `out` are skipped. Raises GPENError for a path that does not exist, a folder or pattern without photos and videos, or two
+    `out` are left out. Raises GPENError for a path that does not exist, a folder or pattern without photos and videos, or two
     sources with the same target.
     """
     if out.exists() and not out.is_dir():
         raise GPENError(f"--out {out} is a file: give a folder.")
     found: dict[Path, Path] = {}
+    skipped: dict[Path, str] = {}
     for path in map(Path, paths):
         if path.is_dir():
             files = _inside(path, out, recursive)
         elif path.exists():
-            files = {path: Path(path.name)}
+            found[path] = Path(path.name)  # also one of an unknown kind: its error is reported when it is read
+            continue
         elif glob.has_magic(str(path)):
-            start = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
-            matches = map(Path, sorted(glob.glob(str(path), recursive=True)))
-            files = {match: match.relative_to(start) for match in matches if _is_wanted(match)}
+            start, pattern = _literal_start(path)
+            matches = (Path(start, match) for match in sorted(glob.glob(str(pattern), root_dir=start, recursive=True)))
+            files = {match: match.relative_to(start) for match in matches if _is_visible(match)}
         else:
             raise GPENError(f"There is no file or folder {path}: check the path.")
-        if not files:
-            raise GPENError(f"{path} holds no photo or video: give another path, or search subfolders with --recursive.")
-        found |= files
+        reasons = {source: why_skipped(source) for source in files}
+        wanted = {source: relative for source, relative in files.items() if not reasons[source]}
+        if not wanted:
+            others = sum(map(is_media, files))
+            hint = f" ({others} of other formats)" if others else ""
+            raise GPENError(f"{path} holds no photo or video{hint}: give another path, or search subfolders with --recursive.")
+        found |= wanted
+        skipped |= {source: reason for source, reason in reasons.items() if reason}
     sources: dict[Path, Path] = {}
     for source, relative in found.items():
         if (other := sources.setdefault(out / relative, source)) != source:
             raise GPENError(f"{other} and {source} would both be written to {out / relative}: give the folder that holds both.")
-    return {source: target for target, source in sources.items()}
+    return Found({source: target for target, source in sources.items()}, skipped)
+
+
+def why_skipped(path: Path) -> str:
+    """Why a file found in a folder is not restored, by its suffix; "" if it is."""
+    suffix = path.suffix.lower()
+    if suffix in CONTAINERS or suffix in WRITABLE and is_image(path):
+        return ""
+    if suffix in (".heic", ".heif"):
+        return 'a HEIC image: pip install "gpen[heif]", or save it as JPEG'
+    if is_image(path):
+        return f"a {suffix} image cannot be written: save it as PNG or JPEG"
+    return f"the format {suffix} is not supported: convert it" if is_media(path) else "not a photo or video"
+
+
+def _literal_start(path: Path) -> tuple[Path, Path]:
+    """Split a pattern behind its leading folders that exist literally, as in 'trip [2019]/*.jpg': (folders, pattern)."""
+    start, parts = Path(), list(path.parts)
+    while len(parts) > 1 and ((start / parts[0]).is_dir() or not glob.has_magic(parts[0])):
+        start /= parts.pop(0)
+    return start, Path(*parts)
 
 
 def _inside(folder: Path, out: Path, recursive: bool) -> dict[Path, Path]:
-    files = []
+    return {file: file.relative_to(folder) for file in _walk(folder, out, recursive) if _is_visible(file)}
+
+
+def _walk(folder: Path, out: Path, recursive: bool) -> Iterator[Path]:
     for parent, subfolders, names in os.walk(folder):
         visited = [Path(parent, name) for name in sorted(subfolders) if recursive and not name.startswith(".")]
         subfolders[:] = [path.name for path in visited if path.resolve() != out.resolve()]
-        files += [Path(parent, name) for name in sorted(names)]
-    return {file: file.relative_to(folder) for file in files if _is_wanted(file)}
+        yield from (Path(parent, name) for name in sorted(names))
 
 
-def _is_wanted(path: Path) -> bool:
-    return path.suffix.lower() in PHOTOS | CONTAINERS.keys() and not path.name.startswith(".") and path.is_file()
+def _is_visible(path: Path) -> bool:
+    return not path.name.startswith(".") and path.is_file()

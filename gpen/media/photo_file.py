@@ -1,16 +1,14 @@
 """Reading and writing photo files with their bit depth and metadata preserved.
 
-Preserved: 16 bits per channel (PNG, TIFF), transparency, greyscale, EXIF, ICC profile, XMP, resolution, and the text chunks of a
-PNG. The EXIF orientation is applied to the pixels and removed. Files are decoded by Pillow, except for 16-bit pixels, which it
-does not support in colour; those are decoded by OpenCV (`gpen.images.decode_16_bits`).
+Preserved: 16 bits per channel (PNG, TIFF), transparency, greyscale, and the bytes of EXIF, ICC profile, XMP, IPTC, resolution and
+text. The EXIF orientation is applied to the pixels and set to 1; thumbnails are removed. Files are decoded by Pillow, except for
+16-bit pixels, which it does not support in colour; those are decoded by OpenCV (`gpen.images.decode_16_bits`).
 """
 
 from __future__ import annotations
 
 import io
-import struct
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -20,31 +18,13 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from gpen.errors import GPENError
+from gpen.exif import as_stored, orientation, update_exif
 from gpen.images import decode_16_bits, decoding, read_bytes, swap_red_and_blue, to_8_bits, upright
+from gpen.media import containers
+from gpen.media.provenance import Provenance
+from gpen.media.tiff import encode_tiff, is_white_zero, tiff_xmp
 
 QUALITY = 95  # of JPEG (without chroma subsampling), and of WebP unless the file was lossless
-PNG_CHUNKS = {b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"tEXt", b"zTXt", b"iTXt"}  # copied unchanged
-ORIENTED = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")  # text chunks that may hold the orientation; not copied
-TIFF_TAGS = {
-    269,
-    270,
-    271,
-    272,
-    282,
-    283,
-    285,
-    296,
-    305,
-    306,
-    315,
-    316,
-    700,
-    33432,
-    33723,
-    34377,
-    34675,
-}  # metadata tags, which do not describe the layout of the pixels
-EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 TURNS = {
     1: (0, 0),
     2: (0, 1),
@@ -63,14 +43,14 @@ class Photo:
 
     pixels: uint8 or uint16 [h, w, c], upright; c is 1 (grey), 3 (RGB) or 4 (RGB and alpha)
     format: name of the file format in Pillow
-    notes: metadata to be written, with the names of Pillow: exif, icc_profile, xmp, dpi; chunks (PNG), tags (TIFF)
-    data: bytes of the file
+    data: bytes of the file, from which the metadata are copied
+    profile: ICC profile
     """
 
     pixels: np.ndarray
     format: str
-    notes: dict = field(repr=False)
     data: bytes = field(repr=False)
+    profile: bytes | None = field(default=None, repr=False)
 
     @property
     def colours(self) -> int:
@@ -101,13 +81,14 @@ class Photo:
             new = (colour + 257 * change).clip(0, 65535).astype(np.uint16)
         return replace(self, pixels=np.concatenate([new, alpha], axis=2))
 
-    def encode(self) -> bytes:
-        """Encode the photo in its format."""
-        profile = self.notes.get("icc_profile")
-        space = b"GRAY" if self.colours == 1 else b"RGB "  # colour space in the header of the profile (ICC.1, 7.2)
-        if profile and profile[16:20] != space:
-            return replace(self, notes={**self.notes, "icc_profile": None}).encode()
-        return ENCODERS[self.format](self)
+    def encode(self, provenance: Provenance | None = None) -> bytes:
+        """Encode the photo in its format with the metadata of the file, and with `provenance` in its XMP (not in a BMP)."""
+        return ENCODERS[self.format](self, provenance)
+
+    @property
+    def keeps_profile(self) -> bool:
+        """Whether the ICC profile is one for the channels of this photo (ICC.1, 7.2, colour space in the header)."""
+        return bool(self.profile) and cast(bytes, self.profile)[16:20] == (b"GRAY" if self.colours == 1 else b"RGB ")
 
 
 def read_photo(path: Path) -> Photo:
@@ -130,18 +111,13 @@ def _read(image: Image.Image, data: bytes, path: Path) -> Photo:
         raise GPENError(f"{path} has 32 bits per channel: save it with 8 or 16.")
     tiff = cast(TiffImagePlugin.TiffImageFile, image)  # only used for TIFF
     deep = (kind == "PNG" and data[24] == 16) or (kind == "TIFF" and max(tiff.tag_v2.get(258, (1,))) == 16)
-    orientation = image.getexif().get(0x0112, 1)
-    tags = _tiff_tags(tiff) if kind == "TIFF" else None
-    turned = upright(image)  # decodes all pixels, so that a truncated file is detected here
-    notes = {name: turned.info.get(name) for name in ("exif", "icc_profile", "xmp", "dpi", "comment")}
-    if kind == "PNG":
-        notes["chunks"] = _noted_chunks(data, turned.info)
-    elif kind == "TIFF":
-        notes["tags"] = tags
-    elif kind == "WEBP":
-        notes["lossless"] = _is_lossless(data)
-    pixels = _deep_pixels(data, orientation if kind == "PNG" else 1) if deep else _pixels(turned)
-    return Photo(pixels, kind, notes, data)
+    if deep:
+        turned = orientation(containers.png_exif(data), containers.png_xmp(list(containers.png_chunks(data))))
+        pixels = _deep_pixels(data, turned if kind == "PNG" else orientation(data), kind)
+        image.load()  # decode all pixels, so that a truncated file is detected here
+    else:
+        pixels = _pixels(upright(image))
+    return Photo(pixels, kind, data, image.info.get("icc_profile"))
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
@@ -150,90 +126,82 @@ def _pixels(image: Image.Image) -> np.ndarray:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _deep_pixels(data: bytes, orientation: int) -> np.ndarray:
+def _deep_pixels(data: bytes, orientation: int, kind: str) -> np.ndarray:
     """Decode uint16 [h, w, c] and apply an EXIF orientation."""
+    white_zero = kind == "TIFF" and is_white_zero(data)
     turns, mirror = TURNS[orientation]
-    pixels = np.rot90(decode_16_bits(data), turns)
-    return np.ascontiguousarray(pixels[:, ::-1] if mirror else pixels)
+    pixels = np.rot90(decode_16_bits(as_stored(data) if kind == "TIFF" else data), turns)
+    pixels = pixels[:, ::-1] if mirror else pixels
+    return np.ascontiguousarray(65535 - pixels if white_zero else pixels)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the chunks of a PNG, (name, content) each (PNG, third edition, 5.3)."""
-    at = 8
-    while at < len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        yield data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        at += 12 + length
+def _jpeg(photo: Photo, provenance: Provenance | None) -> bytes:
+    h, w = photo.pixels.shape[:2]
+    notes = containers.jpeg_notes(photo.data, w, h)
+    if not photo.keeps_profile:
+        notes = [note for note in notes if not note[1].startswith(containers.ICC)]
+    if provenance:
+        xmp = next((content[len(containers.XMP) :] for _, content in notes if content.startswith(containers.XMP)), b"")
+        content = containers.XMP + provenance.mark(xmp)
+        if len(content) <= containers.MAX_SEGMENT:
+            notes = [note for note in notes if not note[1].startswith(containers.XMP)]
+            notes.insert(sum(marker == containers.APP0 for marker, _ in notes[:1]), (containers.APP1, content))
+    return containers.join_jpeg(_by_pillow(photo, quality=QUALITY, subsampling=0), notes)
 
 
-def _noted_chunks(data: bytes, info: dict) -> list[tuple[bytes, bytes]]:
-    """Colour, resolution and text chunks of a PNG, without the orientation."""
-    found = [(name, content) for name, content in _chunks(data) if name in PNG_CHUNKS and not content.startswith(ORIENTED)]
-    if exif := info.get("exif"):
-        found.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
-    if xmp := info.get("XML:com.adobe.xmp"):
-        found.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp.encode()))
-    return found
+def _png(photo: Photo, provenance: Provenance | None) -> bytes:
+    h, w = photo.pixels.shape[:2]
+    notes = containers.png_notes(photo.data, w, h)
+    if not photo.keeps_profile:
+        notes = [note for note in notes if note[0] != b"iCCP"]
+    if provenance:
+        notes = containers.replace_png_xmp(notes, provenance.mark(containers.png_xmp(notes)))
+    return containers.join_png(cv2.imencode(".png", swap_red_and_blue(photo.pixels))[1].tobytes(), notes)
 
 
-def _tiff_tags(image: TiffImagePlugin.TiffImageFile) -> dict[int, object]:
-    """Metadata tags of a TIFF, with its EXIF and GPS directories as dicts."""
-    exif = image.getexif()
-    inner = {tag: dict(exif.get_ifd(tag)) for tag in (EXIF_IFD, GPS_IFD)}
-    return {tag: value for tag, value in image.tag_v2.items() if tag in TIFF_TAGS} | {k: v for k, v in inner.items() if v}
+def _tiff(photo: Photo, provenance: Provenance | None) -> bytes:
+    xmp = tiff_xmp(photo.data)
+    if provenance:
+        xmp = provenance.mark(xmp)
+    return encode_tiff(photo.pixels, photo.data, photo.keeps_profile, xmp or None)
 
 
-def _is_lossless(data: bytes) -> bool:
-    """Whether a WebP is lossless: whether it has a VP8L chunk."""
-    at = 12
-    while at < len(data):
-        if data[at : at + 4] == b"VP8L":
-            return True
-        length = int.from_bytes(data[at + 4 : at + 8], "little")
-        at += 8 + length + length % 2
-    return False
-
-
-def _png(photo: Photo) -> bytes:
-    data = cv2.imencode(".png", swap_red_and_blue(photo.pixels))[1].tobytes()
-    header = 33  # signature and IHDR chunk; the order of the following chunks is free up to the pixels
-    notes = [(k, v) for k, v in photo.notes["chunks"] if k != b"iCCP" or photo.notes["icc_profile"]]
-    return data[:header] + b"".join(_png_chunk(*note) for note in notes) + data[header:]
-
-
-def _png_chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-
-def _tiff(photo: Photo) -> bytes:
-    """Encode as TIFF 6.0 with one deflated strip; the directory is written by Pillow."""
-    h, w, c = photo.pixels.shape
-    strip = zlib.compress(np.ascontiguousarray(photo.pixels, photo.pixels.dtype.newbyteorder("<")).tobytes())
-    directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-    tags = {256: w, 257: h, 258: (8 * photo.pixels.itemsize,) * c, 259: 8, 262: 2 if c > 2 else 1, 273: 0, 274: 1, 277: c,
-            278: h, 279: len(strip), **({338: 2} if c == 4 else {})}  # fmt: skip
-    notes = {tag: value for tag, value in photo.notes["tags"].items() if tag != 34675 or photo.notes["icc_profile"]}
-    for tag, value in sorted((notes | tags).items()):
-        directory[tag] = value
-    return (
-        b"II*\0" + struct.pack("<I", 8) + directory.tobytes(8) + strip
-    )  # Pillow adds the length of the directory to the offset of the strip
-
-
-def _bmp(photo: Photo) -> bytes:
+def _bmp(photo: Photo, provenance: Provenance | None) -> bytes:
     return cv2.imencode(".bmp", swap_red_and_blue(photo.pixels))[1].tobytes()
 
 
-def _by_pillow(photo: Photo) -> bytes:
+def _with_options(photo: Photo, provenance: Provenance | None) -> bytes:
+    """Encode with Pillow, which takes the bytes of EXIF, XMP and ICC profile as options (WebP, AVIF, HEIF)."""
+    h, w = photo.pixels.shape[:2]
+    with decoding("The photo", photo.data) as image:
+        exif, xmp = image.info.get("exif") or b"", image.info.get("xmp") or b""
+    exif, xmp = update_exif(exif, w, h), containers.update_xmp(xmp)
+    if provenance:
+        xmp = provenance.mark(xmp)
+    notes = {"exif": exif, "xmp": xmp, "icc_profile": photo.profile if photo.keeps_profile else b""}
+    lossless = photo.format == "WEBP" and containers.is_lossless(photo.data)
+    notes = {name: value for name, value in notes.items() if value}
+    return _by_pillow(photo, quality=QUALITY, lossless=lossless, exact=True, **notes)
+
+
+def _by_pillow(photo: Photo, **options: object) -> bytes:
     image = Image.fromarray(photo.pixels[..., 0] if photo.colours == 1 else photo.pixels)
-    notes = {name: value for name, value in photo.notes.items() if value}
     file = io.BytesIO()
-    image.save(file, photo.format, quality=QUALITY, subsampling=0, exact=True, **notes)  # each format ignores unknown options
+    image.save(file, photo.format, **options)
     return file.getvalue()
 
 
-ENCODERS = {"JPEG": _by_pillow, "PNG": _png, "WEBP": _by_pillow, "TIFF": _tiff, "BMP": _bmp}
+ENCODERS: dict[str, Callable[[Photo, Provenance | None], bytes]] = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "WEBP": _with_options,
+    "TIFF": _tiff,
+    "BMP": _bmp,
+    "AVIF": _with_options,
+    "HEIF": _with_options,
+}
+WRITABLE = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in ENCODERS) | {".heic", ".heif"}

@@ -50,10 +50,10 @@ def restore_video(
     """
     av = import_optional("av", "video", "Video restoration")
     try:
-        with replace_atomically(target) as partial, av.open(str(source)) as reader:
+        with replace_atomically(target) as partial, av.open(f"file:{source}") as reader:
             if not reader.streams.video:
                 raise GPENError(f"{source} has no video stream: give a video file.")
-            with av.open(str(partial), "w", format=CONTAINERS[target.suffix.lower()]) as writer:
+            with av.open(f"file:{partial}", "w", format=CONTAINERS[target.suffix.lower()]) as writer:
                 video = _Video(reader, writer)
                 report = _restore_frames(video, restore, make_detector, only, jobs, smoothing, progress)
                 video.close()

@@ -7,6 +7,7 @@ empty value disables downloads.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import http.client
 import os
@@ -48,6 +49,18 @@ def local_file(*names: str, also: Sequence[Path] = ()) -> Path | None:
     """Find the first file with one of these names in `folders()`, then in `also`; None if there is none."""
     places = (folder / name for folder in (*folders(), *also) for name in names)
     return next((place for place in places if os.path.isfile(place)), None)
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file, hexadecimal; remembered as long as the file does not change."""
+    status = os.stat(path)
+    return _file_hash(str(path), status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=64)  # the hash of a 100 MB file is used several times in a run
+def _file_hash(path: str, changed: int, size: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def source(default: str) -> str | None:
@@ -168,8 +181,7 @@ def _attempt(url: str, partial: Path, bar: tqdm, timeout: float) -> None:
 def _mismatch(partial: Path, sha256: str | None, check: Callable[[Path], object] | None) -> str:
     """Describe why the file is not the expected one; empty if it is."""
     if sha256:
-        with partial.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_hash(partial)
         if found != sha256:
             return f"its SHA-256 is {found[:16]}..., expected {sha256[:16]}..."
     try:

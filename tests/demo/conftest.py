@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 import gpen
-from bench.page import free_port
+from bench.common.harness import free_port
 from eval.preference.build import StudySettings, build, from_folders
 from tests import ROOT
 

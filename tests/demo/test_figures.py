@@ -25,6 +25,7 @@ def test_formula_colours_enabled_terms():
     text = figures.formula(Degradation(blur_sigma=2.5, scale=4, noise_sigma=8, jpeg_quality=40))
     assert re.findall(r'class="term (\w+)"', text) == ["jpeg", "blur", "scale", "noise"]
     assert "2.5" in text and "↓4" in text and "σ=8" in text and "<sub>40</sub>" in text
+    assert '<b class="term scale">↓4 bicubic</b>' in figures.formula(Degradation(scale=4, downsampling="bicubic"))
     assert 'class="term' not in figures.formula(Degradation())
 
 
@@ -91,6 +92,12 @@ def test_maps_of_invented_detail_are_explained_with_one_sentence_each(restorer, 
 
 def test_residual_of_the_original_is_zero(result):
     assert experiment.residual(replace(result, restored=result.target)).max() == 0
+
+
+def test_every_step_has_a_caption(restorer, photo, size):
+    degradation = Degradation(1.0, scale=2, noise_sigma=5, jpeg_quality=50, grey=True, shift=(1, 1), haze=0.9, brightness=0.7)
+    made = figures.steps(experiment.run(restorer, images.square_crop(photo, size), degradation), figures.Encoder())
+    assert made.count("<figure") == 10 and made.count('class="off"') == 0 and "colours changed" in made
 
 
 @given(st.integers(0, 255), st.integers(0, 255))

@@ -19,23 +19,21 @@ from tqdm import tqdm
 
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
+from gpen.file_names import is_image
 from gpen.images import read_image, square_crop, to_tensor
 from gpen.restoration.task_inputs import MAKERS
 from gpen.training.config import FinetuneConfig, PriorConfig, RunConfig
 from gpen.training.data.augmentation import augment_photo, sampling_cdf
 from gpen.training.data.hub import local_folder
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
-UNSCALED = "-unscaled"
 SHARED_MEMORY_ERRORS = ("shared memory", "shm", "Bus error", "No space left on device")  # in texts of PyTorch's errors
 NAMED = 3  # bad files that an error names
 _STREAM = 3  # separates these random numbers from those of gpen.degradation.presets and gpen.degradation with the same seed
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """The image files below a folder, sorted, without macOS's `._` files. Raises GPENError where there is none."""
-    found = (path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("._"))
-    files = sorted(path for path in found if path.is_file())
+    """The image files below a folder, sorted, without hidden ones. Raises GPENError where there is none."""
+    files = sorted(path for path in Path(folder).rglob("*") if is_image(path) and path.is_file())
     if not files:
         raise GPENError(f"There are no images in {folder}: give a folder of .png, .jpg or .webp faces.")
     return files
@@ -62,17 +60,13 @@ def read_face(path: Path, size: int) -> np.ndarray:
 
 
 def sample_degradation(name: str, rng: np.random.Generator, size: int) -> Degradation:
-    """A random degradation of a preset, with ranges scaled from 512 px to `size`, or as published where the name ends so.
+    """A random degradation for images of `size` px.
 
-    name: a preset; PRESET-unscaled, whose ranges are those of 512 px at any size, as in the authors' released code; or
-    "downsample": s alone, log-uniform from 8 to 32 at 512 px and scaled to `size`.
+    name: a preset, or "downsample": s alone, log-uniform from 8 to 32 at 512 px and rescaled to `size`.
     """
     if name == "downsample":
         return Degradation(scale=float(2 ** rng.uniform(3, 5) * size / 512))
-    seed = int(rng.integers(2**31))
-    if name.endswith(UNSCALED):
-        return Degradation.sample(name.removesuffix(UNSCALED), seed=seed, size=512)
-    return Degradation.sample(name, seed=seed, size=size)
+    return Degradation.sample(name, seed=int(rng.integers(2**31)), size=size)
 
 
 class Faces(Dataset):

@@ -1,11 +1,10 @@
-"""Request limits per visitor, and a short load test with a crash."""
+"""Request limits per visitor."""
 
 import asyncio
 import types
 
 import gradio as gr
 import httpx
-import numpy as np
 import pytest
 from gradio_client import Client
 from hypothesis import given
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 
 import app
-from bench import visitors as bench
 from demo.server import rate_limit
 from tests.demo.conftest import TIMEOUT
 
@@ -143,25 +141,3 @@ def test_queued_events_cannot_bypass_the_queue(server):
             answer = httpx.post(f"{server}gradio_api/run/predict", json=body, timeout=TIMEOUT)
             assert answer.status_code == 404, event["api_name"]
     assert app.MAX_QUEUE_SIZE > rate_limit.MAX_CONCURRENT
-
-
-@pytest.mark.slow
-def test_load_test_has_no_errors_and_crash_loses_no_answers(model_file, study, monkeypatch, tmp_path):
-    monkeypatch.setenv("GPEN_MODEL", str(model_file))
-    monkeypatch.setenv("GPEN_STUDY", str(study))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    figures = bench.measure(visitors=8, seconds=8, restorations=60)
-    assert not set(figures["errors"]) - {"busy"}, figures["errors"]
-    assert figures["restorations"] and figures["answers"]
-    assert figures["acknowledged"] >= figures["answers"] and figures["lost"] == figures["doubled"] == 0
-
-
-def test_growing_memory_and_lost_answers_are_reported():
-    flat, grows = np.full(400, 700.0), 700 + np.arange(400) / 10
-    assert bench.flatness(flat)["slope_mb"] == pytest.approx(0, abs=1e-6)
-    assert bench.flatness(grows)["slope_mb"] == pytest.approx(100)
-    figures = {"errors": {"busy": 3}, "restorations": 1, "answers": 1, "lost": 0, "doubled": 0}
-    assert bench.failures(figures | bench.flatness(flat)) == []
-    (message,) = bench.failures(figures | bench.flatness(grows))
-    assert "100 MB" in message
-    assert len(bench.failures(figures | bench.flatness(flat) | {"lost": 2, "errors": {"status 500": 1}})) == 2

@@ -6,7 +6,8 @@ import pytest
 from demo import shell
 from demo.tabs import leaderboard, rate
 from eval.preference.build import StudySettings, build, from_folders
-from eval.preference.storage.store import StoreError, VoteStore
+from eval.preference.storage.engines import StoreError
+from eval.preference.storage.store import VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey
 from tests.demo.conftest import METHODS

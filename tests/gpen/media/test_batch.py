@@ -13,6 +13,7 @@ from gpen.faces.alignment import FFHQ_POINTS_512, Face
 from gpen.media.batch import Settings, restore_files, write_report
 from gpen.media.discovery import find_files
 from gpen.media.photo_file import read_photo
+from gpen.media.provenance import SOURCE_TYPE, Provenance
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def photos(tmp_path):
 
 
 def run(photos, out, restorer, recursive=True, detector=make_detector, **settings):
-    files = find_files([photos], out, recursive)
+    files = find_files([photos], out, recursive).files
     return list(restore_files(files, restorer, detector, Settings(**settings), progress=False))
 
 
@@ -90,6 +91,33 @@ def test_report_entry_of_a_photo(photos, tmp_path, restorer):
     assert set(row["seconds"]) == {"read", "detect", "restore", "write"} and row["output"] == str(tmp_path / "out" / "a.jpg")
 
 
+def test_report_says_what_became_of_each_property(photos, tmp_path, restorer):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    notes = {"exif": exif, "icc_profile": bytes(16) + b"GRAY" + bytes(108), "comment": b"a comment"}
+    Image.fromarray(make_image(5)).save(photos / "a.jpg", "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))], **notes)
+    rows = {row["input"].rpartition("/")[2]: row for row in run(photos, tmp_path / "out", restorer, upscale=2)}
+    properties = rows["a.jpg"]["properties"]
+    assert properties["size"] == "changed: 60 x 80 to 120 x 160" and properties["orientation"] == "applied to the pixels: 6"
+    assert properties["ICC profile"].startswith("dropped") and properties["further images"] == "dropped: 1"
+    assert properties["EXIF"] == "kept" and properties["provenance"] == "none"
+    assert rows["c.tif"]["properties"]["bits per channel"] == "kept: 16"
+    assert rows["b.png"]["properties"]["channels"] == "kept: 4"
+
+
+def test_restored_photos_are_marked_and_copies_are_not(photos, tmp_path, restorer):
+    provenance = Provenance("model", "12" * 32)
+    rows = {row["input"].rpartition("/")[2]: row for row in run(photos, tmp_path / "out", restorer, provenance=provenance)}
+    marked = (tmp_path / "out" / "b.png").read_bytes()
+    assert SOURCE_TYPE.encode() in marked and b"12" * 32 in marked
+    x0, _, x1, _ = rows["b.png"]["faces"][0]["box"]
+    assert f"<gpen:width>{x1 - x0:.0f}</gpen:width>".encode() in marked
+    assert rows["b.png"]["properties"]["provenance"] == "added to XMP"
+    assert (tmp_path / "out" / "grey.png").read_bytes() == (photos / "grey.png").read_bytes() and "properties" not in rows[
+        "grey.png"
+    ]
+
+
 def test_results_do_not_depend_on_the_number_of_threads(photos, tmp_path, restorer):
     reports = [run(photos, tmp_path / f"out{jobs}", restorer, jobs=jobs) for jobs in (1, 4)]
     assert contents(tmp_path / "out1") == contents(tmp_path / "out4")
@@ -109,7 +137,7 @@ def test_second_run_skips_existing_files_unless_overwrite(photos, tmp_path, rest
 
 
 def test_interrupted_run_can_be_continued(photos, tmp_path, restorer):
-    rows = restore_files(find_files([photos], tmp_path / "out", True), restorer, make_detector, Settings(), progress=False)
+    rows = restore_files(find_files([photos], tmp_path / "out", True).files, restorer, make_detector, Settings(), progress=False)
     next(rows)
     rows.close()
     assert not list((tmp_path / "out").rglob("*.partial"))
@@ -219,21 +247,6 @@ def test_other_tasks(tmp_path, restorer):
     run(folder, tmp_path / "filled", restorer, detector=None, aligned=True, task="inpaint", mask=tmp_path / "mask.png")
     before, after = read_photo(folder / "a.png").image, read_photo(tmp_path / "filled" / "a.png").image
     assert np.array_equal(before[mask == 0], after[mask == 0]) and not np.array_equal(before, after)
-
-
-def test_find_files(photos, tmp_path):
-    out = tmp_path / "out"
-
-    def found(*paths, recursive=False):
-        return {str(s.relative_to(photos)): str(t.relative_to(out)) for s, t in find_files(paths, out, recursive).items()}
-
-    plain = ["a.jpg", "b.png", "broken.png", "c.tif", "grey.png"]
-    assert found(photos) == {name: name for name in plain}
-    assert found(photos, recursive=True) == {name: name for name in [*plain, "deeper/d.WebP"]}
-    assert found(str(photos / "*.png")) == {name: name for name in plain if name.endswith(".png")}
-    assert found(str(photos / "**" / "*.WebP")) == {"deeper/d.WebP": "deeper/d.WebP"}
-    assert found(photos / "deeper" / "d.WebP", photos / "a.jpg") == {"deeper/d.WebP": "d.WebP", "a.jpg": "a.jpg"}
-    assert found(photos / "notes.txt") == {"notes.txt": "notes.txt"}, "given explicitly: an error is reported when it is read"
 
 
 def test_output_folder_within_the_input_folder_is_skipped(photos, restorer):

@@ -1,0 +1,58 @@
+"""Names of files: which suffixes are those of images, which names are the same, which cannot be used."""
+
+from __future__ import annotations
+
+import functools
+import mimetypes
+import os
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+
+from gpen.errors import GPENError
+from gpen.images import FORMATS, register_heif
+
+SPACES = str.maketrans("\u00a0\u202f\u2007", "   ")  # no-break spaces, as in names that macOS gives to screenshots
+OTHER_SUFFIXES = {".heic", ".heif", ".mts", ".m2ts", ".3gp", ".dng", ".cr2", ".nef", ".arw", ".jxl", ".jfif"}
+
+
+@functools.cache
+def image_suffixes() -> frozenset[str]:
+    """Suffixes, in lower case, of the image formats that `gpen.images` reads here; with HEIC if its package is installed."""
+    register_heif()
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
+
+
+def is_image(path: Path) -> bool:
+    """Whether the suffix is that of an image that can be read; hidden files are none."""
+    return path.suffix.lower() in image_suffixes() and not path.name.startswith(".")
+
+
+def is_media(path: Path) -> bool:
+    """Whether the suffix is that of an image or a video, whether it can be read here or not."""
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    return path.suffix.lower() in OTHER_SUFFIXES or kind.startswith(("image/", "video/"))
+
+
+def same_name(name: str) -> str:
+    """The form in which names are compared: composed Unicode (NFC), plain spaces, the suffix of an image in lower case."""
+    name = unicodedata.normalize("NFC", name).translate(SPACES)
+    stem, suffix = os.path.splitext(name)
+    return stem + suffix.lower() if suffix.lower() in image_suffixes() else name
+
+
+def by_same_name(paths: Iterable[Path]) -> dict[str, Path]:
+    """The paths by their names in the form of `same_name`. Raises GPENError if two have the same name."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        if (other := found.setdefault(same_name(path.name), path)) != path:
+            raise GPENError(f"{other} and {path} have the same name but for its Unicode form: rename one of them.")
+    return found
+
+
+def check_name(path: Path) -> None:
+    """Raise GPENError for a name with control characters, such as a line break, which would break tables and reports."""
+    if any(unicodedata.category(character) == "Cc" for character in str(path)):
+        raise GPENError(f"The file name {str(path)!r} contains control characters: rename the file.")
