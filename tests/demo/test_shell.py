@@ -112,6 +112,13 @@ def test_texts_of_scripts_have_values_and_plurals(open_tab):
     page.evaluate("window.gradio_config.i18n_translations.en['x.faces'] = '{n} faces in {name}'")
     page.evaluate("window.gradio_config.i18n_translations.en['x.faces_one'] = '{n} face in {name}'")
     assert page.evaluate("[1, 2].map(n => gpen.text('x.faces', { n, name: '$&' }))") == ["1 face in $&", "2 faces in $&"]
+    page.evaluate("window.gradio_config.i18n_translations.en['x.own'] = 'no {n}'")
+    page.evaluate("document.documentElement.lang = 'zh-CN'")
+    assert page.evaluate("[gpen.text('x.own', { n: 1 }), gpen.text('rate.deleted', { n: 1 })]") == [
+        "no 1",
+        languages.table("zh")["rate.deleted"].replace("{n}", "1"),  # Chinese has no singular
+    ]
+    page.evaluate("document.documentElement.lang = 'en'")
     made = """<b id="made" data-text="x.faces" data-values='{"n": 3, "name": "<i>"}'></b>"""
     page.evaluate("made => document.body.insertAdjacentHTML('beforeend', made)", made)
     page.wait_for_function("document.querySelector('#made').innerHTML === '3 faces in &lt;i&gt;'")
