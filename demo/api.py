@@ -15,8 +15,9 @@ import numpy as np
 import gpen
 from demo import experiment, images
 from demo.server import gradio_patches
+from demo.server.messages import show_user_errors, without_paths
 from demo.tabs import photo
-from demo.tabs.playground import NETWORK_LIMIT, image_input, show_user_errors
+from demo.tabs.playground import NETWORK_LIMIT, image_input
 from eval.metrics import registry
 from gpen.degradation.degradation import BLUR_KINDS, PRESETS
 
@@ -174,7 +175,7 @@ def guard(page: gr.Blocks) -> None:
             try:
                 return await convert(block, inputs, *rest, **named)
             except gr.Error as error:  # messages of gradio may quote arguments of any length
-                raise gr.Error(_shortened(str(error.message)), print_exception=False) from None
+                raise gr.Error(_shortened(without_paths(str(error.message))), print_exception=False) from None
             except Exception:  # errors of pydantic, gradio and components; their messages may contain server paths
                 raise gr.Error(WRONG_KIND, print_exception=False) from None
 
@@ -208,7 +209,7 @@ def _judged(name: str, value: float | str) -> dict:
     metric = registry.METRICS[name]
     about = {"better": "lower" if metric.lower_better else "higher", "seen_in_training": metric.seen_in_training}
     if isinstance(value, str):
-        return {"value": None, **about, "missing": value}
+        return {"value": None, **about, "missing": without_paths(value)}
     return {"value": "infinite" if value == float("inf") else value, **about}
 
 

@@ -23,7 +23,8 @@ import skimage.data
 import gpen
 from demo import experiment, images
 from demo.server import gradio_patches
-from demo.tabs.playground import NETWORK_LIMIT, image_input, show_user_errors
+from demo.server.messages import show_user_errors
+from demo.tabs.playground import NETWORK_LIMIT, image_input
 from demo.theme import STATIC
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError

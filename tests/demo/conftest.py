@@ -147,7 +147,7 @@ def server(model_file, study, tmp_path_factory):
     environment = os.environ | {
         "GPEN_MODEL": str(model_file), "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(folder / "cache"), "TORCH_HOME": str(folder / "torch"),
-        "GPEN_STUDY": str(study), "GPEN_VOTES": str(folder / "votes.sqlite"),
+        "GPEN_MODELS": str(model_file.parent), "GPEN_STUDY": str(study), "GPEN_VOTES": str(folder / "votes.sqlite"),
     }  # fmt: skip
     environment.pop("SPACE_ID", None)
     log = folder / "log.txt"

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 
 from demo import images
 from gpen.errors import GPENError
+from gpen.faces.alignment import FFHQ_POINTS_512, Face
 from tests.icc import display_p3
 
 
@@ -131,3 +132,17 @@ def test_equal_data_are_saved_once_and_touched(tmp_path):
     assert os.stat(first).st_mtime > 1
     assert images.save(b"another", tmp_path, "face.png") != first
     assert len(list(tmp_path.rglob("*.*"))) == 2
+
+
+def test_clearest_of_several_faces_is_used(tmp_path):
+    rng = np.random.default_rng(0)
+    photo = np.full((200, 420, 3), 120, np.uint8)
+    sharp = rng.integers(0, 256, (100, 100, 3), np.uint8)
+    photo[50:150, 20:120], photo[50:150, 160:260] = cv2.GaussianBlur(sharp, (0, 0), 5), sharp
+    photo[50:90, 300:340] = sharp[:40, :40]  # sharp, but too small
+    boxes = [(20, 50, 100), (160, 50, 100), (300, 50, 40)]
+    faces = [Face((x, y, x + side, y + side), FFHQ_POINTS_512 / 512 * side + (x, y), 1.0) for x, y, side in boxes]
+    (tmp_path / "photo.png").write_bytes(images.png(photo))
+    assert images.clearest(photo, faces) is faces[1] and images.clearest(photo, faces[2:]) is faces[2]
+    image, count = images.find_face(tmp_path / "photo.png", 64, lambda _: faces)
+    assert count == 3 and image.shape == (64, 64, 3)
