@@ -26,8 +26,8 @@ PREVIEW = STATIC / "preview.jpg"
 PREVIEW_SIZE = (1200, 630)  # px, width and height
 SCRIPTS = ("page.js", "languages.js", "tabs.js", "accessibility.js")  # in order of dependency
 COMPRESSED = ("/", "/config", "/gradio_api/info")  # paths without an extension; never event streams
-# Dialogs of gradio, which the style sheets of launch() do not reach: their links in dark mode have a contrast of 3.
-STYLE = ".dark .api-docs { --color-accent: var(--primary-400); }"
+# The address in the dialogs of gradio, which the style sheets of launch() do not reach: its contrast in dark mode is 3.
+STYLE = ".dark .api-docs .url { color: var(--primary-400); }"
 _PREVIEW_TAGS = re.compile(rb'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*>')
 
 

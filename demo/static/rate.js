@@ -326,13 +326,13 @@ function rate(root) {
   }
 
   function onKeyDown(event) {
-    const elsewhere = root.offsetParent === null || question.open || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
+    const elsewhere = root.offsetParent === null || question.open || event.target.closest("input, textarea, select, [role=tab]");
     const native = event.key === "Enter" && event.target.tagName === "BUTTON";
     if (elsewhere || native || event.ctrlKey || event.metaKey || event.altKey) return;
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act) return;
     event.preventDefault();
-    event.stopPropagation(); // arrow keys also switch tabs
+    event.stopPropagation();
     if (!event.repeat) act();
   }
 }

@@ -248,6 +248,20 @@ def test_owner_views_exports_and_imports_results(visit, pairwise, monkeypatch):
     page.wait_for_selector("text=I agree")
 
 
+def test_keys_pressed_on_the_tabs_of_the_page_are_no_answers(visit, pairwise):
+    url, survey = pairwise
+    page = visit(url)
+    begin(page)
+    before = len(survey.store.votes(survey.study.name))
+    page.focus("[role=tab]")
+    for _ in range(3):
+        page.wait_for_timeout(WAIT)
+        page.keyboard.press("ArrowLeft")
+    assert page.inner_text(".progress span").startswith("0 of") and len(survey.store.votes(survey.study.name)) == before
+    page.focus(".stage")
+    press(page, "ArrowLeft", done(1))
+
+
 @pytest.mark.parametrize(("locale", "language"), [("de-DE", "de"), ("es-ES", "es"), ("zh-CN", "zh")])
 def test_session_is_in_language_of_the_browser(visit, serve, tmp_path, study, locale, language):
     sources = from_folders({name: study.parent / name for name in METHODS}, study.parent / "input", study.parent / "truth")
