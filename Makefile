@@ -35,6 +35,7 @@ bench: .venv/test
 	$(BIN)/python -m bench.scale $(BENCH)
 	$(BIN)/python -m bench.page
 	$(BIN)/python -m bench.raters
+	$(BIN)/python -m bench.intervals
 	$(BIN)/python -m bench.visitors
 
 # The files .venv/demo and .venv/test record when the requirements were installed.

@@ -1,14 +1,7 @@
-"""Entry point of the page, also on a Hugging Face Space: `python app.py` serves it.
+"""Entry point of the page, also on a Hugging Face Space: `python app.py` serves it, `python app.py --help` lists its options.
 
-Environment variables (all are listed in docs/deployment.md):
-    GPEN_MODEL          name or file of the model (default: the default model)
-    GPEN_ENGINE         engine that runs it, one of gpen.engines.ENGINES (default: torch)
-    GRADIO_SERVER_NAME  address to listen on
-    GRADIO_SERVER_PORT  port to listen on
-    GPEN_STUDY          folder of the study in the Rate tab (default: assets/study)
-    GPEN_VOTES          SQLite file or database address for the answers; also DATABASE_URL
-    GPEN_VOTES_REPO     private dataset on the Hub (OWNER/NAME) to which the answers are copied
-    GPEN_OWNER_TOKEN    token of the owner page of the study; without it the page is disabled
+`gradio app.py` serves it too, and reloads it when a source file changes. `from app import demo` builds the page of the
+environment variables; importing this file alone loads no model.
 """
 
 from __future__ import annotations
@@ -17,15 +10,17 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # gradio reads it at import; no requests to other servers
 
 import gradio as gr  # noqa: E402
 
 import gpen  # noqa: E402
-from demo import api, images, theme  # noqa: E402
-from demo.server import gradio_patches, rate_limit, zerogpu  # noqa: E402
-from demo.tabs import photo, playground, rate, results, variations_and_color  # noqa: E402
+from demo import api, images, shell  # noqa: E402
+from demo.languages import english  # noqa: E402
+from demo.server import gradio_patches, options, rate_limit, zerogpu  # noqa: E402
+from demo.tabs import leaderboard, photo, playground, rate, results, variations_and_color  # noqa: E402
 from gpen.errors import exit_status  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
@@ -41,20 +36,24 @@ def build(restorer: gpen.Restorer | None = None, survey: rate.Survey | None = No
         restorer: defaults to a restorer of the model in GPEN_MODEL or of the default model.
         survey: the study of the Rate tab, or None. The server must also serve rate.routes(survey).
     """
-    restorer = restorer or zerogpu.make_restorer(gpen.load(os.environ.get("GPEN_MODEL")))
-    with gr.Blocks(title="GPEN", analytics_enabled=False, delete_cache=(CACHE_CLEANUP_INTERVAL, CACHE_MAX_AGE)) as page:
-        gr.HTML(theme.HEADER, elem_id="header")
-        with gr.Tab("Playground", id="playground"):
-            playground.tab(restorer)
-        with gr.Tab("Photo", id="photo"):
-            photo.tab(restorer)
-        with gr.Tab("More tasks", id="tasks"):
-            variations_and_color.tab(restorer)
-        with gr.Tab("Rate", id="rate"):
-            rate.tab(survey)
-        with gr.Tab("Results", id="results"):
-            results.tab()
-        gr.HTML(theme.ABOUT, elem_id="about")
+    restorer = restorer or zerogpu.make_restorer(gpen.load(os.environ.get("GPEN_MODEL") or None))
+    title, cache = english("page.title"), (CACHE_CLEANUP_INTERVAL, CACHE_MAX_AGE)
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=cache) as page:
+        shell.header()
+        with shell.tab_bar():
+            with shell.tab("playground"):
+                playground.tab(restorer)
+            with shell.tab("photo"):
+                photo.tab(restorer)
+            with shell.tab("variations"):
+                variations_and_color.tab(restorer)
+            with shell.tab("rate"):
+                rate.tab(survey)
+            with shell.tab("leaderboard"):
+                leaderboard.tab(survey)
+            with shell.tab("results"):
+                results.tab()
+        shell.footer()
         api.endpoints(restorer)
         api.guard(page)
 
@@ -72,42 +71,40 @@ def serve() -> None:
 
     Raises gpen.GPENError for errors that a user can correct, such as a port in use.
     """
-    host, port = server_address()
+    host, port = options.server_address()
     survey = rate.open_survey()
-    rate.start_mirror(survey)  # runs in a thread of its own
+    if not gradio_patches.is_reload():
+        rate.start_mirror(survey)  # runs in a thread of its own
     page = build(survey=survey)
+    globals()["demo"] = page  # found by the reloader of `gradio app.py`
     try:
         page.launch(
             server_name=host,
             server_port=port,
-            theme=theme.THEME,
-            css_paths=theme.CSS,
-            head=theme.HEAD,
             mcp_server=importlib.util.find_spec("mcp") is not None,
             max_file_size=images.MAX_BYTES,
             blocked_paths=[str(ROOT)],
             state_session_capacity=MAX_SESSIONS,
-            footer_links=["api", "settings"],
             run_history=False,
-            app_kwargs={"routes": rate.routes(survey)},
-            ssr_mode=False,
+            **shell.launch_settings(rate.routes(survey)),
         )
     except OSError as error:
         if "empty port" not in str(error):
             raise
-        raise gpen.GPENError(f"Port {port} is in use: stop the program that uses it, or set GRADIO_SERVER_PORT.") from None
+        message = f"Port {port} is in use: stop the program that uses it, or set another one with --port or GRADIO_SERVER_PORT."
+        raise gpen.GPENError(message) from None
 
 
-def server_address() -> tuple[str, int]:
-    """Return host and port: the local host by default, all addresses on a Space."""
-    host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
-    port = os.environ.get("GRADIO_SERVER_PORT") or "7860"
-    if not (port.isdecimal() and 0 < int(port) < 2**16):
-        raise gpen.GPENError(f"GRADIO_SERVER_PORT is {port!r}: set it to a port from 1 to 65535.")
-    return host, int(port)
+def __getattr__(name: str) -> Any:
+    """Build `demo`, the page of the environment variables, when it is first used."""
+    if name != "demo":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["demo"] = build(survey=rate.open_survey())
+    return globals()["demo"]
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    options.read(arguments).set_environment()
     if status := exit_status(serve):
         sys.exit(status)
 

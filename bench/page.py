@@ -26,7 +26,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from bench.harness import RESULTS, ROOT, free_port, write_results
+from bench.common.harness import RESULTS, ROOT, free_port, write_results
 from gpen.cli.parsing import Folder, parse
 from gpen.errors import GPENError, exit_status
 

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from tyro.conf import arg
 
 import gpen
-from bench.harness import RESULTS, write_results
+from bench.common.harness import RESULTS, write_results
 from eval.data.faces import Faces
 from gpen.cli.parsing import Folder, Model, parse
 from gpen.errors import exit_status
@@ -97,7 +97,7 @@ def measure(after: np.ndarray, before: np.ndarray, truth: np.ndarray, face: Rest
 
     after, before, truth: the restored, the degraded and the undegraded photo, uint8 RGB [h, w, 3].
     """
-    back = cv2.invertAffineTransform(alignment_matrix(face.landmarks, len(face.mask)))
+    back = cv2.invertAffineTransform(alignment_matrix(face.landmarks, len(face.mask), face.alignment))
     mask = warp(face.mask, back, SIZE, cv2.BORDER_CONSTANT)  # [h, w]
     change = after.astype(np.float32) - before  # [h, w, 3]
     shift = np.abs(np.average(change, axis=(0, 1), weights=np.repeat(mask[..., None], 3, axis=2)))

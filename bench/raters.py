@@ -28,9 +28,10 @@ from typing import Annotated, TypeVar
 import numpy as np
 from tyro.conf import arg
 
-from bench.harness import RESULTS, ROOT, write_results
-from bench.postgres import NoPostgres, postgres
-from eval.preference.storage.store import StoreError, VoteStore
+from bench.common.harness import RESULTS, ROOT, write_results
+from bench.common.postgres import NoPostgres, postgres
+from eval.preference.storage.engines import StoreError
+from eval.preference.storage.store import VoteStore
 from eval.preference.study import CHOICES, Study
 from eval.preference.survey import Survey, new_code
 from gpen.cli.parsing import Folder, parse

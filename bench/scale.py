@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 import gpen
-from bench.harness import RESULTS, Clock, machine, set_clock, write_results
+from bench.common.harness import RESULTS, Clock, machine, set_clock, write_results
 from eval.benchmark.profiling import peak_memory
 from gpen.cli.parsing import Flag, Folder, parse
 from gpen.engines.registry import load_engine

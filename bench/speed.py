@@ -32,7 +32,7 @@ from tyro.conf import arg
 
 import gpen
 from bench import textbook
-from bench.harness import RESULTS, ROOT, Clock, machine, set_clock
+from bench.common.harness import RESULTS, ROOT, Clock, machine, set_clock
 from bench.speed_report import REFERENCES, Row, accuracy_failures, merge_results, plot, speed_failures, table
 from eval.benchmark import profiling
 from gpen.cli.parsing import EngineName, Flag, Folder, parse
@@ -72,7 +72,7 @@ def network(name: ModelName) -> gpen.GPEN:
 def inputs(side: int, n: int) -> Tensor:
     """Return a face degraded with n seeds: [n, 3, side, side] in [-1, 1]."""
     face = astronaut_face(side)
-    draws = (gpen.Degradation.sample("gpen-release", seed=k, size=side) for k in range(n))
+    draws = (gpen.Degradation.sample("gpen-release-scaled", seed=k, size=side) for k in range(n))
     return torch.stack([to_tensor(resize_to(draw.resized(face), side)) for draw in draws])
 
 

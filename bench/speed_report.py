@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from bench.harness import write_results
+from bench.common.harness import write_results
 
 REFERENCES = ("textbook", "roofline", "roofline-bf16")
 TOLERANCE, PSNR = 1e-4, 40.0  # maximum relative error in float32; minimum PSNR in bfloat16, dB, default model

@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 import httpx
 import numpy as np
 
-from bench.harness import RESULTS, ROOT, write_results
+from bench.common.harness import RESULTS, ROOT, write_results
 from bench.page import START, STEP, TIMEOUT, App, BenchmarkError, Visitor
 from bench.raters import Acknowledged, compare
 from eval.benchmark import profiling

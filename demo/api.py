@@ -84,7 +84,7 @@ def endpoints(restorer: gpen.Restorer) -> None:
         """Sample a random degradation from a published training preset, for images of the network's size.
 
         Args:
-            preset: name of the preset, such as "gpen-release", "gfpgan" or "codeformer-2".
+            preset: name of the preset, such as "gpen-release", "gpen-release-scaled" or "gfpgan".
             seed: integer seed; the same seed gives the same parameters.
 
         Returns:
@@ -111,7 +111,7 @@ def endpoints(restorer: gpen.Restorer) -> None:
         """Detect the faces of a photo, restore them with GPEN and paste them back.
 
         The network generates plausible detail. The result is not evidence of what a person looks like. A photo without
-        a face is returned unchanged; use /restore for a single aligned face.
+        a face is returned unchanged; use /restore for a single aligned face. Faces are aligned as the model requires.
 
         Args:
             image: a photo, at most 25 MB and 40 megapixels.

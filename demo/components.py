@@ -149,6 +149,6 @@ def _values(d: Degradation) -> dict:
     }
 
 
-def _plain(value: float | tuple) -> str:
-    numbers = value if isinstance(value, tuple) else (value,)
-    return " ".join(f"{number:.3g}" for number in numbers)
+def _plain(value: Any) -> str:
+    values = value if isinstance(value, tuple) else (value,)
+    return " ".join(f"{x:.3g}" if isinstance(x, int | float) and not isinstance(x, bool) else str(x).lower() for x in values)

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -37,6 +39,11 @@ def files(root: Path = ROOT) -> list[str]:
     names = [path.relative_to(root) for path in found if path.is_file() and not path.is_symlink()]
     hidden = [name for name in names if any(part[0] == "." or part == "__pycache__" for part in name.parts)]
     return [*FILES, *(name.as_posix() for name in names if name not in hidden)]
+
+
+def card(space: str) -> str:
+    """Return README.md, whose front matter configures the Space, with the name of the Space in the address of the thumbnail."""
+    return (ROOT / "README.md").read_text(encoding="utf-8").replace("spaces/OWNER/NAME/", f"spaces/{space}/", 1)
 
 
 def settings(ratings: str | None, environment: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -67,7 +74,13 @@ def deploy(space: str, ratings: str | None = None) -> str:
             api.add_space_variable(space, name, value)
         for name, value in secrets.items():
             api.add_space_secret(space, name, value)
-        api.upload_folder(repo_id=space, repo_type="space", folder_path=ROOT, allow_patterns=files(), commit_message="Deploy")
+        with tempfile.TemporaryDirectory() as folder:
+            for name in files():
+                target = Path(folder, name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, target)
+            Path(folder, "README.md").write_text(card(space), encoding="utf-8")
+            api.upload_folder(repo_id=space, repo_type="space", folder_path=folder, commit_message="Deploy")
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "an error"
         raise GPENError(f"The Hub refused {space} ({status}): check the name and the write access of the token.") from None

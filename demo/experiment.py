@@ -24,7 +24,9 @@ METHODS = ("Bilinear", "GPEN")
 MIN_SCALE = 0.5  # smaller values would enlarge the image without limit
 MAX_JSON_BYTES = 64 * 1024
 MAX_NUMBER = 2**53  # maximum of any argument; also that of a seed
-EXTRA_FIELDS = ("grey_target", "colour_shift", "shift", "haze")  # parameters of some presets that have no slider
+EXTRA_FIELDS = (  # parameters of some presets and tasks that have no slider
+    "downsampling", "shift", "haze", "colour_shift", "grey_input", "brightness", "contrast", "saturation", "hue", "jitter_order",
+)  # fmt: skip
 _DECIMALS = 2  # of sampled parameters
 
 
@@ -45,7 +47,7 @@ def run(restorer: gpen.Restorer, face: np.ndarray, degradation: Degradation) -> 
     """Degrade `face`, uint8 RGB [size, size, 3], restore it, and evaluate GPEN and bilinear."""
     check_scale(degradation)
     steps = degradation.steps(face)
-    target, degraded = degradation.target(face), steps["resized"]
+    target, degraded = degradation.target(face), list(steps.values())[-1]
     start = time.perf_counter()
     restored = restorer.face(degraded).image  # [size, size, 3]
     seconds = time.perf_counter() - start
@@ -103,10 +105,10 @@ def from_numbers(
 def sample(preset: str, seed: float, size: int) -> Degradation:
     """Sample a degradation from a preset for images of `size` px, rounded to slider precision."""
     sampled = Degradation.sample(preset, seed=_whole(seed), size=size)
-    names = ("blur_sigma", "blur_sigma_y", "blur_angle", "scale", "noise_sigma")
+    names = (
+        "blur_sigma", "blur_sigma_y", "blur_angle", "scale", "noise_sigma", "haze", "brightness", "contrast", "saturation", "hue",
+    )  # fmt: skip
     rounded = {name: round(getattr(sampled, name), _DECIMALS) for name in names if getattr(sampled, name) is not None}
-    if sampled.haze is not None:
-        rounded["haze"] = round(sampled.haze, _DECIMALS)
     return replace(sampled, **rounded)
 
 

@@ -19,17 +19,17 @@ from eval.report.tables import SEEN_MARK, seen_note
 from gpen.degradation.degradation import Degradation
 
 ERROR_SCALE = 64  # absolute error, 0 to 255, at the upper end of the colour map; larger errors are clipped
+BOLD_NOTE = "Bold: the better value for this one face. It does not show which method is better in general."
 _COLOUR_MAP = cv2.COLORMAP_MAGMA
 
 _TERMS = (  # patterns of the terms in Degradation.formula(), with their CSS class
     (r"∗ \w+\([^)]*\)", "blur"),
-    (r"↓[\d.e+]+", "scale"),
+    (r"↓[\d.e+]+( bicubic)?", "scale"),
     (r"\+ n\([^)]*\)", "noise"),
     (r"JPEG_\d+", "jpeg"),
 )
 _STEPS = {  # step: (term, class, caption)
     "original": ("I", "", "original"),
-    "recoloured": ("+ colour", "", "colour shift"),
     "grey": ("grey", "", "converted to grey"),
     "shifted": ("shift", "", "displaced"),
     "hazy": ("haze", "", "towards white"),
@@ -38,6 +38,7 @@ _STEPS = {  # step: (term, class, caption)
     "noisy": ("+ n", "noise", "noisy"),
     "jpeg": ("JPEG", "jpeg", "compressed"),
     "resized": ("resize", "", "enlarged"),
+    "recoloured": ("colour", "", "colours changed"),
 }
 _METRIC_COLUMNS = {  # metric: (title, unit, decimals)
     "psnr": ("PSNR", "dB", 2),
@@ -120,7 +121,8 @@ def table(experiment: Experiment) -> str:
     )
     note = seen_note(_METRIC_COLUMNS)
     seen = f"<p>{html.escape(note)}</p>" if note else ""
-    return f'<table class="scores"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>{seen}{missing}'
+    bold = f"<p>{BOLD_NOTE}</p>" if 'class="best"' in rows else ""
+    return f'<table class="scores"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>{bold}{seen}{missing}'
 
 
 def _heading(name: str) -> str:

@@ -17,6 +17,7 @@ COMMANDS = {  # name: (module, type, description)
     "run": ("eval.commands", "Run", "restore and measure images; resumes an interrupted run"),
     "report": ("eval.commands", "Report", "print the tables of runs and compare runs"),
     "archive": ("eval.commands", "Archive", "write the summary and the recipe of a run to one JSON file"),
+    "tables": ("eval.commands", "Tables", "write the tables of archived runs in Markdown files"),
     "figures": ("eval.commands", "Figures", "plot the figures of a run"),
     "study": ("eval.preference.cli", "StudyCommand", "preference study: build it; export, import and score votes"),
     "fit-niqe": ("eval.commands", "FitNiqe", "fit the pristine model of NIQE on sharp faces"),

@@ -1,4 +1,4 @@
-"""Commands of python -m eval except those of the preference study: run, report, archive, figures, fit-niqe, train-unet."""
+"""Commands of python -m eval except the preference study: run, report, archive, tables, figures, fit-niqe, train-unet."""
 
 import os
 from dataclasses import dataclass, field, replace
@@ -108,6 +108,26 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class Tables:
+    """Write the tables of archived runs in Markdown files anew, such as those of README.md and docs/evaluation.md.
+
+    A table stands between the lines <!-- table ARCHIVE.json --> and <!-- /table -->.
+    """
+
+    files: tyro.conf.Positional[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="(required)")]
+    ]
+    """Markdown files, one or more"""
+
+    def __call__(self) -> None:
+        from eval.report.compact import write_tables
+
+        if not self.files:
+            raise GPENError("There is nothing to write; give a Markdown file, FILE.")
+        print(*map(write_tables, self.files), sep="\n")
+
+
+@dataclass(frozen=True)
 class Figures:
     """Plot all figures that a run has the data for, as PNG."""
 
@@ -144,7 +164,8 @@ class FitNiqe:
             model = niqe.fit(faces.load(name) for name in faces.names)
         except ValueError as error:
             raise GPENError(f"--data {self.data}: {error}") from error
-        niqe.save_model(model, self.out, f"{len(faces.names)} faces of {self.data} at {self.size} px")
+        source = f"{len(faces.names)} faces of {self.data} at {self.size} px"
+        niqe.save_model(model, self.out, source, faces.files.values())
         print(f"Wrote {self.out}; use it with --niqe-faces {self.out}.")
 
 

@@ -34,6 +34,7 @@ WORDS = {
     r"several answers": "variations",
     r"ask people": "preference study",
     r"said aloud|wherein|upon": "(plain words)",
+    r"as in the paper|as the paper (has|does)": "the paper's number",
 }
 CODE_WORDS = {  # the same for identifiers and keys of configuration files
     r"\bsides\(": "resolutions(",

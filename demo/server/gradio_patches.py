@@ -90,3 +90,10 @@ def queued_requests(page: gr.Blocks) -> Iterator[tuple[str | None, Request]]:
 def queue_size(page: gr.Blocks) -> tuple[int, int | None]:
     """Return the number of waiting requests, and the maximum given to page.queue()."""
     return len(page._queue), page._queue.max_size
+
+
+def is_reload() -> bool:
+    """Return whether this thread runs app.py again for `gradio app.py`, where launch() has no effect."""
+    from gradio.cli.commands.reload import reload_thread  # imported late because of the command line of gradio
+
+    return getattr(reload_thread, "running_reload", False)

@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+import gradio as gr
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -99,7 +100,7 @@ def report(survey: Survey) -> str:
         _tiles(counts, scores["alpha"]),
         _warnings(scores["warnings"]),
         _leaderboard(scores),
-        _pairs(scores["pairs"]),
+        _pairs(scores["pairs"], scores["missing"]),
         _levels(scores["levels"], list(scores["methods"])),
         _raters(survey.quality(), scores["rule"]),
     ]
@@ -132,31 +133,48 @@ def _leaderboard(scores: Scores) -> str:
         for name, row in methods.items()
     ]
     plots = forest_plot("Strength, Bradley-Terry, natural log", _points(methods, "strength", "low", "high"), centre=0.0)
-    heads = ["Method", "Strength", "Win rate", "Wins", "Ties", "Comparisons"]
+    heads = ["Method", "Strength", "Win rate, mean over opponents", "Wins", "Ties", "Comparisons"]
     if scores["protocol"] == "rating":
         plots = forest_plot("Mean opinion score, 1 to 5", _points(methods, "mos", "mos_low", "mos_high"), ends=(1, 5)) + plots
         heads += ["MOS", "DMOS"]
         for cells, row in zip(rows, methods.values(), strict=True):
             cells += [_interval(row, "mos", "mos_low", "mos_high"), _number(row["dmos"])]
-    return (
-        f'<h3>Leaderboard</h3>{plots}{_table(heads, rows)}<p class="quiet">Intervals: 95% confidence, bootstrap over raters.</p>'
+    note = (
+        f"Intervals: {html.escape(scores['intervals'])} The win rate has the same weight for every opponent; uncertain pairs are "
+        "shown more often, so that wins and comparisons differ between methods by design: compare methods by their strength."
     )
+    return f'<h3>Leaderboard</h3>{plots}{_table(heads, rows)}<p class="quiet">{note}</p>'
 
 
-def _pairs(pairs: list[PairScore]) -> str:
+def _pairs(pairs: list[PairScore], missing: int | None) -> str:
+    """The table of all pairs; with tests only at the planned end of the study."""
     rows = []
     for pair in pairs:
-        if pair["significant"]:
-            verdict = "significant"
-        else:
-            more = pair["answers_needed"]
-            verdict = "not significant" if more is None else f"not significant: about {more} more answers needed"
         rows.append([
             f"{_name(pair['a'])} – {_name(pair['b'])}", pair["n"], f"{pair['wins_a']} : {pair['wins_b']}", pair["ties"],
-            _interval(pair, "difference", "low", "high"), _p_value(pair["p_holm"]), verdict,
+            _interval(pair, "difference", "low", "high"),
         ])  # fmt: skip
-    heads = ["Pair", "Comparisons", "Wins", "Ties", "Difference", "p (Holm)", ""]
-    return f"<h3>Pairs</h3>{_table(heads, rows)}" if rows else ""
+    heads = ["Pair", "Comparisons", "Wins", "Ties", "Difference"]
+    if missing:
+        note = (
+            f"Tests follow when the {missing} missing answers of the plan have arrived. A study that ends as soon as a "
+            "difference seems significant has a higher rate of false positives than its level."
+        )
+    else:
+        note = "Tests: computed once, with the planned answers; p values are corrected for the number of pairs (Holm)."
+        heads += ["p (Holm)", ""]
+        for cells, pair in zip(rows, pairs, strict=True):
+            cells += [_p_value(pair["p_holm"]), _verdict(pair)]
+    return f'<h3>Pairs</h3>{_table(heads, rows)}<p class="quiet">{note}</p>' if rows else ""
+
+
+def _verdict(pair: PairScore) -> str:
+    if pair["significant"] is None or pair["p"] is None:
+        return "–"
+    if pair["significant"]:
+        return "significant"
+    more = pair["answers_needed"]
+    return "not significant" if more is None else f"not significant: about {more} more answers needed"
 
 
 def _levels(levels: dict, methods: list[str]) -> str:
@@ -258,3 +276,8 @@ def _seconds(ms: float | None) -> str:
 
 def _p_value(p: float | None) -> str:
     return "–" if p is None else "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def tab(survey: Survey | None) -> None:
+    """Build the Leaderboard tab inside the current gr.Blocks."""
+    gr.HTML("<p>The results of the study are shown here when it has enough answers.</p>", elem_id="leaderboard")

@@ -135,7 +135,8 @@ def tab(restorer: gpen.Restorer) -> None:
         factor: int,
         progress: Any = gr.Progress(),  # noqa: B008 - gradio requires it as a default value
     ) -> list:
-        new = old and PhotoState(old.path, old.size, [aligned_face(np.empty((*old.size[::-1], 3), np.uint8))])
+        whole = [aligned_face(np.empty((*old.size[::-1], 3), np.uint8), restorer.alignment)] if old else []
+        new = old and PhotoState(old.path, old.size, whole)
         return [new, [0], *run(new, [0], strength_value, factor, progress)]
 
     @show_user_errors

@@ -26,6 +26,7 @@ R = TypeVar("R")
 # one restoration at a time, since each uses all cores
 NETWORK_LIMIT: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
 MAX_SEED = 10_000  # of random samples: short numbers are easy to share
+INITIAL_PRESET = "gpen-release-scaled"  # the same strength at the size of every network: docs/evaluation.md
 MAX_ATTEMPTS = 50  # attempts to sample a scale of at least MIN_SCALE; presets for small networks contain smaller ones
 INITIAL_DEGRADATION = Degradation(blur_sigma=2.0, scale=4.0, noise_sigma=8.0, jpeg_quality=60)  # on the initial page
 _INTRO = "<p>Degrade a face by the formula, restore it with the network, and compare the result with bilinear interpolation.</p>"
@@ -51,7 +52,9 @@ def tab(restorer: gpen.Restorer) -> None:
         with gr.Column(elem_id="controls"):
             upload, gallery = _face_controls(faces)
             with gr.Row(elem_id="draw"):
-                preset = gr.Dropdown(list(PRESETS), label="Sample from a preset", scale=3, min_width=140, elem_id="preset")
+                preset = gr.Dropdown(
+                    list(PRESETS), value=INITIAL_PRESET, label="Sample from a preset", scale=3, min_width=140, elem_id="preset"
+                )
                 dice = gr.Button("⚄ Sample", elem_id="dice", scale=1, min_width=80, variant="primary")
             widgets, keep_extras = components.build(INITIAL_DEGRADATION)
         with gr.Column(elem_id="rest"):

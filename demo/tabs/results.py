@@ -11,8 +11,9 @@ from typing import Any
 
 import gradio as gr
 
+from eval.data.lq_sets import task_label
 from eval.report import archive
-from eval.report.tables import metric_label, seen_note
+from eval.report.tables import metric_label
 from gpen.errors import GPENError
 
 NO_RESULTS = (
@@ -41,7 +42,7 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
     gr.HTML(INTRO)
     with gr.Row():
         titles = gr.Dropdown(list(runs), value=first.title, label="Run", elem_id="results-run")
-        tasks = gr.Dropdown(first.tasks, value=task, label="Task", elem_id="results-task")
+        tasks = gr.Dropdown(_labelled(first.tasks), value=task, label="Task", elem_id="results-task")
         metrics = gr.Dropdown(
             _choices(first, task), value=first.metrics(task)[0], label="Plotted metric", elem_id="results-metric"
         )
@@ -67,7 +68,7 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
 
     def choose_run(title: str) -> list:
         run = runs[title]
-        return [gr.update(choices=run.tasks, value=run.tasks[0]), *choose_task(title, run.tasks[0])]
+        return [gr.update(choices=_labelled(run.tasks), value=run.tasks[0]), *choose_task(title, run.tasks[0])]
 
     def choose_task(title: str, task: str) -> list:
         metric = runs[title].metrics(task)[0]
@@ -76,6 +77,10 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
     titles.input(choose_run, titles, [tasks, metrics, *shown], **PRIVATE)
     tasks.input(choose_task, [titles, tasks], [metrics, *shown], **PRIVATE)
     metrics.input(views, [titles, tasks, metrics], shown, **PRIVATE)
+
+
+def _labelled(tasks: list[str]) -> list[tuple[str, str]]:
+    return [(task_label(task), task) for task in tasks]
 
 
 def _choices(run: archive.ArchivedRun, task: str) -> list[tuple[str, str]]:
@@ -88,10 +93,11 @@ def _views(run: archive.ArchivedRun, task: str, metric: str) -> tuple:
 
 
 def _about(run: archive.ArchivedRun, task: str) -> str:
-    """Return the number and size of the images, the date, and how the metrics are computed, as HTML."""
+    """Return the number, degradation and size of the images, the date, the claims, and how metrics are computed, as HTML."""
     settings, n = run.recipe.get("settings", {}), max(entry.n for entry in run.summary if entry.task == task)
     facts = [
         f"{n} images",
+        run.recipe.get("tasks", {}).get(task, ""),
         f"{settings['size']} px" if "size" in settings else "",
         f"seed {settings.get('seed', 0)}",
         run.recipe.get("time", "")[:10],
@@ -104,5 +110,5 @@ def _about(run: archive.ArchivedRun, task: str) -> str:
         if name in run.metrics(task)
     )
     details = f"<details><summary>How the metrics are computed</summary><ul>{metric_items}</ul></details>" if metric_items else ""
-    note = seen_note(run.metrics(task))
-    return f"<p>{html.escape(', '.join(filter(None, facts)))}</p>" + (f"<p>{html.escape(note)}</p>" if note else "") + details
+    notes = "".join(f"<p>{html.escape(note)}</p>" for note in run.notes(task))
+    return f"<p>{html.escape(', '.join(filter(None, facts)))}</p>{notes}{details}"

@@ -178,7 +178,7 @@ def _variations_panel(restorer: gpen.Restorer) -> None:
             )
             note = gr.HTML(elem_id="variations-note")
 
-    ask = zerogpu.gpu(functools.partial(make_variations, restorer))
+    ask = zerogpu.gpu(functools.partial(make_variations, restorer), restorer, MAX_VARIATIONS + 1)
 
     @show_user_errors
     def show(path: str | None, style: str | None, count: float, start: float) -> tuple[list[tuple[str, str]], str]:

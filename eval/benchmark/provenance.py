@@ -12,7 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypedDict
 
+from eval.benchmark.chosen import count_chosen
 from eval.benchmark.settings import RunSettings
+from eval.data.faces import Faces
+from eval.data.lq_sets import task_description
 from eval.metrics.registry import METRICS
 from eval.metrics.weights import MetricSettings
 from gpen.errors import GPENError
@@ -31,6 +34,7 @@ PACKAGES = (
     "pillow",
 )
 MUST_AGREE = ("size", "seed", "verify")  # settings that all rows of a table share
+DEFINITION = ("library", "backbone", "colour")  # of a metric: the values of a column share them
 
 
 class WeightFile(TypedDict):
@@ -49,12 +53,14 @@ class Call(TypedDict):
 
 
 class Recipe(Call):
-    """The content of recipe.json: the latest call, and the versions, files and metrics of all calls."""
+    """The content of recipe.json: the latest call, and the versions, tasks, files and metrics of all calls."""
 
     versions: dict[str, str | None]  # of Python, the commit of this project, and the packages
+    tasks: dict[str, str]  # by task: how its low-quality images are made
     weights: dict[str, list[WeightFile]]  # by method or metric
     metrics: dict[str, dict[str, Any]]  # by metric: how it is computed
     missing: dict[str, str]  # metric -> why it is not available
+    chosen: dict[str, int]  # method or metric -> images of this run on which it was chosen, see eval.benchmark.chosen
     earlier: list[Call]
 
 
@@ -64,6 +70,7 @@ def make_recipe(
     weights: dict[str, Path | None],  # by method
     metrics: Iterable[str],  # available metrics
     missing: dict[str, str],
+    faces: Faces,
 ) -> Recipe:
     """The recipe as JSON values."""
     metrics = list(metrics)
@@ -76,11 +83,13 @@ def make_recipe(
         "settings": dataclasses.asdict(settings) | {"verify": metric_settings.verify},
         "versions": {"python": platform.python_version(), "commit": _commit()}
         | {package: _version(package) for package in PACKAGES},
+        "tasks": {task: task_description(task) for task in settings.tasks},
         "weights": {
             name: [{"path": str(path), "sha256": file_hash(path)} for path in paths] for name, paths in files.items() if paths
         },
         "metrics": {name: {key: getattr(METRICS[name], key) for key in describe} for name in metrics},
         "missing": missing,
+        "chosen": count_chosen(files, faces),
         "earlier": [],
     }
 
@@ -94,7 +103,7 @@ def check_recipe(path: Path, recipe: Recipe) -> None:
         return
     try:
         old = json.loads(path.read_text())
-        settings, weights, metrics = old["settings"], old["weights"], old["metrics"]
+        settings, tasks, weights, metrics = old["settings"], old["tasks"], old["weights"], old["metrics"]
     except (ValueError, KeyError, TypeError) as error:
         raise GPENError(f"{path} is damaged; choose another --out.") from error
     for key in MUST_AGREE:
@@ -105,7 +114,16 @@ def check_recipe(path: Path, recipe: Recipe) -> None:
     for name in weights.keys() & recipe["weights"].keys():
         if [file["sha256"] for file in weights[name]] != [file["sha256"] for file in recipe["weights"][name]]:
             raise GPENError(f"{path.parent} was measured with another weight file of {name}; choose another --out.")
+    for name in metrics.keys() & recipe["metrics"].keys():
+        changed = [key for key in DEFINITION if metrics[name][key] != recipe["metrics"][name][key]]
+        if changed:
+            raise GPENError(
+                f"{path.parent} was measured with another {name} ({metrics[name][changed[0]]}, now "
+                f"{recipe['metrics'][name][changed[0]]}); choose another --out."
+            )
+    recipe["tasks"] = tasks | recipe["tasks"]
     recipe["weights"] = weights | recipe["weights"]
+    recipe["chosen"] = old.get("chosen", {}) | recipe["chosen"]
     recipe["metrics"] = metrics | recipe["metrics"]
     call: Call = {"command": old["command"], "time": old["time"], "settings": settings}
     recipe["earlier"] = [*old.get("earlier", []), call]

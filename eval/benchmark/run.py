@@ -132,7 +132,7 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
     functions, missing = load_metrics(names, replace(metric_settings, device=device))
     metrics = {task: TaskMetrics.select(functions, task) for task in settings.tasks}
     columns = [name for name in functions if is_per_image(name)]
-    recipe = make_recipe(settings, metric_settings, weights, functions, missing)
+    recipe = make_recipe(settings, metric_settings, weights, functions, missing, faces)
     check_recipe(out / "recipe.json", recipe)
 
     bar = _progress(quiet or group.rank > 0)
@@ -169,7 +169,8 @@ def finish(plan: Plan) -> None:
     with closing(RunStore.open(plan.out, ())) as store:
         store.rows.compact()
         set_metrics = [name for name in METRICS if name in plan.recipe["metrics"] and not is_per_image(name)]
-        summary = summarise(store, plan.settings.baseline, set_metrics, plan.metric_settings, plan.bar("distances"))
+        bar, chosen = plan.bar("distances"), plan.recipe["chosen"]
+        summary = summarise(store, plan.settings.baseline, set_metrics, plan.metric_settings, chosen, bar)
     _write_json(plan.out / "summary.json", [entry.to_dict() for entry in summary])
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from eval.data.lq_sets import TASKS
 from eval.methods.registry import method_help
-from eval.metrics.registry import DEFAULT_METRICS, metric_help
+from eval.metrics.registry import DEFAULT_METRICS, NOT_DEFAULT, metric_help
 from eval.options import Names, option
 
 
@@ -31,14 +31,14 @@ class RunSettings:
         Names,
         option(
             text=f"tasks of the family: {', '.join(TASKS)}",
-            default="fsr8 for fsr, bfr,bfr-codeformer-2 for ablation, else the task with the name of the family",
+            default="fsr8 for fsr, bfr-gpen-release-scaled,bfr-codeformer-2 for ablation, else the task named like the family",
         ),
     ] = ("fsr8",)
     metrics: Annotated[
         Names,
         option(
             text=f"metrics (↑ higher, ↓ lower is better); those without their files are skipped:\n{metric_help()}",
-            default="all except lpips_vgg,lpips_squeeze",
+            default=f"all except {','.join(NOT_DEFAULT)}",
         ),
     ] = DEFAULT_METRICS
     size: Annotated[int, option("PX", "256; for ablation the size of the networks")] = 256

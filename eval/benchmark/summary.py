@@ -4,8 +4,10 @@
 
 mean over images with its bootstrap 95% interval; diff is the mean paired difference to the baseline over the images of both. A
 set metric has one value for n images, without intervals, because a resampled set contains duplicates, which bias a Fréchet
-distance. null is a value that does not exist or is infinite, with the reason in "note". In addition to the metrics there are the
-costs "seconds" per image, "images_per_second", and the peak memory "memory_mib" and, on a GPU, "cuda_mib".
+distance. null is a value that does not exist or is infinite, with the reason in "note". "diff_n" is the number of images of the
+difference if it is not n. "chosen" is the number of images of the run on which the method, the baseline or the metric was chosen,
+if there are any: the value is no test result (eval.benchmark.chosen). In addition to the metrics there are the costs "seconds"
+per image, "images_per_second", and the peak memory "memory_mib" and, on a GPU, "cuda_mib".
 """
 
 import hashlib
@@ -42,11 +44,12 @@ class SummaryEntry:
     diff_low: float | None = None
     diff_high: float | None = None
     note: str = ""
+    diff_n: int | None = None
+    chosen: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form, without an empty note."""
-        values = asdict(self)
-        return values if self.note else {key: value for key, value in values.items() if key != "note"}
+        """The JSON form, without an empty note, diff_n and chosen."""
+        return {key: value for key, value in asdict(self).items() if value or key not in ("note", "diff_n", "chosen")}
 
 
 def summarise(
@@ -54,6 +57,7 @@ def summarise(
     baseline: str,
     set_metrics: Sequence[str],  # names of set metrics
     settings: MetricSettings,
+    chosen: dict[str, int],  # method or metric -> images on which it was chosen
     bar: Callable[[list], Iterable] = iter,
 ) -> list[SummaryEntry]:
     """Compute the entries of every task, method and metric in a run."""
@@ -71,6 +75,9 @@ def summarise(
             _with_difference(set_entries[name, task, method], set_entries.get((name, task, baseline)))
             for name in set_metrics
             if (name, task, method) in set_entries
+        ]
+        measured = [
+            replace(entry, chosen=max(chosen.get(name, 0) for name in (method, baseline, entry.metric))) for entry in measured
         ]
         measured.sort(key=lambda entry: list(METRICS).index(entry.metric))
         measured += _cost_entries(empty, own, store.features.peaks(task, method))
@@ -91,7 +98,9 @@ def per_image_entry(empty: SummaryEntry, own: dict[str, Row], base: dict[str, Ro
     elif len(values) < len(measured):
         n, note = len(values) or n, f"has no value for {n - len(values)} of {n} images"
     (mean, low, high), (diff, diff_low, diff_high) = _mean(values), _mean(diffs)
-    return replace(empty, mean=mean, low=low, high=high, n=n, diff=diff, diff_low=diff_low, diff_high=diff_high, note=note)
+    diff_n = len(diffs) if 0 < len(diffs) != n else None
+    measured_entry = replace(empty, mean=mean, low=low, high=high, n=n, note=note)
+    return replace(measured_entry, diff=diff, diff_low=diff_low, diff_high=diff_high, diff_n=diff_n)
 
 
 def _both(metric: str, row: Row, other: Row | None) -> bool:
@@ -154,8 +163,8 @@ def _distance(metric: str, store: RunStore, features: np.ndarray, reference: Any
 
 
 def _with_difference(entry: SummaryEntry, base: SummaryEntry | None) -> SummaryEntry:
-    if base is None or base.mean is None or entry.mean is None:
-        return entry
+    if base is None or base.mean is None or entry.mean is None or entry.n != base.n:
+        return entry  # a Fréchet distance depends on n
     return replace(entry, diff=entry.mean - base.mean)
 
 

@@ -3,16 +3,18 @@
     RUN/lq/TASK/IMAGE.png    the low-quality image at its own small size
     RUN/lq/TASK/params.json  the degradation of each image and the hashes of the files and of the ground truth
 
-Tasks. fsr4 ... fsr64: downsampling by s, with cv2 INTER_LINEAR and no filter before it, as in the degradation model. bfr: the
-degradation gpen-release, rescaled to the image size; bfr-PRESET: another preset. wild: the images without a degradation and
-without a ground truth, at most as large as the size of the run. colorize: the face in grey; inpaint: the face with white brush
-strokes (gpen.restoration.tasks, gpen.restoration.task_inputs). All are resized with cv2 INTER_LINEAR to the input of a network.
+Tasks. fsr4 ... fsr64: antialiased bicubic downsampling by s, as in PULSE and most papers on face super-resolution; fsr4-bilinear
+... fsr64-bilinear: bilinear downsampling without a filter before it, as in the released code of mGANprior. bfr: the preset
+gpen-release; bfr-PRESET: another preset. The presets are used without their grey images (grey, grey_input), which
+are an augmentation of training. wild: the images without a degradation and without a ground truth, at most as large as
+the size of the run. colorize: the face in grey; inpaint: the face with white brush strokes (gpen.restoration.tasks,
+gpen.restoration.task_inputs). All are resized with cv2 INTER_LINEAR to the input of a network.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,12 @@ from gpen.restoration.task_inputs import strokes
 from gpen.restoration.tasks import apply_mask, grey
 
 FSR_SCALES = (4, 8, 16, 32, 64)
-FSR_TASKS = {f"fsr{scale}": scale for scale in FSR_SCALES}
+OPERATORS = {"bicubic": "bicubic, antialiased", "bilinear": "bilinear, not antialiased"}  # of downsampling
+FSR_TASKS = {  # task -> scale and operator
+    f"fsr{scale}" + (f"-{operator}" if operator != "bicubic" else ""): (scale, operator)
+    for operator in OPERATORS
+    for scale in FSR_SCALES
+}
 BFR_TASKS = {f"bfr-{preset}" if preset != "gpen-release" else "bfr": preset for preset in PRESETS}
 WILD, COLORIZE, INPAINT = "wild", "colorize", "inpaint"
 UNDEGRADED = (WILD, COLORIZE, INPAINT)
@@ -83,6 +90,21 @@ class LQSet:
         return map(self.sample, names)
 
 
+def task_label(task: str) -> str:
+    """The task with the operator of its downsampling, if it is one of super-resolution: "fsr8 (bicubic, antialiased)"."""
+    return f"{task} ({OPERATORS[FSR_TASKS[task][1]]})" if task in FSR_TASKS else task
+
+
+def task_description(task: str) -> str:
+    """How the low-quality images of a task are made, for recipe.json."""
+    if task in FSR_TASKS:
+        scale, operator = FSR_TASKS[task]
+        return f"downsampled by {scale}: {OPERATORS[operator]}"
+    if task in BFR_TASKS:
+        return f"degraded with the preset {BFR_TASKS[task]}, without grey images"
+    return {WILD: "not degraded", COLORIZE: "grey faces", INPAINT: "faces with white brush strokes"}[task]
+
+
 def degradation_for(task: str, name: str, size: int, seed: int) -> Degradation | None:
     """The degradation of one image, a function of the arguments only.
 
@@ -92,8 +114,9 @@ def degradation_for(task: str, name: str, size: int, seed: int) -> Degradation |
         return None
     image_seed = _seed(task, name, seed)
     if task in FSR_TASKS:
-        return Degradation(scale=FSR_TASKS[task], seed=image_seed)
-    return Degradation.sample(BFR_TASKS[task], seed=image_seed, size=size)
+        scale, operator = FSR_TASKS[task]
+        return Degradation(scale=scale, downsampling=operator, seed=image_seed)
+    return replace(Degradation.sample(BFR_TASKS[task], seed=image_seed, size=size), grey=False, grey_input=False)
 
 
 def mask_for(name: str, size: int, seed: int) -> np.ndarray:
@@ -110,10 +133,11 @@ def build_lq_set(
 ) -> LQSet:
     """The LQ set in `folder`: an existing set is read and extended by the missing faces.
 
-    Raises GPENError if it was built with another seed or size.
+    Raises GPENError if it was built with another seed or size, or by a version with other degradations.
     """
     settings = {"task": task, "size": faces.size, "seed": seed}
     images = _read(folder / "params.json", settings)
+    _check_degradations(folder, images, task, faces.size, seed)
     missing = [name for name in faces.names if name not in images]
     for name in progress(missing):
         degradation = degradation_for(task, name, faces.size, seed)
@@ -154,6 +178,14 @@ def _read(path: Path, settings: dict) -> dict[str, dict]:
         if stored.get(key) != value:
             raise GPENError(f"{path.parent} was built with {key} {stored.get(key)}, not {value}; choose another --out.")
     return images
+
+
+def _check_degradations(folder: Path, images: dict[str, dict], task: str, size: int, seed: int) -> None:
+    """Raise GPENError if the images of a set that exists have other degradations than those of this version."""
+    for name, entry in images.items():
+        degradation = degradation_for(task, name, size, seed)
+        if entry["degradation"] != (degradation and degradation.to_dict()):
+            raise GPENError(f"{folder} was built by another version, with another degradation of {name}; choose another --out.")
 
 
 def _seed(task: str, name: str, seed: int) -> int:

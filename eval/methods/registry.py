@@ -4,6 +4,8 @@ METHODS maps a name to a loader(argument, device) -> Method; "gpen:PATH" calls M
 are in the files imported by the loaders: eval/methods/classical.py, unet.py, inversion.py, external.py.
 """
 
+import functools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ import numpy as np
 import gpen
 from eval.data.lq_sets import Sample
 from gpen.errors import GPENError
-from gpen.models.checkpoints import ASSETS, find
+from gpen.models.checkpoints import ASSETS, PUBLISHED_MODELS, find, is_name, local_model, read_metadata
 from gpen.restoration import tasks
 
 Restore = Callable[[list[Sample], int], list[np.ndarray]]
@@ -26,7 +28,7 @@ class Method:
     """restore(samples, size) -> uint8 RGB [size, size, 3] each.
 
     A blind method uses only Sample.lq, a non-blind baseline (oracle-...) also Sample.degradation, an inpainting method also
-    Sample.mask.
+    Sample.mask. pulse and mganprior use Sample.degradation only for the operator of super-resolution, which their task names.
     """
 
     restore: Restore
@@ -112,7 +114,7 @@ def _inversion(function: str) -> Loader:
                 " trained with python -m gpen train prior."
             )
         prior, invert = gpen.load_prior(path, device=device), getattr(inversion, function)
-        return Method(lambda samples, size: resize_to(invert(prior, [sample.lq for sample in samples]), size), path)
+        return Method(lambda samples, size: resize_to(invert(prior, samples, size), size), path)
 
     return load
 
@@ -171,9 +173,9 @@ DESCRIPTIONS = {  # for the help of the command line: a line each, which fits in
     "tv": "total variation, then bicubic",
     "oracle-wiener": "non-blind: Wiener, true blur kernel",
     "oracle-rl": "non-blind: Richardson-Lucy, true kernel",
-    "unet": "U-Net of train-unet, no GAN prior",
-    "pulse": "GAN inversion as in PULSE",
-    "mganprior": "GAN inversion as in mGANprior",
+    "unet": "U-Net of train-unet, no GAN prior*",
+    "pulse": "PULSE-like inversion of an own prior*",
+    "mganprior": "mGANprior-like, of an own prior*",
     "gpen": "GPEN: the default, a name or a file",
     "gpen-colorize": "GPEN for colorization",
     "gpen-inpaint": "GPEN for inpainting",
@@ -182,6 +184,13 @@ DESCRIPTIONS = {  # for the help of the command line: a line each, which fits in
     "folder": "results of another program",
     "ground-truth": "the ground truth itself",
 }
+NOTES = (  # below the list
+    "* unet is not trained as GPEN: its loss is L1 (with train-unet --adversarial also a GAN loss), its degradations are those of"
+    " gpen-release, its images are not augmented; docs/evaluation.md compares it with the default model.",
+    "* pulse and mganprior search as their releases do, but in the prior of this project unless PRIOR is given. They invert the"
+    " downsampling of super-resolution; for other tasks, antialiased bicubic resizing.",
+)
+LABELS = {"pulse": "PULSE-like", "mganprior": "mGANprior-like"}  # of methods with a GAN prior, in tables
 INPAINTING_METHODS = ("gpen-inpaint", "telea")  # methods that need Sample.mask
 WITH_ARGUMENT = {  # the argument after the colon and whether it is required
     "unet": ("PATH", False),
@@ -210,8 +219,32 @@ def load_method(name: str, device: str = "cpu") -> Method:
 
 
 def method_help() -> str:
-    """A line for each method: its syntax and its description."""
-    return "\n".join(f" {form:21} {DESCRIPTIONS.get(kind, '')}".rstrip() for kind, form in _forms().items())
+    """A line for each method, its syntax and its description, and NOTES."""
+    lines = [f" {form:21} {DESCRIPTIONS.get(kind, '')}".rstrip() for kind, form in _forms().items()]
+    return "\n".join([*lines, *NOTES])
+
+
+def method_label(name: str) -> str:
+    """The name of a method in tables, without folders: "gpen:model", "PULSE-like, own prior of 64 px".
+
+    The size is read from the file of the prior. A file that this package did not write, or that is not on this machine, is named.
+    """
+    kind, _, argument = name.partition(":")
+    if kind not in LABELS:
+        return f"{kind}:{Path(argument).stem}" if argument else kind
+    return f"{LABELS[kind]}, {_prior_label(argument)}"
+
+
+@functools.cache
+def _prior_label(argument: str) -> str:
+    path = default_weights("prior") if not argument else local_model(argument) if is_name(argument) else Path(argument)
+    try:
+        size = path and json.loads(read_metadata(path)["config"])["size"]
+    except (GPENError, KeyError, ValueError):
+        size = None
+    if size and path and path.stem not in PUBLISHED_MODELS:
+        return f"own prior of {size} px"
+    return f"prior {Path(argument).stem}" if argument else "own prior"
 
 
 def _forms() -> dict[str, str]:

@@ -4,8 +4,19 @@
 
 The method unet without a path uses assets/unet-SIZE.safetensors.
 
-Architecture of O. Ronneberger, P. Fischer, T. Brox, MICCAI 2015, with a residual connection from input to output. Data,
-degradations, losses, discriminator and training loop are those of stage 2 of GPEN, so that only the network differs.
+Architecture of O. Ronneberger, P. Fischer, T. Brox, MICCAI 2015, with a residual connection from input to output.
+
+It is trained in the loop of stage 2, but not as GPEN is, so a difference between the two is not due to the networks alone:
+
+                       U-Net                                      the default model (configs/default-256.toml)
+    losses             L1; with --adversarial also a GAN loss     L1 on three levels, LPIPS on SqueezeNet features,
+                       of weight 0.01                             identity, and an adversarial loss of share 0.12
+    discriminator      none, or a narrow one of StyleGAN2         projected: heads on frozen features
+    degradations       gpen-release                               four presets, mixed
+    images             --data, 40,000 by default                  assets/MODEL_CARD.md; a quarter of them augmented
+    start              the identity                               an earlier model
+
+The paper's GPEN has L1, an adversarial loss and feature matching, and starts from a GAN prior.
 """
 
 import copy

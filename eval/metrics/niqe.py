@@ -3,7 +3,8 @@
 A. Mittal, R. Soundararajan, A. Bovik, IEEE Signal Processing Letters 2013. Two metrics use this code. They differ in the pristine
 model and are not comparable:
 
-    niqe          the model published by the authors (125 natural photographs, patches of 96 px), given by the user
+    niqe          the model published by the authors (125 natural photographs, patches of 96 px), given by the user; an image of
+                  256 px has only four such patches
     niqe_fitted   a model fitted on sharp faces, from this project or from python -m eval fit-niqe
 
 The luma is Y of BT.601 in 16..235, rounded, as in common Python implementations. The second scale is downsampled by 2 with an
@@ -24,6 +25,7 @@ import numpy as np
 from eval.metrics.pixel import luma
 from eval.metrics.weights import MetricSettings, MissingMetric
 from gpen.images import write_atomically
+from gpen.training.data.fingerprints import join_fingerprints
 
 PUBLISHED = "https://github.com/XPixelGroup/BasicSR/raw/master/basicsr/metrics/niqe_pris_params.npz"
 PUBLISHED_PATCH = 96  # px
@@ -151,6 +153,15 @@ def _nearest(increasing: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.where(values - increasing[after - 1] <= increasing[after] - values, after - 1, after)
 
 
+def patches_note(size: int) -> str:
+    """The number of patches from which `niqe` is computed, for images of size x size px."""
+    count = (size // PUBLISHED_PATCH) ** 2
+    return (
+        f"NIQE is computed from {count} patches of {PUBLISHED_PATCH} px for each image of {size} px (25 at 512 px): with few "
+        "patches the values of single images vary strongly; compare means over many images."
+    )
+
+
 def load_published(settings: MetricSettings) -> Callable[[list[np.ndarray]], list[float]]:
     """Load niqe: images -> one value per image. Raises MissingMetric."""
     if not settings.niqe_parameters:
@@ -189,8 +200,8 @@ def _read_mat(path: str) -> dict:
     return loadmat(path)
 
 
-def save_model(model: PristineModel, path: str | Path, source: str) -> None:
-    """Write an .npz with a description of the source images. Raises OSError."""
-    data = io.BytesIO()
-    np.savez(data, mu_pris_param=model.mean, cov_pris_param=model.covariance, source=source)
+def save_model(model: PristineModel, path: str | Path, source: str, files: Iterable[Path] = ()) -> None:
+    """Write an .npz with a description of the source images and the fingerprints of their files. Raises OSError."""
+    data, chosen_on = io.BytesIO(), join_fingerprints(files)
+    np.savez(data, mu_pris_param=model.mean, cov_pris_param=model.covariance, source=source, chosen_on=chosen_on)
     write_atomically(Path(path), data.getvalue())

@@ -108,10 +108,13 @@ def _lpips(backbone: str, network: str) -> Metric:
 
 
 Y = "Y of BT.601, 16..235"
-SKIMAGE_SSIM = "scikit-image, 7 px uniform window"
+SSIM = "scikit-image, Gaussian window of 11 px, sigma 1.5, as in BasicSR"
+SSIM_UNIFORM = "scikit-image, uniform window of 7 px"
 OWN_SQUEEZENET = "this project, with the linear layers of lpips 0.1"
 CAFFE = "SqueezeNet 1.1, Caffe weights"
 NPZ = "--squeezenet FILE or $GPEN_SQUEEZENET"
+FID_LIBRARY = "this project, on the features of pytorch-fid"
+KID_LIBRARY = f"{FID_LIBRARY}, without the pairs of a result and its own ground truth"
 INCEPTION = "Inception-v3 of the original FID, 2048 features"
 INCEPTION_FILE = f"{fid.cached_path(fid.URL).name} in $TORCH_HOME/hub/checkpoints"
 OWN_ONNX = "this project, onnxruntime"
@@ -119,8 +122,11 @@ ONNX = "--identity-model FILE or $GPEN_IDENTITY_MODEL"
 METRICS: dict[str, Metric] = {
     "psnr": Metric("PSNR (RGB)", "scikit-image", "none", "RGB", False, "nothing", pixels.per_pair(pixels.psnr)),
     "psnr_y": Metric("PSNR (Y)", "scikit-image", "none", Y, False, "nothing", pixels.per_pair(pixels.psnr, pixels.luma)),
-    "ssim": Metric("SSIM (RGB)", SKIMAGE_SSIM, "none", "RGB", False, "nothing", pixels.per_pair(pixels.ssim)),
-    "ssim_y": Metric("SSIM (Y)", SKIMAGE_SSIM, "none", Y, False, "nothing", pixels.per_pair(pixels.ssim, pixels.luma)),
+    "ssim": Metric("SSIM (RGB)", SSIM, "none", "RGB", False, "nothing", pixels.per_pair(pixels.ssim)),
+    "ssim_y": Metric("SSIM (Y)", SSIM, "none", Y, False, "nothing", pixels.per_pair(pixels.ssim, pixels.luma)),
+    "ssim_uniform": Metric(
+        "SSIM (RGB, uniform window)", SSIM_UNIFORM, "none", "RGB", False, "nothing", pixels.per_pair(pixels.ssim_uniform)
+    ),
     "lpips_alex": _lpips("alex", "AlexNet"),
     "lpips_vgg": _lpips("vgg", "VGG-16"),
     "lpips_squeeze": _lpips("squeeze", "SqueezeNet 1.1"),
@@ -129,16 +135,16 @@ METRICS: dict[str, Metric] = {
         lambda settings: _load_squeezenet(settings).distance, weights=_file("squeezenet"), seen_in_training=True,
     ),
     "fid": Metric(
-        "FID (true images)", "pytorch-fid", INCEPTION, "RGB", True, INCEPTION_FILE, fid.load_inception,
-        "set", "inception", fid.fid, weights=fid.fid_weights,
+        "FID (true images)", FID_LIBRARY, INCEPTION, "RGB", True, INCEPTION_FILE, fid.load_inception,
+        "set", "inception", frechet_distance, weights=fid.fid_weights,
     ),
     "fid_statistics": Metric(
-        "FID (given statistics)", "pytorch-fid", INCEPTION, "RGB", True, f"{INCEPTION_FILE}; --fid-statistics FILE.npz",
-        fid.load_with_statistics, "set", "inception", fid.fid, fid.load_statistics,
+        "FID (given statistics)", FID_LIBRARY, INCEPTION, "RGB", True, f"{INCEPTION_FILE}; --fid-statistics FILE.npz",
+        fid.load_with_statistics, "set", "inception", frechet_distance, fid.load_statistics,
         lambda settings: [*fid.fid_weights(settings), Path(settings.fid_statistics)],
     ),
     "kid": Metric(
-        "KID (true images)", "this project, on the features of pytorch-fid, all pairs", INCEPTION, "RGB", True, INCEPTION_FILE,
+        "KID (true images)", KID_LIBRARY, INCEPTION, "RGB", True, INCEPTION_FILE,
         fid.load_inception, "set", "inception", fid.kid, weights=fid.fid_weights,
     ),
     "squeezenet_fd": Metric(
@@ -147,7 +153,7 @@ METRICS: dict[str, Metric] = {
         weights=_file("squeezenet"), seen_in_training=True,
     ),
     "niqe": Metric(
-        "NIQE", "this project", "none; pristine model of the authors", Y, True,
+        "NIQE", "this project", "none; pristine model of the authors, patches of 96 px (four at 256 px)", Y, True,
         "--niqe-parameters FILE or $GPEN_NIQE_PARAMETERS", niqe.load_published, "NR", weights=_file("niqe_parameters"),
     ),
     "niqe_fitted": Metric(
@@ -172,7 +178,8 @@ METRICS: dict[str, Metric] = {
         "weights of the package", lambda settings: landmarks.load_landmarks().distance,
     ),
 }  # fmt: skip
-DEFAULT_METRICS = tuple(name for name in METRICS if name not in ("lpips_vgg", "lpips_squeeze"))
+NOT_DEFAULT = ("ssim_uniform", "lpips_vgg", "lpips_squeeze")
+DEFAULT_METRICS = tuple(name for name in METRICS if name not in NOT_DEFAULT)
 
 
 def metric_help() -> str:

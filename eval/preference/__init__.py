@@ -1,17 +1,20 @@
 """Preference study: build a study, collect votes, compute scores.
 
     build.py      creates a study from a run of eval or from folders       python -m eval study build
+    golds.py      gold and training trials: kinds of damage, power
     study.py      the manifest, trials, order of the images
+    plan.py       the planned end of a study
     sample.py     the sample study in assets/
     schedule.py   selection of the next trial
     survey.py     a study with its store: the calls of the page
     mirror.py     backup of the votes in a private dataset, for a Space
     exports.py    other formats: csv, choix
-    storage/      votes.jsonl (votes.py); SQLite or PostgreSQL (store.py, schema.py, writer.py)
-    analysis/     scores.json (scoring.py), strengths (bradley_terry.py), exclusion of raters (quality.py), agreement between
-                  raters and with metrics (agreement.py)                   python -m eval study score
+    storage/      votes.jsonl (votes.py); SQLite or PostgreSQL (store.py, engines.py, schema.py, writer.py); images.py
+    analysis/     scores.json (scoring.py): Davidson's model (bradley_terry.py), differences and tests (strengths.py), mean
+                  opinions (opinions.py), intervals (bootstrap.py), exclusion of raters (quality.py), agreement between raters
+                  and with metrics (agreement.py)                          python -m eval study score
     cli.py        the commands                                             python -m eval study --help
 
 The paper (Yang et al., CVPR 2021) asked volunteers to rate restorations of 1,000 real faces. This package adds gold trials,
-repeats, intervals over raters, measures of agreement, and a correction for multiple tests.
+repeats, intervals over raters and faces, measures of agreement, and a correction for multiple tests.
 """

@@ -1,28 +1,28 @@
 """Creates a study from a run with kept images, or from folders of images with equal names.
 
-Every image is decoded and stored as PNG under the hash of its content: names, formats and metadata do not reveal the method. A
-gold trial shows an image and a blurred copy of it.
+Every image is decoded and stored as PNG under the hash of its content: names, formats and metadata do not reveal the method.
+Gold trials are built by golds.py.
 """
 
 import hashlib
 import json
 import math
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
-import cv2
 import numpy as np
 
 from eval.data.faces import MIN_SIZE, Faces
+from eval.data.lq_sets import FSR_TASKS, task_label
 from eval.options import Text, option
-from eval.preference.study import BETTER, FORMAT, MANIFEST, PROTOCOLS, SEVERITIES, WORSE, Protocol, Study
-from gpen.degradation.degradation import Degradation
+from eval.preference.golds import build_golds, default_gold_every
+from eval.preference.storage.images import size_of, store_image, store_input
+from eval.preference.study import FORMAT, MANIFEST, PROTOCOLS, SEVERITIES, Protocol, Study
 from gpen.errors import GPENError
-from gpen.images import encode, read_image, write_atomically
+from gpen.images import read_image, write_atomically
 
 GROUND_TRUTH = "ground-truth"  # name of the method in a run of eval
 MAX_RANKED = 6  # images in a ranking
@@ -55,7 +55,7 @@ class StudySettings:
     """answers per item, 1 or more"""
     repeats: float = 0.1
     """fraction of the trials of a rater that are repeated, 0 to 0.5"""
-    gold_every: Annotated[int, option("N")] = 10
+    gold_every: Annotated[int | None, option("N", "8 gold trials in a session, at most every third trial")] = None
     """one gold trial per this many trials, 1 or more; 0: none"""
     session: Annotated[int, option("N")] = 40
     """trials per rater, 1 or more"""
@@ -153,10 +153,14 @@ def build(sources: list[Source], out: str | Path, settings: StudySettings) -> St
     _check_settings(settings, methods)
     if (out / MANIFEST).exists():
         raise GPENError(f"{out} already contains a study; choose another --out.")
-    items = [_item(source, out, settings) for source in sources]
-    golds, training = _golds(sources, out, settings)
     trials_per_item = {Protocol.PAIRWISE: math.comb(len(methods), 2), Protocol.RATING: len(methods), Protocol.RANKING: 1}
-    trials = len(items) * trials_per_item[Protocol(settings.protocol)]
+    trials = len(sources) * trials_per_item[Protocol(settings.protocol)]
+    session = min(settings.session, trials)
+    gold_every = default_gold_every(session) if settings.gold_every is None else settings.gold_every
+    truths = [(source.id, source.truth, source.input) for source in sources if source.truth]
+    count = math.ceil(session / gold_every) if gold_every else 0
+    golds, training = build_golds(truths, out, count, settings.training, settings.seed)
+    items = [_item(source, out, settings) for source in sources]
     manifest = {
         "format": FORMAT,
         "name": "",
@@ -169,8 +173,8 @@ def build(sources: list[Source], out: str | Path, settings: StudySettings) -> St
         "seed": settings.seed,
         "answers": settings.answers or 3 * trials // len(items),
         "repeats": settings.repeats,
-        "gold_every": settings.gold_every,
-        "session": min(settings.session, trials),
+        "gold_every": gold_every,
+        "session": session,
         "pause": settings.pause,
         "items": items,
         "golds": golds,
@@ -207,9 +211,9 @@ def _check_files(results: dict[str, Path]) -> None:
 
 
 def _levels(task: str, degradations: list[dict | None]) -> list[str]:
-    """Level of each image: the task; for blind tasks one of three severities by the blur."""
-    if task.startswith("fsr") or None in degradations or len(degradations) < len(SEVERITIES):
-        return [task] * len(degradations)
+    """Level of each image: the task, for super-resolution with its operator; for blind tasks one of three severities by blur."""
+    if task in FSR_TASKS or None in degradations or len(degradations) < len(SEVERITIES):
+        return [task_label(task)] * len(degradations)
     blurs = np.array([effective_blur(degradation) for degradation in degradations if degradation is not None])  # [n]
     third = np.searchsorted(np.quantile(blurs, [1 / 3, 2 / 3]), blurs, side="right")
     return [f"{task} {SEVERITIES[i]}" for i in third]
@@ -258,62 +262,16 @@ def _item(source: Source, out: Path, settings: StudySettings) -> dict:
     for method, image in images.items():
         if image.shape != images[first].shape:
             raise GPENError(
-                f"{paths[method]} has {_px(image)} px, but {paths[first]} has {_px(images[first])}; "
+                f"{paths[method]} has {size_of(image)} px, but {paths[first]} has {size_of(images[first])}; "
                 "resize the results of an item to one size."
             )
-    stored = {method: _store(image, out) for method, image in images.items()}
+    stored = {method: store_image(image, out) for method, image in images.items()}
     return {
         "id": source.id,
-        "input": _stored_input(source.input, images[first], out),
+        "input": store_input(source.input, images[first], out),
         "results": stored,
         "width": images[first].shape[1],
         "height": images[first].shape[0],
         "level": source.level,
         "degradation": source.degradation,
     }
-
-
-def _stored_input(path: Path | None, like: np.ndarray, out: Path) -> str | None:
-    """Store the input resized to the results, as a network receives it; the aspect ratios must agree."""
-    if path is None:
-        return None
-    image, (h, w) = read_image(path), like.shape[:2]
-    if abs(image.shape[1] * h - image.shape[0] * w) > 2 * max(h, w):  # tolerance for rounded sizes
-        raise GPENError(
-            f"{path} has {_px(image)} px, not the aspect ratio of the results, {_px(like)} px; give the input of these results."
-        )
-    return _store(cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR), out)
-
-
-def _golds(sources: list[Source], out: Path, settings: StudySettings) -> tuple[list[dict], list[dict]]:
-    """(gold trials, training trials), of different items if there are enough."""
-    count = math.ceil(settings.session / settings.gold_every) if settings.gold_every else 0
-    shuffled = random.Random(settings.seed).sample(sources, len(sources))
-    chosen = [shuffled[i % len(shuffled)] for i in range(settings.training + min(count, len(shuffled)))]
-    golds = [_gold(source, out) for source in chosen]
-    return golds[settings.training :], golds[: settings.training]
-
-
-def _gold(source: Source, out: Path) -> dict:
-    """An image and a copy of it that is blurred strongly enough for every attentive rater."""
-    better = read_image(source.truth or next(iter(source.results.values())))
-    worse = Degradation(blur_sigma=max(better.shape[:2]) / 24, jpeg_quality=25)(better)
-    return {
-        "id": source.id,
-        "input": _stored_input(source.input, better, out),
-        "results": {BETTER: _store(better, out), WORSE: _store(worse, out)},
-        "width": better.shape[1],
-        "height": better.shape[0],
-    }
-
-
-def _store(image: np.ndarray, out: Path) -> str:
-    data = encode(image)
-    name = f"images/{hashlib.sha256(data).hexdigest()[:20]}.png"
-    if not (out / name).exists():
-        write_atomically(out / name, data)
-    return name
-
-
-def _px(image: np.ndarray) -> str:
-    return f"{image.shape[1]} x {image.shape[0]}"

@@ -13,12 +13,15 @@ import tyro
 from eval.options import Names, option
 from eval.preference.analysis.quality import ExclusionRules
 from eval.preference.build import StudySettings, build, from_folders, from_run
+from eval.preference.golds import describe_golds
 from eval.preference.study import Study
 from gpen.errors import GPENError
 from gpen.images import write_atomically
 
 if TYPE_CHECKING:
     from eval.preference.survey import Survey
+
+INTERVALS = ("faces", "images")
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,8 @@ class Build:
         else:
             sources = from_folders(_folders(self.results), self.inputs, self.truth, self.limit)
         study = build(sources, self.out, self.settings)
-        print(
-            f"{study.folder}: {len(study.items)} items, {', '.join(study.methods)}; {study.answers} answers per item; "
-            f"{len(study.golds)} gold trials"
-        )
+        print(f"{study.folder}: {len(study.items)} items, {', '.join(study.methods)}; {study.answers} answers per item")
+        print(describe_golds(study))
 
 
 @dataclass(frozen=True)
@@ -127,31 +128,40 @@ class Score:
     out: Annotated[str | None, option("FILE", "standard output")] = None
     """scores.json to write"""
     study: Annotated[str | None, option("STUDY", "none")] = None
-    """folder of the study, for the levels of degradation"""
+    """folder of the study, for the levels of degradation and the planned number of answers, before which no test is made"""
     study_name: Annotated[str | None, option("NAME", "the only study of the file")] = None
     """name of the study to score, if the file contains several"""
     run: Annotated[str | None, option("RUN", "none")] = None
     """folder of python -m eval run, for the agreement of its metrics with raters"""
+    intervals: Annotated[str, option("|".join(INTERVALS))] = INTERVALS[0]
+    """population of the intervals: faces like these, or these images only"""
     rules: Annotated[ExclusionRules, tyro.conf.arg(name="")] = field(default_factory=ExclusionRules)
 
     def __call__(self) -> None:
         from eval.metrics.registry import METRICS  # imported here because scipy takes time to import
         from eval.preference.analysis.agreement import read_rows
         from eval.preference.analysis.scoring import score
+        from eval.preference.plan import plan_of
         from eval.preference.storage.votes import read_votes
 
+        if self.intervals not in INTERVALS:
+            raise GPENError(f"Unknown --intervals {self.intervals!r}; choose from {', '.join(INTERVALS)}.")
         votes = read_votes(self.votes)
         if self.study_name is not None:
             votes = [vote for vote in votes if vote.study == self.study_name]
         rows = read_rows(self.run) if self.run else None
-        levels = Study.open(self.study).levels if self.study else None
+        study = Study.open(self.study) if self.study else None
         lower_better = {name: metric.lower_better for name, metric in METRICS.items()} if rows else None
-        scores = score(votes, self.rules, levels, rows, lower_better)
+        levels, plan = (study.levels, plan_of(study, votes)) if study else (None, None)
+        scores = score(votes, self.rules, levels, rows, lower_better, plan, over_faces=self.intervals == INTERVALS[0])
         text = json.dumps(scores, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         if self.out:
             write_atomically(self.out, text.encode())
         else:
             print(text, end="")
+        if scores["missing"]:
+            missing = f"{scores['missing']} of {scores['planned']} planned answers are missing"
+            print(f"{missing}: p values are computed when the study is complete.", file=sys.stderr)
         for warning in scores["warnings"]:
             print(f"warning: {warning}", file=sys.stderr)
 

@@ -18,10 +18,10 @@ from eval.preference.study import Study
 from gpen.images import astronaut_face, square_crop, write_image
 
 METHODS = ("bilinear", "lanczos", "nlm", "gpen")
-TASKS = ("fsr4", "fsr8", "bfr")
-SIZE = 176  # px; small because the study is part of the repository
+TASKS = ("fsr4", "fsr8", "bfr-gpen-release-scaled")
+SIZE = 160  # px; small because the study is part of the repository
 ROTATION = 6.0  # degrees, of the second face, which is also mirrored
-SETTINGS = StudySettings(title="Which restoration is better?", gold_every=9, session=18, pause=9, training=2)
+SETTINGS = StudySettings(title="Which restoration is better?", session=24, pause=12, training=2)
 
 
 def build_sample_study(out: str | Path) -> Study:

@@ -71,6 +71,7 @@ class Item:
     height: int
     level: str | None = None  # strength of the degradation: "fsr8", "bfr mild"
     degradation: dict | None = None
+    damage: str | None = None  # of the worse image of a gold trial: "blur", "noise"
 
 
 @dataclass(frozen=True)
@@ -173,12 +174,13 @@ class Study:
         """Public trials with the correct answer and an explanation, for the training round."""
         trials = []
         for number, item in enumerate(self.training):
+            damage = f" ({item.damage})" if item.damage else ""
             if self.protocol == Protocol.RATING:
-                answer: dict = {"scores": list(GOLD_RATINGS), "why": "This image is blurred: a low score is correct."}
+                answer: dict = {"scores": list(GOLD_RATINGS), "why": f"This image is damaged{damage}: a low score is correct."}
                 order: tuple[str, ...] = (WORSE,)
             else:
                 order = (BETTER, WORSE) if number % 2 else (WORSE, BETTER)
-                answer = {"better": order.index(BETTER), "why": "The other image is blurred: this one is better."}
+                answer = {"better": order.index(BETTER), "why": f"The other image is damaged{damage}: this one is better."}
             trials.append({"trial": f"training-{number}"} | self._shown(item, order) | answer)
         return trials
 

@@ -22,6 +22,7 @@ from eval.preference.analysis.quality import (
     self_consistency,
 )
 from eval.preference.analysis.scoring import Scores, score
+from eval.preference.plan import plan_of
 from eval.preference.schedule import Schedule
 from eval.preference.storage.store import VoteStore
 from eval.preference.storage.votes import Vote, protocol_of
@@ -114,7 +115,7 @@ class Survey:
         items = sorted({vote.item for vote in own})
         others = [vote for vote in self.store.votes(self.study.name, items=items) if vote.rater != rater]
         repeats, consistent = self_consistency(own)
-        passed = [result for vote in own if vote.gold and (result := gold_passed(vote)) is not None]
+        passed = [gold_passed(vote) for vote in own if vote.gold]
         compared, agreeing = agreement_with_others(own, others)
         return {
             "answers": len(own),
@@ -157,7 +158,9 @@ class Survey:
         """The scores (scoring.py), at most LEADERBOARD_AGE old. Raises GPENError without enough votes."""
         with self._lock:
             if self._leaderboard is None or time.monotonic() - self._leaderboard[0] > LEADERBOARD_AGE:
-                self._leaderboard = time.monotonic(), score(self._all(), self.rules, self.study.levels)
+                votes = self._all()
+                scores = score(votes, self.rules, self.study.levels, plan=plan_of(self.study, votes))
+                self._leaderboard = time.monotonic(), scores
             return self._leaderboard[1]
 
     def quality(self) -> list[RaterQuality]:
@@ -169,7 +172,10 @@ class Survey:
         return exports.write(self._all(), form)
 
     def import_votes(self, text: str, form: str) -> int:
-        """Store votes that were collected elsewhere; returns the number of new votes."""
+        """Store votes that were collected elsewhere; returns the number of new votes.
+
+        Raises GPENError for votes that do not belong to this study.
+        """
         votes = exports.read(text, form)
         if votes and (protocol := protocol_of(votes)) != self.study.protocol:
             raise GPENError(f"The votes have the protocol {protocol}, the study {self.study.protocol}; choose another study.")
@@ -179,8 +185,15 @@ class Survey:
                 raise GPENError(
                     f"Vote {number} has the method {unknown.pop()!r}, which is not in this study; choose another study."
                 )
-        # the id is the digest of the vote as it was in the file, so that a second import finds the same id
-        return self.store.add_all([replace(vote, study=self.study.name, id=vote.digest) for vote in votes])
+            if vote.gold:
+                gold_passed(replace(vote, expected=""))  # the store keeps no expected answer
+        return self.store.add_all([self._imported(vote) for vote in votes])
+
+    def _imported(self, vote: Vote) -> Vote:
+        """The vote as stored: its id is the digest of the vote in the file, so that a second import finds the same id."""
+        trial = self.study.trials.get(vote.trial)
+        kind = TrialKind.REPEAT if trial and trial.kind == TrialKind.REPEAT else vote.kind
+        return replace(vote, study=self.study.name, id=vote.digest, kind=kind)
 
     def _choice(self, choice: object, shown: list[str]) -> str | int | list[str]:
         """The answer in the form of Vote.choice; the indices of a ranking become methods."""

@@ -2,8 +2,8 @@
 
 A folder contains the weight files NAME.safetensors, or NAME-SEED.safetensors for several trainings.
 
-The ablation of the paper (GPEN, Yang et al., CVPR 2021) compares GPEN-w/o-ft, GPEN-w/o-noise, GPEN-noise-add and GPEN. The
-standard deviation over seeds is given with each mean: smaller differences between variants are not meaningful.
+The ablation in the publication of GPEN (Yang et al., CVPR 2021) compares GPEN-w/o-ft, GPEN-w/o-noise, GPEN-noise-add and GPEN.
+The standard deviation over seeds is given with each mean: smaller differences between variants are not meaningful.
 """
 
 import re
@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import cast
 
 from eval.benchmark.summary import SummaryEntry
+from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS
 from eval.report.document import Block, Heading, Note, Paragraph, Table
-from eval.report.tables import format_value, metric_heading, seen_note
+from eval.report.tables import by_size, format_value, metric_heading, seen_note
 from gpen.errors import GPENError
 
-TASKS = ("bfr", "bfr-codeformer-2")  # blind restoration with a mild and a severe degradation
+TASKS = ("bfr-gpen-release-scaled", "bfr-codeformer-2")  # blind restoration with a mild and a severe degradation
 _VARIANT = re.compile(r"gpen:(?:.*/)?(?P<name>[^/]+)-(?P<seed>\d+)\.\w+")
 
 
@@ -44,22 +45,28 @@ def seed_blocks(summary: list[SummaryEntry]) -> list[Block]:
     """One table per task for variants with several seeds: mean over seeds and standard deviation."""
     blocks: list[Block] = []
     for task in dict.fromkeys(entry.task for entry in summary):
-        entries = [entry for entry in summary if entry.task == task and entry.metric in METRICS and entry.mean is not None]
-        variants = _by_variant(entries)
-        metrics = list(dict.fromkeys(entry.metric for entry in entries))
-        rows = [
-            [name, str(max(map(len, values.values()))), *(_spread(metric, values.get(metric, [])) for metric in metrics)]
-            for name, values in variants.items()
-            if max(map(len, values.values())) > 1
-        ]
-        if rows:
-            blocks += [
-                Heading(2, f"{task}, over seeds"),
-                Table(["variant", "seeds", *map(metric_heading, metrics)], rows),
-                Paragraph("Mean over trainings ± standard deviation."),
-            ]
-            blocks += [Note(note)] if (note := seen_note(metrics)) else []
+        of_task = [entry for entry in summary if entry.task == task and entry.metric in METRICS and entry.mean is not None]
+        for n, entries in by_size(of_task).items():
+            blocks += _task_blocks(task, n, entries)
     return blocks
+
+
+def _task_blocks(task: str, n: int, entries: list[SummaryEntry]) -> list[Block]:
+    """The table of the variants with several seeds, and its notes."""
+    metrics = list(dict.fromkeys(entry.metric for entry in entries))
+    rows = [
+        [name, str(max(map(len, values.values()))), *(_spread(metric, values.get(metric, [])) for metric in metrics)]
+        for name, values in _by_variant(entries).items()
+        if max(map(len, values.values())) > 1
+    ]
+    if not rows:
+        return []
+    blocks: list[Block] = [
+        Heading(2, f"{task_label(task)}, over seeds, n = {n}"),
+        Table(["variant", "seeds", *(metric_heading(metric, n) for metric in metrics)], rows),
+        Paragraph("Mean over trainings ± standard deviation."),
+    ]
+    return blocks + ([Note(note)] if (note := seen_note(metrics)) else [])
 
 
 def _by_variant(entries: list[SummaryEntry]) -> dict[str, dict[str, list[float]]]:

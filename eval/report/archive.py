@@ -15,11 +15,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
+from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS
+from eval.report.claims import claim_sentences
 from eval.report.comparison import FinishedRun
 from eval.report.figures import PERCEPTION
 from eval.report.plots import COLOURS, Estimate, error_bar, scatter_plot
-from eval.report.tables import format_value, method_labels, metric_heading, metric_label
+from eval.report.tables import by_size, format_value, method_labels, metric_heading, metric_label, table_notes
 from gpen.errors import GPENError
 from gpen.images import write_atomically
 from gpen.models.checkpoints import ASSETS
@@ -54,17 +56,32 @@ class ArchivedRun:
         return list(dict.fromkeys(re.sub(r"^\S*/(?=python)", "", call["command"]) for call in calls if "command" in call))
 
     def table(self, task: str) -> "pandas.DataFrame":
-        """A row per method, a column per metric, sortable; an infinite or missing mean is NaN."""
+        """A row per method, a column per metric, sortable; an infinite or missing mean is NaN.
+
+        A column n if the methods were measured on different numbers of images; otherwise the headings of distances between sets
+        name it.
+        """
         import pandas
 
         metrics = self.metrics(task)
         entries = [entry for entry in self.summary if entry.task == task and entry.metric in metrics]
         cells = {(entry.method, entry.metric): entry.mean for entry in entries}
         methods = method_labels(entry.method for entry in entries)
+        sizes = {entry.method: n for n, group in by_size(entries).items() for entry in group}
+        n = next(iter(sizes.values())) if len(set(sizes.values())) == 1 else None
         rows = [
             [short, *(_rounded(cells.get((method, metric)), metric) for metric in metrics)] for method, short in methods.items()
         ]
-        return pandas.DataFrame(rows, columns=["method", *map(metric_heading, metrics)])
+        table = pandas.DataFrame(rows, columns=["method", *(metric_heading(metric, n) for metric in metrics)])
+        if n is None:
+            table.insert(1, "n", [sizes[method] for method in methods])
+        return table
+
+    def notes(self, task: str) -> list[str]:
+        """The notes below the table of a task: claims about each method, the number of comparisons, and marks."""
+        entries = [entry for entry in self.summary if entry.task == task and entry.metric in METRICS]
+        sentences = claim_sentences(entries, method_labels(entry.method for entry in entries))
+        return [*sentences, *table_notes(entries, self.recipe.get("settings", {}).get("size"), in_type=False)]
 
     def trade_off(self, task: str) -> Figure | None:
         """Distortion versus perception, a point per method; None if one of the two was not measured."""
@@ -103,7 +120,7 @@ class ArchivedRun:
             capsize=3,
         )
         axis.set_yticks(range(len(methods)), method_labels(methods).values(), fontsize=8)
-        axis.set_xlabel(f"{metric_label(metric)}   {task}, n = {n}", fontsize=8)
+        axis.set_xlabel(f"{metric_label(metric)}   {task_label(task)}, n = {n}", fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
         axis.grid(axis="x", alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right", "left"]].set_visible(False)

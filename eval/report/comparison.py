@@ -10,9 +10,10 @@ from pathlib import Path
 
 from eval.benchmark.store import Row, RowKey, read_rows
 from eval.benchmark.summary import SummaryEntry, per_image_entry
-from eval.metrics.registry import METRICS
+from eval.data.lq_sets import task_label
+from eval.metrics.registry import METRICS, is_per_image
 from eval.report.document import Block, Heading, Note, Paragraph, Table
-from eval.report.tables import format_difference, format_value, method_labels, metric_heading, seen_note
+from eval.report.tables import format_difference, format_value, method_labels, metric_heading, table_notes
 from gpen.errors import GPENError
 
 
@@ -30,11 +31,14 @@ class FinishedRun:
         folder = Path(folder)
         try:
             summary = [SummaryEntry(**entry) for entry in json.loads((folder / "summary.json").read_text())]
-            return cls(folder, summary, json.loads((folder / "recipe.json").read_text()))
+            recipe = json.loads((folder / "recipe.json").read_text())
         except OSError as error:
             raise GPENError(f"{folder} is not a finished run; create one with python -m eval run.") from error
         except (ValueError, TypeError) as error:
             raise GPENError(f"{folder} has a damaged summary.json or recipe.json; run the command again.") from error
+        if "tasks" not in recipe:
+            raise GPENError(f"{folder} was made by a version whose fsr and bfr tasks differ from today's; run the command again.")
+        return cls(folder, summary, recipe)
 
     @property
     def tasks(self) -> list[str]:
@@ -65,6 +69,7 @@ class ComparisonEntry:
     method: str
     metric: str
     runs: dict[str, float | None]  # run -> mean
+    sizes: dict[str, int]  # run -> number of images
     differences: dict[str, SummaryEntry]  # run -> paired difference to the first run
 
     def to_dict(self) -> dict:
@@ -87,17 +92,19 @@ def comparison(runs: list[FinishedRun]) -> list[ComparisonEntry]:
     for key, entry in tables[first_name].items():
         task, method, metric = key
         sharing = [name for name, _ in others if key in tables[name]]
+        empty = replace(entry, diff=None, diff_low=None, diff_high=None, baseline=first_name)
         differences = {
             name: _paired(
-                replace(entry, diff=None, diff_low=None, diff_high=None, baseline=first_name),
+                replace(empty, chosen=max(entry.chosen, tables[name][key].chosen)),
                 _pick(rows[name], task, method, shared[name][task]),
                 _pick(rows[first_name], task, method, shared[name][task]),
             )
             for name in sharing
         }
         if sharing:
-            means = {first_name: entry.mean} | {name: tables[name][key].mean for name in sharing}
-            found.append(ComparisonEntry(task, method, metric, means, differences))
+            own = {first_name: entry} | {name: tables[name][key] for name in sharing}
+            means, sizes = {name: one.mean for name, one in own.items()}, {name: one.n for name, one in own.items()}
+            found.append(ComparisonEntry(task, method, metric, means, sizes, differences))
     return found
 
 
@@ -135,14 +142,15 @@ def comparison_blocks(runs: list[FinishedRun]) -> list[Block]:
             for entry in entries
             if entry.task == task
         ]
-        blocks += [Heading(2, task), Table(["method", "metric", first, *others, *(f"{name} - {first}" for name in others)], rows)]
+        head = ["method", "metric", first, *others, *(f"{name} - {first}" for name in others)]
+        blocks += [Heading(2, task_label(task)), Table(head, rows)]
     blocks.append(Paragraph(f"Differences to {first} are paired over the images with identical files in both runs."))
-    note = seen_note(entry.metric for entry in entries)
-    return [*blocks, Note(note)] if note else blocks
+    return blocks + [Note(note) for note in table_notes(one for entry in entries for one in entry.differences.values())]
 
 
 def _mean(entry: ComparisonEntry, name: str) -> str:
     if name not in entry.runs:
         return "not measured"
     value = entry.runs[name]
-    return "-" if value is None else format_value(entry.metric, value)
+    size = "" if is_per_image(entry.metric) else f" (n = {entry.sizes[name]})"
+    return "-" if value is None else format_value(entry.metric, value) + size

@@ -32,17 +32,26 @@ class Bullets:
     items: Sequence[str]  # Markdown
 
 
+class Bold(str):
+    """A cell of a table in bold type."""
+
+
+class Italic(str):
+    """A cell of a table in italic type."""
+
+
 @dataclass(frozen=True)
 class Table:
-    """A table of text cells; the first column holds names, the others numbers."""
+    """A table of text cells (str, Bold or Italic); the first columns hold names, the others numbers."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    names: int = 1  # number of columns with names
 
     def frame(self) -> "pandas.DataFrame":
         import pandas  # imported here because it takes 0.3 s
 
-        return pandas.DataFrame([list(row) for row in self.rows], columns=list(self.head))
+        return pandas.DataFrame([list(row) for row in self.rows], columns=list(self.head), dtype=object)  # keeps Bold
 
 
 Block = Heading | Paragraph | Note | Bullets | Table
@@ -61,17 +70,25 @@ def _markdown(block: Block) -> str:
             return f"{text}\n"
         case Bullets(items):
             return "".join(f"- {item}\n" for item in items)
-        case Table(head):
+        case Table(head, _, names):
             frame = block.frame().map(_escaped).rename(columns=_escaped)
-            align = ("left", *("right" for _ in head[1:]))
+            align = ["left"] * names + ["right"] * (len(head) - names)
             return frame.to_markdown(index=False, colalign=align, disable_numparse=True) + "\n"
 
 
 def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")
+    mark = "**" if isinstance(cell, Bold) else "*" if isinstance(cell, Italic) else ""
+    return mark + cell.replace("|", "\\|") + mark
 
 
-_SYMBOLS = str.maketrans({"↑": r"$\uparrow$", "↓": r"$\downarrow$", "∞": r"$\infty$", "±": r"$\pm$", "†": r"$\dagger$"})
+_START, _ITALIC, _END = "\x01", "\x02", "\x03"  # around cells until pandas has escaped them
+_SYMBOLS = str.maketrans({_START: r"\textbf{", _ITALIC: r"\textit{", _END: "}", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+                          "∞": r"$\infty$", "±": r"$\pm$", "†": r"$\dagger$", "‡": r"$\ddagger$"})  # fmt: skip
+
+
+def _marked(cell: str) -> str:
+    start = _START if isinstance(cell, Bold) else _ITALIC if isinstance(cell, Italic) else ""
+    return f"{start}{cell}{_END}" if start else cell
 
 
 def latex(blocks: Sequence[Block]) -> str:
@@ -81,7 +98,8 @@ def latex(blocks: Sequence[Block]) -> str:
         if isinstance(block, Heading | Note):
             parts.append(f"% {block.text}")
         elif isinstance(block, Table):
-            columns = "l" + "r" * (len(block.head) - 1)
-            text = block.frame().to_latex(index=False, escape=True, column_format=columns).translate(_SYMBOLS)
+            columns = "l" * block.names + "r" * (len(block.head) - block.names)
+            frame = block.frame().map(_marked)
+            text = frame.to_latex(index=False, escape=True, column_format=columns).translate(_SYMBOLS)
             parts.append(re.sub(r"(?<![\w-])-(?=\d)", "$-$", text))
     return "\n".join(parts)

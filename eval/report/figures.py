@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from eval.benchmark.summary import GROUND_TRUTH
+from eval.data.lq_sets import FSR_TASKS, OPERATORS
 from eval.metrics.registry import METRICS
 from eval.metrics.statistics import bootstrap_interval
 from eval.report.plots import TILE, line_plot, palette, scatter_plot
@@ -168,10 +169,12 @@ def write_all(run: str | Path, out: str | Path | None = None) -> list[Path]:
             figures[f"grid-{task}"] = grid(run, task)
         if set(PERCEPTION) & set(table.columns) and "psnr" in table:
             figures[f"trade-off-{task}"] = trade_off(run, task)
-    fsr = [task for task in table["task"].unique() if task.startswith("fsr")]
+    measured = [task for task in FSR_TASKS if task in set(table["task"])]
     for metric in (name for name in ("psnr", "ssim", "lpips_alex", "squeezenet", "identity") if name in table):
-        if len(fsr) > 1:
-            figures[f"strength-fsr-{metric}"] = strength(run, metric, tasks=fsr)
+        for operator in OPERATORS:  # a curve has inputs of one operator
+            tasks = [task for task in measured if FSR_TASKS[task][1] == operator]
+            if len(tasks) > 1:
+                figures[f"strength-fsr-{operator}-{metric}"] = strength(run, metric, tasks=tasks)
         for task in (task for task in table["task"].unique() if task.startswith("bfr")):
             figures[f"strength-{task}-{metric}"] = strength(run, metric, tasks=[task], baseline="bilinear")
     out.mkdir(parents=True, exist_ok=True)

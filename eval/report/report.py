@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
+from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS
 from eval.report.ablation import seed_blocks
 from eval.report.comparison import FinishedRun, comparison, comparison_blocks, run_names
 from eval.report.document import Block, Bullets, Heading, Note, Paragraph, Table, latex, markdown
 from eval.report.published import published_blocks, published_json
-from eval.report.tables import COSTS, format_difference, format_mean, method_labels, metric_heading, seen_note
+from eval.report.tables import COSTS, by_size, format_difference, format_mean, method_labels, metric_heading, table_notes
 from gpen.errors import GPENError
 from gpen.images import write_atomically
 
@@ -51,26 +52,26 @@ def write_reports(out: str | Path) -> None:
 def _run_blocks(name: str, run: FinishedRun) -> list[Block]:
     blocks: list[Block] = [Heading(1, name)]
     for task in run.tasks:
-        blocks += _task_blocks(task, [entry for entry in run.summary if entry.task == task])
+        for n, entries in by_size(entry for entry in run.summary if entry.task == task).items():
+            blocks += _task_blocks(task, n, entries, run.recipe["settings"]["size"])
     return blocks + seed_blocks(run.summary) + _notes(run)
 
 
-def _task_blocks(task: str, entries: list[SummaryEntry]) -> list[Block]:
+def _task_blocks(task: str, n: int, entries: list[SummaryEntry], size: int) -> list[Block]:
     methods = method_labels(entry.method for entry in entries)
     measured = list(dict.fromkeys(entry.metric for entry in entries))
     metrics = [metric for metric in measured if metric in METRICS]
     cells = {(entry.method, entry.metric): entry for entry in entries}
-    baseline, n = entries[0].baseline, max(entry.n for entry in entries)
-    blocks: list[Block] = [Heading(2, f"{task}, n = {n}")]
+    baseline, heads = entries[0].baseline, [metric_heading(metric, n) for metric in metrics]
+    blocks: list[Block] = [Heading(2, f"{task_label(task)}, n = {n}")]
     if metrics:
         rows = [[short, *(format_mean(cells.get((method, metric))) for metric in metrics)] for method, short in methods.items()]
-        blocks.append(Table(["method", *map(metric_heading, metrics)], rows))
+        blocks.append(Table(["method", *heads], rows))
     others = [method for method in methods if method not in (baseline, GROUND_TRUTH)]
     if others and metrics:
         rows = [[methods[method], *(format_difference(cells.get((method, metric))) for metric in metrics)] for method in others]
-        blocks.append(Table([f"difference to {baseline}", *map(metric_heading, metrics)], rows))
-    if note := seen_note(metrics):
-        blocks.append(Note(note))
+        blocks.append(Table([f"difference to {baseline}", *heads], rows))
+    blocks += map(Note, table_notes(entries, size))
     costs = [cost for cost in COSTS if cost in measured]
     rows = [
         [short, *(format_mean(cells.get((method, cost))) for cost in costs)]
@@ -87,6 +88,7 @@ def _notes(run: FinishedRun) -> list[Block]:
     items = [f"`{command}`" for command in dict.fromkeys(calls)]
     if not settings["verify"]:
         items.append("The weights were not verified (GPEN_UNVERIFIED_WEIGHTS): the values are for tests only.")
+    items += [f"{task}: {text}." for task, text in recipe["tasks"].items()]
     items += [
         f"{about['title']}: {about['library']}; backbone: {about['backbone']}; on {about['colour']}."
         for about in recipe["metrics"].values()

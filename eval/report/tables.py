@@ -1,13 +1,17 @@
 """Cells of tables: names of methods and metrics, values with their intervals.
 
 Metrics on the network that the default model was trained with are marked: SEEN_MARK in headings, SEEN_NOTE below the table.
+Values measured on images on which the method or the metric was chosen are marked with CHOSEN_MARK. Distances between sets name n.
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from eval.benchmark.summary import SummaryEntry
-from eval.metrics.registry import METRICS
+from eval.methods.registry import method_label
+from eval.metrics import niqe
+from eval.metrics.registry import METRICS, is_per_image
+from eval.report.claims import claim, comparisons_note
+from eval.report.document import Bold, Italic
 
 COSTS = {"seconds": "s / image", "images_per_second": "images / s", "memory_mib": "peak memory, MiB",
          "cuda_mib": "peak GPU memory, MiB"}  # fmt: skip
@@ -22,17 +26,28 @@ SEEN_NOTE = (
 )
 
 
+CHOSEN_MARK = "‡"  # after values measured on images on which the method or the metric was chosen
+CHOSEN_NOTE = (
+    f"{CHOSEN_MARK} No test result: the method, the metric or the baseline was chosen on up to {{chosen}} of these images "
+    "(weights validated during training, a blend, a fitted pristine model). Nothing is claimed from it; measure on other images."
+)
+
+
 def arrow(lower_better: bool) -> str:
     """The symbol for the direction of a metric."""
     return "↓" if lower_better else "↑"
 
 
-def metric_heading(metric: str) -> str:
-    """The heading of a column, for example "PSNR (RGB) ↑"; with SEEN_MARK for a metric seen in training."""
+def metric_heading(metric: str, n: int | None = None) -> str:
+    """The heading of a column, for example "PSNR (RGB) ↑"; with SEEN_MARK for a metric seen in training.
+
+    n: number of images, in the headings of distances between sets, which depend on it: "KID (true images), n = 110 ↓".
+    """
     known = METRICS.get(metric)
     if known is None:
         return COSTS.get(metric, metric)
-    return f"{known.title} {arrow(known.lower_better)}" + f" {SEEN_MARK}" * known.seen_in_training
+    size = f", n = {n}" if n is not None and not is_per_image(metric) else ""
+    return f"{known.title}{size} {arrow(known.lower_better)}" + f" {SEEN_MARK}" * known.seen_in_training
 
 
 def metric_label(metric: str) -> str:
@@ -45,10 +60,37 @@ def seen_note(metrics: Iterable[str]) -> str:
     return SEEN_NOTE if any(name in METRICS and METRICS[name].seen_in_training for name in metrics) else ""
 
 
+def table_notes(entries: Iterable[SummaryEntry], size: int | None = None, in_type: bool = True) -> list[str]:
+    """The notes below a table of these entries. size: of the images, px. in_type: whether the table marks claims by its type.
+
+    The number of comparisons and the rule of bold type, metrics seen in training, values that are no test results, and the number
+    of patches of NIQE.
+    """
+    entries = list(entries)
+    metrics, chosen = {entry.metric for entry in entries}, max((entry.chosen for entry in entries), default=0)
+    notes = [comparisons_note(entries, in_type), seen_note(metrics), CHOSEN_NOTE.format(chosen=chosen) if chosen else ""]
+    if "niqe" in metrics and size is not None:
+        notes.append(niqe.patches_note(size))
+    return [note for note in notes if note]
+
+
+def by_size(entries: Iterable[SummaryEntry]) -> dict[int, list[SummaryEntry]]:
+    """The entries by the number of images of their method and task: figures of sets of different size are not comparable."""
+    sizes: dict[tuple[str, str], int] = {}
+    entries = list(entries)
+    for entry in entries:
+        key = (entry.task, entry.method)
+        sizes[key] = max(sizes.get(key, 0), entry.n)
+    groups: dict[int, list[SummaryEntry]] = {}
+    for entry in entries:
+        groups.setdefault(sizes[entry.task, entry.method], []).append(entry)
+    return groups
+
+
 def method_labels(methods: Iterable[str]) -> dict[str, str]:
     """Short names of methods.
 
-    "gpen:runs/a/model.pth" becomes "gpen:model" unless another method has the same short name.
+    "gpen:runs/a/model.pth" becomes "gpen:model" unless another method has the same short name; see registry.method_label.
     """
     short = {method: _short(method) for method in dict.fromkeys(methods)}
     names = list(short.values())
@@ -56,14 +98,11 @@ def method_labels(methods: Iterable[str]) -> dict[str, str]:
 
 
 def _short(method: str) -> str:
-    kind, colon, argument = method.partition(":")
-    if method == "bilinear":
-        return "bilinear (the input)"
-    return f"{kind}:{Path(argument).stem}" if colon else method
+    return "bilinear (the input)" if method == "bilinear" else method_label(method)
 
 
 def format_mean(entry: SummaryEntry | None) -> str:
-    """The mean with its interval.
+    """The mean with its interval, with CHOSEN_MARK if it is no test result.
 
     "∞" if some images are identical to the ground truth, "none" without values.
     """
@@ -71,19 +110,26 @@ def format_mean(entry: SummaryEntry | None) -> str:
         return "not measured"
     if entry.mean is None:
         return "∞" if entry.note.startswith("is infinite") else "none"
-    return _with_interval(entry.metric, entry.mean, entry.low, entry.high)
+    return _with_interval(entry.metric, entry.mean, entry.low, entry.high) + f" {CHOSEN_MARK}" * bool(entry.chosen)
 
 
 def format_difference(entry: SummaryEntry | None) -> str:
-    """The mean difference with its interval."""
+    """The mean difference with its interval, Bold or Italic where `claim` says "better" or "worse"."""
     if entry is None or entry.diff is None:
         return "-"
-    return _with_interval(entry.metric, entry.diff, entry.diff_low, entry.diff_high, "+")
+    text = _with_interval(entry.metric, entry.diff, entry.diff_low, entry.diff_high, "+")
+    return emphasised(text + f" {CHOSEN_MARK}" * bool(entry.chosen), entry)
 
 
-def format_value(metric: str, value: float, sign: str = "") -> str:
-    """A value with the number of decimals of its metric."""
-    return f"{value:{sign}z.{_DECIMALS.get(metric, 4)}f}"
+def emphasised(text: str, entry: SummaryEntry) -> str:
+    """The text in the type of the claim about the entry: Bold for "better", Italic for "worse"."""
+    return {"better": Bold, "worse": Italic, "": str}[claim(entry)](text)
+
+
+def format_value(metric: str, value: float, sign: str = "", fewer: int = 0) -> str:
+    """A value with the number of decimals of its metric, or `fewer`; PSNR has at least 2."""
+    decimals = _DECIMALS.get(metric, 4)
+    return f"{value:{sign}z.{decimals if metric.startswith('psnr') else max(0, decimals - fewer)}f}"
 
 
 def _with_interval(metric: str, mean: float, low: float | None, high: float | None, sign: str = "") -> str:

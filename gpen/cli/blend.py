@@ -12,7 +12,8 @@ from gpen.cli.parsing import File, parse
 from gpen.errors import GPENError
 from gpen.models import checkpoints
 from gpen.training.config import FinetuneConfig
-from gpen.training.data.dataset import FacePairs
+from gpen.training.data.dataset import FacePairs, list_images
+from gpen.training.data.fingerprints import CHOSEN_ON, join_fingerprints
 from gpen.training.initialization import blend_with_input
 
 EXAMPLES = 64  # faces for the mean style
@@ -31,6 +32,7 @@ class Blend:
     data: Annotated[str, arg(metavar="DIR")]  # folder of faces for the mean style; they are degraded by gpen-release
     alpha: float  # weight of the input in the output, 0 to 1
     out: File  # output file, .safetensors; the weights are stored in float16
+    chosen_on: Annotated[str | None, arg(metavar="DIR")] = None  # faces on which alpha was chosen; stored as fingerprints
 
     def run(self) -> None:
         """Write the blended network and print its path."""
@@ -41,7 +43,9 @@ class Blend:
         pairs = FacePairs(self.data, FinetuneConfig(network=net.config))
         blend_with_input(net, self.alpha, torch.stack([pairs[i][0] for i in range(EXAMPLES)]))
         notes = checkpoints.read_metadata(path)
-        kept = {name: notes[name] for name in ("images_seen", "licence", "task") if name in notes}
+        kept: dict[str, str] = {name: notes[name] for name in ("images_seen", "licence", "task") if name in notes}
+        if fingerprints := join_fingerprints(list_images(self.chosen_on) if self.chosen_on else [], notes.get(CHOSEN_ON, "")):
+            kept[CHOSEN_ON] = fingerprints
         print(checkpoints.save(net, self.out, torch.float16, alpha=str(self.alpha), **kept))
 
 

@@ -10,13 +10,16 @@ from tyro.conf import Positional, arg
 
 from gpen.cli.parsing import File, Flag, parse
 from gpen.degradation.degradation import BLUR_KINDS, PRESETS, Degradation
+from gpen.degradation.operators import DOWNSAMPLING
 from gpen.images import read_image, write_image
 
 if TYPE_CHECKING:
     BlurKind = str
+    Downsampling = str
     PresetName = str
 else:
     BlurKind = Literal[BLUR_KINDS]
+    Downsampling = Literal[DOWNSAMPLING]
     PresetName = Literal[tuple(sorted(PRESETS))]
 
 PRESET_HELP = f"sample all parameters from a preset with --seed: {', '.join(sorted(PRESETS))}; None: use the options above"
@@ -38,6 +41,7 @@ class Degrade:
     # angle of an anisotropic or motion blur in degrees anticlockwise, -360 to 360
     blur_angle: Annotated[float, arg(metavar="DEGREES")] = 0.0
     scale: Annotated[float | None, arg(metavar="S")] = None  # downsampling factor, 0.01 to 10000; None: no downsampling
+    downsampling: Downsampling = "bilinear"  # operator of --scale; bilinear is not antialiased, bicubic is
     # standard deviation of the noise in grey levels, 0 to 255; None: no noise
     noise_sigma: Annotated[float | None, arg(metavar="SIGMA")] = None
     jpeg_quality: Annotated[int | None, arg(metavar="Q")] = None  # JPEG quality, 1 to 100; None: no JPEG
@@ -51,7 +55,10 @@ class Degrade:
         if self.preset:
             degradation = Degradation.sample(self.preset, seed=self.seed, size=max(image.shape[:2]))
         else:
-            names = ("blur_sigma", "blur_kind", "blur_sigma_y", "blur_angle", "scale", "noise_sigma", "jpeg_quality", "seed")
+            names = (
+                "blur_sigma", "blur_kind", "blur_sigma_y", "blur_angle", "scale", "downsampling", "noise_sigma", "jpeg_quality",
+                "seed",
+            )  # fmt: skip
             degradation = Degradation(**{name: getattr(self, name) for name in names})
         write_image(self.out, degradation.resized(image) if self.resized else degradation(image))
         print(degradation.formula())

@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 from gpen.cli.parsing import parse
 from gpen.errors import GPENError
 from gpen.models import checkpoints, download, licences
+from gpen.models.network import GPEN
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Info:
         path = checkpoints.find(model)
         net, metadata = checkpoints.inspect(path)
         print(path)
+        if isinstance(net, GPEN):
+            _print({"alignment": net.alignment})
         _print({**vars(net.config), "parameters": f"{sum(p.numel() for p in net.parameters()):,}"})
         if "images_seen" in metadata:
             _print({"images_seen": metadata["images_seen"]})

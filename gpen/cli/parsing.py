@@ -16,14 +16,17 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from gpen.engines.registry import ENGINES
 from gpen.errors import GPENError
+from gpen.faces.alignment import ALIGNMENTS
 from gpen.restoration.tasks import TASKS
 
 Options = TypeVar("Options")
 
 if TYPE_CHECKING:
+    AlignmentName = str
     EngineName = str
     TaskName = str
 else:
+    AlignmentName = Literal[tuple(ALIGNMENTS)]
     EngineName = Literal[tuple(ENGINES)]
     TaskName = Literal[tuple(TASKS)]
 

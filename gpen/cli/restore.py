@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from gpen.cli.parsing import EngineName, Flag, Folder, Model, OptionalFile, TaskName, parse
+from gpen.cli.parsing import AlignmentName, EngineName, Flag, Folder, Model, OptionalFile, TaskName, parse
 from gpen.errors import GPENError
 from gpen.faces.detection import load_detector
 from gpen.file_names import is_media
@@ -47,6 +47,9 @@ class Restore:
     strength: float = 1.0  # weight of the network output, 0 to 1
     engine: EngineName = "torch"  # inference engine
     aligned: Flag = False  # each image is one square FFHQ-aligned face
+    # alignment of the faces of photos and videos: as FFHQ (eyes 126 px apart at 512 px) or as the authors' program (107 px);
+    # None: that of the model, gpen for the published models, ffhq for others
+    alignment: Annotated[AlignmentName | None, arg(metavar="{ffhq,gpen}")] = None
     only: Annotated[Literal["largest"] | None, arg(metavar="largest")] = None  # restore the largest face only; None: all faces
     upscale: float = 1.0  # upscaling factor of the whole photo, 1 to 16
     background: OptionalFile = None  # super-resolution model for the background, loaded with spandrel; None: bicubic
@@ -68,13 +71,15 @@ class Restore:
         chosen = dataclasses.asdict(self) | {"aligned": self.aligned or self.task != "restore"}  # others take no whole photos
         names = [field.name for field in dataclasses.fields(Settings) if field.name in chosen]
         settings = Settings(**{name: chosen[name] for name in names})
+        if self.alignment and settings.aligned:
+            raise GPENError("Faces that are aligned already are not aligned again: leave out --alignment.")
         found = find_files(self.paths, self.out, self.recursive)
         make_folder(self.out)
         path = tasks.find_model(self.task, self.model)
         net = checkpoints.load(path)
         if not self.no_provenance:
             settings = dataclasses.replace(settings, provenance=Provenance(path.stem, file_hash(path)))
-        restorer = Restorer(net, engine=self.engine)
+        restorer = Restorer(net, engine=self.engine, alignment=self.alignment)
         make_detector = partial(load_detector, self.detector)
         if not settings.aligned:
             make_detector()  # fail once here, not for every file
@@ -88,6 +93,7 @@ class Restore:
         finally:  # also write the report of an interrupted run
             if self.report and rows:
                 header = {name: value for name, value in chosen.items() if name not in ("report", "paths")}
+                header["alignment"] = None if settings.aligned else restorer.alignment
                 write_report(self.report, {"gpen": __version__, **header}, rows)
         count = Counter(row["status"] for row in rows)
         print(", ".join(f"{count[status]} {text}" for status, text in STATUS_TEXT.items() if count[status]))

@@ -73,7 +73,7 @@ class Finetune(Stage):
 
 @dataclass(frozen=True)
 class Variants:
-    """Train the variants that the paper compares, each with the same small budget.
+    """Train variants of GPEN, each with the same small budget.
 
     A run that was stopped continues where it was.
     """
@@ -115,7 +115,7 @@ class ConfigFile:
 STAGES = {
     "prior": (Prior, "Stage 1: the GAN prior alone."),
     "finetune": (Finetune, "Stage 2: the whole network on degraded faces."),
-    "variants": (Variants, "The variants that the paper compares."),
+    "variants": (Variants, "Variants of GPEN: its ablation, other losses, other GAN blocks."),
 }
 
 

@@ -2,10 +2,14 @@
 
     I_d = JPEG_q( (I * k) downsampled by s + n_sigma ), then resized back     (GPEN, Yang et al., CVPR 2021)
 
-The steps, in order and each off by default: colour shift, grey, shift, haze (these four in some presets only), blur with the
-kernel k, downsampling by s, Gaussian noise, JPEG. Values are float32 between the steps and are rounded once, before JPEG.
-Downsampling is bilinear without antialiasing, as in the released code: it uses four neighbours at any s, so that high frequencies
-alias. The published protocols include this aliasing.
+The steps, in order and each off by default: grey, shift, haze (these three in some presets only), blur with the kernel k,
+downsampling by s, Gaussian noise, JPEG. Values are float32 between the steps and are rounded once, before JPEG. Downsampling is
+bilinear without antialiasing by default, as in the released code, so that high frequencies alias: the published protocols of
+blind restoration include this aliasing. Super-resolution uses antialiased bicubic downsampling (gpen/degradation/operators.py).
+
+After JPEG and resizing, some presets change the colours of the low-quality image only, in the order of GFPGAN: colour shift,
+grey, colour jitter. `__call__`, which does not resize, changes the colours of the small image; resized back, it differs from
+`resized` by rounding, by the clipping of values out of range and by the hue, which is not linear (about one level of 255).
 """
 
 from __future__ import annotations
@@ -15,22 +19,21 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
 
+from gpen.degradation.colour import JITTER, adjust, shift_channels, to_grey
 from gpen.degradation.kernels import gaussian_kernel, gaussian_profile, motion_kernel
+from gpen.degradation.operators import DOWNSAMPLING, downsample, jpeg, quantise, resize_back, translate
 from gpen.degradation.presets import PRESETS
 from gpen.errors import GPENError
 
 BLUR_KINDS = ("isotropic", "anisotropic", "motion")
 MAX_SEED = 2**53 - 1  # the largest integer that JavaScript represents exactly
-MAX_PIXELS = 2**26  # limit for the low-quality image if scale < 1
-MAX_JPEG_SIDE = 65500  # px, limit of the format
 WIDE_KERNEL = 99  # px; from this size filter2D, which uses the DFT, is faster than sepFilter2D
 _STREAM = 2  # random stream of the noise, independent of the one in gpen.degradation.presets for the same seed
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601, as in OpenCV's greyscale conversion
 
 # name: (minimum, maximum, integer, may be None)
 _NUMBERS = {
@@ -42,10 +45,15 @@ _NUMBERS = {
     "noise_sigma": (0, 255, False, True),
     "jpeg_quality": (1, 100, True, True),
     "haze": (0, 1, False, True),
+    "brightness": (0, 10, False, True),
+    "contrast": (0, 10, False, True),
+    "saturation": (0, 10, False, True),
+    "hue": (-0.5, 0.5, False, True),
     "seed": (0, MAX_SEED, True, False),
 }
 # name: (length, minimum, maximum, integer)
 _TUPLES = {"colour_shift": (3, -255, 255, False), "shift": (2, -4096, 4096, True)}
+_CHOICES = {"blur_kind": BLUR_KINDS, "downsampling": DOWNSAMPLING}
 
 
 @dataclass(frozen=True)
@@ -59,12 +67,19 @@ class Degradation:
     blur_angle    of the first axis or the line, in degrees anticlockwise from the horizontal
     kernel_size   odd number of px; None covers 3 sigma on each side, or the whole line
     scale         s, 0.01 to 10000: [h, w] is resized to [int(h // s), int(w // s)], at least 1 px; s < 1 enlarges
+    downsampling  operator: "bilinear" (four neighbours, not antialiased) | "bicubic" (antialiased)
     noise_sigma   standard deviation of the Gaussian noise, 0 to 255, independent per channel
     jpeg_quality  q, 1 to 100
-    grey          convert the low-quality image to grey, and also the target if grey_target is set
-    colour_shift  added to R, G and B, each -255 to 255
+    grey          convert the image to grey before all other steps, and also the target
     shift         integer translation in px (right, down), mirrored at the borders; the target is not shifted
     haze          weight of the image in a blend with white, 0 to 1
+    colour_shift  added to R, G and B of the low-quality image, each -255 to 255
+    grey_input    convert the low-quality image to grey, but not the target
+    brightness    colour jitter of the low-quality image: factor, 0 to 10
+    contrast      colour jitter: weight of the image in a blend with its mean grey, 0 to 10
+    saturation    colour jitter: weight of the image in a blend with its grey version, 0 to 10
+    hue           colour jitter: turn of the hue as a fraction of the circle, -0.5 to 0.5
+    jitter_order  order in which the four are applied
     seed          of the noise, which depends only on the seed and the shape of the low-quality image
     """
 
@@ -74,13 +89,19 @@ class Degradation:
     blur_angle: float = 0.0
     kernel_size: int | None = None
     scale: float | None = None
+    downsampling: str = "bilinear"
     noise_sigma: float | None = None
     jpeg_quality: int | None = None
     grey: bool = False
-    grey_target: bool = True
-    colour_shift: tuple[float, float, float] | None = None
     shift: tuple[int, int] | None = None
     haze: float | None = None
+    colour_shift: tuple[float, float, float] | None = None
+    grey_input: bool = False
+    brightness: float | None = None
+    contrast: float | None = None
+    saturation: float | None = None
+    hue: float | None = None
+    jitter_order: tuple[str, ...] = JITTER
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -92,17 +113,22 @@ class Degradation:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _numbers(name, value, length, low, high, whole))
-        for name in ("grey", "grey_target"):
+        for name in ("grey", "grey_input"):
             if not isinstance(getattr(self, name), bool):
                 raise GPENError(f"{name} must be true or false; got {_shown(getattr(self, name))}.")
-        if not isinstance(self.blur_kind, str) or self.blur_kind not in BLUR_KINDS:
-            raise GPENError(f"blur_kind must be {' or '.join(BLUR_KINDS)}; got {_shown(self.blur_kind)}.")
+        for name, choices in _CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise GPENError(f"{name} must be {' or '.join(choices)}; got {_shown(value)}.")
+        order: Any = self.jitter_order
+        if not isinstance(order, list | tuple) or sorted(map(str, order)) != sorted(JITTER):
+            raise GPENError(f"jitter_order must hold {', '.join(JITTER)}, each once; got {_shown(order)}.")
+        object.__setattr__(self, "jitter_order", tuple(map(str, order)))
         if self.kernel_size is not None and self.kernel_size % 2 == 0:
             raise GPENError(f"kernel_size must be odd; got {self.kernel_size}: use {self.kernel_size + 1}.")
 
     @classmethod
     def sample(cls, preset: str, seed: int, size: int = 512) -> Degradation:
-        """Sample from the ranges of PRESETS[preset], rescaled to images of `size` x `size` px (16 to 4096).
+        """Sample from the ranges of PRESETS[preset] for images of `size` x `size` px (16 to 4096).
 
         seed: of both the sampled parameters and the noise. Raises GPENError for an unknown preset or a seed or size out of range.
         """
@@ -131,32 +157,29 @@ class Degradation:
         image: uint8 RGB [h, w, 3] or grey [h, w]. Returns the same type, [int(h // scale), int(w // scale)], at least 1 x 1.
         Raises GPENError for any other array, or an enlargement beyond MAX_PIXELS.
         """
-        _, low_quality = deque(self._steps(image), maxlen=1).pop()
-        return _quantised(low_quality)
+        return self._recoloured(self._low_quality(image))
 
     def resized(self, image: np.ndarray) -> np.ndarray:
         """Compute the low-quality image and resize it (bilinear) to the size of `image`: the input of the network."""
-        return _resized_back(self(image), image)
+        return self._recoloured(resize_back(self._low_quality(image), image))
 
     def steps(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the image after each active step, rounded to uint8, from "original" to "resized".
+        """Return the image after each active step, rounded to uint8, from "original" to the input of the network.
 
-        The names of the steps: original, recoloured, grey, shifted, hazy, blurred, downsampled, noisy, jpeg, resized.
+        The names of the steps: original, grey, shifted, hazy, blurred, downsampled, noisy, jpeg, resized, recoloured.
         """
-        images = {name: _quantised(x) for name, x in self._steps(image)}
-        return images | {"resized": _resized_back(list(images.values())[-1], image)}
+        images = {name: quantise(x) for name, x in self._steps(image)}
+        images["resized"] = resize_back(list(images.values())[-1], image)
+        return images | ({"recoloured": self._recoloured(images["resized"])} if self._changes_colours() else {})
 
     def target(self, image: np.ndarray) -> np.ndarray:
-        """Return the ground truth of the restoration: the image, converted to grey if grey and grey_target are set."""
+        """Return the ground truth of the restoration: the image, converted to grey if grey is set."""
         _check_image(image)
-        grey = self.grey and self.grey_target
-        return _quantised(_grey(np.ascontiguousarray(image, np.float32))) if grey else image.copy()
+        return quantise(to_grey(np.ascontiguousarray(image, np.float32))) if self.grey else image.copy()
 
     def formula(self) -> str:
         """Format the degradation as a formula with its parameters, such as "I_d = resize(JPEG_40((I ∗ k(σ=4)) ↓8 + n(σ=10)))"."""
         text = "I"
-        if self.colour_shift is not None:
-            text = f"({text} + ({', '.join(f'{value:.3g}' for value in self.colour_shift)}))"
         if self.grey:
             text = f"grey({text})"
         if self.shift is not None:
@@ -166,12 +189,19 @@ class Degradation:
         if self.blur_sigma is not None:
             text = f"({text} ∗ {self._kernel_name(self.blur_sigma)})"
         if self.scale is not None:
-            text = f"{text} ↓{self.scale:.3g}"
+            text = f"{text} ↓{self.scale:.3g}" + (f" {self.downsampling}" if self.downsampling != "bilinear" else "")
         if self.noise_sigma is not None:
             text = f"{text} + n(σ={self.noise_sigma:.3g})"
         if self.jpeg_quality is not None:
             text = f"JPEG_{self.jpeg_quality}({text})"
-        return f"I_d = resize({text})"
+        text = f"resize({text})"
+        if self.colour_shift is not None:
+            text = f"{text} + ({', '.join(f'{value:.3g}' for value in self.colour_shift)})"
+        if self.grey_input:
+            text = f"grey({text})"
+        for name, value in self._jitter():
+            text = f"{name}({text}; {value:.3g})"
+        return f"I_d = {text}"
 
     def _kernel_name(self, blur_sigma: float) -> str:
         sigma, angle = f"σ={blur_sigma:.3g}", f"{self.blur_angle:.3g}°"
@@ -185,20 +215,42 @@ class Degradation:
     def _sigma_y(self, sigma: float) -> float:
         return sigma if self.blur_sigma_y is None else self.blur_sigma_y
 
+    def _low_quality(self, image: np.ndarray) -> np.ndarray:
+        """The low-quality image before any change of its colours, uint8."""
+        _, low_quality = deque(self._steps(image), maxlen=1).pop()
+        return quantise(low_quality)
+
+    def _jitter(self) -> list[tuple[str, float]]:
+        """The active operators of the colour jitter in their order, with their values."""
+        values = [(name, getattr(self, name)) for name in self.jitter_order]
+        return [(name, value) for name, value in values if value is not None]
+
+    def _changes_colours(self) -> bool:
+        return self.colour_shift is not None or self.grey_input or bool(self._jitter())
+
+    def _recoloured(self, low_quality: np.ndarray) -> np.ndarray:
+        """Apply colour shift, grey and colour jitter to a uint8 image; the same array if none is active."""
+        if not self._changes_colours():
+            return low_quality
+        x = low_quality.astype(np.float32)  # [h, w, 3] or [h, w]
+        if self.colour_shift is not None:
+            x = shift_channels(x, self.colour_shift)
+        if self.grey_input:
+            x = to_grey(x)
+        for name, value in self._jitter():
+            x = adjust(x, name, value)
+        return quantise(x)
+
     def _steps(self, image: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the name and the image of each active step: float32, 0 to 255, not rounded; uint8 after JPEG."""
         _check_image(image)
         yield "original", image
         x: np.ndarray = np.ascontiguousarray(image, np.float32)  # [h, w, 3] or [h, w]
-        if self.colour_shift is not None:
-            added = np.array(self.colour_shift, np.float32)
-            x = np.clip(x + (added if x.ndim == 3 else added @ _LUMA), 0, 255)
-            yield "recoloured", x
         if self.grey:
-            x = _grey(x)
+            x = to_grey(x)
             yield "grey", x
         if self.shift is not None:
-            x = _shifted(x, *self.shift)
+            x = translate(x, *self.shift)
             yield "shifted", x
         if self.haze is not None:
             x = np.float32(self.haze) * x + np.float32((1 - self.haze) * 255)
@@ -207,14 +259,14 @@ class Degradation:
             x = self._blurred(x, self.blur_sigma)
             yield "blurred", x
         if self.scale is not None:
-            x = cv2.resize(x, _low_size(x, self.scale), interpolation=cv2.INTER_LINEAR)  # [h // s, w // s, 3]
+            x = downsample(x, self.scale, self.downsampling)  # [h // s, w // s, 3]
             yield "downsampled", x
         if self.noise_sigma is not None:
             noise = np.random.default_rng([_STREAM, self.seed]).standard_normal(x.shape, np.float32)
             x = x + np.multiply(noise, np.float32(self.noise_sigma), out=noise)
             yield "noisy", x
         if self.jpeg_quality is not None:
-            yield "jpeg", _jpeg(_quantised(x), self.jpeg_quality)
+            yield "jpeg", jpeg(quantise(x), self.jpeg_quality)
 
     def _blurred(self, x: np.ndarray, sigma: float) -> np.ndarray:
         if self.blur_kind == "isotropic":
@@ -227,51 +279,6 @@ class Degradation:
         else:
             kernel = motion_kernel(sigma, self.blur_angle, self.kernel_size)
         return cv2.filter2D(x, -1, kernel)
-
-
-def _low_size(x: np.ndarray, scale: float) -> tuple[int, int]:
-    """Size (width, height) after downsampling, truncated as in the released code."""
-    h, w = (max(1, int(side // scale)) for side in x.shape[:2])
-    if scale < 1 and h * w > MAX_PIXELS:
-        raise GPENError(f"scale {scale:.3g} enlarges the image to {w} x {h} px: use a larger scale.")
-    return w, h
-
-
-def _grey(image: np.ndarray) -> np.ndarray:
-    if image.ndim == 2:
-        return image
-    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-
-
-def _shifted(x: np.ndarray, right: int, down: int) -> np.ndarray:
-    return x.take(_mirrored(x.shape[0], down), axis=0).take(_mirrored(x.shape[1], right), axis=1)
-
-
-def _mirrored(length: int, shift: int) -> np.ndarray:
-    """Source index of each shifted pixel, int [length], mirrored at both ends without repeating the edge."""
-    period = max(1, 2 * (length - 1))
-    return abs((np.arange(length) - shift + length - 1) % period - (length - 1))
-
-
-def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    if max(image.shape[:2]) > MAX_JPEG_SIDE:
-        raise GPENError(f"JPEG is limited to {MAX_JPEG_SIDE} px per side: use a smaller image, or no JPEG.")
-    colour = image.ndim == 3
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if colour else image
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = cast(np.ndarray, cv2.imdecode(data, cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE))
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB) if colour else decoded
-
-
-def _quantised(x: np.ndarray) -> np.ndarray:
-    """Round to uint8, in a new array."""
-    return x.copy() if x.dtype == np.uint8 else np.clip(np.rint(x), 0, 255).astype(np.uint8)
-
-
-def _resized_back(low_quality: np.ndarray, image: np.ndarray) -> np.ndarray:
-    if low_quality.shape == image.shape:
-        return low_quality
-    return cv2.resize(low_quality, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _check_image(image: np.ndarray) -> None:

@@ -1,7 +1,13 @@
-"""Alignment of faces to the FFHQ template by a similarity transform.
+"""Alignment of faces to a template of five landmarks by a similarity transform.
 
 `align` returns the aligned crop for the network and the transform to it. Points are (x, y) in px, with the centre of the first
-pixel at (0, 0); left and right are those of the image.
+pixel at (0, 0); left and right are those of the image. There are two templates, the keys of ALIGNMENTS:
+
+    ffhq   that of the FFHQ dataset, on which GPEN is trained: eyes 126 px apart at 512 px
+    gpen   that of the authors' program for photos: eyes 107 px apart at 512 px, with more margin around the face
+
+The second is ArcFace's template of five points in 112 x 112 px with a margin of 0.25 of the side added on each side (168 px),
+scaled to 512 px. Its proportions differ from FFHQ's: the least-squares similarity between the templates has the scale 0.89.
 """
 
 from __future__ import annotations
@@ -15,6 +21,13 @@ from gpen.errors import GPENError
 
 # Left eye, right eye, nose, left and right mouth corner of an FFHQ-aligned face at 512 px
 FFHQ_POINTS_512 = np.array([(192.98, 239.95), (318.90, 240.19), (256.63, 314.02), (201.26, 371.41), (313.09, 371.15)])
+# The same points in ArcFace's crop
+ARCFACE_SIZE = 112  # px
+ARCFACE_POINTS = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)])
+GPEN_MARGIN = 0.25  # of the side of ArcFace's crop, on each side
+GPEN_POINTS_512 = (ARCFACE_POINTS + GPEN_MARGIN * ARCFACE_SIZE) * 512 / (ARCFACE_SIZE * (1 + 2 * GPEN_MARGIN))
+ALIGNMENTS = {"ffhq": FFHQ_POINTS_512, "gpen": GPEN_POINTS_512}
+DEFAULT_ALIGNMENT = "ffhq"
 
 
 @dataclass(frozen=True)
@@ -26,40 +39,44 @@ class Face:
     score: float
 
 
-def align(image: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Warp a face with these landmarks [5, 2] to the FFHQ template.
+def align(
+    image: np.ndarray, landmarks: np.ndarray, size: int, alignment: str = DEFAULT_ALIGNMENT
+) -> tuple[np.ndarray, np.ndarray]:
+    """Warp a face with these landmarks [5, 2] to a template, a key of ALIGNMENTS.
 
     Returns the aligned crop, uint8 RGB [size, size, 3], and the similarity transform [2, 3] from the image to it. Downscaling is
     by area averaging, upscaling bilinear as in the training of GPEN; the image is reflected at its borders. Raises GPENError if
-    the landmarks are degenerate.
+    the landmarks are degenerate or the alignment is unknown.
     """
-    matrix = alignment_matrix(landmarks, size)
+    matrix = alignment_matrix(landmarks, size, alignment)
     return warp(image, matrix, (size, size), cv2.BORDER_REFLECT_101), matrix
 
 
-def aligned_face(image: np.ndarray) -> Face:
-    """Face of an image [h, w, 3] that is FFHQ-aligned already: the central square with the landmarks of the template."""
+def aligned_face(image: np.ndarray, alignment: str = DEFAULT_ALIGNMENT) -> Face:
+    """Face of an image [h, w, 3] that is aligned already: the central square with the landmarks of the template."""
     h, w = image.shape[:2]
     side = min(h, w)
     x, y = (w - side) // 2, (h - side) // 2
-    landmarks = template(side) + (x, y)
+    landmarks = template(side, alignment) + (x, y)
     return Face((float(x), float(y), float(x + side), float(y + side)), landmarks.astype(np.float32), 0.0)
 
 
-def alignment_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:
+def alignment_matrix(landmarks: np.ndarray, size: int, alignment: str = DEFAULT_ALIGNMENT) -> np.ndarray:
     """Similarity transform, float64 [2, 3], from the image to the aligned crop of `size` px, given five landmarks [5, 2].
 
-    Raises GPENError if the landmarks are degenerate.
+    Raises GPENError if the landmarks are degenerate or the alignment is unknown.
     """
     points = np.asarray(landmarks, np.float64)
     if points.shape != (5, 2) or not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 1:
         raise GPENError("Landmarks must be five different points (x, y): both eyes, the nose and both mouth corners.")
-    return fit_similarity(points, template(size))[0]
+    return fit_similarity(points, template(size, alignment))[0]
 
 
-def template(size: int) -> np.ndarray:
-    """FFHQ landmarks, float64 [5, 2], of an aligned crop of `size` px."""
-    return (FFHQ_POINTS_512 + 0.5) * (size / 512) - 0.5
+def template(size: int, alignment: str = DEFAULT_ALIGNMENT) -> np.ndarray:
+    """Landmarks, float64 [5, 2], of an aligned crop of `size` px. Raises GPENError for an unknown alignment."""
+    if alignment not in ALIGNMENTS:
+        raise GPENError(f"alignment must be one of {', '.join(ALIGNMENTS)}; got {alignment!r}.")
+    return (ALIGNMENTS[alignment] + 0.5) * (size / 512) - 0.5
 
 
 def fit_similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:

@@ -12,12 +12,7 @@ import cv2
 import numpy as np
 
 from gpen.errors import GPENError
-from gpen.faces.alignment import fit_similarity, template
-
-ARCFACE_SIZE = 112  # px
-ARCFACE_POINTS = np.array(  # left eye, right eye, nose, left and right mouth corner, px of a crop
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
-)
+from gpen.faces.alignment import ARCFACE_POINTS, ARCFACE_SIZE, fit_similarity, template
 
 
 class FaceEmbedding:

@@ -8,13 +8,15 @@ GPEN can use any block with a noise input at its resolution, which is replaced b
     pggan       convolution, pixel norm; w is used at 4 px only                              Karras et al., ICLR 2018
     biggan      residual, conditional batch norm, spectral norm, attention at 64 px          Brock et al., ICLR 2019
 
+All families have GPEN's form, which differs from the publications: w comes from StyleGAN's mapping network (BigGAN: in place of
+class and z), there is one layer at 4 px and two at every other resolution, each layer has a noise input with one learned scalar
+(StyleGAN: one per channel; PGGAN, BigGAN: no noise), and all resolutions are trained at once (PGGAN, StyleGAN: grown).
+
 A block maps (x, image, w, noise) to (x, image): x [n, c, s / 2, s / 2] -> [n, c', s, s]; w [n, d]; noise has one tensor
 [n, channels(s), s, s] per layer; image is None before the first RGB output. With concatenated noise, c is twice channels(s).
 """
 
 from __future__ import annotations
-
-import math
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 
 from gpen.models.config import GPENConfig
 from gpen.models.ops import EqualConv2d, EqualLinear, ModulatedConv2d, ToRGB, fir, pixel_norm, scaled_leaky_relu
+from gpen.models.spectral import SpectralConv2d, SpectralLinear
 
 Noise = list[Tensor | None]
 ATTENTION_SIDE = 64  # px, resolution of the self-attention layer of BigGAN
@@ -92,7 +95,10 @@ class NoiseInput(nn.Module):
 
 
 class PlainLayer(nn.Module):
-    """Equalized convolution (after nearest upsampling with `up`), noise, bias, leaky ReLU; used by StyleGAN and PGGAN."""
+    """Equalized convolution, noise, bias, leaky ReLU; used by StyleGAN and PGGAN.
+
+    up: nearest upsampling first. smooth: the filter [1, 2, 1] after an upsampling convolution.
+    """
 
     def __init__(self, inputs: int, outputs: int, config: GPENConfig, up: bool, smooth: bool):
         super().__init__()
@@ -106,7 +112,7 @@ class PlainLayer(nn.Module):
             x = F.interpolate(x, scale_factor=2, mode="nearest")
         x = self.conv(x)
         if self.up and self.smooth:
-            x = fir(x, (1, 2))
+            x = fir(x, (1, 1), taps=3)
         return scaled_leaky_relu(self.noise(x, noise), 1.0, self.bias)
 
 
@@ -119,7 +125,7 @@ class StyleGANLayer(nn.Module):
         self.adain = EqualLinear(config.style_dim, 2 * channels_after_noise(outputs, config))
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-        x = F.instance_norm(self.layer(x, noise))
+        x = F.instance_norm(self.layer(x, noise), eps=1e-8)
         scale, shift = self.adain(w).to(x.dtype)[:, :, None, None].chunk(2, 1)  # [n, c, 1, 1] each
         return torch.addcmul(shift, x, scale + 1)
 
@@ -139,6 +145,16 @@ class StyleGANBlock(nn.Module):
             x = self.up(x, w, noise[0])
         x = self.conv(x, w, noise[-1])
         return x, None if self.to_rgb is None else self.to_rgb(x)
+
+
+class PGGANStart(EqualLinear):
+    """The first layer of PGGAN: w [n, d] -> linear, leaky ReLU, pixel norm -> the 4 x 4 input [n, channels, 4, 4]."""
+
+    def __init__(self, style_dim: int, channels: int):
+        super().__init__(style_dim, channels * 16, activate=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pixel_norm(super().forward(x).unflatten(1, (-1, 4, 4)))
 
 
 class PGGANBlock(nn.Module):
@@ -172,38 +188,27 @@ class FinalToRGB(nn.Module):
         return x + self.bias.to(x.dtype)[:, None, None]
 
 
+class BigGANStart(SpectralLinear):
+    """The first layer of BigGAN: w [n, d] -> linear -> the 4 x 4 input [n, channels, 4, 4]."""
+
+    def __init__(self, style_dim: int, channels: int):
+        super().__init__(style_dim, channels * 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).unflatten(1, (-1, 4, 4))
+
+
 class ConditionalBatchNorm(nn.Module):
-    """Batch norm with scale and shift computed from w."""
+    """Batch norm with scale and shift computed from w by a spectrally normalised linear layer."""
 
     def __init__(self, channels: int, style_dim: int):
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.style = nn.Linear(style_dim, 2 * channels, bias=False)
+        self.style = SpectralLinear(style_dim, 2 * channels, bias=False)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         scale, shift = self.style(w).to(x.dtype)[:, :, None, None].chunk(2, 1)  # [n, c, 1, 1] each
         return torch.addcmul(shift, self.norm(x), scale + 1)
-
-
-class SpectralConv2d(nn.Module):
-    """Convolution with spectral norm (Miyato et al., ICLR 2018); one power iteration per forward pass."""
-
-    u: Tensor  # [outputs]
-
-    def __init__(self, inputs: int, outputs: int, kernel: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel) / math.sqrt(inputs * kernel**2))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        self.register_buffer("u", F.normalize(torch.randn(outputs), dim=0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        matrix = self.weight.flatten(1)  # [outputs, inputs * k * k]
-        with torch.no_grad():
-            v = F.normalize(self.u @ matrix, dim=0)
-            u = F.normalize(matrix @ v, dim=0)
-            if self.training:
-                self.u.copy_(u)
-        return F.conv2d(x, self.weight / (u @ matrix @ v), self.bias, padding=self.weight.shape[-1] // 2)
 
 
 class Attention(nn.Module):
@@ -264,4 +269,7 @@ BLOCKS: dict[str, type[nn.Module]] = {
     "pggan": PGGANBlock,
     "biggan": BigGANBlock,
 }
-FROM_W = ("pggan", "biggan")  # blocks whose 4 x 4 input is a linear map of w instead of a learned constant
+STARTS: dict[str, type[nn.Module]] = {  # layers from w to the 4 x 4 input; other blocks have a learned constant
+    "pggan": PGGANStart,
+    "biggan": BigGANStart,
+}

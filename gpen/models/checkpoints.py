@@ -27,6 +27,7 @@ from gpen.models import download, licences
 from gpen.models.config import GPENConfig
 from gpen.models.network import GPEN, Discriminator, Generator
 from gpen.models.published import State, from_published, published_names, read_config
+from gpen.models.spectral import orthogonal_
 
 PACKAGED = Path(__file__).resolve().parents[1] / "assets"  # location of assets/ in an installed package
 ASSETS = PACKAGED if PACKAGED.is_dir() else PACKAGED.parents[1] / "assets"
@@ -69,8 +70,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:120].rstrip(". ")
 
 
-def _own_layout(content: dict, discriminator: bool, name: str) -> State:
-    """Convert the content of a file, in either layout, to a state dict in the layout of this package."""
+def _own_layout(content: dict, discriminator: bool, name: str) -> tuple[State, bool]:
+    """Convert the content of a file to a state dict in the layout of this package; and whether it had the published layout."""
     key = "d" if discriminator else "g_ema"  # key of the network in a training checkpoint
     if isinstance(content, dict) and isinstance(content.get(key), dict):
         content = content[key]
@@ -79,9 +80,8 @@ def _own_layout(content: dict, discriminator: bool, name: str) -> State:
     if bool({"convs.0.0.weight", "stem.weight"} & content.keys()) != discriminator:
         wanted = "discriminator" if discriminator else "restoration network"
         raise GPENError(f"{name} holds no {wanted}: it is not a GPEN file, or it is the file of the other network.")
-    if {"convs.0.0.weight", "generator.input.input", "ecd0.0.0.weight"} & content.keys():
-        content = from_published(content, published_names(discriminator))
-    return content
+    published = bool({"convs.0.0.weight", "generator.input.input", "ecd0.0.0.weight"} & content.keys())
+    return from_published(content, published_names(discriminator)) if published else content, published
 
 
 class _Unset(TorchFunctionMode):
@@ -93,6 +93,8 @@ class _Unset(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable, types: Sequence[type], arguments: tuple = (), named: dict[str, Any] | None = None
     ) -> Any:
+        if function is orthogonal_:
+            return arguments[0]
         return torch.zeros(()).expand(*arguments) if function is torch.randn else function(*arguments, **(named or {}))
 
 
@@ -108,8 +110,11 @@ def from_tensors(
     content: a state dict in the published layout or that of this package, or a training checkpoint with one under g_ema or d.
     kind: GPEN, Generator (also from the file of a GPEN) or Discriminator. metadata: of the .safetensors file. name: of the file,
     used in error messages. Raises GPENError for anything but one complete network.
+
+    The alignment of a GPEN is that of the metadata, which `save` writes. Without it, a file in the published layout or with the
+    name of a published model is aligned as in the authors' program ("gpen"), any other as FFHQ.
     """
-    state = _own_layout(content, kind is Discriminator, name)
+    state, published = _own_layout(content, kind is Discriminator, name)
     metadata = metadata or {}
     try:
         config = GPENConfig(**json.loads(metadata["config"])) if "config" in metadata else read_config(state)
@@ -129,6 +134,9 @@ def from_tensors(
         raise GPENError(f"{name} holds values that are not finite, in {broken[0]}; download it again.")
     net.load_state_dict({k: tensor.to(dtype) for k, tensor in state.items()}, assign=True)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the type stubs of torch
+    if isinstance(net, GPEN):
+        published = published or Path(name).stem in PUBLISHED_MODELS
+        net.alignment = metadata.get("alignment", "gpen" if published else "ffhq")
     return net.requires_grad_(False).eval()
 
 
@@ -201,7 +209,9 @@ def load_discriminator(
 ) -> Discriminator:
     """Load a discriminator: net(x), x [n, 3, size, size] in [-1, 1] -> [n, 1].
 
-    path: a state dict, or a checkpoint with the key d. Raises GPENError as `load` does.
+    The scores depend on the batch: the minibatch standard deviation is that of the whole batch for a published file, and that of
+    config.stddev_group images for one that this package trained. path: a state dict, or a checkpoint with the key d. Raises
+    GPENError as `load` does.
     """
     return _load(Discriminator, path, device, dtype)
 
@@ -249,13 +259,16 @@ def licence(path: str | os.PathLike, metadata: dict[str, str]) -> str:
 
 
 def save(net: Network, path: str | os.PathLike, dtype: torch.dtype | None = None, **notes: str) -> Path:
-    """Save `net` to a .safetensors file with its settings and `notes` as metadata; returns the path.
+    """Save `net` to a .safetensors file with its settings, its alignment and `notes` as metadata; returns the path.
 
     The file is written atomically. dtype: of the stored tensors (float16 halves the file size); None: unchanged.
     """
     prefix = "generator." if isinstance(net, Generator) else ""  # the names that the prior has within a GPEN
     state = {prefix + k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in net.state_dict().items()}
-    metadata = {"format": "gpen", "config": json.dumps(dataclasses.asdict(net.config)), **notes}
+    metadata = {"format": "gpen", "config": json.dumps(dataclasses.asdict(net.config))}
+    if isinstance(net, GPEN):
+        metadata["alignment"] = net.alignment
+    metadata |= notes
     with replace_atomically(path) as partial:
         save_file(state, partial, metadata)
     return Path(path)

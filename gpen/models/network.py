@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gpen.errors import GPENError
-from gpen.models.blocks import BLOCKS, FROM_W
+from gpen.models.blocks import BLOCKS, STARTS
 from gpen.models.config import GPENConfig
 from gpen.models.ops import EqualConv2d, EqualLinear, minibatch_stddev, pixel_norm
 
@@ -52,8 +52,8 @@ class Generator(nn.Module):
             raise GPENError(f"block must be one of {', '.join(BLOCKS)}; got {config.block!r}.")
         self.config = config
         self.mapping = MappingNetwork(config.style_dim, config.mapping_layers)
-        if config.block in FROM_W:
-            self.start = EqualLinear(config.style_dim, config.channels(4) * 16)
+        if config.block in STARTS:
+            self.start = STARTS[config.block](config.style_dim, config.channels(4))
         else:
             self.constant = nn.Parameter(torch.randn(1, config.channels(4), 4, 4))
         self.blocks = nn.ModuleList(BLOCKS[config.block](side, config) for side in resolutions(config.size))
@@ -74,21 +74,21 @@ class Generator(nn.Module):
         """Sample the noise of all blocks, lowest resolution first, as `noise` does for each."""
         return [self.noise(side, n, random) for side in resolutions(self.config.size)]
 
+    def first_input(self, w: Tensor) -> Tensor:
+        """The input of the block at 4 px, [n, channels(4), 4, 4], for w [n, d]: computed from w, or the learned constant."""
+        return self.start(w) if self.config.block in STARTS else self.constant.expand(len(w), -1, -1, -1)
+
     def forward(self, w: Tensor, noise: list[list[Tensor | None]]) -> Tensor:
         """Generate images [n, 3, size, size].
 
         w: [n, d], or [n, blocks, d] for one style per block. noise: for each block a list with one tensor per layer.
         """
         ws = w[:, None].expand(-1, len(self.blocks), -1) if w.ndim == 2 else w  # [n, blocks, d]
-        if self.config.block in FROM_W:
-            x = pixel_norm(self.start(ws[:, 0]).unflatten(1, (-1, 4, 4)))  # [n, c, 4, 4]
-        else:
-            x = self.constant.expand(len(ws), -1, -1, -1)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = self.first_input(ws[:, 0]).contiguous(memory_format=torch.channels_last)  # [n, c, 4, 4]
         image: Tensor | None = None  # [n, 3, s, s] from the first block that outputs an image
         for k, block in enumerate(self.blocks):
             x, image = block(x, image, ws[:, k], noise[k])
-        return cast(Tensor, image)
+        return cast(Tensor, image).to(next(self.mapping.parameters()).dtype)
 
 
 class Encoder(nn.Module):
@@ -111,11 +111,15 @@ class Encoder(nn.Module):
 
 
 class GPEN(nn.Module):
-    """Encoder and generator: y = net(x), images in [-1, 1]."""
+    """Encoder and generator: y = net(x), images in [-1, 1].
+
+    alignment: of the faces of photos for this network, "ffhq", or "gpen" for the models of the authors' program.
+    """
 
     def __init__(self, config: GPENConfig):
         super().__init__()
         self.config = config
+        self.alignment = "ffhq"
         self.encoder = Encoder(config)
         self.generator = Generator(config)
 
@@ -183,7 +187,7 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Residual discriminator of StyleGAN2; uses `size`, `channel_multiplier` and `narrow` of the settings."""
+    """Residual discriminator of StyleGAN2; uses `size`, `channel_multiplier`, `narrow` and `stddev_group` of the settings."""
 
     def __init__(self, config: GPENConfig):
         super().__init__()
@@ -206,7 +210,7 @@ class Discriminator(nn.Module):
 
     def score_features(self, deepest: Tensor) -> Tensor:
         """Map the last of `features`, [n, c, 4, 4], to logits [n, 1]; higher is more real."""
-        x = self.last_conv(minibatch_stddev(deepest))
+        x = self.last_conv(minibatch_stddev(deepest, self.config.stddev_group))
         return self.score(self.hidden(x.flatten(1)))
 
     def forward(self, x: Tensor) -> Tensor:

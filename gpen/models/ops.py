@@ -1,7 +1,8 @@
 """Layers and operations of StyleGAN2 (Karras et al., CVPR 2020) used by GPEN.
 
 Equalized layers (Karras et al., ICLR 2018, section 4.1), FIR resampling with the binomial filter [1, 3, 3, 1], modulated and
-demodulated convolution (StyleGAN2, equations 1-3) and the minibatch standard deviation.
+demodulated convolution (StyleGAN2, equations 1-3) and the minibatch standard deviation. All resampling by 2 is centred: the
+samples of a grid of h pixels lie at (i + 0.5) / h, so that a symmetric image stays symmetric.
 
 Optimised for plain PyTorch: a modulated convolution scales activations instead of weights (`conv(x * s, W) * d` equals
 `conv(x, s * W * d)`), so that a batch needs one ordinary convolution instead of one group per image; constant gains and biases
@@ -20,6 +21,11 @@ SLOPE = 0.2  # negative slope of the leaky ReLU
 GAIN = math.sqrt(2)  # gain that keeps the variance of a leaky ReLU's output close to that of its input
 
 
+def full_precision(x: Tensor) -> Tensor:
+    """x in float32, or in float64 if it is: sums and losses are not computed in half precision."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 def scaled_leaky_relu(x: Tensor, scale: Tensor | float, bias: Tensor) -> Tensor:
     """Compute GAIN * leaky_relu(scale * x + bias).
 
@@ -36,19 +42,19 @@ def pixel_norm(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
 
 
-def binomial(dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
-    """Low-pass filter [4, 4] used for all resampling: the outer product of [1, 3, 3, 1] / 8 with itself."""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=dtype, device=device) / 8
-    return torch.outer(taps, taps)
+def binomial(dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", taps: int = 4) -> Tensor:
+    """Low-pass filter [taps, taps]: the outer product of [1, 3, 3, 1] / 8, or with 3 taps of [1, 2, 1] / 4, with itself."""
+    line = torch.tensor([float(math.comb(taps - 1, k)) for k in range(taps)], dtype=dtype, device=device) / 2 ** (taps - 1)
+    return torch.outer(line, line)
 
 
-def fir(x: Tensor, pad: tuple[int, int], gain: float = 1.0, stride: int = 1) -> Tensor:
+def fir(x: Tensor, pad: tuple[int, int], gain: float = 1.0, stride: int = 1, taps: int = 4) -> Tensor:
     """Low-pass filter x [n, c, h, w] after padding both axes with `pad` zeros (before, after).
 
-    One depthwise 4x4 convolution: on channels-last data it is memory-bound and was measured to be faster than two separable
+    One depthwise convolution: on channels-last data it is memory-bound and was measured to be faster than two separable
     convolutions.
     """
-    kernel = (binomial(x.dtype, x.device) * gain).expand(x.shape[1], 1, 4, 4)
+    kernel = (binomial(x.dtype, x.device, taps) * gain).expand(x.shape[1], 1, taps, taps)
     if pad[0] == pad[1]:
         return F.conv2d(x, kernel, padding=pad[0], stride=stride, groups=x.shape[1])
     return F.conv2d(F.pad(x, (*pad, *pad)), kernel, stride=stride, groups=x.shape[1])
@@ -142,7 +148,10 @@ class ModulatedConv2d(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Modulated 1x1 convolution to RGB without demodulation, added to the upsampled image of the previous block."""
+    """Modulated 1x1 convolution to RGB without demodulation, added to the upsampled image of the previous block.
+
+    The sum over the blocks is float32 (or float64) also where the convolutions are in half precision.
+    """
 
     def __init__(self, inputs: int, style_dim: int):
         super().__init__()
@@ -154,17 +163,21 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, w: Tensor, below: Tensor | None) -> Tensor:
         # x [n, c, h, w], w [n, style_dim], below [n, 3, h / 2, w / 2] or None -> [n, 3, h, w]
         style = self.style(w).to(x.dtype)  # [n, c]
-        image = F.conv2d(x * style[:, :, None, None], (self.weight * self.scale)[:, :, None, None], self.bias)
-        return image if below is None else image + upsample2(below)
+        weight = (self.weight * self.scale)[:, :, None, None]
+        image = full_precision(F.conv2d(x * style[:, :, None, None], weight, self.bias))
+        if below is None:
+            return image
+        with torch.autocast(x.device.type, enabled=False):
+            return image + upsample2(below)
 
 
-def minibatch_stddev(x: Tensor, group: int = 4) -> Tensor:
-    """Append the mean standard deviation over `group` images as a channel (PGGAN, section 3).
+def minibatch_stddev(x: Tensor, group: int) -> Tensor:
+    """Append the mean standard deviation over `group` images, or over all with 0, as a channel (PGGAN, section 3).
 
     [n, c, h, w] -> [n, c + 1, h, w]. Raises ValueError if n is larger than `group` and not a multiple of it.
     """
     n, c, h, w = x.shape
-    group = min(n, group)
+    group = min(n, group or n)
     if n % group:
         raise ValueError(f"The batch size of a discriminator must be at most {group} or a multiple of {group}; got {n}.")
     grouped = x.float().view(group, -1, c, h, w)  # images m, m + n / group, ... form a group

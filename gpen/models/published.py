@@ -6,6 +6,8 @@ network from the shapes of its tensors, so that a weights file needs no separate
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -75,6 +77,7 @@ def from_published(state: State, names: dict[str, str]) -> State:
 def to_published(net: GPEN | Discriminator) -> State:
     """Return the state dict of `net` in the published layout, for programs that read the released files.
 
+    The layout has no entry for the alignment: a file with these tensors is loaded with that of the authors' program, "gpen".
     Raises GPENError for a network of other blocks than StyleGAN2, which has no published layout.
     """
     if net.config.block != "stylegan2":
@@ -104,11 +107,14 @@ def _count(state: State, prefix: str) -> int:
 
 
 def read_config(state: State) -> GPENConfig:
-    """Infer the settings of a network from the shapes of its tensors. Raises KeyError if a tensor is missing."""
+    """Infer the settings of a network from the shapes of its tensors. Raises KeyError if a tensor is missing.
+
+    A discriminator is taken for a published one, whose minibatch standard deviation is that of the whole batch.
+    """
     if "stem.weight" in state:
         size = 4 * 2 ** _count(state, "blocks.")
         narrow, widest = state["last_conv.weight"].shape[0] / 512, state["stem.weight"].shape[0]
-        settings = {}
+        settings: dict[str, Any] = {"stddev_group": 0}
     else:
         blocks, levels = _count(state, "generator.blocks."), _count(state, "encoder.levels.")
         size = 4 * 2 ** (blocks - 1)

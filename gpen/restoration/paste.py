@@ -22,14 +22,15 @@ import numpy as np
 import torch
 
 from gpen.errors import GPENError
-from gpen.faces.alignment import Face, alignment_matrix, warp
+from gpen.faces.alignment import DEFAULT_ALIGNMENT, Face, alignment_matrix, fit_similarity, template, warp
 from gpen.images import resize_to
 from gpen.optional import import_optional
 
 if TYPE_CHECKING:  # an optional dependency
     from spandrel import ImageModelDescriptor
 
-# The mask is a superellipse in the aligned square, in units of its side; it is zero at the border of the square.
+# The mask is a superellipse in the FFHQ-aligned square, in units of its side; it is zero at the border of the square. In another
+# alignment it covers the same part of a face.
 CENTRE = (0.5, 0.53)
 AXES = (0.44, 0.45)
 ROUNDNESS = 2.5  # exponent: 2 is an ellipse, infinity a rectangle
@@ -54,7 +55,7 @@ class RestoredFace:
     """A restored face of a photo: box, landmarks and score as in `faces.Face`, and its aligned crops.
 
     crop: aligned crop of the photo, uint8 RGB [s, s, 3]. restored: the network output at full strength with the colours of the
-    crop, uint8 RGB [s, s, 3]. mask: blending mask, float32 [s, s].
+    crop, uint8 RGB [s, s, 3]. mask: blending mask, float32 [s, s]. alignment: of the crops, a key of alignment.ALIGNMENTS.
     """
 
     box: tuple[float, float, float, float]
@@ -63,6 +64,7 @@ class RestoredFace:
     crop: np.ndarray
     restored: np.ndarray
     mask: np.ndarray
+    alignment: str = DEFAULT_ALIGNMENT
 
 
 def compose(base: np.ndarray, faces: Iterable[RestoredFace], strength: float, upscale: float = 1.0) -> np.ndarray:
@@ -96,9 +98,8 @@ def paste(canvas: np.ndarray, base: np.ndarray, face: RestoredFace, strength: fl
     are in px of the original photo.
     """
     size = len(face.restored)
-    to_canvas = _scaled(
-        cv2.invertAffineTransform(alignment_matrix(face.landmarks, size)), upscale
-    )  # [2, 3], from the aligned crop
+    from_crop = cv2.invertAffineTransform(alignment_matrix(face.landmarks, size, face.alignment))  # [2, 3]
+    to_canvas = _scaled(from_crop, upscale)
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ to_canvas[:, :2].T + to_canvas[:, 2]  # [4, 2]
     x0, y0 = np.floor(corners.min(axis=0)).astype(int).clip(0)
     x1, y1 = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 1, canvas.shape[1::-1])
@@ -123,10 +124,12 @@ def _scaled(matrix: np.ndarray, times: float) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=4)
-def face_mask(size: int) -> np.ndarray:
+def face_mask(size: int, alignment: str = DEFAULT_ALIGNMENT) -> np.ndarray:
     """Soft mask of an aligned face, float32 [size, size]: one on the face, zero at the border; read-only."""
     position = (np.arange(size) + 0.5) / size  # [size]
-    x, y = (np.abs(position - c) / a for c, a in zip(CENTRE, AXES, strict=True))
+    from_ffhq, _ = fit_similarity(template(size) + 0.5, template(size, alignment) + 0.5)  # [2, 3]; the rotation is below 0.01 deg
+    scale, middle = from_ffhq[0, 0], from_ffhq[:, :2] @ CENTRE + from_ffhq[:, 2] / size
+    x, y = (np.abs(position - c) / (scale * a) for c, a in zip(middle, AXES, strict=True))
     radius = (x[None, :] ** ROUNDNESS + y[:, None] ** ROUNDNESS) ** (1 / ROUNDNESS)  # [size, size]
     inside = ((1 - radius) / FEATHER).clip(0, 1)
     mask = (inside * inside * (3 - 2 * inside)).astype(np.float32)

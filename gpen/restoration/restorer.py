@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gpen.engines.registry import load_engine
 from gpen.errors import GPENError
-from gpen.faces.alignment import Face, align, check_aligned
+from gpen.faces.alignment import DEFAULT_ALIGNMENT, Face, align, check_aligned, template
 from gpen.faces.detection import Detector, check_photo, load_detector
 from gpen.images import resize_to, to_image, to_tensor
 from gpen.models.network import GPEN
@@ -59,13 +59,19 @@ class Restorer:
     detector: face detector, or a name or path for `gpen.faces.load_detector`.
     engine: inference engine, one of gpen.engines.ENGINES. Create a new Restorer after the weights of the network change.
     parser: face parsing model (`gpen.restoration.paste.load_parser`) for the mask of a pasted face; None: a soft ellipse.
+    alignment: of the faces of photos, "ffhq" or "gpen" (see gpen.faces.alignment); None: `net.alignment`, which is "gpen" for
+        the published models.
+    Raises GPENError for an unknown engine or alignment.
     """
 
     def __init__(
         self, net: GPEN, strength: float = 1.0, detector: Detector | str | os.PathLike | None = None, engine: str = "torch",
-        parser: Parser | None = None,
+        parser: Parser | None = None, alignment: str | None = None,
     ):  # fmt: skip
         self.net = net
+        own: str = getattr(net, "alignment", DEFAULT_ALIGNMENT)  # an adapter of a network may have none
+        self.alignment = alignment or own
+        template(net.size, self.alignment)  # raises the error here, not for the first photo
         self.strength = strength
         self.parser = parser
         self._detector = detector
@@ -113,13 +119,13 @@ class Restorer:
         return PhotoResult(canvas, [restored[i] for i in range(len(chosen))])
 
     def _restored(self, image: np.ndarray, faces: Sequence[Face]) -> list[RestoredFace]:
-        size = self.net.size
-        crops = [align(image, face.landmarks, size)[0] for face in faces]
-        small = [align(image, face.landmarks, self.net.in_size)[0] for face in faces] if self.net.in_size != size else crops
+        size, in_size, alignment = self.net.size, self.net.in_size, self.alignment
+        crops = [align(image, face.landmarks, size, alignment)[0] for face in faces]
+        small = crops if in_size == size else [align(image, face.landmarks, in_size, alignment)[0] for face in faces]
         outputs = self._run(torch.stack([to_tensor(crop) for crop in small]))
-        masks = [self.parser(crop) if self.parser else face_mask(size) for crop in crops]
+        masks = [self.parser(crop) if self.parser else face_mask(size, alignment) for crop in crops]
         return [
-            RestoredFace(face.box, face.landmarks, face.score, crop, match_colour(to_image(y), crop, mask), mask)
+            RestoredFace(face.box, face.landmarks, face.score, crop, match_colour(to_image(y), crop, mask), mask, alignment)
             for face, crop, y, mask in zip(faces, crops, outputs, masks, strict=True)
         ]
 

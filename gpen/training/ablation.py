@@ -1,9 +1,12 @@
-"""Variants of GPEN, trained on the same faces with equal budgets (ablation; Yang et al., CVPR 2021, section 4.2).
+"""Variants of GPEN, trained on the same faces with equal budgets.
+
+The first four are those of GPEN's ablation (Yang et al., CVPR 2021), the others are not in that publication.
 
     gpen            prior, embedded and fine-tuned with L_A + L_C + beta L_F
     gpen-wo-ft      the embedded prior is frozen, only the encoder learns
-    gpen-wo-noise   the prior is trained without noise inputs, so that z alone reaches it
+    gpen-wo-noise   no noise is added to the GAN blocks while training them; features are concatenated in fine-tuning as in gpen
     gpen-noise-add  noise and features are added, not concatenated
+    gpen-z-only     the network has neither noise nor feature inputs: z alone reaches the prior
     gpen-wo-prior   one stage from random weights, with the images of both
     gpen-l1         L_C alone
     gpen-stylegan, gpen-pggan, gpen-biggan     the GAN block of another family (gpen.models.blocks)
@@ -20,6 +23,8 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
+from gpen.errors import GPENError
+from gpen.models import checkpoints
 from gpen.models.network import GPENConfig
 from gpen.training.config import FinetuneConfig, PriorConfig
 from gpen.training.finetune import finetune
@@ -49,6 +54,7 @@ class VariantsConfig:
         default_factory=lambda: FinetuneConfig(
             total_images=8_000,
             adversarial_weight=0.05,
+            feature_matching_norm="rms",
             r1_weight=0.2,
             lr_decoder=2e-3,
             lr_discriminator=2e-4,
@@ -57,7 +63,7 @@ class VariantsConfig:
             lr_warmup_images=400,
             lr_decay_fraction=0.5,
             ema_half_life=1000,
-            degradations={"gpen-release": 0.5, "codeformer-2": 0.5},
+            degradations={"gpen-release-scaled": 0.5, "codeformer-2": 0.5},
             **_STAGE,
         )  # fmt: skip
     )
@@ -70,15 +76,16 @@ class Variant:
 
     network: dict = field(default_factory=dict)
     finetune: dict = field(default_factory=dict)
-    prior: bool = True
+    prior: dict | None = field(default_factory=dict)  # None: no stage 1
 
 
 VARIANTS = {
     "gpen": Variant(),
     "gpen-wo-ft": Variant(finetune={"freeze_prior": True}),
-    "gpen-wo-noise": Variant(network={"noise_mode": "none"}),
+    "gpen-wo-noise": Variant(prior={"sample_noise": False}),
     "gpen-noise-add": Variant(network={"noise_mode": "add"}),
-    "gpen-wo-prior": Variant(prior=False),
+    "gpen-z-only": Variant(network={"noise_mode": "none"}),
+    "gpen-wo-prior": Variant(prior=None),
     "gpen-l1": Variant(finetune={"adversarial_weight": 0.0, "feature_matching_weight": 0.0}),
     "gpen-stylegan": Variant(network={"block": "stylegan"}),
     "gpen-pggan": Variant(network={"block": "pggan"}),
@@ -87,7 +94,10 @@ VARIANTS = {
 
 
 def train_variants(data: str | Path, out: str | Path, config: VariantsConfig | None = None, device: str | None = None) -> Path:
-    """Train the variants that OUT lacks; returns OUT/models. An interrupted call continues. Raises as the stages do."""
+    """Train the variants that OUT lacks; returns OUT/models. An interrupted call continues.
+
+    Raises GPENError as the stages do, and where OUT/models has a file of that name with other settings.
+    """
     out, config = Path(out), config or VariantsConfig()
     (out / "models").mkdir(parents=True, exist_ok=True)
     for seed in config.seeds:
@@ -95,6 +105,8 @@ def train_variants(data: str | Path, out: str | Path, config: VariantsConfig | N
             model = out / "models" / f"{name}-{seed}.safetensors"
             if not model.exists():
                 copyfile(_train(variant, name, seed, data, out, config, device), model)
+            elif checkpoints.load(model).config != replace(config.network, **variant.network):
+                raise GPENError(f"{model} has other settings than the variant {name}: move it away, or choose another folder.")
     return out / "models"
 
 
@@ -104,10 +116,11 @@ def _train(
     """Train one variant with one seed; returns the file of its weights."""
     network = replace(config.network, **variant.network)
     settings = {"network": network, "seed": seed} | variant.finetune
-    if variant.prior:
+    if variant.prior is not None:
+        stage = replace(config.prior, network=network, seed=seed, **variant.prior)
         # variants with the same blocks and noise share their prior
-        folder = out / f"prior-{network.block}-{network.noise_mode}-{seed}"
-        stage = replace(config.prior, network=network, seed=seed)
+        noise = network.noise_mode if stage.sample_noise else f"{network.noise_mode}-of-zeros"
+        folder = out / f"prior-{network.block}-{noise}-{seed}"
         prior = _stage(train_prior, data, folder, stage, device, "prior.safetensors")
         discriminator = {"init_discriminator": str(prior.with_name("discriminator.safetensors"))}
         settings |= {"init_prior": str(prior)} | (discriminator if variant.finetune.get("adversarial_weight", 1) else {})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gpen.training.losses.terms import full_precision
+from gpen.models.ops import full_precision
 
 WIDTHS = (32, 64, 128, 256)  # channels after each halving; the last one is repeated
 

@@ -18,14 +18,17 @@ from gpen.restoration.task_inputs import MAKERS
 
 PRECISIONS = ("float32", "bfloat16")
 DISCRIMINATORS = ("stylegan2", "projected")
+FEATURE_NORMS = ("l2", "rms")
 HEADS = ("conv1", "fire4", "fire7", "fire12", "pixels", "colors")
 
 if TYPE_CHECKING:  # values come from TOML files as text, and are checked in __post_init__
     Precision = str
     DiscriminatorName = str
+    FeatureNorm = str
 else:  # the choices that the command line offers
     Precision = Literal[PRECISIONS]
     DiscriminatorName = Literal[DISCRIMINATORS]
+    FeatureNorm = Literal[FEATURE_NORMS]
 
 
 @dataclass(frozen=True)
@@ -159,8 +162,9 @@ class RunConfig:
 class PriorConfig(RunConfig):
     """Stage 1: the GAN prior alone, trained as StyleGAN2 in GPEN's form (Karras et al., CVPR 2020, appendix B).
 
-    The defaults are the paper's. With discriminator = "projected" an auxiliary encoder, which is not kept, can make a part of
-    each batch reconstructions of real faces: that is what makes stage 1 work within the budget of a CPU.
+    The defaults of rates, R1, path length and style mixing are those of StyleGAN2; ADA is in addition to it. With discriminator =
+    "projected" an auxiliary encoder, which is not kept, can make a part of each batch reconstructions of real faces: that is what
+    makes stage 1 work within the budget of a CPU.
     """
 
     init: str | None = None  # file of a prior to start from, of the same or of a smaller size; None: random weights
@@ -169,6 +173,7 @@ class PriorConfig(RunConfig):
     path_length_weight: float = 2.0  # weight of path length regularisation
     path_length_interval: int = 4  # steps between two path length regularisations; 0: never
     style_mixing_probability: float = 0.9  # probability of style mixing, 0 to 1
+    sample_noise: bool = True  # normal noise as input of the GAN blocks; false: zeros in its place (GPEN-w/o-noise)
     # target of the mean sign of StyleGAN2's discriminator on real images (ADA), 0 to 1; 0: no ADA
     ada_target: float = 0.6
     ada_images: int = 500_000  # number of images in which the augmentation probability of ADA can go from 0 to 1
@@ -204,14 +209,16 @@ class FinetuneConfig(RunConfig):
     file_size_sampling_power: float = 0.0
     # probability of photometric and geometric augmentation before the degradation, 0 to 1
     augmentation_probability: float = 0.0
-    # share of each degradation preset, above 0, for the task restore
+    # share of each degradation preset, above 0, for the task restore; gpen-release: as in the released code, at any size
     degradations: dict[str, float] = field(default_factory=lambda: {"gpen-release": 1.0})
 
     # weight of L_A; 0 leaves out StyleGAN2's discriminator if feature_matching_weight is 0 too
     adversarial_weight: float = 1.0
     content_weight: float = 1.0  # weight alpha of L_C, the L1 distance
     content_levels: int = 1  # number of pyramid levels on which L_C is computed, at least 1; 1: the paper's
-    feature_matching_weight: float = 0.02  # weight beta of L_F, for StyleGAN2's discriminator only
+    feature_matching_weight: float = 0.02  # weight beta of L_F, for StyleGAN2's discriminator only; 0.02 with l2: the paper's
+    # norm of each layer's difference in L_F; l2: root of the sum of squares, the paper's; rms: root of their mean, far smaller
+    feature_matching_norm: FeatureNorm = "l2"
     perceptual_weight: float = 0.0  # weight of LPIPS on SqueezeNet; needs discriminator = "projected"
     identity_weight: float = 0.0  # weight of the identity term, which the released code has and the paper has not
     identity_interval: int = 1  # the identity term sees every n-th image of a batch, n at least 1
@@ -242,6 +249,8 @@ class FinetuneConfig(RunConfig):
             raise GPENError('perceptual_weight needs discriminator = "projected", whose features LPIPS compares.')
         if self.identity_interval < 1:
             raise GPENError(f"identity_interval is at least 1; got {self.identity_interval}.")
+        if self.feature_matching_norm not in FEATURE_NORMS:
+            raise GPENError(f"feature_matching_norm is {' or '.join(FEATURE_NORMS)}; got {self.feature_matching_norm!r}.")
 
     @property
     def uses_discriminator(self) -> bool:

@@ -123,7 +123,8 @@ class Finetune:
             with torch.no_grad():
                 real = discriminator.features(target)
             scores = discriminator.score_features(fake[-1])
-        return {"adversarial": generator_logistic(scores), "feature_matching": feature_matching(fake, real)}
+        matching = feature_matching(fake, real, self.config.feature_matching_norm)
+        return {"adversarial": generator_logistic(scores), "feature_matching": matching}
 
     def _update(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """A step of the network's optimizer on the weighted sum of the losses; returns the norm of a clipped gradient."""
@@ -170,7 +171,7 @@ class Finetune:
 
     def export(self, folder: Path) -> Path:
         """Write FOLDER/gpen.safetensors (the averaged weights) and, of StyleGAN2's kind, FOLDER/discriminator.safetensors."""
-        notes = self.config.notes(self.images_seen)
+        notes = self.config.notes(self.images_seen) | (self.validation.notes if self.validation else {})
         if self.config.uses_discriminator and isinstance(self.adversary, DiscriminatorTrainer):
             checkpoints.save(self.adversary.net, folder / "discriminator.safetensors", None, **notes)
         return checkpoints.save(self.ema, folder / "gpen.safetensors", None, task=self.config.task, **notes)
@@ -182,6 +183,7 @@ def _initial(config: FinetuneConfig) -> GPEN:
     if config.init == IDENTITY:
         return start_as_identity(net)
     net = _load_whole(net, config.init, checkpoints.load)
+    net.alignment = "ffhq"  # that of the training images, also if it starts from a published model
     if config.init_prior:
         load_prior_into(net.generator, config.init_prior)
     if config.init_encoder:

@@ -39,6 +39,8 @@ class Prior:
         place: dict[str, Any] = {"device": group.device, "memory_format": torch.channels_last}
         net = Generator(config.network)
         self.net = (load_prior_into(net, config.init) if config.init else net).to(**place)
+        if not config.sample_noise:
+            scales_to_zero(self.net)
         self.forward = compiled(self.net, config.compile, group.device)
         self.ema = copy.deepcopy(self.net).requires_grad_(False)
         self.adversary = self._adversary(place)
@@ -155,8 +157,10 @@ class Prior:
         crossing = torch.randint(1, blocks, (images,), generator=random, device=self.group.device)
         crossing = torch.where(mixes, crossing, blocks)  # [images]
         mine = slice(self.group.rank, None, self.group.processes)
-        noise = self.net.sample_noise(images, random)
-        return z[:, mine], [[None if x is None else x[mine] for x in block] for block in noise], crossing[mine]
+        noise = [[None if x is None else x[mine] for x in block] for block in self.net.sample_noise(images, random)]
+        if not config.sample_noise:
+            noise = [[None if x is None else torch.zeros_like(x) for x in block] for block in noise]
+        return z[:, mine], noise, crossing[mine]
 
     def _styles(self, z: Tensor, crossing: Tensor) -> Tensor:
         """w [n, blocks, d] of z [2, n, d], with style mixing (StyleGAN, section 3.1)."""
@@ -211,10 +215,18 @@ class Prior:
 
     def export(self, folder: Path) -> Path:
         """Write FOLDER/prior.safetensors (the averaged weights) and, of StyleGAN2's kind, FOLDER/discriminator.safetensors."""
-        notes = self.config.notes(self.images_seen)
+        notes = self.config.notes(self.images_seen) | (self.validation.notes if self.validation else {})
         if isinstance(self.adversary, DiscriminatorTrainer):
             checkpoints.save(self.adversary.net, folder / "discriminator.safetensors", None, **notes)
         return checkpoints.save(self.ema, folder / "prior.safetensors", None, **notes)
+
+
+@torch.no_grad()
+def scales_to_zero(net: Generator) -> None:
+    """Set the scalars of the noise inputs to 0. They stay there while the noise is 0, and the images do not depend on noise."""
+    for name, parameter in net.named_parameters():
+        if name.endswith("noise_scale"):
+            parameter.zero_()
 
 
 def _content(reconstructed: Tensor, real: Tensor) -> Tensor:

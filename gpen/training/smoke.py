@@ -24,8 +24,8 @@ PRIOR = PriorConfig(
 )  # fmt: skip
 FINETUNE = FinetuneConfig(
     network=NETWORK, total_images=3200, batch_size=16, ema_half_life=400, workers=0, save_interval=1600, grid_interval=800,
-    degradations={"gpen-release": 0.5, "downsample": 0.5}, adversarial_weight=0.05, lr_decoder=2e-3, lr_discriminator=2e-4,
-    lr_scales=5.0, grad_clip=1.0, lr_decay_fraction=0.5,
+    degradations={"gpen-release-scaled": 0.5, "downsample": 0.5}, adversarial_weight=0.05, lr_decoder=2e-3, lr_discriminator=2e-4,
+    feature_matching_norm="rms", lr_scales=5.0, grad_clip=1.0, lr_decay_fraction=0.5,
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from tests import ROOT
 from tests.gpen.conftest import squeezenet_weights
 
 SMALLEST = {  # command -> options
+    "intervals": "--studies 1 --resamples 10 --designs 1",
     "page": "--moves 1 --visitors 1",
     "paste": "--photos 1",
     "raters": "--raters 2 --answers 1",
@@ -50,6 +51,12 @@ def test_help_describes_every_option(name, capsys, monkeypatch):
     assert options
     for option in (" ".join(option.split()) for option in options):
         assert re.fullmatch(r"--[a-z-]+ .{8,} \(default: .*\)", option) and " STR" not in option, option
+
+
+def test_intervals_writes_a_row_a_design(tmp_path, capsys):
+    assert run("intervals", tmp_path, capsys) == (0, ["intervals.json"])
+    (row,) = json.loads((tmp_path / "intervals.json").read_text())
+    assert all(0 <= value <= 1 for value in row["coverage"].values())
 
 
 @pytest.mark.slow

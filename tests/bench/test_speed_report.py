@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench.harness import RESULTS, write_results
+from bench.common.harness import RESULTS, write_results
 from bench.speed_report import Row, accuracy_failures, merge_results, plot, speed_failures, table
 
 ROW = Row("GPEN-BFR-256", 1, "torch", "float32", 3, 0.5, 100.0, 4.0, 0.5, error=1e-6, psnr=120.0, memory=500.0)

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 import gpen
-from bench.harness import free_port
+from bench.common.harness import free_port
 from eval.preference.build import StudySettings, build, from_folders
 from tests import ROOT
 
@@ -93,6 +93,20 @@ def open_app(visit, server):
         page = visit(f"{server}{query}", **settings)
         page.wait_for_selector("#before-after img")
         wait_until(page, lambda: any("queue/join" in url for url in page.asked))
+        return page
+
+    return opened
+
+
+@pytest.fixture
+def open_tab(visit, server):
+    """Opens the app at a tab by its address, and waits until it is interactive and in the visitor's language."""
+
+    def opened(tab: str, query: str = "", **settings):
+        page = visit(f"{server}?tab={tab}{query}", **settings)
+        page.wait_for_selector(f"#tab-{tab}")
+        wait_until(page, lambda: any("queue/join" in url for url in page.asked))
+        page.wait_for_function("document.querySelector('#about [data-in]')")
         return page
 
     return opened

@@ -3,11 +3,13 @@
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import huggingface_hub
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import app
 import gpen
@@ -34,8 +36,9 @@ class Hub:
     def add_space_secret(self, space, name, value):
         self.asked["secrets"][name] = value
 
-    def upload_folder(self, **settings):
-        self.asked["files"] = settings
+    def upload_folder(self, folder_path, **settings):
+        paths = [path for path in Path(folder_path).rglob("*") if path.is_file()]
+        self.asked["files"] = {path.relative_to(folder_path).as_posix(): path.read_bytes() for path in paths}
 
 
 @pytest.fixture
@@ -75,7 +78,9 @@ def test_space_receives_files_dataset_and_secrets(hub, monkeypatch):
     assert asked["space"][1]["repo_type"] == "space" and asked["space"][1]["exist_ok"]
     assert asked["variables"] == {"GPEN_VOTES_REPO": "me/ratings"}
     assert asked["secrets"] == {"GPEN_OWNER_TOKEN": "owner's", "HF_TOKEN": "hf_dataset_only"}
-    assert asked["files"]["allow_patterns"] == deploy.files()
+    assert set(asked["files"]) == set(deploy.files()) and asked["files"]["LICENSE"] == (deploy.ROOT / "LICENSE").read_bytes()
+    preview = yaml.safe_load(asked["files"]["README.md"].decode().split("---\n")[1])["thumbnail"]
+    assert preview.startswith("https://huggingface.co/spaces/me/faces/") and preview.rsplit("/main/")[1] in asked["files"]
     deploy.deploy("me/faces")
     assert hub.last.asked["variables"] == {} and hub.last.asked["secrets"] == {"GPEN_OWNER_TOKEN": "owner's"}
 
@@ -129,7 +134,7 @@ def test_unreachable_dataset_exits_with_one_line_error(monkeypatch):
     monkeypatch.setattr(rate, "open_survey", lambda: "survey")
 
     with pytest.raises(SystemExit) as caught:
-        app.main()
+        app.main([])
     assert caught.value.code == 2
 
 
@@ -137,7 +142,7 @@ def test_unreachable_dataset_exits_with_one_line_error(monkeypatch):
 def test_without_zerogpu_restorer_is_plain(restorer, monkeypatch, installed, gpu):
     monkeypatch.setitem(sys.modules, "spaces", types.SimpleNamespace(GPU=None) if installed else None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    assert zerogpu.gpu(len) is len
+    assert zerogpu.gpu(len, restorer) is len
     made = zerogpu.make_restorer(restorer.net)
     assert type(made) is gpen.Restorer and next(made.net.parameters()).device.type == "cpu"
     assert zerogpu.startup_restorer(made) is made
@@ -147,20 +152,24 @@ def test_without_zerogpu_restorer_is_plain(restorer, monkeypatch, installed, gpu
 def spaces_package(monkeypatch):
     """Replacement for `spaces` on ZeroGPU.
 
-    Records the functions that had a GPU, and the devices to which networks were moved.
+    Records the seconds for which functions had a GPU, and the devices to which networks were moved.
     """
     lent, moved = [], []
 
-    def lend(function):
-        def wrapper(*arguments):
-            assert all(x.device.type == "cpu" for x in arguments)
-            lent.append(function)
-            return function(*arguments)
+    def lend(duration):
+        def decorate(function):
+            def wrapper(*arguments):
+                assert all(x.device.type == "cpu" for x in arguments)
+                lent.append(duration(*arguments))
+                return function(*arguments)
 
-        return wrapper
+            return wrapper
+
+        return decorate
 
     monkeypatch.setitem(sys.modules, "spaces", types.SimpleNamespace(GPU=lend))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(zerogpu, "MAX_CPU_PARAMETERS", 0)
     monkeypatch.setattr(torch.nn.Module, "to", lambda net, device: moved.append(device) or net)
     return lent, moved
 
@@ -170,7 +179,25 @@ def test_zerogpu_runs_network_on_cuda_with_gpu_per_call(restorer, photo, spaces_
     made = zerogpu.make_restorer(restorer.net)
     assert moved == ["cuda"] and not lent
     face = np.ascontiguousarray(photo[:128, :128])
-    assert (made.face(face).image == restorer.face(face).image).all() and len(lent) == 1
+    assert (made.face(face).image == restorer.face(face).image).all() and lent == [zerogpu.seconds(made.net)]
+
+
+def test_zerogpu_leaves_default_model_on_the_cpu(restorer, spaces_package, monkeypatch):
+    lent, moved = spaces_package
+    monkeypatch.undo()
+    default = sum(parameter.numel() for parameter in gpen.load().parameters())
+    smallest = sum(parameter.numel() for parameter in gpen.GPEN(gpen.GPENConfig(size=256, channel_multiplier=1)).parameters())
+    assert default < zerogpu.MAX_CPU_PARAMETERS < smallest  # of the published models, GPEN-BFR-256 is the smallest
+    monkeypatch.setattr(zerogpu, "_spaces", lambda: object())
+    assert type(zerogpu.make_restorer(restorer.net)) is gpen.Restorer and not moved
+    assert zerogpu.gpu(len, restorer) is len
+
+
+@pytest.mark.parametrize(("size", "n", "least", "most"), [(256, 1, 10, 12), (512, 9, 12, 20), (2048, 1, 15, 30)])
+def test_zerogpu_reservation_grows_with_images_and_size(size, n, least, most):
+    net = types.SimpleNamespace(size=size)
+    assert least <= zerogpu.seconds(net, n) <= most < 60  # 60 s is the default of spaces.GPU
+    assert zerogpu.seconds(net, n) <= zerogpu.seconds(net, n + 1)
 
 
 def test_zerogpu_startup_requests_no_gpu(restorer, spaces_package):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo import components, experiment, images
+from gpen.degradation.colour import JITTER
 from gpen.degradation.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 
@@ -30,6 +31,12 @@ def test_experiment_restores_the_degraded_face(restorer, face):
     assert (result.restored == restorer.face(result.degraded).image).all()
     error = (result.degraded.astype(float) - face) ** 2
     assert result.scores["Bilinear"]["psnr"] == pytest.approx(10 * np.log10(255**2 / error.mean()), abs=1e-3)
+
+
+def test_input_is_the_last_step(restorer, face):
+    degradation = Degradation(scale=4, colour_shift=(30, 0, -30), hue=0.1)
+    result = experiment.run(restorer, face, degradation)
+    assert (result.degraded == degradation.resized(face)).all() and (result.target == face).all()
 
 
 def test_grey_degradation_is_compared_with_grey_face(restorer, face):
@@ -65,7 +72,9 @@ def test_controls_represent_sampled_presets(preset, size):
         haze=st.none() | st.floats(0, 1),
         shift=st.none() | st.tuples(st.integers(-9, 9), st.integers(-9, 9)),
         grey=st.booleans(),
-        grey_target=st.booleans(),
+        grey_input=st.booleans(),
+        hue=st.none() | st.floats(-0.5, 0.5),
+        jitter_order=st.permutations(JITTER).map(tuple),
         seed=st.integers(0, 2**53 - 1),
     )
 )

@@ -24,6 +24,7 @@ def test_formula_colours_enabled_terms():
     text = figures.formula(Degradation(blur_sigma=2.5, scale=4, noise_sigma=8, jpeg_quality=40))
     assert re.findall(r'class="term (\w+)"', text) == ["jpeg", "blur", "scale", "noise"]
     assert "2.5" in text and "↓4" in text and "σ=8" in text and "<sub>40</sub>" in text
+    assert '<b class="term scale">↓4 bicubic</b>' in figures.formula(Degradation(scale=4, downsampling="bicubic"))
     assert 'class="term' not in figures.formula(Degradation())
 
 
@@ -38,6 +39,12 @@ def test_steps_are_embedded_as_png(result):
     for (data, width), image in zip(found, result.steps.values(), strict=True):
         decoded = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
         assert int(width) == image.shape[1] and (decoded[..., ::-1] == image).all()
+
+
+def test_every_step_has_a_caption(restorer, photo, size):
+    degradation = Degradation(1.0, scale=2, noise_sigma=5, jpeg_quality=50, grey=True, shift=(1, 1), haze=0.9, brightness=0.7)
+    made = figures.steps(experiment.run(restorer, images.square_crop(photo, size), degradation))
+    assert made.count("<figure>") == 10 and "colours changed" in made
 
 
 @given(st.integers(0, 255), st.integers(0, 255))
@@ -67,6 +74,8 @@ def test_better_method_is_bold_unless_tied(result, bilinear, gpen, winners):
     table = figures.table(replace(result, scores={"Bilinear": bilinear, "GPEN": gpen}))
     assert sorted(re.findall(r'<td class="best"><b>([^<]+)</b>', table)) == sorted(winners)
     assert table.count("higher is better") == 2 and table.count("lower is better") == 1
+    assert table.count("for this one face") == 1
+    assert "this one face" not in figures.table(replace(result, scores={"Bilinear": gpen, "GPEN": gpen}))  # nothing is bold
 
 
 def test_missing_metric_shows_reason_as_escaped_text(result):

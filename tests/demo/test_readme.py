@@ -6,8 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import gpen
+from demo.languages import english
+from gpen.training.data import hub
 from tests import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -21,10 +24,18 @@ def snippet(text: str, heading: str) -> str:
 
 
 def test_space_front_matter_matches_requirements():
-    front = dict(line.split(": ", 1) for line in README.split("---\n")[1].splitlines())
+    front = yaml.safe_load(README.split("---\n")[1])
     assert f"gradio[mcp]=={front['sdk_version']}" in (ROOT / "requirements.txt").read_text()
     assert front["sdk"] == "gradio" and (ROOT / front["app_file"]).is_file()
     assert set((ROOT / "packages.txt").read_text().split()) == {"libgl1", "libglib2.0-0"}
+
+
+def test_space_front_matter_describes_the_space():
+    front = yaml.safe_load(README.split("---\n")[1])
+    assert front["title"] == english("page.title") and len(front["short_description"]) <= 60  # characters, the limit of the Hub
+    assert front["suggested_hardware"] == "cpu-basic" and "face-restoration" in front["tags"]
+    assert [f"hf:{name}" for name in front["datasets"]] == [hub.KNOWN["ffhq"], hub.KNOWN["celeba-hq"]]
+    assert "OWNER/NAME" in front["thumbnail"] and (ROOT / front["thumbnail"].rsplit("/main/")[1]).is_file()
 
 
 def test_python_example_runs_with_default_model():

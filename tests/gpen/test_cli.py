@@ -16,6 +16,7 @@ from skimage.data import astronaut
 import gpen
 from gpen.cli import COMMANDS, main
 from gpen.cli.train import STAGES, read_command
+from gpen.faces.alignment import Face, template
 from gpen.models import checkpoints, download
 from gpen.training.config import FinetuneConfig, PriorConfig, read_run_config
 from gpen.version import __version__
@@ -40,12 +41,28 @@ def read(path):
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
 
+@pytest.mark.parametrize(("given", "expected"), [((), "gpen"), (("--alignment", "ffhq"), "ffhq")])
+def test_restore_aligns_photos_for_the_model(face, model, tmp_path, monkeypatch, given, expected):
+    found = [Face((8, 8, 40, 40), (template(32) + 8).astype(np.float32), 0.9)]
+    monkeypatch.setattr("gpen.cli.restore.load_detector", lambda name: lambda image: found)
+    published = tmp_path / "published.pth"
+    torch.save(gpen.to_published(gpen.load(model)), published)
+    command = ["restore", str(face), "--model", str(published), *given, "--out", str(tmp_path / "out")]
+    main([*command, "--report", str(tmp_path / "report.json")])
+    restorer = gpen.Restorer(gpen.load(published), alignment=expected)
+    assert np.array_equal(read(tmp_path / "out" / "face.png"), restorer.photo(read(face), faces=found).image)
+    assert json.loads((tmp_path / "report.json").read_text())["alignment"] == expected
+
+
 def test_degrade_matches_degradation(face, tmp_path, capsys):
     arguments = "--blur-sigma 2 --scale 3.3 --noise-sigma 10 --jpeg-quality 40 --seed 5".split()
     main(["degrade", str(face), *arguments, "--out", str(tmp_path / "low.png")])
     degradation = gpen.Degradation(blur_sigma=2, scale=3.3, noise_sigma=10, jpeg_quality=40, seed=5)
     assert np.array_equal(read(tmp_path / "low.png"), degradation(read(face)))
     assert capsys.readouterr().out.strip() == degradation.formula()
+    options = ["--scale", "4", "--downsampling", "bicubic", "--resized"]
+    main(["degrade", str(face), *options, "--out", str(tmp_path / "c.png")])
+    assert np.array_equal(read(tmp_path / "c.png"), gpen.Degradation(scale=4, downsampling="bicubic").resized(read(face)))
     main(["degrade", str(face), "--preset", "gpen-release", "--seed", "5", "--resized", "--out", str(tmp_path / "b.png")])
     assert np.array_equal(read(tmp_path / "b.png"), gpen.Degradation.sample("gpen-release", 5, 48).resized(read(face)))
 
@@ -129,6 +146,7 @@ def test_info_reads_published_files_and_discriminators(tmp_path, capsys):
         torch.save(gpen.to_published(net), tmp_path / f"{name}.pth")
         printed = info(tmp_path / f"{name}.pth", capsys)
         assert "academic and non-commercial use only" in printed
+        assert ("alignment            gpen\n" in printed) == isinstance(net, gpen.GPEN)
         assert f"{sum(p.numel() for p in net.parameters()):,}" in printed
 
 
@@ -168,6 +186,7 @@ def test_runs_as_a_module():
         ("restore face.png --model net.safetensors --detector absent.onnx --out out", "absent.onnx"),
         ("restore face.png --model net.safetensors --detector eyes --out out", "no detector 'eyes'"),
         ("restore face.png --aligned --upscale 2 --model net.safetensors --out out", "leave out"),
+        ("restore face.png --aligned --alignment gpen --model net.safetensors --out out", "leave out --alignment"),
         ("info text.png", "cannot be read"),
         ("train finetune --data nowhere --out run", "no images"),
         ("train prior --data nowhere --config absent.toml --out run", "no configuration absent.toml"),

@@ -1,8 +1,14 @@
 """Agreement between raters, and between metrics and raters.
 
 Krippendorff's alpha (K. Krippendorff, "Content analysis", 2004): 1 is perfect agreement, 0 is agreement by chance. Choices are
-nominal data: a unit is an item with a pair of methods, its values are one method, the other, or neither. Ratings are interval
-data: a unit is an item with a method.
+nominal data: a unit is an item with a pair of methods, its values are one method, the other, or neither. Every unit counts in
+both orders of its methods: otherwise the agreement expected by chance, and so alpha, depends on which method of a pair is named
+first. Ratings are ordinal data: a unit is an item with a method.
+
+The noise ceiling is the agreement that a perfect metric can reach with raters who disagree with each other (H. Nili et al., "A
+toolbox for representational similarity analysis", PLoS Computational Biology 2014). Its lower bound is the agreement of a rater
+with the most frequent answer of the other raters; it can be exceeded, because that answer is estimated from few raters. Its upper
+bound is the agreement with the most frequent answer of all raters, the rater included; no metric can exceed it.
 """
 
 import csv
@@ -10,39 +16,39 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
-from scipy import special
 
-from eval.preference.analysis.bradley_terry import RESAMPLES
-from eval.preference.storage.votes import Comparisons, Vote
+from eval.preference.analysis.bootstrap import mean_interval
+from eval.preference.storage.votes import Comparisons, Vote, first_answers
 from gpen.errors import GPENError
 
 Rows = dict[tuple[str, str], dict[str, float]]  # (item, method) -> metric -> value
 
 
 def choice_alpha(pairs: Comparisons) -> float | None:
-    """Alpha of paired comparisons; None if no question has two raters, or all answers are identical."""
-    units: dict[tuple, dict] = defaultdict(dict)
-    for rater, item, a, b, outcome in zip(pairs.rater, pairs.item, pairs.a, pairs.b, pairs.outcome, strict=True):
-        units[item, min(a, b), max(a, b)].setdefault(rater, int(outcome if a < b else -outcome))  # the first answer of a rater
+    """Alpha of paired comparisons; None if no question has two raters, or all answers are ties."""
+    pairs, units = _with_item(pairs), defaultdict(list)
+    for item, a, b, outcome in zip(pairs.item, pairs.a, pairs.b, pairs.outcome, strict=True):
+        units[item, a, b].append(int(outcome))
+        units[item, b, a].append(-int(outcome))
     return _alpha(units.values(), "nominal")
 
 
 def rating_alpha(votes: list[Vote]) -> float | None:
     """Alpha of ratings; None if no image has two raters, or all ratings are identical."""
-    units: dict[tuple, dict] = defaultdict(dict)
-    for vote in votes:
-        if not vote.gold:
-            units[vote.question].setdefault(vote.rater, vote.choice)
-    return _alpha(units.values(), "interval")
+    units: dict[tuple, list[int]] = defaultdict(list)
+    for vote in first_answers(votes):
+        if vote.item:
+            units[vote.question].append(cast(int, vote.choice))
+    return _alpha(units.values(), "ordinal")
 
 
-def _alpha(units: Iterable[dict], level: Literal["nominal", "interval"]) -> float | None:
+def _alpha(units: Iterable[list[int]], level: Literal["nominal", "ordinal"]) -> float | None:
     import krippendorff
 
-    shared = [list(by_rater.values()) for by_rater in units if len(by_rater) > 1]
+    shared = [values for values in units if len(values) > 1]
     domain = sorted({value for values in shared for value in values})
     if len(domain) < 2:
         return None
@@ -71,82 +77,94 @@ def read_rows(run: str | Path) -> Rows:
 
 
 def metric_agreement(
-    pairs: Comparisons, rows: Rows, lower_better: dict[str, bool], strength: dict[str, float | None]
+    pairs: Comparisons,
+    rows: Rows,
+    lower_better: dict[str, bool],
+    strength: dict[str, float | None],
+    over_faces: bool = True,
 ) -> dict[str, dict]:
     """How often each metric prefers the image that a rater chose; ties of raters are excluded.
 
-    lower_better: by metric. Returns {METRIC: {"agreement", "low", "high", "n", "kendall"}}: 95% intervals are over raters;
-    kendall is the rank correlation (tau-b) of the mean values of the methods with their strengths. A tie of the metric counts as
-    one half.
+    lower_better: by metric. Returns {METRIC: {"agreement", "low", "high", "n", "ceiling", "kendall"}}: 95% intervals are over
+    raters, and with over_faces also over faces; ceiling is the upper bound of the noise ceiling on the same comparisons; kendall
+    is the rank correlation (tau-b) of the mean values of the methods with their strengths. A tie of the metric counts as 1/2.
     """
-    chosen = np.flatnonzero(pairs.outcome)
-    winner = np.where(pairs.outcome > 0, pairs.a, pairs.b)[chosen]
-    loser = np.where(pairs.outcome > 0, pairs.b, pairs.a)[chosen]
+    decided = pairs.select(pairs.outcome != 0)
+    winner, loser = _winners(decided)
     result = {}
     for metric, lower in lower_better.items():
         sign = -1 if lower else 1
 
         def value(item: int, method: int, metric: str = metric) -> float:
-            return rows.get((pairs.items[item], pairs.methods[method]), {}).get(metric, np.nan)
+            return rows.get((decided.items[item], decided.methods[method]), {}).get(metric, np.nan)
 
         differences = np.array(
-            [_difference(value(item, w), value(item, x)) for item, w, x in zip(pairs.item[chosen], winner, loser, strict=True)]
+            [_difference(value(item, w), value(item, x)) for item, w, x in zip(decided.item, winner, loser, strict=True)]
         )
         known = np.isfinite(differences)
         if not known.any():
             continue
         agrees = (np.sign(sign * differences[known]) + 1) / 2
-        mean, low, high = mean_over_raters(agrees, pairs.rater[chosen][known])
-        tau = _rank_correlation(metric, sign, rows, set(pairs.items), strength)
-        result[metric] = {"agreement": mean, "low": low, "high": high, "n": int(known.sum()), "kendall": tau}
+        of_metric = decided.select(known)
+        mean, low, high = mean_interval(agrees, of_metric.rater, of_metric.face if over_faces else None)
+        result[metric] = {
+            "agreement": mean,
+            "low": low,
+            "high": high,
+            "n": len(agrees),
+            "ceiling": float(np.mean(_Majority(of_metric).with_own())),
+            "kendall": _rank_correlation(metric, sign, rows, set(pairs.items), strength),
+        }
     return result
 
 
-def human_agreement(pairs: Comparisons) -> dict | None:
-    """How often a rater chooses what most other raters chose for the same pair.
+def human_agreement(pairs: Comparisons, over_faces: bool = True) -> dict | None:
+    """The noise ceiling: how often a rater chooses what most raters chose for the same question; ties are excluded.
 
-    This is an upper bound for the agreement of a metric. Returns {"agreement", "low", "high", "n"}; None if no two raters have a
-    pair in common.
+    Returns {"agreement", "low", "high", "n", "ceiling"}: agreement with the other raters, the lower bound of the noise ceiling,
+    with its 95% interval, and agreement with all raters, the upper bound, on the n answers to questions with two or more raters.
+    An even vote counts as one half. None if no two raters have a question in common.
     """
-    chosen = np.flatnonzero(pairs.outcome)
-    low, high = np.minimum(pairs.a, pairs.b)[chosen], np.maximum(pairs.a, pairs.b)[chosen]
-    sign = np.where(pairs.a < pairs.b, pairs.outcome, -pairs.outcome)[chosen]
-    _, unit = np.unique(np.stack([pairs.item[chosen], low, high]), axis=1, return_inverse=True)
-    unit, rater = unit.ravel(), pairs.rater[chosen]
-    total = np.bincount(unit, sign)
-    _, of_rater = np.unique(np.stack([unit, rater]), axis=1, return_inverse=True)
-    own = np.bincount(of_rater.ravel(), sign)[of_rater.ravel()]
-    shared = np.bincount(unit)[unit] > np.bincount(of_rater.ravel())[of_rater.ravel()]  # pairs with other raters
+    decided = _with_item(pairs.select(pairs.outcome != 0))
+    majority = _Majority(decided)
+    shared = majority.raters > 1  # [n]
     if not shared.any():
         return None
-    agrees = (np.sign((total[unit] - own) * sign) + 1) / 2
-    mean, low, high = mean_over_raters(agrees[shared], rater[shared])
-    return {"agreement": mean, "low": low, "high": high, "n": int(shared.sum())}
+    face = decided.face[shared] if over_faces else None
+    mean, low, high = mean_interval(majority.of_others()[shared], decided.rater[shared], face)
+    ceiling = float(np.mean(majority.with_own()[shared]))
+    return {"agreement": mean, "low": low, "high": high, "n": int(shared.sum()), "ceiling": ceiling}
 
 
-def mean_over_raters(values: np.ndarray, rater: np.ndarray) -> tuple[float, float | None, float | None]:
-    """Mean of values [n] with its 95% interval over raters [n]; without an interval for a single rater."""
-    _, index = np.unique(rater, return_inverse=True)
-    sums, counts = np.bincount(index, values)[:, None], np.bincount(index).astype(float)[:, None]  # [r, 1]
-    mean, low, high = ratio_interval(sums, counts)
-    first, last = (None if np.isnan(end[0]) else float(end[0]) for end in (low, high))
-    return float(mean[0]), first, last
+def _with_item(pairs: Comparisons) -> Comparisons:
+    """The comparisons whose item is known, so that it is known which raters answered the same question."""
+    return pairs.select(np.array([bool(item) for item in pairs.items], bool)[pairs.item])
 
 
-def ratio_interval(sums: np.ndarray, counts: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(mean, low, high) [k] of sums / counts [r, k] over raters.
+class _Majority:
+    """The most frequent answer to each question; comparisons without ties, one of each rater to a question."""
 
-    Uses the bootstrap variance and Student's t, as for strengths.
-    """
-    raters = len(sums)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = sums.sum(0) / counts.sum(0)
-        if raters < 2:
-            return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-        draws = np.random.default_rng(seed).multinomial(raters, np.full(raters, 1 / raters), RESAMPLES)  # [b, r]
-        resampled = (draws @ sums) / (draws @ counts)  # [b, k]
-    margin = np.sqrt(np.nanvar(resampled, axis=0, ddof=1) * raters / (raters - 1)) * special.stdtrit(raters - 1, 0.975)
-    return mean, mean - margin, mean + margin
+    def __init__(self, decided: Comparisons):
+        winner, loser = _winners(decided)
+        self.choice = np.where(winner < loser, 1, -1)  # [n]
+        questions = np.stack([decided.item, np.minimum(winner, loser), np.maximum(winner, loser)])
+        question = np.unique(questions, axis=1, return_inverse=True)[1].ravel()  # [n]
+        self.raters = np.bincount(question)[question]  # [n], of the same question
+        self.votes = np.bincount(question, self.choice)[question]  # [n], sum of the choices
+
+    def of_others(self) -> np.ndarray:
+        """[n]: 1 if the choice is that of most other raters, 1/2 for an even vote, else 0."""
+        return (np.sign((self.votes - self.choice) * self.choice) + 1) / 2
+
+    def with_own(self) -> np.ndarray:
+        """[n]: the same for all raters, this one included."""
+        return (np.sign(self.votes * self.choice) + 1) / 2
+
+
+def _winners(decided: Comparisons) -> tuple[np.ndarray, np.ndarray]:
+    """(winner, loser) [n] of comparisons without ties."""
+    won = decided.outcome > 0
+    return np.where(won, decided.a, decided.b), np.where(won, decided.b, decided.a)
 
 
 def _difference(a: float, b: float) -> float:

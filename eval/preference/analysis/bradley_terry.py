@@ -1,4 +1,4 @@
-"""Strengths from paired comparisons with ties: Davidson's model and intervals over raters.
+"""Strengths from paired comparisons with ties: the model of Davidson.
 
     P(i beats j) = e^(a_i - a_j)/2 / Z     P(tie) = nu / Z     Z = e^(a_i - a_j)/2 + e^(a_j - a_i)/2 + nu
 
@@ -13,10 +13,8 @@ maximum likelihood estimate is infinite (L. R. Ford, 1957); otherwise its effect
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 PRIOR_SD = 10.0  # standard deviation of a strength, natural log; e^10 is a ratio of 22,000 wins to one
-RESAMPLES = 1000
 LARGEST_STEP = 2.0  # limit of a Newton step, against overshooting
 TOLERANCE = 1e-9
 MAX_STEPS = 60
@@ -28,30 +26,6 @@ class DavidsonFit:
 
     strength: np.ndarray
     log_nu: np.ndarray
-
-
-@dataclass(frozen=True)
-class StrengthCovariance:
-    """Bootstrap covariance [m, m] of the strengths over raters and its degrees of freedom.
-
-    NaN for a single rater.
-    """
-
-    covariance: np.ndarray
-    dof: int
-
-    def standard_errors(self) -> np.ndarray:
-        """Standard errors [m] of the strengths."""
-        return np.sqrt(np.diag(self.covariance))
-
-    def difference_standard_errors(self) -> np.ndarray:
-        """Standard errors [m, m] of the differences of two strengths."""
-        variance = np.diag(self.covariance)
-        return np.sqrt(np.maximum(variance[:, None] + variance[None] - 2 * self.covariance, 0))
-
-    def t_quantile(self, level: float = 0.95) -> float:
-        """Half width of a confidence interval in standard errors: a quantile of Student's t."""
-        return float(special.stdtrit(self.dof, (1 + level) / 2)) if self.dof else float("nan")
 
 
 def fit(
@@ -120,27 +94,6 @@ def information_standard_errors(wins: np.ndarray, ties: np.ndarray, fitted: Davi
     covariance = np.linalg.inv(information[0])[: len(wins), : len(wins)]
     variance = np.diag(covariance)
     return np.sqrt(np.maximum(variance[:, None] + variance[None] - 2 * covariance, 0))
-
-
-def bootstrap(
-    wins: np.ndarray,  # [r, m, m], one table per rater
-    ties: np.ndarray,  # [r, m, m]
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> StrengthCovariance:
-    """Bootstrap over raters, the independent units: answers of one rater are correlated.
-
-    The variance is multiplied by r / (r - 1), and intervals use Student's t with r - 1 degrees of freedom (B. Efron and R.
-    Tibshirani, "An introduction to the bootstrap", 1993). Percentile intervals have too low a coverage for few raters: 85%
-    instead of 95% with eight.
-    """
-    raters, m = wins.shape[:2]
-    if raters < 2:
-        return StrengthCovariance(np.full((m, m), np.nan), 0)
-    draws = np.random.default_rng(seed).multinomial(raters, np.full(raters, 1 / raters), resamples)  # [b, r]
-    tables = ((draws @ table.reshape(raters, -1)).reshape(-1, m, m) for table in (wins, ties))
-    resampled = fit(*tables).strength  # [b, m]
-    return StrengthCovariance(np.atleast_2d(np.cov(resampled.T)) * raters / (raters - 1), raters - 1)
 
 
 def components(edges: np.ndarray) -> list[list[int]]:

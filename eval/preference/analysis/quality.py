@@ -1,27 +1,32 @@
-"""Quality control of raters: statistics of each rater and the rule for exclusion.
+"""Quality control of raters: statistics of each rater, the rule for exclusion and its power.
 
 A gold trial has a known better image: the expected answer in the vote, else the method "gold:better" or "ground-truth" of the
-two, else the choice of more than half of at least MIN_MAJORITY raters.
+two. The choice of most raters is not a known answer: a rule based on it would exclude raters for their taste.
 """
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import cache
 from statistics import median
 from typing import Annotated
 
 from eval.options import option
 from eval.preference.storage.votes import Vote
-from eval.preference.study import BETTER, GOLD_RATINGS, WORSE, Choice, Protocol
+from eval.preference.study import BETTER, GOLD_RATINGS, RATINGS, WORSE, Choice, Protocol
+from gpen.errors import GPENError
 
 KNOWN_BETTER = (BETTER, "ground-truth")
-MIN_MAJORITY = 3  # raters, for the majority to define the correct answer to a gold trial
+MAX_GOLD_ERRORS = 1 / 6
+MAX_GOLDS = 500  # no session has more gold trials
+MAX_PASSING = 0.05  # largest probability with which a rater who answers at random may pass
 
 
 @dataclass(frozen=True)
 class ExclusionRules:
     """Thresholds for the exclusion of a rater, which are also options of python -m eval study score."""
 
-    max_gold_errors: Annotated[float, option(default="1/3")] = 1 / 3
+    max_gold_errors: Annotated[float, option(default="1/6")] = MAX_GOLD_ERRORS
     """allowed fraction of wrong answers to gold trials, 0 to 1; 1 disables the rule"""
     min_ms: Annotated[float, option("MS")] = 300
     """response times below this many milliseconds are fast, 0 or more; 0 disables the rule"""
@@ -52,17 +57,48 @@ class RaterQuality:
 
 
 def rater_quality(votes: list[Vote], rules: ExclusionRules) -> list[RaterQuality]:
-    """Statistics of each rater, most answers first."""
+    """Statistics of each rater, most answers first. Raises GPENError for a gold trial without a known answer."""
     by_rater = defaultdict(list)
     for vote in votes:
         by_rater[vote.rater].append(vote)
-    majority = _majorities(votes)
-    records = [_record(rater, own, majority, rules) for rater, own in by_rater.items()]
+    records = [_record(rater, own, rules) for rater, own in by_rater.items()]
     return sorted(records, key=lambda record: (-record.answers, record.rater))
 
 
-def _record(rater: str, votes: list[Vote], majority: dict, rules: ExclusionRules) -> RaterQuality:
-    passed = [result for vote in votes if vote.gold and (result := gold_passed(vote, majority)) is not None]
+def pass_probability(golds: int, max_errors: float = MAX_GOLD_ERRORS, correct: float = 0.5) -> float:
+    """Probability that a rater passes the rule with this many gold trials.
+
+    correct: the probability of a correct answer to one of them, 1/2 for a rater who chooses a side at random. The number of wrong
+    answers is binomial, and the rule allows at most max_errors * golds of them.
+    """
+    allowed = math.floor(max_errors * golds + 1e-9)
+    return sum(math.comb(golds, k) * (1 - correct) ** k * correct ** (golds - k) for k in range(min(allowed, golds) + 1))
+
+
+def random_correct(protocol: Protocol) -> float:
+    """Probability that a random answer to a gold trial is correct."""
+    return len(GOLD_RATINGS) / len(RATINGS) if protocol == Protocol.RATING else 0.5
+
+
+@cache
+def golds_needed(max_errors: float = MAX_GOLD_ERRORS, correct: float = 0.5) -> int:
+    """The smallest number of gold trials from which on a rater who answers at random passes with at most MAX_PASSING.
+
+    Raises GPENError for a rule that such a rater passes with any number of gold trials.
+    """
+    if max_errors >= 1 - correct:
+        raise GPENError(
+            f"--max-gold-errors {max_errors:g} accepts raters who answer at random; choose less than {1 - correct:g}."
+        )
+    enough = 1
+    for golds in range(1, MAX_GOLDS):
+        if pass_probability(golds, max_errors, correct) > MAX_PASSING:
+            enough = golds + 1
+    return enough
+
+
+def _record(rater: str, votes: list[Vote], rules: ExclusionRules) -> RaterQuality:
+    passed = [gold_passed(vote) for vote in votes if vote.gold]
     times = [vote.ms for vote in votes if vote.ms is not None]
     fast = sum(ms < rules.min_ms for ms in times)
     repeats, consistent = self_consistency(votes)
@@ -85,32 +121,22 @@ def _record(rater: str, votes: list[Vote], majority: dict, rules: ExclusionRules
     )
 
 
-def gold_passed(vote: Vote, majority: dict | None = None) -> bool | None:
-    """Whether the answer to a gold trial is correct; None if the correct answer is unknown."""
-    if vote.protocol == Protocol.RATING:
-        return vote.choice in GOLD_RATINGS if vote.shown == [WORSE] else None
-    if isinstance(vote.choice, list):
-        return vote.choice[0] == BETTER if BETTER in vote.choice else None
-    sides = {Choice.LEFT: vote.shown[0], Choice.RIGHT: vote.shown[1]}
-    expected: str | None = sides[Choice(vote.expected)] if vote.expected in sides else vote.expected
-    if expected not in vote.shown:
-        known = [name for name in vote.shown if name in KNOWN_BETTER]
-        expected = known[0] if len(known) == 1 else (majority or {}).get(vote.question)
-    return None if expected is None else vote.preferred == expected
-
-
-def _majorities(votes: list[Vote]) -> dict:
-    """The method chosen by the majority for each gold pair with enough raters."""
-    chosen: dict[tuple, dict[str, str | None]] = defaultdict(dict)  # question -> rater -> method: one answer per rater
-    for vote in votes:
-        if vote.gold and vote.protocol == Protocol.PAIRWISE:
-            chosen[vote.question][vote.rater] = vote.preferred
-    majorities = {}
-    for question, by_rater in chosen.items():
-        method, count = Counter(by_rater.values()).most_common(1)[0]
-        if len(by_rater) >= MIN_MAJORITY and count > len(by_rater) / 2 and method is not None:
-            majorities[question] = method
-    return majorities
+def gold_passed(vote: Vote) -> bool:
+    """Whether the answer to a gold trial is correct. Raises GPENError if the correct answer is not known."""
+    if vote.protocol == Protocol.RATING and vote.shown == [WORSE]:
+        return vote.choice in GOLD_RATINGS
+    if isinstance(vote.choice, list) and BETTER in vote.choice:
+        return vote.choice[0] == BETTER
+    if vote.protocol == Protocol.PAIRWISE:
+        sides = {Choice.LEFT: vote.shown[0], Choice.RIGHT: vote.shown[1]}
+        expected: str | None = sides[Choice(vote.expected)] if vote.expected in sides else vote.expected
+        known = [expected] if expected in vote.shown else [name for name in vote.shown if name in KNOWN_BETTER]
+        if len(known) == 1:
+            return vote.preferred == known[0]
+    raise GPENError(
+        f"The gold trial of the item {vote.item!r} with {', '.join(vote.shown)} has no ground truth, so that no answer is known "
+        "to be correct; give the better side or method in the key gold of the vote, or set gold to false."
+    )
 
 
 def self_consistency(votes: list[Vote]) -> tuple[int, int]:
@@ -118,7 +144,7 @@ def self_consistency(votes: list[Vote]) -> tuple[int, int]:
     first: dict[tuple, object] = {}
     repeats, consistent = 0, 0
     for vote in votes:
-        if not vote.gold:
+        if vote.item and not vote.gold:
             if vote.question in first:
                 repeats += 1
                 consistent += first[vote.question] == vote.answer

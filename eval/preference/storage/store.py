@@ -7,56 +7,29 @@ are excluded from all counts and exports.
 
 import json
 import os
-import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
+from eval.preference.storage.engines import StoreError, connect, failure
 from eval.preference.storage.schema import answers, migrate, raters, undos
 from eval.preference.storage.votes import Vote
 from eval.preference.storage.writer import BatchWriter, WriterBusy
 from eval.preference.study import TrialKind
 from gpen.errors import GPENError
-from gpen.optional import missing_package
 
 DEFAULT_FILE = Path(__file__).resolve().parents[3] / "runs" / "votes.sqlite"
-POOL = 8  # connections of a process; further requests wait
 TIMEOUT = 10.0  # s, until a write is reported as failed
-RETRY_INTERVAL = 0.01  # s, between attempts to enter WAL mode
 _INSERT: dict[str, Callable] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 Result = TypeVar("Result")
-
-
-class StoreError(GPENError):
-    """The vote was not stored because of a problem of the server; the page keeps it and sends it again."""
-
-    retry = True
-
-
-class Failure(StrEnum):
-    """The reason of a StoreError, with its message for the rater."""
-
-    FULL = "The server's disk is full: this answer waits in your page and is sent again."
-    BUSY = "The server is busy: this answer waits in your page and is sent again."
-    READ_ONLY = "The server's database is read-only: this answer waits in your page and is sent again."
-    UNREACHABLE = "The server's database cannot be reached: this answer waits in your page and is sent again."
-
-
-_CODES = {  # prefixes of SQLite error names and PostgreSQL SQLSTATE codes
-    Failure.FULL: ("SQLITE_FULL", "53100", "53200"),
-    Failure.BUSY: ("SQLITE_BUSY", "SQLITE_LOCKED", "55P03", "57014", "40001", "40P01"),
-    Failure.READ_ONLY: ("SQLITE_READONLY", "SQLITE_PERM", "25006"),
-}
 
 
 @dataclass(frozen=True)
@@ -87,21 +60,7 @@ class VoteStore:
         url: sqlite:/// or postgresql://; default DATABASE_URL, then runs/votes.sqlite. timeout: s, for locks and connections.
         Raises StoreError if the database cannot be reached, GPENError for an invalid url.
         """
-        url = url or os.environ.get("DATABASE_URL") or f"sqlite:///{DEFAULT_FILE}"
-        try:
-            parsed = sa.make_url(url)
-            if parsed.drivername in ("postgres", "postgresql"):
-                parsed = parsed.set(drivername="postgresql+psycopg")
-            if parsed.get_backend_name() not in _INSERT:
-                raise GPENError(f"The database {parsed.drivername} is not supported; give a sqlite:// or postgresql:// URL.")
-            if parsed.get_backend_name() == "sqlite":
-                Path(cast(str, parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-                return cls(_sqlite(parsed, timeout), timeout)
-            return cls(_postgresql(parsed, timeout), timeout)
-        except sa.exc.ArgumentError as error:
-            raise GPENError("DATABASE_URL is not a database URL; give one such as postgresql://user@host/name.") from error
-        except ModuleNotFoundError as error:
-            raise missing_package("psycopg", "postgresql", "A PostgreSQL database") from error
+        return cls(connect(url or os.environ.get("DATABASE_URL") or f"sqlite:///{DEFAULT_FILE}", timeout), timeout)
 
     def close(self) -> None:
         """Store the queued votes and close all connections."""
@@ -256,7 +215,7 @@ class VoteStore:
         try:
             return self._writer.run(job, self._timeout)
         except (WriterBusy, SQLAlchemyError) as error:
-            raise StoreError(_failure(error)) from error
+            raise StoreError(failure(error)) from error
 
     @contextmanager
     def _transaction(self, write: bool = False) -> Iterator[sa.Connection]:
@@ -264,7 +223,7 @@ class VoteStore:
             with self._engine.connect().execution_options(write=write) as connection, connection.begin():
                 yield connection
         except SQLAlchemyError as error:
-            raise StoreError(_failure(error)) from error
+            raise StoreError(failure(error)) from error
 
 
 _FIELDS = ("id", "study", "rater", "trial", "item", "shown", "choice", "ms", "kind", "time")  # columns that a Vote has too
@@ -284,16 +243,6 @@ def _vote(row: sa.Row) -> Vote:
     return Vote(**{**row._mapping, "kind": TrialKind(row.kind)})
 
 
-def _failure(error: Exception) -> Failure:
-    """The reason of a database error; the error itself stays attached for the log."""
-    cause = getattr(error, "orig", None)
-    name = str(getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or "")
-    for failure, codes in _CODES.items():
-        if name.startswith(codes):
-            return failure
-    return Failure.BUSY if isinstance(error, WriterBusy | sa.exc.TimeoutError) else Failure.UNREACHABLE
-
-
 def _refuse_deleted(row: sa.Row | None) -> None:
     if row is None:
         raise GPENError("No consent is stored for this rater; reload the page and agree to the consent text.")
@@ -307,51 +256,3 @@ def _rater_row(study: str, rater: str, version: str) -> dict:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _sqlite(url: sa.URL, timeout: float) -> sa.Engine:
-    engine = sa.create_engine(
-        url, connect_args={"timeout": timeout}, poolclass=sa.QueuePool, pool_size=POOL, max_overflow=0, pool_timeout=timeout
-    )
-
-    @sa.event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # transactions are started in _begin, not by the driver
-        _enter_wal_mode(connection, timeout)
-        connection.execute("PRAGMA synchronous = FULL")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        # SQLite rejects, without waiting, a transaction that reads first and then writes while another one writes
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
-
-    return engine
-
-
-def _enter_wal_mode(connection: sqlite3.Connection, timeout: float) -> None:
-    """Change to WAL mode, with retries.
-
-    SQLite does not apply its busy timeout to this change of a new database.
-    """
-    deadline = time.monotonic() + max(timeout, 1.0)
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if not (error.sqlite_errorname or "").startswith(_CODES[Failure.BUSY]) or time.monotonic() > deadline:
-                raise
-            time.sleep(RETRY_INTERVAL)
-
-
-def _postgresql(url: sa.URL, timeout: float) -> sa.Engine:
-    milliseconds = int(timeout * 1000)
-    options = f"-c lock_timeout={milliseconds} -c statement_timeout={4 * milliseconds}"
-    return sa.create_engine(
-        url,
-        connect_args={"connect_timeout": max(2, int(timeout)), "options": options},
-        pool_pre_ping=True,
-        pool_size=POOL,
-        max_overflow=0,
-        pool_timeout=timeout,
-    )

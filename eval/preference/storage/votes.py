@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import json
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ ANSWER_KEYS = {  # the keys of a JSON vote that hold the methods displayed and t
     Protocol.RATING: ("method", "rating"),
     Protocol.RANKING: ("order",),
 }
+TASK = re.compile(r"^(fsr\d+(-[^/]+)?|bfr(-[^/]+)?|wild)/")  # of an item named "TASK/IMAGE"
 
 
 @dataclass(frozen=True)
@@ -203,24 +205,67 @@ class Comparisons:
     b: np.ndarray  # [n], index into methods
     outcome: np.ndarray  # [n]
 
-    def tables(self, subset: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """(wins, ties) [r, m, m] of each rater, over a subset of the comparisons."""
-        shape = (len(self.raters), len(self.methods), len(self.methods))
-        wins, ties = np.zeros(shape), np.zeros(shape)
-        rater, a, b, outcome = (values[subset] for values in (self.rater, self.a, self.b, self.outcome))
-        for winner, loser, sign in ((a, b, 1), (b, a, -1)):
-            won, tied = outcome == sign, outcome == 0
-            np.add.at(wins, (rater[won], winner[won], loser[won]), 1)
-            np.add.at(ties, (rater[tied], winner[tied], loser[tied]), 1)
-        return wins, ties
+    @property
+    def face(self) -> np.ndarray:
+        """[n], index of the face: the items of one image under several tasks show the same face."""
+        return np.unique([face_of(item) for item in self.items], return_inverse=True)[1].ravel()[self.item]
+
+    def select(self, subset: np.ndarray) -> "Comparisons":
+        """The comparisons with True in subset [n], with their methods, raters and items only."""
+        a, b, outcome = self.a[subset], self.b[subset], self.outcome[subset]
+        methods, ends = np.unique(np.concatenate([a, b]), return_inverse=True)
+        raters, rater = np.unique(self.rater[subset], return_inverse=True)
+        items, item = np.unique(self.item[subset], return_inverse=True)
+        return Comparisons(
+            [self.methods[i] for i in methods],
+            [self.raters[i] for i in raters],
+            [self.items[i] for i in items],
+            rater.ravel(),
+            item.ravel(),
+            ends.ravel()[: len(a)],
+            ends.ravel()[len(a) :],
+            outcome,
+        )
+
+    def tables(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(wins, ties) [b, m, m]: the sum of the weights [b, n] of the comparisons of each pair of methods."""
+        from scipy.sparse import csr_array  # imported here because it takes time
+
+        n, m = len(self.outcome), len(self.methods)
+        forward, backward = self.a * m + self.b, self.b * m + self.a
+        tied = np.flatnonzero(self.outcome == 0)
+        rows = np.concatenate([np.arange(n), tied])
+        columns = np.concatenate([np.where(self.outcome < 0, backward, forward), backward[tied]])
+        columns[np.concatenate([tied, np.arange(n, n + len(tied))])] += m * m  # ties follow wins
+        pairs = csr_array((np.ones(len(rows)), (rows, columns)), shape=(n, 2 * m * m))
+        wins, ties = np.split(np.asarray(weights @ pairs), 2, axis=1)
+        return wins.reshape(-1, m, m), ties.reshape(-1, m, m)
 
 
-def comparisons(votes: list[Vote]) -> Comparisons:
-    """Convert all votes except those of gold trials to paired comparisons.
+def face_of(item: str) -> str:
+    """The face that an item shows: "IMAGE" of "TASK/IMAGE"."""
+    return TASK.sub("", item)
+
+
+def first_answers(votes: Iterable[Vote]) -> list[Vote]:
+    """The votes that count for scores: without gold trials, and of each question only the first answer of a rater.
+
+    Later answers are repeats, which measure the consistency of a rater. A vote without an item is never a repeat.
+    """
+    counted: dict[object, Vote] = {}
+    for number, vote in enumerate(votes):
+        if not vote.gold:
+            counted.setdefault((vote.rater, vote.question) if vote.item else number, vote)
+    return list(counted.values())
+
+
+def comparisons(votes: Iterable[Vote]) -> Comparisons:
+    """Convert the votes that count for scores (first_answers) to paired comparisons.
 
     Two ratings of an item by one rater make one comparison (equal ratings are a tie); a ranking makes one for each pair.
+    Raises GPENError without such votes.
     """
-    votes = [vote for vote in votes if not vote.gold]
+    votes = first_answers(votes)
     rows = _ROWS[protocol_of(votes)](votes)
     names = [sorted({row[i] for row in rows}) for i in (0, 1)] + [sorted({row[i] for row in rows for i in (2, 3)})]
     index = [{name: i for i, name in enumerate(group)} for group in names]
@@ -236,13 +281,13 @@ def _pair_rows(votes: list[Vote]) -> list[tuple]:
 
 
 def _rating_rows(votes: list[Vote]) -> list[tuple]:
-    ratings: dict[tuple[str, str], dict[str, list]] = {}
+    ratings: dict[tuple[str, str], dict[str, int]] = {}
     for vote in votes:
-        ratings.setdefault((vote.rater, vote.item), {}).setdefault(vote.shown[0], []).append(vote.choice)
+        ratings.setdefault((vote.rater, vote.item), {}).setdefault(vote.shown[0], cast(int, vote.choice))
     rows = []
     for (rater, item), by_method in ratings.items():
-        means = sorted((method, sum(values) / len(values)) for method, values in by_method.items())
-        rows += [(rater, item, a, b, int(np.sign(x - y))) for i, (a, x) in enumerate(means) for b, y in means[i + 1 :]]
+        pairs = itertools.combinations(sorted(by_method.items()), 2)
+        rows += [(rater, item, a, b, int(np.sign(x - y))) for (a, x), (b, y) in pairs]
     return rows
 
 

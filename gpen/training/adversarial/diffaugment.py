@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gpen.models.ops import full_precision
 from gpen.training.config import DiffAugmentConfig
-from gpen.training.losses.terms import full_precision
 
 BRIGHTNESS, CONTRAST = 0.4, 0.5  # largest changes at a colour strength of 1; saturation goes from 0 to 2 there
 

@@ -61,21 +61,20 @@ class DiscriminatorTrainer:
         return losses
 
     def _regularize(self, real: Tensor, random: torch.Generator | None) -> Tensor:
-        """R1 with respect to the augmented image, in float32: a second derivative is too inexact in bfloat16."""
-        seen = self.augment(real, cast(torch.Generator, random)) if self.augment else real
-        seen = seen.detach().clone().requires_grad_(True)
-        penalty = r1_penalty(self.net(seen), seen)
+        """R1 by the image before its augmentation, in float32: a second derivative is too inexact in bfloat16."""
+        real = real.detach().clone().requires_grad_(True)
+        penalty = r1_penalty(self.scores(real, random), real)
         (penalty * (self.r1_weight / 2 * self.r1_interval)).backward()
         return penalty.detach()
 
     def state_dict(self) -> dict:
         """Everything that a resumed run needs."""
-        p = self.augment.p if self.augment else 0.0
-        return {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(), "augment": p}
+        state = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return state | ({"ada": self.augment.state_dict()} if self.augment else {})
 
     def load_state_dict(self, state: dict) -> None:
         """The inverse of `state_dict`."""
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.augment:
-            self.augment.p = state["augment"]
+            self.augment.load_state_dict(state["ada"])

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from gpen.models.ops import full_precision
 from gpen.training.adversarial.diffaugment import DiffAugment
 from gpen.training.config import HEADS, ProjectedConfig, RunConfig
 from gpen.training.losses.squeezenet import MIN_SIZE, TAP_CHANNELS, SqueezeNet, enlarge, lpips, lpips_heads
-from gpen.training.losses.terms import full_precision
 from gpen.training.runtime.parallel import Distributed
 
 TAPS = {"conv1": 0, "fire4": 1, "fire7": 2, "fire12": 6}  # head -> its place among SqueezeNet's features

@@ -26,7 +26,6 @@ from gpen.training.config import FinetuneConfig, PriorConfig, RunConfig
 from gpen.training.data.augmentation import augment_photo, sampling_cdf
 from gpen.training.data.hub import local_folder
 
-UNSCALED = "-unscaled"
 SHARED_MEMORY_ERRORS = ("shared memory", "shm", "Bus error", "No space left on device")  # in texts of PyTorch's errors
 NAMED = 3  # bad files that an error names
 _STREAM = 3  # separates these random numbers from those of gpen.degradation.presets and gpen.degradation with the same seed
@@ -61,17 +60,13 @@ def read_face(path: Path, size: int) -> np.ndarray:
 
 
 def sample_degradation(name: str, rng: np.random.Generator, size: int) -> Degradation:
-    """A random degradation of a preset, with ranges scaled from 512 px to `size`, or as published where the name ends so.
+    """A random degradation for images of `size` px.
 
-    name: a preset; PRESET-unscaled, whose ranges are those of 512 px at any size, as in the authors' released code; or
-    "downsample": s alone, log-uniform from 8 to 32 at 512 px and scaled to `size`.
+    name: a preset, or "downsample": s alone, log-uniform from 8 to 32 at 512 px and rescaled to `size`.
     """
     if name == "downsample":
         return Degradation(scale=float(2 ** rng.uniform(3, 5) * size / 512))
-    seed = int(rng.integers(2**31))
-    if name.endswith(UNSCALED):
-        return Degradation.sample(name.removesuffix(UNSCALED), seed=seed, size=512)
-    return Degradation.sample(name, seed=seed, size=size)
+    return Degradation.sample(name, seed=int(rng.integers(2**31)), size=size)
 
 
 class Faces(Dataset):

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpen.errors import GPENError
+from gpen.models.ops import full_precision
 from gpen.optional import missing_package
-from gpen.training.losses.terms import full_precision
 
 FIRES = {3: 128, 4: 128, 6: 256, 7: 256, 9: 384, 10: 384, 11: 512, 12: 512}  # torchvision's number -> channels of the output
 POOLED = (4, 7)  # fire modules that a max pooling follows

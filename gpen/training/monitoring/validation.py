@@ -3,6 +3,9 @@
 Stage 2: PSNR, SqueezeNet distance (LPIPS on SqueezeNet 1.1), SqueezeNet Frechet distance, identity and sharpness for each preset.
 Stage 1: Frechet distance and diversity of samples. The SqueezeNet scores share their network with the perceptual loss and the
 projected discriminator of `discriminator = "projected"`: beside them, identity comes from a network that is not trained against.
+
+A run may be stopped or chosen by these scores: the weights store the fingerprints of the faces, and python -m eval marks values
+measured on them.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from gpen.images import to_image, to_tensor
 from gpen.models.network import Generator
 from gpen.training.config import FinetuneConfig, PriorConfig
 from gpen.training.data.dataset import list_images, read_face, sample_degradation
+from gpen.training.data.fingerprints import CHOSEN_ON, join_fingerprints
 from gpen.training.losses.squeezenet import SqueezeNet, enlarge, lpips, lpips_heads
 from gpen.training.monitoring.frechet import frechet_distance
 from gpen.training.runtime.parallel import Distributed
@@ -60,6 +64,7 @@ class RestorationValidation:
         settings, size, in_size = config.validation, config.network.size, config.network.in_size
         files = list_images(str(settings.data))[: settings.images]
         truths = [read_face(file, size) for file in files]
+        self.notes = {CHOSEN_ON: join_fingerprints(files)}  # metadata of the weights
         self.device = group.device
         self.features = Features(config.projected.feature_network, group.device)
         embedding = settings.embedding or os.environ.get("GPEN_IDENTITY_MODEL")
@@ -114,6 +119,7 @@ class PriorValidation:
         settings, size = config.validation, config.network.size
         files = list_images(str(settings.data))[: settings.images]
         real = torch.stack([to_tensor(read_face(file, size)) for file in files])
+        self.notes = {CHOSEN_ON: join_fingerprints(files)}  # metadata of the weights
         self.device, self.n = group.device, len(real)
         self.features = Features(config.projected.feature_network, group.device)
         self.real_diversity, self.real = self._describe(real)

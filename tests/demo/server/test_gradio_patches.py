@@ -104,3 +104,14 @@ def test_waiting_and_running_requests_are_listed(page):
     queue.active_jobs = [None, [unnamed]]
     assert list(gradio_patches.queued_requests(page)) == [("session", "first"), (None, "second")]
     assert gradio_patches.queue_size(page) == (1, 5)
+
+
+def test_reload_is_recognised_in_the_thread_of_the_reloader():
+    from gradio.cli.commands.reload import reload_thread
+
+    assert not gradio_patches.is_reload()
+    reload_thread.running_reload = True
+    try:
+        assert gradio_patches.is_reload()
+    finally:
+        del reload_thread.running_reload

@@ -104,6 +104,18 @@ def test_photo_events_reject_invalid_numbers_before_inference(restorer, astronau
             events[event](visit, *arguments, *numbers.values())
 
 
+@pytest.mark.parametrize("alignment", ["ffhq", "gpen"])
+def test_an_aligned_face_is_given_to_the_network_as_it_is(restorer, astronaut, monkeypatch, tmp_path, alignment):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(restorer, "alignment", alignment)
+    with gr.Blocks() as page:
+        photo.tab(restorer)
+    events = {function.name: function.fn for function in page.fns.values()}
+    visit, *_ = events["as_aligned"](photo.PhotoState(str(astronaut), (512, 512), []), 1.0, 1)
+    whole = cv2.resize(read(astronaut), (len(visit.restored[0].crop),) * 2, interpolation=cv2.INTER_AREA)
+    assert np.abs(visit.restored[0].crop.astype(int) - whole).max() <= 1
+
+
 def test_events_without_photo_return_message(restorer):
     with gr.Blocks() as page:
         photo.tab(restorer)

@@ -13,7 +13,7 @@ from gradio_client.exceptions import AppError
 import app
 from demo import components, experiment, images
 from demo.tabs import playground
-from gpen.degradation.degradation import Degradation
+from gpen.degradation.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 from tests.demo.conftest import TIMEOUT
 
@@ -122,6 +122,13 @@ def test_endpoints_are_documented_and_events_private(client):
         assert all(parameter["parameter_name"] for parameter in endpoint["parameters"])
 
 
+def test_initial_preset_has_the_same_strength_at_every_size(restorer):
+    with gr.Blocks() as page:
+        playground.tab(restorer)
+    (preset,) = (block for block in page.blocks.values() if getattr(block, "elem_id", None) == "preset")
+    assert preset.value == "gpen-release-scaled" and [value for _, value in preset.choices] == list(PRESETS)
+
+
 def test_random_sampling_skips_unsupported_scales(restorer, photo, size, monkeypatch):
     scales = {seed: Degradation.sample("gfpgan", seed, size=size).scale for seed in range(100)}
     small, large = (min(scales, key=scales.get), max(scales, key=scales.get))
@@ -138,7 +145,7 @@ def test_random_sampling_skips_unsupported_scales(restorer, photo, size, monkeyp
 def test_missing_model_exits_with_one_line_error(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("GPEN_MODEL", str(tmp_path / "none.safetensors"))
     with pytest.raises(SystemExit) as caught:
-        app.main()
+        app.main([])
     message = capsys.readouterr().err
     assert caught.value.code == 2 and message.startswith("error: ") and message.count("\n") == 1
 
@@ -152,7 +159,7 @@ def test_unavailable_port_exits_with_one_line_error(monkeypatch, capsys, port, w
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv("GRADIO_SERVER_PORT", str(listener.getsockname()[1]) if port == "busy" else port)
         with pytest.raises(SystemExit) as caught:
-            app.main()
+            app.main([])
     message = capsys.readouterr().err
     assert caught.value.code == 2
     assert words in message and message.startswith("error: ") and message.count("\n") == 1

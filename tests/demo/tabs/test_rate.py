@@ -215,6 +215,7 @@ def test_report_escapes_method_names(survey, monkeypatch):
         "study": "s", "protocol": "rating", "votes": 9, "raters": 2, "alpha": None, "dropped_raters": [], "rule": "a & b",
         "methods": {"<b>evil</b>": row, "plain": unsaid, "opinion": {"mos": 3.5, "mos_low": 3, "mos_high": 4, "dmos": None}},
         "pairs": [pair], "levels": {"mild": {"plain": unsaid}}, "metrics": {}, "warnings": ["<script>"],
+        "intervals": "for <these> images.", "missing": 0,
     }  # fmt: skip
     counts = survey.counts() | {"answers": 9}
     monkeypatch.setattr(survey, "leaderboard", lambda: scores)
@@ -222,6 +223,22 @@ def test_report_escapes_method_names(survey, monkeypatch):
     report = leaderboard.report(survey)
     assert "<b>evil</b>" not in report and "&lt;b&gt;evil&lt;/b&gt;" in report and "<script>" not in report
     assert "3.50" in report and "0.10 to 0.90" in report and "75%" in report and "None" not in report
+    assert "for &lt;these&gt; images." in report and "same weight for every opponent" in report
+
+
+def test_report_has_no_tests_before_the_planned_end(survey, client):
+    """Intervals are live; p values and verdicts wait, against optional stopping."""
+    for _ in range(3):
+        code = new_code()
+        client.post("/study/consent", json={"code": code})
+        answer_all(client, code)
+    scores = survey.leaderboard()
+    report = leaderboard.report(survey)
+    assert scores["missing"] > 0 and f"when the {scores['missing']} missing answers of the plan" in report
+    assert "p (Holm)" not in report and "significant:" not in report and "Difference" in report
+    tested = [pair | {"p": 0.2, "p_holm": 0.4, "significant": False, "answers_needed": 70} for pair in scores["pairs"]]
+    complete = leaderboard._pairs(tested, 0)
+    assert "p (Holm)" in complete and "0.400" in complete and "not significant: about 70 more answers needed" in complete
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -3,10 +3,11 @@
 import gradio as gr
 import pytest
 
-from demo import theme
+from demo import shell
 from demo.tabs import leaderboard, rate
 from eval.preference.build import StudySettings, build, from_folders
-from eval.preference.storage.store import StoreError, VoteStore
+from eval.preference.storage.engines import StoreError
+from eval.preference.storage.store import VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey
 from tests.demo.conftest import METHODS
@@ -28,10 +29,8 @@ def serve(tmp_path_factory):
         with gr.Blocks(analytics_enabled=False) as page, gr.Tab("Rate"):
             rate.tab(survey)
         pages.append(page)
-        _, url, _ = page.launch(
-            prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False, theme=theme.THEME,
-            css_paths=theme.CSS, head=theme.HEAD, app_kwargs={"routes": rate.routes(survey)},
-        )  # fmt: skip
+        settings = shell.launch_settings(rate.routes(survey))
+        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **settings)
         return url, survey
 
     yield served

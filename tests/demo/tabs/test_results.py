@@ -22,6 +22,7 @@ def archived(folder, name, time, tasks):
         for metric in ("psnr", "niqe_fitted")
     ]
     recipe = {"command": f"{COMMAND} --out runs/{name}", "time": time, "settings": {"size": 256, "seed": 0}}
+    recipe["tasks"] = {task: f"made as {task}" for task in tasks}
     (folder / f"{name}.json").write_text(json.dumps({"title": name, "recipe": recipe, "summary": summary}))
 
 
@@ -52,18 +53,30 @@ def test_damaged_archive_is_named_in_message(tmp_path):
 
 def test_latest_run_is_shown_with_command(runs):
     components, _ = build(runs)
+    assert components["results-task"].choices == [(f"fsr{s} (bicubic, antialiased)", f"fsr{s}") for s in (4, 8)]
     assert components["results-run"].value == "new" and components["results-task"].value == "fsr4"
     assert components["results-command"].value == f"{COMMAND} --out runs/new"
     table = components["results-table"].value
     assert table["headers"] == ["method", "PSNR (RGB) ↑", "NIQE (fitted on faces) ↓"]
     assert table["data"][1][:2] == ["gpen", 22.0]
-    assert "7 images, 256 px, seed 0, 2026-02-02" in components["results-about"].value
+    assert "7 images, made as fsr4, 256 px, seed 0, 2026-02-02" in components["results-about"].value
+
+
+def test_claims_and_the_number_of_comparisons_are_stated(runs):
+    path = runs / "new.json"
+    content = json.loads(path.read_text())
+    for entry in content["summary"]:
+        better = entry["metric"] == "psnr" and entry["method"] == "gpen"
+        entry |= {"baseline": "bilinear", "diff": 0.5, "diff_low": 0.1 if better else -0.1, "diff_high": 0.9}
+    path.write_text(json.dumps(content))
+    about = build(runs)[0]["results-about"].value
+    assert "gpen compared with bilinear: better in PSNR (RGB)." in about and "2 comparisons with bilinear at 95% each" in about
 
 
 def test_selecting_a_run_updates_tasks_table_and_command(runs):
     choose_run = build(runs)[1][0]
     tasks, metrics, table, about, _, trade_off, command = choose_run("old")
-    assert tasks["choices"] == ["bfr"] and metrics["value"] == "psnr"
+    assert tasks["choices"] == [("bfr", "bfr")] and metrics["value"] == "psnr"
     assert list(table["method"]) == ["bilinear (the input)", "gpen"] and "2026-01-01" in about
     assert command.endswith("runs/old") and trade_off["visible"]
 
@@ -71,7 +84,10 @@ def test_selecting_a_run_updates_tasks_table_and_command(runs):
 def test_plotted_metric_can_be_selected(runs):
     show = build(runs)[1][2]
     bars = show("new", "fsr8", "niqe_fitted")[2]
-    assert bars.axes[0].get_xlabel().startswith("NIQE (fitted on faces) ↓") and "fsr8, n = 7" in bars.axes[0].get_xlabel()
+    assert (
+        bars.axes[0].get_xlabel().startswith("NIQE (fitted on faces) ↓")
+        and "fsr8 (bicubic, antialiased), n = 7" in bars.axes[0].get_xlabel()
+    )
 
 
 def test_metrics_seen_in_training_are_marked_with_a_note(runs):
@@ -81,7 +97,7 @@ def test_metrics_seen_in_training_are_marked_with_a_note(runs):
     content["summary"] += [entry("fsr4", method, "squeezenet_fd", 9.0) for method in ("bilinear", "gpen")]
     path.write_text(json.dumps(content))
     components, events = build(runs)
-    assert "SqueezeNet Fréchet distance ↓ †" in components["results-table"].value["headers"]
+    assert "SqueezeNet Fréchet distance, n = 7 ↓ †" in components["results-table"].value["headers"]
     assert "† Seen in training: " in components["results-about"].value
     assert ("SqueezeNet Fréchet distance ↓ (seen in training)", "squeezenet_fd") in components["results-metric"].choices
     (axis,) = events[2]("new", "fsr4", "squeezenet_fd")[2].axes

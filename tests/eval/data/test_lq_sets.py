@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,7 +15,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from eval.data.faces import Faces
-from eval.data.lq_sets import BFR_TASKS, FSR_TASKS, build_lq_set, degradation_for, mask_for
+from eval.data.lq_sets import (
+    BFR_TASKS,
+    FSR_TASKS,
+    TASKS,
+    build_lq_set,
+    degradation_for,
+    mask_for,
+    task_description,
+    task_label,
+)  # fmt: skip
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
 from gpen.images import read_image
@@ -85,13 +95,24 @@ def test_degradation_is_a_function_of_name_task_and_seed(task, name, seed):
 
 def test_tasks(faces_folder, tmp_path):
     faces = Faces.open(faces_folder, 64, limit=2)
-    for task, scale in (("fsr4", 4), ("fsr16", 16), ("fsr64", 64)):
+    for task, side in (("fsr4-bilinear", 16), ("fsr16-bilinear", 4), ("fsr64-bilinear", 1)):
         sample = build_lq_set(task, faces, tmp_path / task, seed=0).sample("face0")
-        side = 64 // scale
         np.testing.assert_allclose(sample.lq, cv2.resize(sample.truth.astype(float), (side, side)), atol=0.51)
-    bfr = degradation_for("bfr", "face0", 64, 0)
-    assert bfr == Degradation.sample("gpen-release", seed=bfr.seed, size=64)
-    assert 0.1 <= bfr.scale <= 1
+    for task, side in (("fsr4", 16), ("fsr16", 4), ("fsr64", 1)):
+        sample = build_lq_set(task, faces, tmp_path / task, seed=0).sample("face0")
+        pillow = Image.fromarray(sample.truth).resize((side, side), Image.Resampling.BICUBIC)  # antialiased, rounded twice
+        np.testing.assert_allclose(sample.lq, np.asarray(pillow), atol=3)
+    bfr, scaled = (degradation_for(task, "face0", 64, 0) for task in ("bfr", "bfr-gpen-release-scaled"))
+    assert bfr == replace(Degradation.sample("gpen-release", seed=bfr.seed, size=64), grey=False)
+    assert 0.8 <= bfr.scale <= 8 and 0.1 <= scaled.scale <= 1
+
+
+def test_operator_of_super_resolution_is_named():
+    assert task_label("fsr8") == "fsr8 (bicubic, antialiased)"
+    assert task_label("fsr8-bilinear") == "fsr8-bilinear (bilinear, not antialiased)"
+    assert task_label("bfr-gfpgan") == "bfr-gfpgan"
+    assert task_description("fsr16") == "downsampled by 16: bicubic, antialiased"
+    assert "preset gpen-release," in task_description("bfr") and all(len(task_description(task)) > 8 for task in TASKS)
 
 
 def test_colorize_and_inpaint(faces_folder, tmp_path):
@@ -157,11 +178,23 @@ def test_changed_file_is_an_error(faces_folder, tmp_path):
         lq_set.sample("face1")
 
 
-def test_grey_degradation_has_a_grey_ground_truth(faces_folder, tmp_path):
-    faces = Faces.open(faces_folder, 64, limit=1)
-    seed = next(s for s in range(100) if degradation_for("bfr", "face0", 64, s).grey)
-    truth = build_lq_set("bfr", faces, tmp_path, seed).sample("face0").truth
-    assert (truth == truth[..., :1]).all() and not (faces.load("face0") == truth).all()
+@pytest.mark.parametrize("task", ["bfr", "bfr-gpen-release-scaled", "bfr-gfpgan"])
+def test_no_grey_images(task):
+    """Training has them (GPEN 20 %, GFPGAN 1 %), evaluation does not."""
+    made = [degradation_for(task, f"face{k}", 64, 0) for k in range(300)]
+    preset = task.removeprefix("bfr-") if task != "bfr" else "gpen-release"
+    sampled = [Degradation.sample(preset, d.seed, 64) for d in made]
+    assert any(d.grey or d.grey_input for d in sampled) and not any(d.grey or d.grey_input for d in made)
+    assert made == [replace(d, grey=False, grey_input=False) for d in sampled]
+
+
+def test_set_of_another_version_is_an_error(faces_folder, tmp_path):
+    faces = Faces.open(faces_folder, 64, limit=2)
+    build_lq_set("fsr8", faces, tmp_path, seed=0)
+    path = tmp_path / "params.json"
+    path.write_text(path.read_text().replace('"bicubic"', '"bilinear"', 1))
+    with pytest.raises(GPENError, match="built by another version, with another degradation of face0; choose another --out"):
+        build_lq_set("fsr8", faces, tmp_path, seed=0)
 
 
 # --- datasets of the Hub, as local files, without a network

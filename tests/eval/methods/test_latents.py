@@ -95,7 +95,7 @@ SUMMARY = [
     ENTRY | {"method": "gpen:/a/model.pth", "metric": "squeezenet_fd", "mean": 123.4, "low": None, "high": None},
 ]
 EARLIER = {"command": "python -m eval run bfr"}
-RECIPE = {"command": "/home/me/.venv/bin/python -m eval run fsr", "time": "2026-01-02", "earlier": [EARLIER]}
+RECIPE = {"command": "/home/me/.venv/bin/python -m eval run fsr", "time": "2026-01-02", "tasks": {}, "earlier": [EARLIER]}
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Methods: names, weights, inputs and results."""
 
 import csv
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,14 +13,14 @@ from skimage.data import astronaut
 import gpen
 from eval.__main__ import main
 from eval.data.lq_sets import Sample, mask_for
-from eval.methods import classical, inversion, unet
+from eval.methods import classical, inversion, registry, unet
 from eval.methods.external import FaceNetwork
-from eval.methods.inversion import MultiCodeSettings, PulseSettings, mganprior, pulse
-from eval.methods.registry import METHODS, load_method
+from eval.methods.inversion import MultiCodeSettings, PulseSettings
+from eval.methods.registry import METHODS, load_method, method_label
 from eval.metrics.registry import compare
+from eval.report.tables import method_labels
 from gpen.degradation.degradation import Degradation
 from gpen.images import to_image, to_tensor
-from gpen.models.network import resolutions
 from gpen.restoration import tasks
 
 SIZE = 64
@@ -166,47 +165,7 @@ def test_invalid_training_arguments(tmp_path, capsys):
     assert len(lines) == 2 and all(line.startswith("error: ") for line in lines)
 
 
-# --- GAN inversion
-
-
-def low_quality(prior, side):
-    """A face of the prior, and the same downsampled."""
-    random = torch.Generator().manual_seed(5)
-    w = prior.mapping(torch.randn(1, SMALL.style_dim, generator=random))
-    with torch.no_grad():
-        face = to_image(prior(w, [prior.noise(s, random=random) for s in resolutions(prior.config.size)])[0])
-    return face, cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
-
-
-@pytest.mark.parametrize(("invert", "short", "long"), [
-    (pulse, PulseSettings(steps=1), PulseSettings(steps=40)),
-    (mganprior, MultiCodeSettings(steps=1, codes=4), MultiCodeSettings(steps=60, codes=4)),
-])  # fmt: skip
-def test_inversion_reduces_the_error(prior, invert, short, long):
-    _, small = low_quality(prior[0], 16)
-    errors = []
-    for how in (short, long):
-        (found,) = invert(prior[0], [small], how)
-        errors.append(np.square(cv2.resize(found, (16, 16), interpolation=cv2.INTER_AREA).astype(float) - small).mean())
-    assert errors[1] < errors[0] / 4
-
-
-def test_inversion_does_not_depend_on_the_batch(prior):
-    smalls = [low_quality(prior[0], side)[1] for side in (16, 8, 48)]
-    for invert, how in ((pulse, PulseSettings(steps=5)), (mganprior, MultiCodeSettings(steps=5, codes=2))):
-        together = invert(prior[0], smalls, how)
-        for face, small in zip(together, smalls, strict=True):
-            assert cv2.absdiff(face, invert(prior[0], [small], how)[0]).max() <= 1
-
-
-@pytest.mark.parametrize("block", ["stylegan2", "stylegan", "pggan", "biggan"])
-@pytest.mark.parametrize("noise_mode", ["add", "none"])
-def test_inversion_with_every_block(face, block, noise_mode):
-    torch.manual_seed(0)
-    config = gpen.GPENConfig(**vars(SMALL) | {"block": block, "noise_mode": noise_mode})
-    net = gpen.Generator(config).eval().requires_grad_(False)
-    for found in (*pulse(net, [face], PulseSettings(steps=2)), *mganprior(net, [face], MultiCodeSettings(steps=2, codes=2))):
-        assert found.shape == (32, 32, 3)
+# --- GAN inversion: the searches themselves are in test_inversion.py
 
 
 def test_default_prior(prior, face, tmp_path, monkeypatch):
@@ -218,20 +177,27 @@ def test_default_prior(prior, face, tmp_path, monkeypatch):
     assert load_method("mganprior").weights == tmp_path / "prior-128.safetensors"
 
 
-@pytest.mark.parametrize(("function", "how"), [
-    ("pulse", PulseSettings(steps=40)), ("mganprior", MultiCodeSettings(steps=60, codes=4)),
-])  # fmt: skip
-def test_prior_smaller_than_the_face(prior, face, function, how, monkeypatch):
-    """A low-quality image of 64 px, a prior of 32 px."""
+@pytest.mark.parametrize(("function", "how"), [("pulse", PulseSettings(steps=5)), ("mganprior", MultiCodeSettings(steps=5))])
+def test_result_of_a_prior_smaller_than_the_face_is_enlarged(prior, face, function, how, monkeypatch):
     monkeypatch.setattr(f"eval.methods.inversion.{type(how).__name__}", lambda: how)
-    found, _ = low_quality(prior[0], 16)
-    large = cv2.resize(found, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
-    answer = restore_one(f"{function}:{prior[1]}", sample(large))  # full size
-    (small,) = getattr(inversion, function)(prior[0], [large], how)
-    np.testing.assert_array_equal(answer, cv2.resize(small, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC))
-    (worse,) = getattr(inversion, function)(prior[0], [large], replace(how, steps=1))
-    errors = [np.square(image.astype(float) - found).mean() for image in (small, worse)]
-    assert errors[0] < errors[1] / 2
+    small = sample(face, scale=4)
+    (found,) = getattr(inversion, function)(prior[0], [small], SIZE, how)
+    expected = cv2.resize(found, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    np.testing.assert_array_equal(restore_one(f"{function}:{prior[1]}", small), expected)
+
+
+def test_tables_name_the_prior_of_an_inversion(prior, tmp_path, monkeypatch):
+    monkeypatch.setattr("eval.methods.registry._prior_label", registry._prior_label.__wrapped__)  # without its cache
+    monkeypatch.setattr("eval.methods.registry.ASSETS", tmp_path)
+    assert method_label("pulse") == "PULSE-like, own prior"
+    (tmp_path / "prior-32.safetensors").write_bytes(prior[1].read_bytes())
+    assert method_label("pulse") == "PULSE-like, own prior of 32 px"
+    assert method_label(f"mganprior:{prior[1]}") == "mGANprior-like, own prior of 32 px"
+    assert method_label("pulse:folder/GPEN-BFR-512.pth") == "PULSE-like, prior GPEN-BFR-512"
+    assert method_labels(["pulse", f"pulse:{prior[1]}", "gpen:runs/a/net.pth", "bilinear"]) == {
+        "pulse": "pulse", f"pulse:{prior[1]}": f"pulse:{prior[1]}",  # equal labels
+        "gpen:runs/a/net.pth": "gpen:net", "bilinear": "bilinear (the input)",
+    }  # fmt: skip
 
 
 # --- external methods

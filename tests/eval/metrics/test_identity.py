@@ -14,8 +14,8 @@ from eval.metrics.identity import Identity
 from eval.metrics.registry import DEFAULT_METRICS, METRICS, load_metrics
 from eval.metrics.weights import MetricSettings
 from eval.report.report import report
-from gpen.faces.alignment import FFHQ_POINTS_512
-from gpen.faces.embedding import ARCFACE_POINTS, arcface_crop, arcface_transform
+from gpen.faces.alignment import ARCFACE_POINTS, FFHQ_POINTS_512
+from gpen.faces.embedding import arcface_crop, arcface_transform
 from gpen.images import write_image
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.postgres import NoPostgres, postgres
+from bench.common.postgres import NoPostgres, postgres
 from eval.preference.build import StudySettings, build, from_folders
 from eval.preference.storage.store import VoteStore
 from eval.preference.survey import Survey

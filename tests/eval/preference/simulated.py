@@ -1,13 +1,20 @@
-"""Noise images and simulated raters, for the tests and for bench/raters.py."""
+"""Noise images and simulated raters."""
+
+import json
+from collections import Counter
 
 import numpy as np
 
+from bench import intervals
 from eval.preference.storage.votes import Vote
 from eval.preference.study import TrialKind
 from eval.preference.survey import new_code
 from gpen.images import encode, write_atomically
 
 METHODS = ("a", "b", "c", "d")
+ITEMS = 40  # of simulated votes
+NAMES = ["bilinear", "gfpgan", "gpen"]  # of simulated votes
+TRUE = np.array([-0.8, 0.1, 0.7])  # their strengths
 
 
 def noise_image(seed, size=(32, 32)):
@@ -48,20 +55,8 @@ def simulate(rng, strength, nu, raters, answers, pairs=None):
 
     Each rater gives `answers` answers to random pairs.
     """
-    m = len(strength)
-    pairs = np.array(pairs if pairs is not None else [(i, j) for i in range(m) for j in range(i)])
-    a, b = pairs[rng.integers(len(pairs), size=(raters, answers))].transpose(2, 0, 1)  # [r, answers]
-    half = (strength[a] - strength[b]) / 2
-    up, down = np.exp(half), np.exp(-half)
-    draw = rng.random(a.shape) * (up + down + nu)
-    rater = np.broadcast_to(np.arange(raters)[:, None], a.shape)
-    wins, ties = np.zeros((2, raters, m, m))
-    for won, winner, loser in ((draw < up, a, b), ((draw >= up) & (draw < up + down), b, a)):
-        np.add.at(wins, (rater[won], winner[won], loser[won]), 1)
-    tied = draw >= up + down
-    for i, j in ((a, b), (b, a)):
-        np.add.at(ties, (rater[tied], i[tied], j[tied]), 1)
-    return wins, ties
+    simulated = intervals.simulate(rng, strength, nu, np.full(raters, answers), pairs=None if pairs is None else np.array(pairs))
+    return simulated.tables(np.eye(raters)[:, simulated.rater])
 
 
 def vote(rater="r", item="i", left="a", right="b", choice="left", trial="", ms=1000, gold=False, study="s", time=""):
@@ -72,13 +67,29 @@ def vote(rater="r", item="i", left="a", right="b", choice="left", trial="", ms=1
 
 
 def votes_of(wins, ties, names, prefix="r"):
-    """Votes with these tables [r, m, m], with both orders of the methods."""
+    """Votes with these tables [r, m, m], with both orders of the methods; a rater answers each question once."""
     votes = []
     for rater in range(len(wins)):
+        asked = Counter()
+
+        def add(i, j, k, *answer, rater=rater, asked=asked):
+            pair = min(i, j), max(i, j)
+            item, asked[pair] = (asked[pair] + rater) % ITEMS, asked[pair] + 1
+            votes.append(vote(f"{prefix}{rater}", f"item{item}", *answer, f"{i}-{j}-{k}"))
+
         for i, j in np.argwhere(wins[rater] + np.triu(ties[rater])):
             for k in range(int(wins[rater, i, j])):
-                left, right, choice = (names[i], names[j], "left") if k % 2 else (names[j], names[i], "right")
-                votes.append(vote(f"{prefix}{rater}", f"item{k}", left, right, choice, f"{i}-{j}-{k}"))
+                add(i, j, k, *((names[i], names[j], "left") if k % 2 else (names[j], names[i], "right")))
             for k in range(int(ties[rater, i, j]) if i < j else 0):
-                votes.append(vote(f"{prefix}{rater}", f"item{k}", names[i], names[j], ["tie", "both_bad"][k % 2], f"{i}={j}={k}"))
+                add(i, j, f"tie{k}", names[i], names[j], ["tie", "both_bad"][k % 2])
     return votes
+
+
+def lines(votes):
+    """The votes as the text of votes.jsonl."""
+    return "".join(json.dumps(one.to_dict()) + "\n" for one in votes)
+
+
+def rating(rater, item, method, value, **more):
+    """A rating."""
+    return Vote.from_dict({"rater": rater, "item": item, "method": method, "rating": value, **more})

@@ -17,9 +17,9 @@ METHODS = ("bilinear", "nearest", "tv")
 
 @pytest.fixture(scope="module")
 def finished(faces_folder, squeezenet_npz, tmp_path_factory):
-    """A run with two super-resolution tasks and one blind task, with its images."""
+    """A run with three super-resolution tasks and one blind task, with its images."""
     out = tmp_path_factory.mktemp("figures") / "run"
-    for tasks in (("fsr4", "fsr8"), ("bfr",)):
+    for tasks in (("fsr4", "fsr8", "fsr8-bilinear"), ("bfr",)):
         settings = RunSettings(str(faces_folder), str(out), METHODS, tasks, ("psnr", "squeezenet"), size=64, keep=True)
         run(settings, MetricSettings(squeezenet=str(squeezenet_npz)), quiet=True)
     return out
@@ -28,7 +28,8 @@ def finished(faces_folder, squeezenet_npz, tmp_path_factory):
 def test_write_all(finished, tmp_path, capsys):
     assert main(["figures", str(finished), "--out", str(tmp_path)]) == 0
     names = {path.stem for path in tmp_path.glob("*.png")}
-    assert {"grid-bfr", "trade-off-fsr4", "strength-fsr-psnr", "strength-bfr-squeezenet"} <= names
+    assert {"grid-bfr", "trade-off-fsr4", "strength-fsr-bicubic-psnr", "strength-bfr-squeezenet"} <= names
+    assert not any(name.startswith("strength-fsr-bilinear") for name in names)  # one task is no curve
     assert len(capsys.readouterr().out.split()) == len(names)
 
 

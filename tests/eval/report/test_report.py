@@ -17,14 +17,17 @@ from eval.__main__ import main
 from eval.benchmark.run import run
 from eval.benchmark.settings import RunSettings
 from eval.benchmark.summary import SummaryEntry
+from eval.data.lq_sets import TASKS, task_description
 from eval.metrics.statistics import bootstrap_interval
 from eval.metrics.weights import MetricSettings
+from eval.report import archive
 from eval.report.ablation import seed_blocks
 from eval.report.document import Bullets, Heading, Paragraph, Table, latex, markdown
 from eval.report.published import published_json, published_tables
 from eval.report.report import report, write_reports
 from eval.report.tables import method_labels, metric_heading, metric_label
 from gpen.errors import GPENError
+from gpen.models.checkpoints import ASSETS
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +137,9 @@ def test_mean_over_seeds():
         entry("bilinear", 1),
     ]
     heading, table, _ = seed_blocks(summary)
-    assert heading.text == "fsr8, over seeds" and table.rows == [["noise-add", "3", "22.00 ± 2.00"]]  # a single seed is omitted
+    assert heading.text == "fsr8 (bicubic, antialiased), over seeds, n = 1" and table.rows == [
+        ["noise-add", "3", "22.00 ± 2.00"]
+    ]  # a single seed is omitted
     assert seed_blocks(summary[3:]) == []
 
 
@@ -161,7 +166,7 @@ def test_ablation(faces_folder, tmp_path, capsys):
     ]
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    for part in ("### bfr, over seeds", "### bfr-codeformer-2, over seeds", "| full | 2 |", "| gpen:add-0 |"):
+    for part in ("### bfr-gpen-release-scaled, over seeds", "### bfr-codeformer-2, over seeds", "| full | 2 |", "| gpen:add-0 |"):
         assert part in re.sub(" +", " ", text)
     assert json.loads((out / "recipe.json").read_text())["settings"]["size"] == 32  # that of the networks
     gpen.save(gpen.GPEN(replace(config, size=64)), models / "large.safetensors")
@@ -196,6 +201,38 @@ def test_report_of_a_missing_run(tmp_path):
         report([Path(tmp_path, "none")], "json")
 
 
+def test_run_of_a_version_with_other_tasks_is_an_error(seen_run):
+    recipe = json.loads((seen_run / "recipe.json").read_text())
+    del recipe["tasks"]
+    (seen_run / "recipe.json").write_text(json.dumps(recipe))
+    with pytest.raises(GPENError, match="whose fsr and bfr tasks differ from today's; run the command again"):
+        report([seen_run])
+
+
+@pytest.mark.parametrize("kept", [*archive.read_all(), archive.read(ASSETS / "variants.json")], ids=lambda kept: kept.title)
+def test_archives_name_tasks_that_exist(kept):
+    """The tasks of an archive are those of this version, or its description says how they differ."""
+    assert set(kept.tasks) == set(kept.recipe["tasks"]) and set(kept.tasks) <= set(TASKS)
+    for task in kept.tasks:
+        begin = task_description(task).split(",")[0]
+        assert kept.recipe["tasks"][task].startswith(begin)
+    calls = [kept.recipe, *kept.recipe["earlier"]]
+    assert {task for call in calls for task in call["settings"]["tasks"]} == set(kept.tasks)
+
+
+def test_tables_name_the_operator_of_super_resolution(faces_folder, tmp_path):
+    tasks = ("fsr8", "fsr8-bilinear")
+    for name in ("first", "second"):
+        settings = RunSettings(str(faces_folder), str(tmp_path / name), ("bicubic",), tasks, ("psnr",), size=64, limit=2)
+        run(settings, MetricSettings(), quiet=True)
+    text = report([tmp_path / "first", tmp_path / "second"])
+    for label in ("fsr8 (bicubic, antialiased)", "fsr8-bilinear (bilinear, not antialiased)"):
+        assert text.count(f"### {label}, n = 2\n") == 2 and text.count(f"### {label}\n") == 1  # and that of the comparison
+    assert "- fsr8: downsampled by 8: bicubic, antialiased." in text
+    recipe = json.loads((tmp_path / "first" / "recipe.json").read_text())
+    assert recipe["tasks"]["fsr8-bilinear"] == "downsampled by 8: bilinear, not antialiased"
+
+
 @pytest.fixture
 def seen_run(tmp_path):
     """A finished run with a metric seen in training and one that is not."""
@@ -206,16 +243,25 @@ def seen_run(tmp_path):
         for name in ("full-0", "full-1")
         for metric in ("squeezenet_fd", "identity_fd")
     ]
-    recipe = {"command": "c", "settings": {"verify": True, "size": 64, "seed": 0}, "metrics": {}, "missing": {}, "earlier": []}
+    settings = {"verify": True, "size": 64, "seed": 0}
+    recipe = {"command": "c", "settings": settings, "tasks": {}, "metrics": {}, "missing": {}, "earlier": []}
     (out / "summary.json").write_text(json.dumps(entries))
     (out / "recipe.json").write_text(json.dumps(recipe))
     (out / "per_image.csv").write_text("image,task,method,seconds\n")
     return out
 
 
+def test_distances_between_sets_name_n_in_comparisons(seen_run):
+    shutil.copytree(seen_run, other := seen_run.with_name("other"))
+    entries = json.loads((other / "summary.json").read_text())
+    (other / "summary.json").write_text(json.dumps([entry | {"n": 5} for entry in entries]))
+    compared = report([seen_run, other]).split("Comparison of runs")[1]
+    assert "1.5 (n = 2)" in compared and "1.5 (n = 5)" in compared
+
+
 def test_metrics_seen_in_training_are_marked(seen_run):
     text, tables = report([seen_run]), report([seen_run], "latex")
-    assert "SqueezeNet Fréchet distance ↓ † |" in text and "Identity Fréchet distance ↓ |" in text
+    assert "SqueezeNet Fréchet distance, n = 2 ↓ † |" in text and "Identity Fréchet distance, n = 2 ↓ |" in text
     assert text.count("† Seen in training: ") == 2  # below the table of the task and that of the seeds
     assert r"$\downarrow$ $\dagger$" in tables and "% † Seen in training: " in tables
     assert json.loads(report([seen_run], "json"))["seen_in_training"] == ["squeezenet", "squeezenet_fd"]

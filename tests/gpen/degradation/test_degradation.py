@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpen.degradation.colour import JITTER
 from gpen.degradation.degradation import BLUR_KINDS, MAX_SEED, Degradation
+from gpen.degradation.operators import DOWNSAMPLING
 from gpen.degradation.presets import PRESETS
 from gpen.errors import GPENError
 from tests import ROOT
@@ -44,13 +46,19 @@ degradations = st.builds(
     blur_angle=st.floats(-360, 360),
     kernel_size=optional(st.integers(0, 30).map(lambda n: 2 * n + 1)),
     scale=optional(st.floats(0.2, 200)),
+    downsampling=st.sampled_from(DOWNSAMPLING),
     noise_sigma=optional(st.floats(0, 255)),
     jpeg_quality=optional(st.integers(1, 100)),
     grey=st.booleans(),
-    grey_target=st.booleans(),
-    colour_shift=optional(st.tuples(*[st.floats(-255, 255)] * 3)),
     shift=optional(st.tuples(*[st.integers(-200, 200)] * 2)),
     haze=optional(st.floats(0, 1)),
+    colour_shift=optional(st.tuples(*[st.floats(-255, 255)] * 3)),
+    grey_input=st.booleans(),
+    brightness=optional(st.floats(0, 10)),
+    contrast=optional(st.floats(0, 10)),
+    saturation=optional(st.floats(0, 10)),
+    hue=optional(st.floats(-0.5, 0.5)),
+    jitter_order=st.permutations(JITTER).map(tuple),
     seed=st.integers(0, MAX_SEED),
 )
 
@@ -94,7 +102,6 @@ def test_large_image(colour):
 def test_steps_are_the_active_ones_and_end_with_the_result(image, degradation):
     steps = degradation.steps(image)
     switches = {
-        "recoloured": degradation.colour_shift is not None,
         "grey": degradation.grey,
         "shifted": degradation.shift is not None,
         "hazy": degradation.haze is not None,
@@ -103,11 +110,14 @@ def test_steps_are_the_active_ones_and_end_with_the_result(image, degradation):
         "noisy": degradation.noise_sigma is not None,
         "jpeg": degradation.jpeg_quality is not None,
     }
-    assert list(steps) == ["original", *(name for name, on in switches.items() if on), "resized"]
+    colours = [getattr(degradation, name) is not None for name in ("colour_shift", *JITTER)]
+    last = ["resized", "recoloured"] if any(colours) or degradation.grey_input else ["resized"]
+    assert list(steps) == ["original", *(name for name, on in switches.items() if on), *last]
     assert np.array_equal(steps["original"], image)
-    assert np.array_equal(steps["resized"], degradation.resized(image))
+    assert np.array_equal(steps[last[-1]], degradation.resized(image))
     assert all(step.dtype == np.uint8 and step.ndim == image.ndim for step in steps.values())
-    assert np.array_equal(list(steps.values())[-2], degradation(image))
+    if len(last) == 1:
+        assert np.array_equal(list(steps.values())[-2], degradation(image))
 
 
 def test_steps_match_the_formula():
@@ -160,7 +170,7 @@ def test_grey_target():
     assert np.array_equal(grey(image)[..., 0], grey(image)[..., 2])
     assert np.array_equal(grey.target(image), grey(image))
     assert np.abs(grey.target(image)[..., 0] - image @ [0.299, 0.587, 0.114]).max() <= 0.51
-    assert np.array_equal(replace(grey, grey_target=False).target(image), image)
+    assert np.array_equal(Degradation(grey_input=True).target(image), image)
 
 
 def test_shift_haze_and_colour_shift():
@@ -245,6 +255,9 @@ def test_formula_shows_the_active_steps():
     full = Degradation(blur_sigma=4, scale=8, noise_sigma=10, jpeg_quality=40)
     assert full.formula() == "I_d = resize(JPEG_40((I ∗ k(σ=4)) ↓8 + n(σ=10)))"
     assert "line(σ=4, 30°)" in replace(full, blur_kind="motion", blur_angle=30).formula()
+    recoloured = replace(full, downsampling="bicubic", colour_shift=(9, 0, -9), grey_input=True, hue=0.1, contrast=1.5)
+    inner = "resize(JPEG_40((I ∗ k(σ=4)) ↓8 bicubic + n(σ=10)))"
+    assert recoloured.formula() == f"I_d = hue(contrast(grey({inner} + (9, 0, -9)); 1.5); 0.1)"
     assert "k(σ=4×2, 30°)" in replace(full, blur_kind="anisotropic", blur_angle=30, blur_sigma_y=2).formula()
 
 
@@ -262,6 +275,10 @@ NUMBERS = {
     "noise_sigma": (-0.1, 256),
     "jpeg_quality": (0, 101),
     "haze": (-0.1, 1.1),
+    "brightness": (-0.1, 10.1),
+    "contrast": (-0.1, 10.1),
+    "saturation": (-0.1, 10.1),
+    "hue": (-0.51, 0.51),
     "seed": (-1, MAX_SEED + 1),
 }
 
@@ -285,7 +302,12 @@ def test_invalid_numbers_raise_an_error_with_the_parameter(name):
         {"blur_kind": "box"},
         {"blur_kind": None},
         {"blur_kind": ["motion"]},
-        {"grey_target": None},
+        {"grey_input": None},
+        {"downsampling": "nearest"},
+        {"downsampling": None},
+        {"jitter_order": "hue"},
+        {"jitter_order": ["hue"] * 4},
+        {"jitter_order": [["hue"], 1, None, {}]},
         {"colour_shift": [1, 2]},
         {"colour_shift": "red"},
         {"colour_shift": [1, 2, math.nan]},

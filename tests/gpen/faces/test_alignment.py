@@ -1,4 +1,4 @@
-"""Alignment to the FFHQ template, warping and downscaling."""
+"""Alignment to the templates of FFHQ and of the authors' program, warping and downscaling."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen.errors import GPENError
-from gpen.faces.alignment import FFHQ_POINTS_512, align, aligned_face, alignment_matrix, warp
+from gpen.faces.alignment import ALIGNMENTS, FFHQ_POINTS_512, align, aligned_face, alignment_matrix, template, warp
 from gpen.images import downscale
 
 HEAD = (slice(18, 196), slice(136, 314))  # approximately FFHQ-aligned
@@ -20,12 +20,15 @@ def astronaut():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.floats(0.05, 8), st.floats(-3.1, 3.1), st.floats(-50, 900), st.floats(-50, 900), st.sampled_from([64, 256, 512]))
-def test_transformed_template_is_aligned_exactly(scale, angle, x, y, size):
+@given(
+    st.floats(0.05, 8), st.floats(-3.1, 3.1), st.floats(-50, 900), st.floats(-50, 900), st.sampled_from([64, 256, 512]),
+    st.sampled_from([*ALIGNMENTS]),
+)  # fmt: skip
+def test_transformed_template_is_aligned_exactly(scale, angle, x, y, size, alignment):
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    points = FFHQ_POINTS_512 @ turn.T + (x, y)
-    matrix = alignment_matrix(points, size)
-    expected = (FFHQ_POINTS_512 + 0.5) * size / 512 - 0.5
+    points = ALIGNMENTS[alignment] @ turn.T + (x, y)
+    matrix = alignment_matrix(points, size, alignment)
+    expected = (ALIGNMENTS[alignment] + 0.5) * size / 512 - 0.5
     assert np.allclose(points @ matrix[:, :2].T + matrix[:, 2], expected, atol=1e-6 * size)
     assert np.allclose(matrix[:, :2] @ matrix[:, :2].T, (size / 512 / scale) ** 2 * np.eye(2))
 
@@ -43,10 +46,31 @@ def test_alignment_is_the_least_squares_solution(noise, a, b):
     assert error(best) <= error(other) + 1e-6
 
 
-def test_aligning_an_aligned_face_is_the_identity(astronaut):
+@pytest.mark.parametrize(("alignment", "eyes"), [("ffhq", 126), ("gpen", 107)])
+def test_distance_of_the_eyes_at_512_px(alignment, eyes):
+    left, right = template(512, alignment)[:2]
+    assert np.linalg.norm(right - left) == pytest.approx(eyes, abs=0.5)
+    assert np.linalg.norm(np.diff(template(128, alignment)[:2], axis=0)) == pytest.approx(eyes / 4, abs=0.15)
+
+
+def test_template_of_the_authors_program():
+    """Five points in 96 x 112 px: widened to a square, a margin of 0.25 of the side on each side, scaled to 512 px."""
+    points = np.array([(30.2946, 51.6963), (65.5318, 51.5014), (48.0252, 71.7366), (33.5493, 92.3655), (62.7299, 92.2041)])
+    square = points + ((112 - 96) / 2, 0)
+    padded = square + 0.25 * 112
+    assert np.allclose(template(512, "gpen"), padded * 512 / (112 * 1.5), atol=1e-3)
+
+
+def test_unknown_alignment_raises_an_error(astronaut):
+    with pytest.raises(GPENError, match="one of ffhq, gpen; got 'dlib'"):
+        align(astronaut, FFHQ_POINTS_512, 64, "dlib")
+
+
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
+def test_aligning_an_aligned_face_is_the_identity(astronaut, alignment):
     head = cv2.resize(astronaut[HEAD], (256, 256), interpolation=cv2.INTER_AREA)
-    face = aligned_face(head)
-    crop, matrix = align(head, face.landmarks, 256)
+    face = aligned_face(head, alignment)
+    crop, matrix = align(head, face.landmarks, 256, alignment)
     assert np.allclose(matrix, np.eye(2, 3), atol=1e-5) and np.array_equal(crop, head)
     assert aligned_face(np.empty((100, 300, 3), np.uint8)).box == (100, 0, 200, 100)
 

@@ -95,7 +95,7 @@ def gpen(state: State, x: Tensor, add: bool = False) -> Tensor:
 
 
 def discriminator(state: State, x: Tensor) -> Tensor:
-    """Logits [n, 1] of n <= 4 images [n, 3, size, size]."""
+    """Logits [n, 1] of images [n, 3, size, size]; the minibatch standard deviation is that of all n."""
     x = activate(conv(x, state["convs.0.0.weight"]), state["convs.0.1.bias"])
     for k in range(1, len({name.split(".")[1] for name in state if name.startswith("convs.")})):
         name = f"convs.{k}"

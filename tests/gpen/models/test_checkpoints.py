@@ -68,6 +68,23 @@ def test_saved_file_holds_settings_and_float16_halves_its_size(small, tmp_path):
     torch.testing.assert_close(gpen.load(tmp_path / "b.safetensors").state_dict(), small.state_dict(), rtol=1e-3, atol=1e-3)
 
 
+def test_published_models_have_the_alignment_of_the_authors_program(small, tmp_path):
+    """Recognised by the layout or the name of the file; `save` keeps the alignment of a network."""
+    published = gpen.to_published(small)
+    torch.save(published, tmp_path / "renamed.pth")
+    save_file(published, tmp_path / "layout.safetensors")
+    save_file(small.state_dict(), tmp_path / "GPEN-BFR-512.safetensors")
+    save_file(small.state_dict(), tmp_path / "own.safetensors")
+    found = {path.stem: gpen.load(path).alignment for path in tmp_path.iterdir()}
+    assert found == {"renamed": "gpen", "layout": "gpen", "GPEN-BFR-512": "gpen", "own": "ffhq"}
+    for path in [*tmp_path.iterdir()]:
+        net = gpen.load(path)
+        assert gpen.load(gpen.save(net, tmp_path / "converted.safetensors")).alignment == net.alignment
+        (tmp_path / "converted.safetensors").unlink()
+    gpen.save(small, tmp_path / "GPEN-BFR-256.safetensors")
+    assert gpen.load(tmp_path / "GPEN-BFR-256.safetensors").alignment == "ffhq"  # the metadata has priority
+
+
 def test_safetensors_metadata_keeps_settings_that_shapes_cannot_represent(tmp_path):
     config = dataclasses.replace(SMALL, narrow=0.07)
     gpen.save(GPEN(config), tmp_path / "net.safetensors")

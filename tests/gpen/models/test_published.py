@@ -32,6 +32,18 @@ def test_golden_outputs(name, tmp_path):
     assert np.abs(y - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
+def test_a_published_discriminator_uses_the_standard_deviation_of_the_whole_batch(tmp_path):
+    spec = golden.case("tiny-disc")
+    state = golden.weights(spec)
+    torch.save(state, tmp_path / "net.pth")
+    x = torch.cat([golden.images(spec), golden.images(spec | {"salt": 9})])  # [8, 3, size, size]
+    gpen.save(gpen.load_discriminator(tmp_path / "net.pth"), tmp_path / "net.safetensors")
+    for path in (tmp_path / "net.pth", tmp_path / "net.safetensors"):
+        net = gpen.load_discriminator(path)
+        for n in (1, 6, 8):
+            torch.testing.assert_close(net(x[:n]), reference.discriminator(state, x[:n]), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", cases("tiny-64", "noise-add-64", "sr-64-to-256", "disc-256"))
 def test_published_layout_round_trip(name, tmp_path):
     spec = golden.case(name)

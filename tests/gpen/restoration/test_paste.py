@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import gpen
 from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
-from gpen.faces.alignment import FFHQ_POINTS_512, Face, align, alignment_matrix
+from gpen.faces.alignment import ALIGNMENTS, FFHQ_POINTS_512, Face, align, alignment_matrix, template
 from gpen.restoration.paste import (
     RestoredFace,
     compose,
@@ -91,6 +91,35 @@ def test_mask_is_one_on_the_face_zero_at_the_border_and_smooth(size):
     assert (mask[y, x] > 0.99).all() and mask.dtype == np.float32
     assert max(mask[0].max(), mask[-1].max(), mask[:, 0].max(), mask[:, -1].max()) < 0.01
     assert max(np.abs(np.diff(mask, axis=axis)).max() for axis in (0, 1)) < 10 / size
+
+
+def test_mask_covers_the_same_part_of_a_face_in_both_alignments():
+    photo, points = np.zeros((200, 200, 3), np.uint8), FFHQ_POINTS_512 * 0.3 + 20
+    masks = []
+    for alignment in ALIGNMENTS:
+        back = cv2.invertAffineTransform(alignment_matrix(points, 256, alignment))
+        masks.append(cv2.warpAffine(face_mask(256, alignment), back, photo.shape[1::-1]))
+    assert np.abs(masks[0] - masks[1]).max() < 0.05 and face_mask(256, "gpen").sum() < 0.85 * face_mask(256).sum()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(90, 160), st.floats(-3, 3), st.sampled_from([*ALIGNMENTS]))
+def test_a_mark_in_the_crop_is_pasted_where_the_face_has_it(side, angle, alignment):
+    """Align, paint the nose of the crop, paste: the centre of what changes is the nose in the photo."""
+    photo = np.full((240, 240, 3), 90, np.uint8)
+    turn = side / 512 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = (ALIGNMENTS[alignment] - 256) @ turn.T + 120
+    crop, _ = align(photo, points, SIZE, alignment)
+    marked, nose = crop.copy(), template(SIZE, alignment)[2]
+    y, x = np.indices((SIZE, SIZE))
+    marked[np.hypot(x - nose[0], y - nose[1]) < 5] = 250
+    face = RestoredFace((0, 0, 1, 1), points, 1.0, crop, marked, face_mask(SIZE, alignment), alignment)
+    change = compose(photo, [face], 1.0).astype(float)[..., 0] - photo[..., 0]
+    y, x = np.indices(change.shape)
+    assert np.average(x, weights=change) == pytest.approx(points[2, 0], abs=0.03 * side)
+    assert np.average(y, weights=change) == pytest.approx(points[2, 1], abs=0.03 * side)
+    unchanged = RestoredFace((0, 0, 1, 1), points, 1.0, crop, crop, face_mask(SIZE, alignment), alignment)
+    assert np.array_equal(compose(photo, [unchanged], 1.0), photo)
 
 
 @settings(max_examples=20, deadline=None)

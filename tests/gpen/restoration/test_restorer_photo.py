@@ -45,6 +45,23 @@ def test_restored_faces_are_the_network_output_for_the_aligned_crops(net, photo)
     assert np.array_equal(result.image, compose(photo, result.faces, 1.0))
 
 
+@pytest.mark.parametrize(("of_network", "given", "expected"), [
+    ("ffhq", None, "ffhq"), ("gpen", None, "gpen"), ("gpen", "ffhq", "ffhq"), ("ffhq", "gpen", "gpen"),
+])  # fmt: skip
+def test_alignment_is_that_of_the_network_unless_given(net, photo, monkeypatch, of_network, given, expected):
+    monkeypatch.setattr(net, "alignment", of_network)
+    restorer = gpen.Restorer(net, alignment=given)
+    result = restorer.photo(photo, faces=FACES)
+    assert restorer.alignment == expected and [found.alignment for found in result.faces] == [expected] * 3
+    assert np.array_equal(result.faces[0].crop, align(photo, FACES[0].landmarks, SIZE, expected)[0])
+    assert np.array_equal(result.image, compose(photo, result.faces, 1.0))
+
+
+def test_unknown_alignment_raises_an_error(net):
+    with pytest.raises(gpen.GPENError, match="got 'dlib'"):
+        gpen.Restorer(net, alignment="dlib")
+
+
 def test_photo_without_faces_is_unchanged(net, photo):
     result = gpen.Restorer(net, detector=lambda image: []).photo(photo)
     assert np.array_equal(result.image, photo) and result.faces == [] and result.image is not photo

@@ -19,11 +19,12 @@ from gpen.training.config import FinetuneConfig, PriorConfig, read_run_config
 from gpen.training.data.dataset import FacePairs, batches, sample_degradation
 from gpen.training.finetune import Finetune, finetune
 from gpen.training.losses.terms import content, discriminator_logistic, feature_matching, generator_logistic, r1_penalty
+from gpen.training.runtime.parallel import Distributed
 
 TINY = FinetuneConfig(
     network=gpen.GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2),
     discriminator_narrow=0.0625,
-    degradations={"gpen-release": 1.0},
+    degradations={"gpen-release-scaled": 1.0},
     total_images=48, batch_size=4, workers=0, save_interval=16, grid_interval=48, ema_half_life=16,
     r1_interval=3, lr_warmup_images=8, lr_decay_fraction=0.5, grad_clip=1.0,
 )  # fmt: skip
@@ -31,6 +32,13 @@ TINY = FinetuneConfig(
 
 def weights(path):
     return gpen.load(path).state_dict()
+
+
+def test_a_network_from_a_published_file_has_the_alignment_of_the_training_images(tmp_path):
+    torch.save(gpen.to_published(gpen.GPEN(TINY.network)), tmp_path / "published.pth")
+    assert gpen.load(tmp_path / "published.pth").alignment == "gpen"
+    training = Finetune(dataclasses.replace(TINY, init=str(tmp_path / "published.pth")), Distributed("cpu"))
+    assert gpen.load(training.export(tmp_path)).alignment == "ffhq"
 
 
 @pytest.mark.slow
@@ -157,7 +165,7 @@ def test_unusable_data_is_an_error(faces, tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [("images = ", "not TOML"), ("pictures = 3", "pictures"), ("batch_size = 0", "at least 1"),
-     ('precision = "float8"', "float8"),
+     ('precision = "float8"', "float8"), ('feature_matching_norm = "l1"', "l2 or rms; got 'l1'"),
      ("[network]\nsize = 100", "powers of two"), ("degradations = {}", "at least one preset")],
 )  # fmt: skip
 def test_bad_configuration_is_an_error(text, words, tmp_path):
@@ -178,10 +186,12 @@ def test_every_configuration_of_the_repository_is_valid():
         config = read_run_config(path, FinetuneConfig)
         for preset in config.degradations:
             assert sample_degradation(preset, np.random.default_rng(0), config.network.size).scale
-    for size in (256, 512, 1024):  # the paper's
-        assert (
-            read_run_config(files[0].with_name(f"gpen-bfr-{size}-finetune.toml"), FinetuneConfig).feature_matching_weight == 0.02
-        )
+        small = config.uses_discriminator and "gpen-bfr" not in path.stem
+        assert config.feature_matching_norm == ("rms" if small and config.discriminator == "stylegan2" else "l2"), path.name
+    for size in (256, 512, 1024):  # alpha, beta and the norm of L_F are the paper's; the degradation is the authors'
+        config = read_run_config(files[0].with_name(f"gpen-bfr-{size}-finetune.toml"), FinetuneConfig)
+        assert (config.content_weight, config.feature_matching_weight, config.feature_matching_norm) == (1.0, 0.02, "l2")
+        assert config.degradations == {"gpen-release": 1.0}
 
 
 def test_pairs_are_deterministic_and_in_range(faces):
@@ -200,9 +210,18 @@ def test_losses_match_their_definitions():
     assert discriminator_logistic(scores, scores).item() == pytest.approx(expected)
     a = [torch.ones(2, 3, 4, 4), torch.zeros(2, 5, 2, 2)]
     b = [torch.full((2, 3, 4, 4), 3.0), torch.full((2, 5, 2, 2), -1.0)]
-    assert feature_matching(a, b).item() == pytest.approx(2 + 1)
+    assert feature_matching(a, b, "rms").item() == pytest.approx(2 + 1)
+    assert feature_matching(a, b).item() == pytest.approx(2 * 48**0.5 + 20**0.5)
     x = torch.randn(2, 3, 4, 4, requires_grad=True)
     assert r1_penalty((x * 2).flatten(1).sum(1, keepdim=True), x).item() == pytest.approx(4 * 48)
+
+
+def test_norm_of_the_feature_loss_follows_the_settings():
+    losses = []
+    for norm in ("l2", "rms"):
+        stage = Finetune(dataclasses.replace(TINY, feature_matching_norm=norm), Distributed("cpu"))
+        losses.append(stage.step((torch.zeros(4, 3, 16, 16), torch.ones(4, 3, 16, 16)))["feature_matching"].item())
+    assert losses[0] > 10 * losses[1] > 0
 
 
 @pytest.mark.slow

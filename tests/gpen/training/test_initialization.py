@@ -7,8 +7,11 @@ from safetensors import safe_open
 import gpen
 from gpen.cli import main
 from gpen.errors import GPENError
+from gpen.models.checkpoints import read_metadata
 from gpen.models.network import GPENConfig
 from gpen.training.config import FinetuneConfig
+from gpen.training.data.dataset import list_images
+from gpen.training.data.fingerprints import fingerprint
 from gpen.training.finetune import Finetune
 from gpen.training.initialization import blend_with_input, start_as_identity
 from gpen.training.runtime.parallel import Distributed
@@ -64,7 +67,7 @@ def test_blending_needs_the_identity_initialisation():
 def test_blend_command_keeps_the_licence_and_stores_float16(tmp_path, faces, capsys):
     torch.manual_seed(0)
     net = start_as_identity(gpen.GPEN(GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2)))
-    gpen.save(net, tmp_path / "net.safetensors", licence="CC0", images_seen="8")
+    gpen.save(net, tmp_path / "net.safetensors", licence="CC0", images_seen="8", chosen_on="0123456789abcdef")
     command = f"blend {tmp_path / 'net.safetensors'} --data {faces} --alpha 0.4 --out {tmp_path / 'blend.safetensors'}"
     main(command.split())
     assert capsys.readouterr().out.strip() == str(tmp_path / "blend.safetensors")
@@ -74,6 +77,10 @@ def test_blend_command_keeps_the_licence_and_stores_float16(tmp_path, faces, cap
     assert {name: notes[name] for name in ("alpha", "licence", "images_seen")} == {
         "alpha": "0.4", "licence": "CC0", "images_seen": "8",
     }  # fmt: skip
+    assert notes["chosen_on"] == "0123456789abcdef"
+    main([*command.split(), "--chosen-on", str(faces)])
+    chosen_on = read_metadata(tmp_path / "blend.safetensors")["chosen_on"]
+    assert set(chosen_on.split()) == {"0123456789abcdef", *map(fingerprint, list_images(faces))}
     x = torch.rand(2, 3, 16, 16) * 1.8 - 0.9  # the network is the identity, and so is any blend with the input
     assert (gpen.load(tmp_path / "blend.safetensors")(x) - x).abs().max() < 0.02
     with pytest.raises(SystemExit) as stop:

@@ -11,7 +11,6 @@ import torch
 
 import gpen
 from gpen.training import smoke
-from gpen.training.adversarial.ada import Augment, move, recolour
 from gpen.training.config import FinetuneConfig, PriorConfig
 from gpen.training.finetune import Finetune, finetune
 from gpen.training.prior import Prior, train_prior
@@ -54,6 +53,22 @@ def test_a_resumed_prior_equals_an_uninterrupted_one_to_the_bit(faces, tmp_path,
     logs = [[json.loads(line) for line in (tmp_path / n / "log.jsonl").read_text().splitlines()] for n in ("whole", "parts")]
     losses = [[{k: v for k, v in record.items() if k != "images_per_second"} for record in log] for log in logs]
     assert losses[0] == losses[1]
+
+
+def test_a_prior_without_noise_starts_from_one_with_noise_whose_scalars_are_set_to_zero(tmp_path):
+    net = gpen.Generator(NETWORK)
+    for name, parameter in net.named_parameters():
+        if name.endswith("noise_scale"):
+            torch.nn.init.ones_(parameter)
+    gpen.save(net, tmp_path / "prior.safetensors")
+    config = dataclasses.replace(TINY, init=str(tmp_path / "prior.safetensors"), sample_noise=False)
+    trainer = Prior(config, Distributed("cpu"))
+    for _ in range(2):
+        trainer.step(torch.rand(8, 3, 16, 16) * 2 - 1)
+        trainer.images_seen += 8
+    w = trainer.net.mapping(torch.randn(2, 16))
+    assert torch.equal(trainer.net(w, trainer.net.sample_noise(2)), trainer.net(w, trainer.net.sample_noise(2)))
+    assert not torch.equal(net(w, net.sample_noise(2)), net(w, net.sample_noise(2)))
 
 
 @pytest.mark.slow
@@ -112,48 +127,6 @@ def test_two_processes_give_the_losses_of_one_with_the_same_batch(stage, faces, 
     for one, two in zip(*logs, strict=True):
         one.pop("images_per_second"), two.pop("images_per_second")
         assert one == pytest.approx(two, rel=2e-3, abs=2e-4)
-
-
-def test_ada_probability_follows_the_discriminators_sign():
-    augment = Augment(target=0.6, images=1000)
-    for _ in range(5):
-        augment.observe(sign=0.9, images=100)
-    assert augment.p == pytest.approx(0.5)
-    augment.observe(sign=0.1, images=200)
-    assert augment.p == pytest.approx(0.3)
-    augment.observe(sign=0.1, images=9000)
-    assert augment.p == 0
-
-
-def test_augmentation_leaves_images_alone_at_p_0_and_is_differentiable():
-    x = torch.rand(4, 3, 16, 16) * 2 - 1
-    random = torch.Generator().manual_seed(0)
-    torch.testing.assert_close(move(x, 0.0, random), x, atol=1e-5, rtol=0)
-    torch.testing.assert_close(recolour(x, 0.0, random), x, atol=1e-5, rtol=0)
-    x.requires_grad_(True)
-    augment = Augment(0.6, 1)
-    augment.p = 1.0
-    y = augment(x, random)
-    assert y.shape == x.shape and not torch.allclose(y, x)
-    y.sum().backward()
-    assert x.grad.isfinite().all() and x.grad.abs().sum() > 0
-
-
-def test_ada_translation_is_an_eighth_of_the_width_in_the_standard_deviation():
-    """A horizontal ramp shows how far its centre moved; flips and turns are excluded by their effect on the ramp."""
-    ramp = torch.linspace(-1, 1, 64).expand(2000, 3, 64, 64)
-    random = torch.Generator().manual_seed(0)
-    moved = move(ramp * 0.1, 0.15, random)  # small probability: mostly one change per image
-    shifts = (moved[:, 0, 32, 32] + moved[:, 0, 31, 31]) / 0.1 / 4  # of the centre, as a fraction of the width
-    only_shifted = shifts[(shifts.abs() > 1e-3) & ((moved[:, 0, 32, 40] - moved[:, 0, 32, 24]) / 0.1 - 16 / 31.5).abs().lt(0.02)]
-    assert len(only_shifted) > 30
-    assert 0.09 < only_shifted.std() < 0.15
-
-
-def test_recolouring_keeps_grey_pixels_grey():
-    grey = torch.rand(8, 1, 4, 4).expand(-1, 3, -1, -1)
-    y = recolour(grey, 1.0, torch.Generator().manual_seed(1))
-    torch.testing.assert_close(y, y.mean(1, keepdim=True).expand(-1, 3, -1, -1), atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from bench.raters import compare, crash, load
 from eval.preference.storage import schema
-from eval.preference.storage.store import StoreError, Totals, VoteStore
+from eval.preference.storage.engines import StoreError
+from eval.preference.storage.store import Totals, VoteStore
 from eval.preference.storage.votes import Vote
 from eval.preference.survey import Survey
 from gpen.errors import GPENError

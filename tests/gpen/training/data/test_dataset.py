@@ -48,13 +48,15 @@ def test_other_shapes_are_cropped_to_their_centre_not_squeezed(tmp_path):
     assert (read_face(tmp_path / "wide.png", 16) == 255).all()
 
 
-def test_published_ranges_are_used_unscaled_where_the_name_says_so():
+def test_ranges_are_scaled_where_the_name_says_so():
     scales = {
         name: [sample_degradation(name, np.random.default_rng(k), 256).scale for k in range(200)]
-        for name in ("gpen-release", "gpen-release-unscaled")
+        for name in ("gpen-release", "gpen-release-scaled")
     }
-    assert 0.4 <= min(scales["gpen-release"]) and max(scales["gpen-release"]) <= 4
-    assert 0.8 <= min(scales["gpen-release-unscaled"]) and 7 < max(scales["gpen-release-unscaled"]) <= 8
+    assert 0.8 <= min(scales["gpen-release"]) and 7 < max(scales["gpen-release"]) <= 8
+    assert 0.4 <= min(scales["gpen-release-scaled"]) and max(scales["gpen-release-scaled"]) <= 4
+    with pytest.raises(GPENError, match="no preset 'gpen-release-unscaled'"):
+        sample_degradation("gpen-release-unscaled", np.random.default_rng(0), 256)
 
 
 class Broken(Faces):

@@ -11,7 +11,10 @@ from torch import nn
 
 import gpen
 from gpen.errors import GPENError
+from gpen.models.checkpoints import read_metadata
 from gpen.training.config import FinetuneConfig, PriorConfig, ProjectedConfig, ValidationConfig
+from gpen.training.data.dataset import list_images
+from gpen.training.data.fingerprints import CHOSEN_ON, fingerprint, split_fingerprints
 from gpen.training.finetune import finetune
 from gpen.training.monitoring.frechet import frechet_distance
 from gpen.training.monitoring.validation import PriorValidation, RestorationValidation
@@ -92,7 +95,10 @@ def test_runs_write_scores_and_grids(config, squeezenet_file, faces, tmp_path):
         network=NETWORK, projected=config.projected, validation=config.validation, path_length_weight=0.0, **small
     )
     train_prior(faces, tmp_path / "prior", prior)
+    files = list_images(config.validation.data)
     for stage, name, grid in (("gpen", "downsample/psnr", "val-downsample"), ("prior", "diversity", "sheet")):
+        notes = read_metadata(tmp_path / stage / f"{stage}.safetensors")
+        assert split_fingerprints(notes[CHOSEN_ON]) == set(map(fingerprint, files)) and len(files) == 4
         records = [json.loads(line) for line in (tmp_path / stage / "log.jsonl").read_text().splitlines()]
         assert any(name in record for record in records)
         assert (tmp_path / stage / "grids" / f"{grid}-00000008.png").is_file()

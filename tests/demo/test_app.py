@@ -1,0 +1,42 @@
+"""app.py: a page at module level for `gradio app.py`, which importing the file does not build."""
+
+import subprocess
+import sys
+
+import pytest
+
+import app
+from tests import ROOT
+
+
+def test_import_builds_no_page():
+    script = "import gradio, app; gradio.Blocks.__init__ = None; assert 'demo' not in vars(app)"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_demo_is_built_once_when_it_is_used(monkeypatch):
+    built = []
+    monkeypatch.setattr(app.rate, "open_survey", lambda: "survey")
+    monkeypatch.setattr(app, "build", lambda survey: built.append(survey) or f"page of {survey}")
+    try:
+        assert app.demo == "page of survey" and app.demo == "page of survey" and built == ["survey"]
+    finally:
+        vars(app).pop("demo", None)
+    with pytest.raises(AttributeError, match="page"):
+        app.page  # noqa: B018
+
+
+def test_served_page_is_at_module_level_for_the_reloader(monkeypatch):
+    class Page:
+        def launch(self, **settings):
+            assert vars(app)["demo"] is self and settings["ssr_mode"] is False
+
+    mirrored = []
+    monkeypatch.setattr(app.rate, "open_survey", lambda: None)
+    monkeypatch.setattr(app.rate, "start_mirror", mirrored.append)
+    monkeypatch.setattr(app, "build", lambda survey: Page())
+    for reloads in (False, True):
+        monkeypatch.setattr(app.gradio_patches, "is_reload", lambda reloads=reloads: reloads)
+        app.serve()
+        vars(app).pop("demo")
+    assert len(mirrored) == 1  # a reload does not start another one
