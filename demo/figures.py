@@ -18,6 +18,7 @@ import numpy as np
 
 from demo import compare, images
 from demo.experiment import METHODS, VARIATIONS, Experiment
+from demo.server import gradio_patches
 from eval.metrics.registry import METRICS
 from eval.report.tables import SEEN_MARK, seen_note
 from gpen.degradation.degradation import Degradation
@@ -95,7 +96,7 @@ def comparison(experiment: Experiment, encoder: Encoder, component: gr.HTML) -> 
     def address(image: np.ndarray, name: str) -> str:
         if len(image) <= MAX_EMBEDDED:
             return encoder.uri(image)
-        path = images.save(encoder.png(image), component.GRADIO_CACHE, f"{name.lower()}.png")
+        path = images.save(encoder.png(image), gradio_patches.upload_folder(), f"{name.lower()}.png")
         return compare.file_url(component, path)
 
     compared = [compare.ComparedImage(address(image, label), label, alt_text) for image, label, alt_text in shown]
