@@ -74,6 +74,18 @@ def test_arrow_keys_move_between_tabs(open_tab):
     assert tabbable == ["tab-results-button"]
 
 
+def test_selected_tab_is_in_the_middle_of_the_bar_on_a_phone(open_tab):
+    page = open_tab("variations", viewport=NARROW)
+
+    def centre() -> float:
+        box = page.locator("#tab-variations-button").bounding_box()
+        return box["x"] + box["width"] / 2
+
+    wait_until(page, lambda: abs(centre() - NARROW["width"] / 2) < 10)
+    page.set_viewport_size({"width": 480, "height": 400})  # as when a phone is turned
+    wait_until(page, lambda: abs(centre() - 240) < 10)
+
+
 def test_tab_bar_scrolls_on_a_phone(open_tab):
     page = open_tab("results", viewport=NARROW)
     bar = page.locator("#tabs > .tab-wrapper [role=tablist]")
