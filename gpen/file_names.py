@@ -7,7 +7,7 @@ import mimetypes
 import os
 import unicodedata
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from PIL import Image
 
@@ -50,6 +50,20 @@ def same_name(name: str) -> str:
     return stem + suffix.lower() if suffix.lower() in image_suffixes() else name
 
 
+def without_suffix(name: str) -> str:
+    """The name, or path, without the suffix of an image in any case; other endings, as in "photo 10.15", belong to the name."""
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in image_suffixes() else name
+
+
+def by_same_stem(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names, or paths, grouped by their form in `same_name` without the suffix: {"a": ["a.jpg", "a.PNG"]}, in their order."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(same_name(without_suffix(name)), []).append(name)
+    return groups
+
+
 def by_same_name(paths: Iterable[Path]) -> dict[str, Path]:
     """The paths by their names in the form of `same_name`. Raises GPENError if two have the same name."""
     found: dict[str, Path] = {}
@@ -59,7 +73,7 @@ def by_same_name(paths: Iterable[Path]) -> dict[str, Path]:
     return found
 
 
-def check_name(path: Path) -> None:
+def check_name(path: PurePath) -> None:
     """Raise GPENError for a name with control characters, such as a line break, which would break tables and reports."""
     if any(unicodedata.category(character) == "Cc" for character in str(path)):
         raise GPENError(f"The file name {str(path)!r} contains control characters: rename the file.")

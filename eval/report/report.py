@@ -88,6 +88,7 @@ def _notes(run: FinishedRun) -> list[Block]:
     items = [f"`{command}`" for command in dict.fromkeys(calls)]
     if not settings["verify"]:
         items.append("The weights were not verified (GPEN_UNVERIFIED_WEIGHTS): the values are for tests only.")
+    items += [f"Data: {recipe['data']}."] if "data" in recipe else []
     items += [f"{task}: {text}." for task, text in recipe["tasks"].items()]
     items += [
         f"{about['title']}: {about['library']}; backbone: {about['backbone']}; on {about['colour']}."

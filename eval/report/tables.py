@@ -33,6 +33,12 @@ CHOSEN_NOTE = (
 )
 
 
+UPSCALED_NOTE = (
+    "Not at native size: the ground truth of {upscaled} images is smaller than the size of the run and was enlarged; these "
+    "values do not compare with those of images of this size."
+)
+
+
 def arrow(lower_better: bool) -> str:
     """The symbol for the direction of a metric."""
     return "↓" if lower_better else "↑"
@@ -63,12 +69,14 @@ def seen_note(metrics: Iterable[str]) -> str:
 def table_notes(entries: Iterable[SummaryEntry], size: int | None = None, in_type: bool = True) -> list[str]:
     """The notes below a table of these entries. size: of the images, px. in_type: whether the table marks claims by its type.
 
-    The number of comparisons and the rule of bold type, metrics seen in training, values that are no test results, and the number
-    of patches of NIQE.
+    The number of comparisons and the rule of bold type, metrics seen in training, values that are no test results, an enlarged
+    ground truth, and the number of patches of NIQE.
     """
     entries = list(entries)
     metrics, chosen = {entry.metric for entry in entries}, max((entry.chosen for entry in entries), default=0)
+    upscaled = max((entry.upscaled for entry in entries), default=0)
     notes = [comparisons_note(entries, in_type), seen_note(metrics), CHOSEN_NOTE.format(chosen=chosen) if chosen else ""]
+    notes.append(UPSCALED_NOTE.format(upscaled=upscaled) if upscaled else "")
     if "niqe" in metrics and size is not None:
         notes.append(niqe.patches_note(size))
     return [note for note in notes if note]
