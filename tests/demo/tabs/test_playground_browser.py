@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import app
+from demo.tabs import playground
 from tests.demo.accessibility import SCHEMES, assert_accessible
 from tests.demo.conftest import TIMEOUT, WIDE, wait_until
 
@@ -257,7 +258,8 @@ def test_section_for_teachers_shows_what_was_invented_on_request(open_app):
     assert page.locator("#table table").count() == 0
     open_details(page)
     assert page.locator("#table th[scope=col]").count() == 2 and "LPIPS (AlexNet) is not shown" in page.inner_text("#table")
-    assert '"blur_sigma": 4.0' in page.inner_text("#recipe") and page.locator("#invented figure").count() == 0
+    initial = f'"blur_sigma": {playground.INITIAL_DEGRADATION.blur_sigma}'
+    assert initial in page.inner_text("#recipe") and page.locator("#invented figure").count() == 0
     page.click("#invent")
     page.wait_for_selector("#invented figure >> nth=1")
     assert "Spread" in page.inner_text("#invented") and "Residual" in page.inner_text("#invented")
