@@ -16,7 +16,7 @@ import gradio as gr
 import gpen
 from demo import compare, images
 from demo.server import gradio_patches
-from demo.server.messages import show_user_errors
+from demo.server.messages import show_user_errors, without_paths
 from demo.tabs import photo_files, photo_state, photo_views
 from demo.tabs.photo_state import UPSCALE_FACTORS, PhotoState
 from demo.tabs.playground import NETWORK_LIMIT
@@ -110,7 +110,7 @@ def tab(restorer: gpen.Restorer) -> None:
             new = photo_state.find_faces(restorer, paths[0])
             return page | show(new)
         except GPENError as error:
-            gr.Warning(html.escape(str(error)), duration=20)
+            gr.Warning(html.escape(without_paths(str(error))), duration=20)
             return empty
 
     def show(new: PhotoState) -> Updates:

@@ -90,6 +90,7 @@ def test_strength_and_selection_change_faces_and_the_marked_download(open_photo,
 
 def test_several_photos_give_a_zip_file_with_all_names(open_tab, couple, astronaut, files):
     page = open_tab("photo")
+    assert ".heic" in page.get_attribute("#photo-upload input[type=file]", "accept")
     page.set_input_files("#photo-upload input[type=file]", [couple, astronaut, files["plain.png"]])
     page.click("#photo-restore >> text=Restore 3 photos")
     page.wait_for_selector("#photo-notice >> text=3 of 3 photos are in the ZIP file")
