@@ -54,13 +54,13 @@ def tab(restorer: gpen.Restorer) -> None:
             gr.HTML(_HINT, elem_id="photo-hint", js_on_load=PASTE_SCRIPT)
     with gr.Row(elem_id="photo-bench", visible=False) as bench:
         with gr.Column(elem_id="photo-stage"):
+            notice = gr.HTML(elem_id="photo-notice")
             title = gr.HTML(elem_id="photo-title")
             with gr.Column(
                 elem_id="photo-face-box"
             ) as face_box:  # it is hidden instead of the comparison, which keeps its position
                 face = compare.view(elem_id="photo-face", label="Face")
             numbers = gr.HTML(elem_id="photo-numbers", js_on_load=SCRIPT)
-            notice = gr.HTML(elem_id="photo-notice")
         with gr.Column(elem_id="photo-whole-box") as whole_box:
             whole = compare.view(elem_id="photo-whole", label="Whole photo")
         with gr.Column(elem_id="photo-controls"):
