@@ -16,7 +16,7 @@ import gradio as gr
 import gpen
 from demo import compare, images
 from demo.server import gradio_patches
-from demo.server.messages import show_user_errors
+from demo.server.messages import show_user_errors, without_paths
 from demo.tabs import photo_files, photo_state, photo_views
 from demo.tabs.photo_state import UPSCALE_FACTORS, PhotoState
 from demo.tabs.playground import NETWORK_LIMIT
@@ -54,13 +54,13 @@ def tab(restorer: gpen.Restorer) -> None:
             gr.HTML(_HINT, elem_id="photo-hint", js_on_load=PASTE_SCRIPT)
     with gr.Row(elem_id="photo-bench", visible=False) as bench:
         with gr.Column(elem_id="photo-stage"):
+            notice = gr.HTML(elem_id="photo-notice")
             title = gr.HTML(elem_id="photo-title")
             with gr.Column(
                 elem_id="photo-face-box"
             ) as face_box:  # it is hidden instead of the comparison, which keeps its position
                 face = compare.view(elem_id="photo-face", label="Face")
             numbers = gr.HTML(elem_id="photo-numbers", js_on_load=SCRIPT)
-            notice = gr.HTML(elem_id="photo-notice")
         with gr.Column(elem_id="photo-whole-box") as whole_box:
             whole = compare.view(elem_id="photo-whole", label="Whole photo")
         with gr.Column(elem_id="photo-controls"):
@@ -110,7 +110,7 @@ def tab(restorer: gpen.Restorer) -> None:
             new = photo_state.find_faces(restorer, paths[0])
             return page | show(new)
         except GPENError as error:
-            gr.Warning(html.escape(str(error)), duration=20)
+            gr.Warning(html.escape(without_paths(str(error))), duration=20)
             return empty
 
     def show(new: PhotoState) -> Updates:

@@ -18,6 +18,7 @@ import skimage.data
 import gpen
 from demo import images
 from demo.server import gradio_patches
+from demo.server.messages import without_paths
 from demo.tabs.photo_state import PhotoState, find_faces, restore_faces
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
@@ -26,7 +27,6 @@ from gpen.media import containers
 from gpen.media.provenance import Provenance
 from gpen.models import checkpoints
 from gpen.models.download import file_hash
-from gpen.restoration.paste import Background
 
 SAMPLE_DEGRADATION = Degradation(blur_sigma=1.2, scale=2.0, noise_sigma=6, jpeg_quality=50)
 MAX_PHOTOS = 20  # at once
@@ -97,7 +97,6 @@ def restore_photos(
     paths: Sequence[str],
     strength: float,
     upscale: float,
-    background: Background | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> BatchResult:
     """Restore all faces of several photos and write the photos to a ZIP file, one at a time.
@@ -115,13 +114,15 @@ def restore_photos(
             try:
                 photo = find_faces(restorer, source)
                 indices = list(range(len(photo.faces)))
-                _, after = restore_faces(restorer, photo, indices, strength, upscale, background=background)
+                _, after = restore_faces(restorer, photo, indices, strength, upscale)
                 data = marked_png(after, photo, indices)
                 if sum(entry.file_size for entry in file.infolist()) + len(data) > MAX_ZIP_BYTES:
                     raise GPENError(f"The ZIP file would exceed {MAX_ZIP_BYTES // 2**30} GB: restore this photo separately.")
                 file.writestr(name, data)
                 rows.append((Path(source).name, len(indices)))
             except GPENError as error:
-                rows.append((Path(source).name, str(error)))
-        empty = not file.infolist()
-    return BatchResult(None if empty else str(path), rows)
+                rows.append((Path(source).name, without_paths(str(error))))
+        count = len(file.infolist())
+    if not count:
+        path.unlink()
+    return BatchResult(str(path) if count else None, rows)

@@ -54,8 +54,8 @@ def whole(view: gr.HTML, photo: PhotoState, pair: tuple[np.ndarray, np.ndarray])
 def unrestored(view: gr.HTML, photo: PhotoState) -> str:
     """Return the photo with a frame on each face, before there is a result."""
     source = compare.file_url(view, preview_file(photo.preview_base(), "photo"))
-    image = f'<img class="photo-plain" src="{html.escape(source)}" alt="The photo">'
-    return image + _frames(photo)
+    ratio = f"--ratio: {photo.size[0] / photo.size[1]:.5g}"
+    return f'<img class="photo-plain" src="{html.escape(source)}" alt="The photo" style="{ratio}">{_frames(photo)}'
 
 
 def numbers(photo: PhotoState) -> str:

@@ -43,6 +43,12 @@ def wait_for_change(page, name: str, old: str) -> None:
     page.wait_for_function(f"old => (document.querySelectorAll('#{name} img')[1]?.src ?? old) !== old", arg=old)
 
 
+def assert_framed(page, name: str) -> None:
+    """Assert that the frames of the faces cover the photo, which leaves room for the controls on the screen."""
+    photo, frames = (page.locator(f"#photo-whole .{part}").bounding_box() for part in (name, "photo-frames"))
+    assert photo == pytest.approx(frames, abs=1) and photo["height"] <= 0.53 * page.viewport_size["height"]
+
+
 def downloaded(page) -> bytes:
     with page.expect_download() as waiting:
         page.click("#photo-download")
@@ -90,6 +96,7 @@ def test_strength_and_selection_change_faces_and_the_marked_download(open_photo,
 
 def test_several_photos_give_a_zip_file_with_all_names(open_tab, couple, astronaut, files):
     page = open_tab("photo")
+    assert ".heic" in page.get_attribute("#photo-upload input[type=file]", "accept")
     page.set_input_files("#photo-upload input[type=file]", [couple, astronaut, files["plain.png"]])
     page.click("#photo-restore >> text=Restore 3 photos")
     page.wait_for_selector("#photo-notice >> text=3 of 3 photos are in the ZIP file")
@@ -122,8 +129,10 @@ def test_photo_without_face_offers_its_centre(open_tab, files):
     page = open_tab("photo")
     page.set_input_files("#photo-upload input[type=file]", files["plain.png"])
     page.wait_for_selector("#photo-notice >> text=the central square of the photo is then given to the network")
+    assert_framed(page, "photo-plain")
     page.click("#photo-centre")
     page.wait_for_selector("#photo-face img")
+    assert_framed(page, "compare-view")
     assert page.locator("[data-testid=toast-body]").count() == 0
 
 

@@ -57,8 +57,9 @@ def test_several_photos_are_written_to_one_zip_file(restorer, couple, files, tmp
     assert np.array_equal(np.array(Image.open(io.BytesIO(content["plain.png"]))), np.array(Image.open(files["plain.png"])))
 
 
-def test_no_zip_file_if_no_photo_can_be_read(restorer, files):
+def test_no_zip_file_if_no_photo_can_be_read(restorer, files, tmp_path):
     assert photo_files.restore_photos(restorer, [str(files["text.png"]), str(files["empty.png"])], 1, 1).path is None
+    assert not list(tmp_path.rglob("*.zip"))
 
 
 def test_zip_file_has_a_limit(restorer, files, monkeypatch):
