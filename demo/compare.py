@@ -7,6 +7,7 @@ With three images, buttons choose the pair that is compared. The script is in de
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -47,8 +48,9 @@ def view(
         start: position of the divider at first, in percent of the width from the left.
         label: name of the view for screen readers.
     """
+    settings = json.dumps({"start": start, "name": label})  # gradio drops additional props in gr.update(visible=...)
     return gr.HTML(
-        value, start=start, name=label, html_template="${value}", js_on_load=SCRIPT, apply_default_css=False,
+        value, html_template="${value}", js_on_load=f"const settings = {settings};\n{SCRIPT}", apply_default_css=False,
         elem_id=elem_id, elem_classes="compare", visible=visible,
     )  # fmt: skip
 

@@ -1,13 +1,13 @@
 // A comparison of images with a divider; demo/compare.py makes its HTML. The position is a whole percentage of the width,
 // the same for keyboard and pointer. A new value of the component replaces the nodes inside `element`, not `element` itself:
-// position, pair and full screen are kept there, and show() writes them into the new nodes.
+// position, pair and full screen are kept there, and show() writes them into the new nodes. `settings` are {start, name}.
 const STEP = 1, PAGE = 10; // percent, for arrow keys, and for Page Up and Page Down or arrow keys with Shift
 const KEYS = {
   ArrowLeft: (p, e) => p - (e.shiftKey ? PAGE : STEP), ArrowRight: (p, e) => p + (e.shiftKey ? PAGE : STEP),
   ArrowDown: (p, e) => p - (e.shiftKey ? PAGE : STEP), ArrowUp: (p, e) => p + (e.shiftKey ? PAGE : STEP),
   PageDown: (p) => p - PAGE, PageUp: (p) => p + PAGE, Home: () => 0, End: () => 100,
 };
-let position = props.start;
+let position = settings.start;
 let pair = 0; // index of the left image
 let drag = null; // {offset of the pointer from the divider in px, position at the start}
 
@@ -24,7 +24,7 @@ function show() {
   layers.forEach((layer, i) => (layer.dataset.side = sides[i - pair] ?? "none"));
   const [left, right] = [pair, pair + 1].map((i) => layers[i].querySelector("figcaption").textContent);
   const values = {
-    "aria-label": `${props.name}: divider between ${left} and ${right}`, "aria-valuenow": position,
+    "aria-label": `${settings.name}: divider between ${left} and ${right}`, "aria-valuenow": position,
     "aria-valuetext": `${position}% ${left}, ${100 - position}% ${right}`,
   };
   for (const [name, value] of Object.entries(values)) handle.setAttribute(name, value);
