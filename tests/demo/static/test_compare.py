@@ -4,7 +4,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from demo import compare, images, theme
+from demo import compare, images, shell
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 LABELS = ("Damaged", "Restored", "Original")
@@ -46,7 +46,7 @@ def address():
         for name, visible in (("hide", False), ("display", True)):
             gr.Button(name, elem_id=name).click(lambda visible=visible: gr.update(visible=visible), None, view)
         gr.HTML('<div style="height: 2000px"></div>')
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False, css_paths=theme.CSS)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **shell.launch_settings([]))
     yield url
     page.close()
 
