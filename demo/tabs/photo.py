@@ -136,7 +136,7 @@ def tab(restorer: gpen.Restorer) -> None:
         if old is None or not old.faces:
             return {report: gr.skip()}
         start = time.perf_counter()
-        shown = restored(old, strength_value, factor, enlarged, lambda done, total: progress((done, total), unit="faces"))
+        shown = restored(old, strength_value, factor, enlarged, lambda done, total: progress((done, total), unit=""))
         shown |= {title: gr.update(value=photo_views.title(old), visible=True), face_box: gr.update(visible=True)}
         shown |= {download: gr.update(value=languages.text("photo.download_png"), visible=True), centre: gr.update(visible=False)}
         return shown | {report: photo_views.report(old, time.perf_counter() - start)}
@@ -203,7 +203,7 @@ def tab(restorer: gpen.Restorer) -> None:
     ) -> Updates:
         start = time.perf_counter()
         result = photo_files.restore_photos(
-            restorer, paths, strength_value, factor, progress=lambda done, total: progress((done, total), unit="photos")
+            restorer, paths, strength_value, factor, progress=lambda done, total: progress((done, total), unit="")
         )
         return {
             notice: photo_views.finished_photos(result),
