@@ -16,8 +16,9 @@ import gradio as gr
 from demo.theme import STATIC
 
 SCRIPT = (STATIC / "compare.js").read_text()
-_EXPAND = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5"/><path d="M5 5l14 14M19 5L5 19"/></svg>'
-_ARROWS = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M9 6l-6 6 6 6M15 6l6 6-6 6"/></svg>'
+_ICON = '<svg viewBox="0 0 24 24" aria-hidden="true">{}</svg>'
+_EXPAND = _ICON.format('<path d="M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5"/><path d="M5 5l14 14M19 5L5 19"/>')  # open, close
+_ARROWS = _ICON.format('<path d="M9 6l-6 6 6 6M15 6l6 6-6 6"/>')
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def render(images: Sequence[ComparedImage], width: int, height: int) -> str:
         width, height: of the images in pixels; only their ratio matters.
     """
     layers = "".join(
-        f'<figure class="compare-layer"><img src="{html.escape(image.src)}" alt="{html.escape(image.alt_text)}" draggable="false">'
+        '<figure class="compare-layer">'
+        f'<img src="{html.escape(image.src)}" alt="{html.escape(image.alt_text)}" draggable="false">'
         f"<figcaption>{html.escape(image.label)}</figcaption></figure>"
         for image in images
     )
