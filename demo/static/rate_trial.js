@@ -7,7 +7,7 @@ function button(label, key, act, attributes = {}) {
 }
 
 function controlGroup(question, ...buttons) {
-  return h("div", { class: "controls", role: "group", ...named("aria-label", question) }, buttons);
+  return h("div", { class: "controls", role: "group", ...named("aria-label", question) }, ...buttons);
 }
 
 // protocol -> question, labels and alternative texts of the images, controls, and keys with their actions

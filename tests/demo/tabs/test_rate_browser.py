@@ -28,11 +28,13 @@ def serve(tmp_path_factory):
     def served(folder) -> tuple[str, Survey]:
         votes = tmp_path_factory.mktemp("votes") / "votes.sqlite"
         survey = Survey(Study.open(folder), VoteStore.open(f"sqlite:///{votes}"))
-        with gr.Blocks(analytics_enabled=False) as page, shell.tab_bar():
-            with shell.tab("rate"):
-                rate.tab(survey)
-            with shell.tab("leaderboard"):
-                leaderboard.tab(survey)
+        with gr.Blocks(analytics_enabled=False) as page:
+            shell.header()
+            with shell.tab_bar():
+                with shell.tab("rate"):
+                    rate.tab(survey)
+                with shell.tab("leaderboard"):
+                    leaderboard.tab(survey)
         pages.append(page)
         settings = shell.launch_settings(rate.routes(survey))
         _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **settings)
