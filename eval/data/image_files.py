@@ -91,12 +91,14 @@ def local_path(source: str | Path, limit: int | None = None) -> Path:
     return hub.local_folder(dataset.first(limit).name)
 
 
-def describe(source: str | Path) -> str:
-    """The images of a source, for the recipe of a run: the path, or the dataset of the Hub with its split, rows and column."""
+def describe(source: str | Path, limit: int | None = None) -> str:
+    """The first `limit` images of a source, for the recipe of a run: its path, or the dataset with the split, rows and column."""
     from gpen.training.data import hub
 
     dataset = None if Path(source).exists() else hub.named(source)
-    return str(source) if dataset is None else dataset.describe()
+    if dataset is None:
+        return str(source)
+    return (dataset.first(limit) if limit else dataset).describe()
 
 
 def _is_visible_image(path: PurePosixPath) -> bool:

@@ -59,11 +59,11 @@ class Pairs:
         pairs = dict(sorted(pairs.items())[:limit])
         files = {name: truth for name, (_, truth) in pairs.items()}
         given = {name: lq_file for name, (lq_file, _) in pairs.items()}
-        size = size or _common_size(gt, [_side(file) for file in files.values()])
+        truth_sides, _ = ([_side(file) for file in side.values()] for side in (files, given))
+        size = size or _common_size(gt, truth_sides)
         check_selection(size, limit)
-        for file in given.values():
-            _side(file)
-        return cls(Faces(Path(gt), size, files, {}, allow_upscaled, f"{describe(gt)}; inputs: {describe(lq)}, {match}"), given)
+        description = f"{describe(gt, limit)}; inputs: {describe(lq, limit)}, {match}"
+        return cls(Faces(Path(gt), size, files, {}, allow_upscaled, description), given)
 
 
 def _match(

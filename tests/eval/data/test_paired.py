@@ -130,7 +130,7 @@ def test_two_columns_of_a_dataset(tmp_path, monkeypatch):
     assert pairs.faces.names == ["00000000", "00000001"] and pairs.faces.size == SIZE
     np.testing.assert_array_equal(read_image(pairs.inputs["00000001"]), face(1, 32))
     np.testing.assert_array_equal(pairs.faces.load("00000001"), face(1))
-    assert "split test, column high, all rows" in pairs.faces.description
+    assert "split test, column high, rows 0 to 1; inputs: " in pairs.faces.description
     with pytest.raises(GPENError, match="are both"):
         Pairs.open(source, source)
 
@@ -199,3 +199,6 @@ def test_images_that_are_not_square_and_several_sizes(tmp_path, capsys):
     assert paired(tmp_path, *command, "--size", "48") == 2
     assert "2_00.png has 32 x 24 px; paired images are square" in capsys.readouterr().err
     assert paired(tmp_path, *command, "--size", "48", "--limit", "2") == 0
+    write(tmp_path / "hq" / "1.png", face(1)[:60])
+    assert paired(tmp_path, *command, "--size", "48") == 2
+    assert "1.png has 64 x 60 px; paired images are square" in capsys.readouterr().err
