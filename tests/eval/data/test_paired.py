@@ -190,15 +190,16 @@ def test_options_of_other_families(tmp_path, capsys):
 
 
 def test_images_that_are_not_square_and_several_sizes(tmp_path, capsys):
-    for i in range(3):
+    for i in range(4):
         write(tmp_path / "hq" / f"{i}.png", face(i, SIZE if i else 48))
-        write(tmp_path / "lq" / f"{i}_00.png", face(i, 32)[: 24 if i == 2 else 32])
+        write(tmp_path / "lq" / f"{i}_00.png", face(i, 32)[: 24 if i > 1 else 32])
     command = ["--metrics", "psnr", "--methods", "nearest", "--out", str(tmp_path / "run")]
-    assert paired(tmp_path, *command) == 2
-    assert "several sizes (2 with 64 px, 1 with 48 px); choose one with --size" in capsys.readouterr().err
+    assert paired(tmp_path, *command, "--limit", "2") == 2
+    assert "several sizes (1 with 48 px, 1 with 64 px); choose one with --size" in capsys.readouterr().err
     assert paired(tmp_path, *command, "--size", "48") == 2
-    assert "2_00.png has 32 x 24 px; paired images are square" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "2 of 4 images of --lq are not square" in error and "2_00.png with 32 x 24 px" in error and "3_00.png" in error
     assert paired(tmp_path, *command, "--size", "48", "--limit", "2") == 0
     write(tmp_path / "hq" / "1.png", face(1)[:60])
-    assert paired(tmp_path, *command, "--size", "48") == 2
-    assert "1.png has 64 x 60 px; paired images are square" in capsys.readouterr().err
+    assert paired(tmp_path, *command, "--size", "48", "--limit", "2") == 2
+    assert "1 of 2 images of --gt are not square" in capsys.readouterr().err
