@@ -15,7 +15,8 @@ from gpen.errors import GPENError
 from gpen.images import FORMATS, register_heif
 
 SPACES = str.maketrans("\u00a0\u202f\u2007", "   ")  # no-break spaces, as in names that macOS gives to screenshots
-OTHER_SUFFIXES = {".heic", ".heif", ".mts", ".m2ts", ".3gp", ".dng", ".cr2", ".nef", ".arw", ".jxl", ".jfif"}
+OTHER_IMAGES = {".heic", ".heif", ".dng", ".cr2", ".nef", ".arw", ".jxl", ".jfif"}  # of no known MIME type on some systems
+OTHER_VIDEOS = {".mts", ".m2ts", ".3gp", ".vob", ".dv", ".mxf", ".rm", ".rmvb", ".divx", ".asf", ".ogm", ".ogv", ".f4v"}
 
 
 @functools.cache
@@ -33,7 +34,13 @@ def is_image(path: Path) -> bool:
 def is_media(path: Path) -> bool:
     """Whether the suffix is that of an image or a video, whether it can be read here or not."""
     kind = mimetypes.guess_type(path.name)[0] or ""
-    return path.suffix.lower() in OTHER_SUFFIXES or kind.startswith(("image/", "video/"))
+    return path.suffix.lower() in OTHER_IMAGES or kind.startswith("image/") or is_video(path)
+
+
+def is_video(path: Path) -> bool:
+    """Whether the suffix is that of a video, whether it can be read here or not."""
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    return path.suffix.lower() in OTHER_VIDEOS or kind.startswith("video/")
 
 
 def same_name(name: str) -> str:

@@ -127,6 +127,12 @@ def to_8_bits(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
+def add_8_bit_change(deep: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Add the change from `before` to `after`, both uint8, to the same pixels as uint16; unchanged ones keep their precision."""
+    change = after.astype(np.int32) - before
+    return (deep + 257 * change).clip(0, 65535).astype(np.uint16)
+
+
 def decode_16_bits(data: bytes) -> np.ndarray:
     """Decode a PNG or TIFF of 16 bits per channel with OpenCV: uint16 [h, w, c], c = 1 (grey), 3 (RGB) or 4 (RGB and alpha).
 

@@ -28,6 +28,11 @@ VARIABLES = (
     Variable("GRADIO_TEMP_DIR", "folder of uploaded images and results, emptied by age", "a temporary folder"),
     Variable("GPEN_MODEL", "model name or path of a model file", "the default model"),
     Variable("GPEN_MODELS", "folders that are searched for model files", "none"),
+    Variable(
+        "GPEN_BACKGROUND",
+        "super-resolution model (spandrel) that enlarges the background of photos",
+        "a file `*esrgan*` or `*esrnet*` in `GPEN_MODELS`",
+    ),
     Variable("GPEN_DOWNLOAD_URL", "mirror for published models; empty disables downloads", "the server of the authors"),
     Variable("GPEN_ENGINE", f"engine that runs the model: {', '.join(f'`{name}`' for name in ENGINES)}", "`torch`"),
     Variable("GPEN_STUDY", "folder of the study in the Rate tab", "`assets/study`"),

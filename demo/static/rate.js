@@ -34,8 +34,9 @@ function rate(root) {
   begin();
 
   async function begin() {
-    screen("waiting", [h("p", { class: "quiet" }, "Loading the study…")]);
+    screen("waiting", [h("p", { class: "quiet" }, say("rate.loading_study"))]);
     about = await server.ask("about");
+    title.textContent = sayDefault(about.title, "title");
     store = browserStorage(`gpen.rate.${about.study}.`);
     box = outbox(store);
     const known = store.get("code");
@@ -99,7 +100,7 @@ function rate(root) {
 
   async function advance() {
     current = null;
-    if (!ready.length && !exhausted) screen("waiting", [h("p", { class: "quiet" }, "Loading the next images…")]);
+    if (!ready.length && !exhausted) screen("waiting", [h("p", { class: "quiet" }, say("rate.loading_next"))]);
     while (!ready.length && !exhausted && code) await refill();
     if (current || !code) return; // undo was onKeyDown, or the answers were deleted
     if (!ready.length) return showEnd();
@@ -110,7 +111,7 @@ function rate(root) {
   async function show(item, chosen, heading) {
     current = item;
     item.since = null;
-    if (!item.isLoaded) screen("waiting", [h("p", { class: "quiet" }, "Loading the images…")]);
+    if (!item.isLoaded) screen("waiting", [h("p", { class: "quiet" }, say("rate.loading_images"))]);
     await item.loaded;
     if (current !== item) return;
     const timed = (choice) => {
@@ -137,7 +138,7 @@ function rate(root) {
     send();
     drawFrame();
     const { done, total } = count();
-    if (about.pause && done % about.pause === 0 && done < total) showPause(`${done} of ${total} done. Please take a short pause.`);
+    if (about.pause && done % about.pause === 0 && done < total) showPause(say("rate.pause_due", { done, total }));
     else advance();
   }
 
@@ -170,10 +171,12 @@ function rate(root) {
     return { done: Math.max(0, Math.min(progress.total, progress.done + net)), total: progress.total };
   }
 
+  const instructions = () => sayDefault(about.instructions, about.protocol);
+
   // ---- the other screens ------------------------------------------------------------------------------------------
 
   function consentScreen(again) {
-    const agree = button("I agree, start", null, () => {
+    const agree = button(say("rate.agree"), null, () => {
       agree.disabled = true;
       const consent = async (mine) => {
         const { progress } = await server.ask("consent", { code: mine });
@@ -185,19 +188,19 @@ function rate(root) {
         .catch((error) => showError(error.message));
     }, { class: "primary" });
     screen("consent", [
-      h("p", { class: "text" }, about.instructions),
-      h("p", { class: "quiet" }, `${about.session} ${about.session === 1 ? "judgement" : "judgements"}, after a short practice. `,
-        "You can stop and come back at any time in this browser, take answers back, and delete them all."),
-      h("h3", {}, again ? "Please read this again: the text has changed, or your answers were deleted" : "Before you start"),
-      h("div", { class: "text sheet" }, about.consent, h("small", {}, `Version ${about.version}`)),
-      store.lasts ? null : h("p", { class: "quiet" }, "This browser does not store data for this page: please finish without closing it."),
-      h("div", { class: "row" }, agree, button("No, thank you", null, declined)),
+      h("p", { class: "text" }, instructions()),
+      h("p", { class: "quiet" }, say("rate.length", { n: about.session })),
+      h("h3", {}, say(again ? "rate.again" : "rate.before")),
+      h("div", { class: "text sheet" }, sayDefault(about.consent, "consent"),
+        h("small", {}, say("rate.version", { version: about.version }))),
+      store.lasts ? null : h("p", { class: "quiet" }, say("rate.no_storage")),
+      h("div", { class: "row" }, agree, button(say("rate.decline"), null, declined)),
     ]);
   }
 
   function declined() {
-    const back = button("I have changed my mind", null, () => consentScreen(false));
-    screen("centred", [h("p", {}, "Nothing was stored."), back]);
+    const back = button(say("rate.reconsider"), null, () => consentScreen(false));
+    screen("centred", [h("p", {}, say("rate.declined")), back]);
   }
 
   async function practice() {
@@ -210,10 +213,10 @@ function rate(root) {
         store.set("practised", "1");
         current = null;
         if (!i) return advance();
-        return screen("centred", [h("p", {}, "The practice is finished. Your answers are recorded from now on."),
-          button("Start", null, advance, { class: "primary" })]);
+        return screen("centred", [h("p", {}, say("rate.practice_done")),
+          button(say("rate.start"), null, advance, { class: "primary" })]);
       }
-      const heading = h("p", { class: "practice" }, `Practice ${i + 1} of ${items.length}, not recorded`);
+      const heading = h("p", { class: "practice" }, say("rate.practice", { i: i + 1, total: items.length }));
       show(items[i], (choice) => explain(items[i], choice, () => next(i + 1)), heading);
     };
     next(0);
@@ -221,7 +224,7 @@ function rate(root) {
 
   function explain(item, choice, go) {
     item.since = null;
-    const onward = button("Continue", null, go, { class: "primary" });
+    const onward = button(say("rate.continue"), null, go, { class: "primary" });
     stage.querySelector(".controls").replaceChildren(feedback(item, choice), onward);
     stage.querySelector(".tools").remove();
     onward.focus({ preventScroll: true });
@@ -231,25 +234,25 @@ function rate(root) {
   function showPause(sentence) {
     requeue();
     const back = canUndo();
-    const onward = button("Continue", null, advance, { class: "primary" });
-    screen("centred", [h("p", {}, sentence), h("p", { class: "quiet" }, "Rest your eyes for a moment."),
-      h("div", { class: "row" }, onward, back && button("Undo last answer", "Z", undo))], back ? { z: undo } : {});
+    const onward = button(say("rate.continue"), null, advance, { class: "primary" });
+    screen("centred", [h("p", {}, sentence), h("p", { class: "quiet" }, say("rate.rest")),
+      h("div", { class: "row" }, onward, back && button(say("rate.undo_last"), "Z", undo))], back ? { z: undo } : {});
   }
 
   async function showEnd() {
     const mine = code;
-    screen("centred", [h("p", { class: "quiet" }, "Sending your last answers…")]);
+    screen("centred", [h("p", { class: "quiet" }, say("rate.sending"))]);
     await send();
     const own = code === mine && (await server.ask("agreement", { code }, () => code === mine).catch(() => null));
     if (!own || code !== mine || current) return;
     const back = history().length > 0;
-    screen("centred thanks", [h("h3", {}, "Thank you!"), raterStatistics(own),
-      h("p", { class: "quiet" }, "You have completed all trials. Your answers are stored; you can close the page."),
-      back && button("Undo last answer", "Z", undo)], back ? { z: undo } : {});
+    screen("centred thanks", [h("h3", {}, say("rate.thanks")), raterStatistics(own),
+      h("p", { class: "quiet" }, say("rate.finished")),
+      back && button(say("rate.undo_last"), "Z", undo)], back ? { z: undo } : {});
   }
 
   function showError(sentence) {
-    screen("centred", [h("p", {}, sentence), button("Start again", null, () => (forget(), consentScreen(false)))]);
+    screen("centred", [h("p", {}, sentence), button(say("rate.restart"), null, () => (forget(), consentScreen(false)))]);
   }
 
   function forget() {
@@ -268,12 +271,11 @@ function rate(root) {
     const mine = code;
     question.close();
     code = current = null; // stops all pending requests
-    screen("centred", [h("p", { class: "quiet" }, "Deleting…")]);
+    screen("centred", [h("p", { class: "quiet" }, say("rate.deleting"))]);
     const { deleted } = await server.ask("delete", { code: mine }).catch(() => ({ deleted: 0 }));
     forget();
-    const what = deleted === 1 ? "Your 1 answer is" : `Your ${deleted} answers are`;
-    screen("centred", [h("p", {}, `${what} deleted, and your code was removed from this browser.`),
-      button("Start again", null, () => consentScreen(false))]);
+    screen("centred", [h("p", {}, say("rate.deleted", { n: deleted })),
+      button(say("rate.restart"), null, () => consentScreen(false))]);
   }
 
   // ---- the frame --------------------------------------------------------------------------------------------------
@@ -291,17 +293,17 @@ function rate(root) {
   function drawFrame() {
     const { done, total } = code ? count() : { done: 0, total: 0 };
     bar.hidden = !total;
-    bar.replaceChildren(h("progress", { max: total || 1, value: done }), h("span", {}, `${done} of ${total}`));
+    bar.replaceChildren(h("progress", { max: total || 1, value: done }), h("span", {}, say("rate.progress", { done, total })));
     const isTrial = current && !current.isPractice;
     const close = (text) => button(text, null, () => question.close());
     drawNotice();
     foot.replaceChildren(...[
-      isTrial && button("Pause", null, () => showPause("Paused.")),
-      code && button("Instructions", null, () => dialog(about.instructions, close("Close"))),
-      code && button("Delete my answers", null, () =>
-        dialog("Delete all your answers permanently?", button("Delete them", null, deleteAll, { class: "danger" }),
-          close("Keep them"))),
-      about?.owner && button("For the study's owner", null, () => owner(root, base)),
+      isTrial && button(say("rate.pause"), null, () => showPause(say("rate.paused"))),
+      code && button(say("rate.instructions"), null, () => dialog(instructions(), close(say("rate.close")))),
+      code && button(say("rate.delete"), null, () =>
+        dialog(say("rate.delete_question"), button(say("rate.delete_yes"), null, deleteAll, { class: "danger" }),
+          close(say("rate.delete_no")))),
+      about?.owner && button(say("rate.owner"), null, () => owner(root, base)),
     ].filter(Boolean));
   }
 
@@ -319,19 +321,18 @@ function rate(root) {
 
   function drawNotice() {
     const unsent = box?.pending().filter(({ name }) => name === "answer").length ?? 0;
-    const kept = unsent === 1 ? "1 answer is" : `${unsent} answers are`;
-    const hope = unsent ? `${kept} kept in this browser and will be sent again.` : "Trying again…";
+    const hope = unsent ? say("rate.unsent", { n: unsent }) : say("rate.retrying");
     notice.textContent = trouble ? `${trouble} ${hope}` : refusal;
   }
 
   function onKeyDown(event) {
-    const elsewhere = root.offsetParent === null || question.open || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
+    const elsewhere = root.offsetParent === null || question.open || event.target.closest("input, textarea, select, [role=tab]");
     const native = event.key === "Enter" && event.target.tagName === "BUTTON";
     if (elsewhere || native || event.ctrlKey || event.metaKey || event.altKey) return;
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act) return;
     event.preventDefault();
-    event.stopPropagation(); // arrow keys also switch tabs
+    event.stopPropagation();
     if (!event.repeat) act();
   }
 }

@@ -13,6 +13,12 @@ function h(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** The text of a key of demo/languages in the language of the page. */
+const say = (key, values) => window.gpen.text(key, values);
+
+/** A text of the study: translated if it is the default text with one of the names, see [rate.defaults] in the tables. */
+const sayDefault = (text, ...names) => window.gpen.translated(text, names.map((name) => `rate.defaults.${name}`), "rate.damage");
+
 /** Resolves when previous changes of the page have been painted. */
 const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 

@@ -1,7 +1,7 @@
 // One trial on the screen: the images, the question, the controls and the keys of each protocol.
 
-const ORDINALS = ["1st", "2nd", "3rd", "4th", "5th", "6th"];
-const RATING_LABELS = ["Bad", "Poor", "Fair", "Good", "Excellent"]; // 1 to 5: absolute category rating of ITU-T P.910
+// 1 to 5: absolute category rating of ITU-T P.910
+const RATING_KEYS = ["rate.trial.bad", "rate.trial.poor", "rate.trial.fair", "rate.trial.good", "rate.trial.excellent"];
 
 function button(text, key, act, attributes = {}) {
   return h("button", { type: "button", onclick: act, ...attributes }, text, key && h("kbd", {}, key));
@@ -10,25 +10,26 @@ function button(text, key, act, attributes = {}) {
 // protocol -> question, labels of the images, controls, and keys with their actions
 const PROTOCOLS = {
   pairwise(item, choose) {
-    const choices = [["left", "← Left", null, "ArrowLeft"], ["tie", "Tie", "T", "t"],
-      ["both_bad", "Both bad", "B", "b"], ["right", "Right →", null, "ArrowRight"]];
+    const choices = [["left", `← ${say("rate.trial.left")}`, null, "ArrowLeft"], ["tie", say("rate.trial.tie"), "T", "t"],
+      ["both_bad", say("rate.trial.both_bad"), "B", "b"], ["right", `${say("rate.trial.right")} →`, null, "ArrowRight"]];
     const act = Object.fromEntries(choices.map(([choice, , , key]) => [key, () => choose(choice)]));
     const buttons = choices.map(([choice, text, key]) => button(text, key, () => choose(choice), { class: choice }));
     const controls = h("div", { class: "controls" }, buttons);
-    return { question: "Which image is better?", labels: ["Left", "Right"], controls, act };
+    const labels = [say("rate.trial.left"), say("rate.trial.right")];
+    return { question: say("rate.trial.pairwise"), labels, controls, act };
   },
 
   rating(item, choose) {
-    const act = Object.fromEntries(RATING_LABELS.map((_, i) => [i + 1, () => choose(i + 1)]));
-    const buttons = RATING_LABELS.map((word, i) => button(word, i + 1, () => choose(i + 1)));
-    return { question: "How good is this image?", labels: [], controls: h("div", { class: "controls" }, buttons), act };
+    const act = Object.fromEntries(RATING_KEYS.map((_, i) => [i + 1, () => choose(i + 1)]));
+    const buttons = RATING_KEYS.map((key, i) => button(say(key), i + 1, () => choose(i + 1)));
+    return { question: say("rate.trial.rating"), labels: [], controls: h("div", { class: "controls" }, buttons), act };
   },
 
   ranking(item, choose) {
     const order = [];
     const names = item.images.map((_, i) => String.fromCharCode(65 + i)); // A, B, C, ...
     const buttons = names.map((name, i) => button(name, null, () => pick(i)));
-    const done = button("Done", "Enter", () => finish(), { class: "primary" });
+    const done = button(say("rate.trial.done"), "Enter", () => finish(), { class: "primary" });
     const finish = () => order.length === names.length && choose([...order]);
     const last = () => Math.min(order.length, names.length - 1) - 1; // position of the last choice; the final image follows automatically
     /** Rank image i next; if it is ranked already, remove it and all ranks after it. */
@@ -45,7 +46,7 @@ const PROTOCOLS = {
     function draw() {
       buttons.forEach((node, which) => {
         const place = order.indexOf(which);
-        node.replaceChildren(names[which], h("b", {}, place < 0 ? "" : ` ${ORDINALS[place]}`));
+        node.replaceChildren(names[which], h("b", {}, place < 0 ? "" : ` ${say(`rate.trial.place_${place + 1}`)}`));
         node.setAttribute("aria-pressed", place >= 0);
       });
       done.disabled = order.length < names.length;
@@ -54,7 +55,7 @@ const PROTOCOLS = {
     const act = Object.fromEntries(names.map((name, i) => [name.toLowerCase(), () => pick(i)]));
     act.Enter = finish;
     act.Backspace = () => takeBack(last());
-    return { question: "Choose the best image first, then the next best, and so on.", labels: names,
+    return { question: say("rate.trial.ranking"), labels: names,
       controls: h("div", { class: "controls" }, buttons, done), act };
   },
 };
@@ -68,7 +69,7 @@ function prepareTrial(trial, base, server, wanted) {
     server.retry(`image ${path}`, () => {
       image.src = `${base}/${path}`;
       return image.decode().catch(() => {
-        throw new Error("An image could not be loaded.");
+        throw new Error(say("rate.image_failed"));
       });
     }, wanted);
   const images = trial.images.map(() => h("img", { draggable: "false" }));
@@ -83,14 +84,15 @@ function prepareTrial(trial, base, server, wanted) {
 function trialView(item, choose, undo, settings) {
   const { question, labels, controls, act } = PROTOCOLS[item.trial.protocol](item, choose);
   const figures = item.images.map((image, i) => ({ image, label: labels[i], className: "candidate" }));
-  item.images.forEach((image, i) => (image.alt = labels[i] ? `Image: ${labels[i]}` : "Image to rate"));
+  const alt = (name) => (name ? say("rate.trial.image", { name }) : say("rate.trial.image_to_rate"));
+  item.images.forEach((image, i) => (image.alt = alt(labels[i])));
   if (item.input) {
-    item.input.alt = "Image before restoration";
-    figures.push({ image: item.input, label: "Input", className: "input" });
+    item.input.alt = say("rate.trial.input_image");
+    figures.push({ image: item.input, label: say("rate.trial.input"), className: "input" });
   }
   const { element, panes, zoom, resetZoom } = syncedPanes(figures, item.trial.width / item.trial.height);
   item.panes = panes;
-  const inputButton = button("Input", "I", () => toggleInput(!settings.showInput));
+  const inputButton = button(say("rate.trial.input"), "I", () => toggleInput(!settings.showInput));
   function toggleInput(on) {
     settings.showInput = on;
     panes.at(-1).hidden = !on;
@@ -105,10 +107,10 @@ function trialView(item, choose, undo, settings) {
   }
   if (undo) act.z = undo;
   const tools = h("div", { class: "tools" },
-    undo && button("Undo", "Z", undo),
+    undo && button(say("rate.undo"), "Z", undo),
     item.input && inputButton,
-    h("span", { class: "zoom" }, button("−", null, away, { "aria-label": "Zoom out" }),
-      button("Reset zoom", "0", resetZoom), button("+", null, closer, { "aria-label": "Zoom in" })));
+    h("span", { class: "zoom" }, button("−", null, away, { "aria-label": say("rate.trial.zoom_out") }),
+      button(say("rate.trial.reset_zoom"), "0", resetZoom), button("+", null, closer, { "aria-label": say("rate.trial.zoom_in") })));
   return { nodes: [h("p", { class: "question" }, question), element, controls, tools], act };
 }
 
@@ -117,16 +119,18 @@ function feedback(item, choice) {
   const { better, scores, why } = item.trial;
   const right = scores ? scores.includes(choice) : [["left", "right"][better], better].includes([choice].flat()[0]);
   item.panes[better]?.classList.add("better");
-  return h("p", { class: right ? "why right" : "why" }, h("b", {}, right ? "Correct. " : "Not correct. "), why);
+  return h("p", { class: right ? "why right" : "why" }, h("b", {}, `${say(right ? "rate.correct" : "rate.incorrect")} `),
+    sayDefault(why, "why_pairwise_damage", "why_pairwise", "why_rating_damage", "why_rating"));
 }
 
 /** Statistics of the rater for the last screen. */
 function raterStatistics(own) {
+  const share = (part, total) => say("rate.statistics.consistent", { part, total });
   const tiles = [
-    [own.answers, own.answers === 1 ? "answer given" : "answers given"],
-    own.repeats && [`${own.consistent} of ${own.repeats}`, "repeated trials answered the same"],
-    own.golds && [`${own.passed} of ${own.golds}`, "gold questions answered correctly"],
-    own.compared && [`${Math.round(100 * own.others)}%`, `agreement with the majority, on ${own.compared} trials shared with other raters`],
+    [own.answers, say("rate.statistics.answers", { n: own.answers })],
+    own.repeats && [share(own.consistent, own.repeats), say("rate.statistics.repeats")],
+    own.golds && [share(own.passed, own.golds), say("rate.statistics.golds")],
+    own.compared && [`${Math.round(100 * own.others)}%`, say("rate.statistics.agreement", { n: own.compared })],
   ];
   return h("dl", {}, tiles.filter(Boolean).map(([figure, what]) => h("div", {}, h("dt", {}, figure), h("dd", {}, what))));
 }

@@ -19,7 +19,8 @@ import torch
 import gpen
 from demo import experiment, images, samples
 from demo.server import gradio_patches, zerogpu
-from demo.tabs.playground import NETWORK_LIMIT, image_input, show_user_errors
+from demo.server.messages import show_user_errors
+from demo.tabs.playground import NETWORK_LIMIT, image_input
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
 from gpen.models import checkpoints

@@ -4,6 +4,7 @@ import gradio as gr
 import pytest
 
 from demo import shell
+from demo.languages import table
 from demo.tabs import leaderboard, rate
 from eval.preference.build import StudySettings, build, from_folders
 from eval.preference.storage.engines import StoreError
@@ -245,3 +246,40 @@ def test_owner_views_exports_and_imports_results(visit, pairwise, monkeypatch):
     page.wait_for_selector(".notice:has-text('0 new answers')")
     page.click("text=Back to rating")
     page.wait_for_selector("text=I agree")
+
+
+def test_keys_pressed_on_the_tabs_of_the_page_are_no_answers(visit, pairwise):
+    url, survey = pairwise
+    page = visit(url)
+    begin(page)
+    before = len(survey.store.votes(survey.study.name))
+    page.focus("[role=tab]")
+    for _ in range(3):
+        page.wait_for_timeout(WAIT)
+        page.keyboard.press("ArrowLeft")
+    assert page.inner_text(".progress span").startswith("0 of") and len(survey.store.votes(survey.study.name)) == before
+    page.focus(".stage")
+    press(page, "ArrowLeft", done(1))
+
+
+@pytest.mark.parametrize(("locale", "language"), [("de-DE", "de"), ("es-ES", "es"), ("zh-CN", "zh")])
+def test_session_is_in_language_of_the_browser(visit, serve, tmp_path, study, locale, language):
+    sources = from_folders({name: study.parent / name for name in METHODS}, study.parent / "input", study.parent / "truth")
+    url, _ = serve(build(sources, tmp_path / "built", StudySettings(session=5, training=1)).folder)
+    texts = table(language)
+    page = visit(url, locale=locale)
+    page.wait_for_selector(".consent button")
+    assert page.inner_text(".consent .sheet").startswith(texts["rate.defaults.consent"])
+    assert page.inner_text(".consent .text >> nth=0") == texts["rate.defaults.pairwise"]
+    page.click(f"text={texts['rate.agree']}")
+    page.wait_for_selector(".practice")
+    assert page.inner_text(".question") == texts["rate.trial.pairwise"]
+    press(page, "ArrowLeft", ".why")
+    whys = [
+        texts["rate.defaults.why_pairwise_damage"].format(damage=texts[key]) for key in texts if key.startswith("rate.damage.")
+    ]
+    assert page.inner_text(".why").split(maxsplit=1)[0] in texts["rate.correct"] + texts["rate.incorrect"]
+    assert page.inner_text(".why").endswith(tuple(whys))
+    page.keyboard.press("Enter")
+    page.click(f"text={texts['rate.start']}")
+    page.wait_for_selector(f".controls .both_bad:has-text('{texts['rate.trial.both_bad']}')")
