@@ -77,6 +77,17 @@ def test_values_equal_those_of_the_libraries(celeba_test, tmp_path):
         np.testing.assert_array_equal(read_image(out / "lq" / "paired" / f"{i:08d}.png"), given)
 
 
+def test_results_have_the_names_of_the_inputs_or_of_the_ground_truth(celeba_test, tmp_path):
+    for i in range(5):
+        write(tmp_path / "results" / f"{i:08d}{'_00' * (i % 2)}.png", face(i)[:, ::-1])
+    out = tmp_path / "run"
+    command = ["--methods", f"folder:{tmp_path / 'results'}", "--metrics", "psnr", "--keep", "--out", str(out)]
+    assert paired(celeba_test, *command) == 0
+    for i in range(5):
+        (kept,) = (out / "restored" / "paired").glob(f"folder*/{i:08d}.png")
+        np.testing.assert_array_equal(read_image(kept), face(i)[:, ::-1])
+
+
 def test_smaller_size_reduces_ground_truth_and_inputs(tmp_path):
     write(tmp_path / "hq" / "a.png", face(0))
     write(tmp_path / "lq" / "a_00.png", face(1))
