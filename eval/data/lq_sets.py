@@ -25,6 +25,7 @@ from eval.data.image_files import ImageFile
 from gpen.degradation.degradation import Degradation
 from gpen.degradation.presets import PRESETS
 from gpen.errors import GPENError
+from gpen.file_names import without_suffix
 from gpen.images import encode, read_bytes, read_image, write_atomically
 from gpen.restoration.task_inputs import strokes
 from gpen.restoration.tasks import apply_mask, grey
@@ -51,6 +52,7 @@ class Sample:
     truth: np.ndarray | None  # ground truth, uint8 RGB [size, size, 3]; grey for a grey degradation; None for wild
     degradation: Degradation | None  # None except for fsr and bfr
     mask: np.ndarray | None = None  # of inpaint: bool [size, size], True where pixels are missing
+    file_name: str = ""  # of paired: the name of the given file without its suffix
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class LQSet:
             self._verify(name, face)
         if self.task in UNDEGRADED:
             mask = mask_for(name, len(face), self.seed) if self.task == INPAINT else None
-            return Sample(name, read_image(path), None if self.task == WILD else face, None, mask)
+            file_name = without_suffix(Path(entry.get("file", "")).name)
+            return Sample(name, read_image(path), None if self.task == WILD else face, None, mask, file_name)
         degradation = Degradation.from_dict(entry["degradation"])
         return Sample(name, read_image(path), degradation.target(face), degradation)
 

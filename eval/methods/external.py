@@ -89,13 +89,13 @@ class ResultFolder:
         files = find_images(folder, "folder:")
         return cls(Path(folder), files, by_same_stem(files) | {same_name(path): [path] for path in files})
 
-    def load(self, name: str) -> np.ndarray:
+    def load(self, name: str, input_name: str = "") -> np.ndarray:
         """Read the result of an image, uint8 RGB [s, s, 3] of any size.
 
-        Its file has the name of the image with the suffix of any format, in any Unicode form. Raises GPENError for a missing
-        result, for several, and for one that is not square.
+        Its file has the name of the image, or of its given input, with the suffix of any format, in any Unicode form. Raises
+        GPENError for a missing result, for several, and for one that is not square.
         """
-        forms = [same_name(name), same_name(without_suffix(name))]
+        forms = [same_name(name), same_name(without_suffix(name)), same_name(input_name)]
         paths = next((self.paths[form] for form in forms if form in self.paths), [])
         if not paths:
             raise GPENError(f"{self.folder} has no result for {name}; add {name}.png or give another folder.")

@@ -66,6 +66,12 @@ def seen_note(metrics: Iterable[str]) -> str:
     return SEEN_NOTE if any(name in METRICS and METRICS[name].seen_in_training for name in metrics) else ""
 
 
+def upscaled_note(entries: Iterable[SummaryEntry]) -> str:
+    """UPSCALED_NOTE if the ground truth of some images was enlarged, else ""."""
+    upscaled = max((entry.upscaled for entry in entries), default=0)
+    return UPSCALED_NOTE.format(upscaled=upscaled) if upscaled else ""
+
+
 def table_notes(entries: Iterable[SummaryEntry], size: int | None = None, in_type: bool = True) -> list[str]:
     """The notes below a table of these entries. size: of the images, px. in_type: whether the table marks claims by its type.
 
@@ -74,9 +80,8 @@ def table_notes(entries: Iterable[SummaryEntry], size: int | None = None, in_typ
     """
     entries = list(entries)
     metrics, chosen = {entry.metric for entry in entries}, max((entry.chosen for entry in entries), default=0)
-    upscaled = max((entry.upscaled for entry in entries), default=0)
     notes = [comparisons_note(entries, in_type), seen_note(metrics), CHOSEN_NOTE.format(chosen=chosen) if chosen else ""]
-    notes.append(UPSCALED_NOTE.format(upscaled=upscaled) if upscaled else "")
+    notes.append(upscaled_note(entries))
     if "niqe" in metrics and size is not None:
         notes.append(niqe.patches_note(size))
     return [note for note in notes if note]
