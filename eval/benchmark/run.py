@@ -11,6 +11,7 @@ network's output depend on the batch; the merged table therefore equals that of 
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from eval.benchmark.restoration_cache import RestorationCache
 from eval.benchmark.settings import RunSettings
 from eval.benchmark.store import SECONDS, Row, RunStore, merge_parts
 from eval.benchmark.summary import GROUND_TRUTH, summarise
-from eval.data.faces import Faces
+from eval.data.faces import SAMPLES, Faces
 from eval.data.lq_sets import INPAINT, TASKS, UNDEGRADED, WILD, LQSet, Sample, build_lq_set
 from eval.methods.registry import INPAINTING_METHODS, Method, load_method
 from eval.metrics.registry import METRICS, is_per_image, load_metrics, needs_ground_truth
@@ -128,6 +129,9 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
     device = "cpu" if group.device.type == "cpu" else str(group.device)  # weights cannot be loaded to "cpu:0" of accelerate
     weights = {name: load_method(name, device).weights for name in settings.methods}  # before a download of the data
     faces = Faces.open(settings.data, settings.size, settings.limit)
+    if not quiet and group.rank == 0:
+        which = " (the sample faces of this package; choose others with --data)" if settings.data == SAMPLES else ""
+        print(f"Faces: {len(faces.names)} of {settings.data}{which}, {settings.size} px", file=sys.stderr)
     names = dict.fromkeys([*settings.metrics, *_measured_metrics(out)])
     functions, missing = load_metrics(names, replace(metric_settings, device=device))
     metrics = {task: TaskMetrics.select(functions, task) for task in settings.tasks}

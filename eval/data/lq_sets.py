@@ -22,6 +22,7 @@ import numpy as np
 from eval.data.faces import Faces
 from gpen.degradation.degradation import Degradation
 from gpen.degradation.presets import PRESETS
+from gpen.degradation.seeds import image_seed
 from gpen.errors import GPENError
 from gpen.images import encode, read_image, write_atomically
 from gpen.restoration.task_inputs import strokes
@@ -112,16 +113,16 @@ def degradation_for(task: str, name: str, size: int, seed: int) -> Degradation |
     """
     if task in UNDEGRADED:
         return None
-    image_seed = _seed(task, name, seed)
+    own_seed = image_seed(seed, f"{task}/{name}")
     if task in FSR_TASKS:
         scale, operator = FSR_TASKS[task]
-        return Degradation(scale=scale, downsampling=operator, seed=image_seed)
-    return replace(Degradation.sample(BFR_TASKS[task], seed=image_seed, size=size), grey=False, grey_input=False)
+        return Degradation(scale=scale, downsampling=operator, seed=own_seed)
+    return replace(Degradation.sample(BFR_TASKS[task], seed=own_seed, size=size), grey=False, grey_input=False)
 
 
 def mask_for(name: str, size: int, seed: int) -> np.ndarray:
     """The mask of one image in the task inpaint, bool [size, size], a function of the arguments only."""
-    return strokes(size, np.random.default_rng(_seed(INPAINT, name, seed)))
+    return strokes(size, np.random.default_rng(image_seed(seed, f"{INPAINT}/{name}")))
 
 
 def build_lq_set(
@@ -186,11 +187,6 @@ def _check_degradations(folder: Path, images: dict[str, dict], task: str, size: 
         degradation = degradation_for(task, name, size, seed)
         if entry["degradation"] != (degradation and degradation.to_dict()):
             raise GPENError(f"{folder} was built by another version, with another degradation of {name}; choose another --out.")
-
-
-def _seed(task: str, name: str, seed: int) -> int:
-    """Seed of the random numbers of one image, below 2**48."""
-    return int(_hash(f"{seed}/{task}/{name}".encode())[:12], 16)
 
 
 def _hash(data: bytes) -> str:
