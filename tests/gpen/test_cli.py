@@ -23,6 +23,7 @@ from gpen.faces.alignment import Face, template
 from gpen.models import checkpoints, download
 from gpen.training.config import FinetuneConfig, PriorConfig, read_run_config
 from gpen.version import __version__
+from tests.gpen.media.video_files import encode, moving_frames
 
 
 @pytest.fixture
@@ -157,6 +158,32 @@ def test_restore_detects_faces_in_folders_and_writes_a_report(model, tmp_path, c
     assert np.array_equal(read(tmp_path / "out" / "plain.png"), read(tmp_path / "in" / "plain.png"))
     assert not np.array_equal(read(tmp_path / "out" / "deeper" / "a.png"), photo)
     assert "1 restored" in capsys.readouterr().out
+
+
+def test_the_report_of_a_mixed_folder_names_every_file_once(face, model, tmp_path, monkeypatch, capsys):
+    found = [Face((8, 8, 40, 40), (template(32) + 8).astype(np.float32), 0.9)]
+    detect = lambda image, rotated=True: found if np.ptp(image) > 40 else []  # noqa: E731
+    monkeypatch.setattr("gpen.cli.restore.load_detector", lambda name: detect)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    face.rename(folder / "face.png")
+    cv2.imwrite(str(folder / "plain.png"), np.full((48, 48, 3), 90, np.uint8))
+    video = encode(folder / "clip.mkv", [*moving_frames(40, 64, 64)], options={"g": "6"}).read_bytes()
+    (folder / "cut.mkv").write_bytes(video[: len(video) * 7 // 10])
+    for name in ("notes.txt", "old.ogv", "broken.jpg"):
+        (folder / name).write_bytes(b"x")
+    with pytest.raises(SystemExit) as stop:
+        main(
+            ["restore", str(folder), "--model", str(model), "--out", str(tmp_path / "out"), "--report", str(tmp_path / "r.json")]
+        )
+    rows = json.loads((tmp_path / "r.json").read_text())["files"]
+    assert stop.value.code == 1 and sorted(row["input"] for row in rows) == sorted(map(str, folder.iterdir()))
+    assert {Path(row["input"]).name: row["status"] for row in rows} == {
+        "face.png": "restored", "plain.png": "no face", "clip.mkv": "restored", "cut.mkv": "failed", "broken.jpg": "failed",
+        "notes.txt": "unsupported", "old.ogv": "unsupported",
+    }  # fmt: skip
+    assert all(row.get("reason") or row.get("error") for row in rows if row["status"] in ("failed", "unsupported"))
+    assert "old.ogv: a .ogv video cannot be written: convert it to .mp4 or .mkv." in capsys.readouterr().err
 
 
 def test_damaged_file_is_reported_and_the_exit_status_is_1(face, model, tmp_path, capsys):

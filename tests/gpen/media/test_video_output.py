@@ -110,6 +110,19 @@ def test_hdr_keeps_its_bits_marks_and_light_levels(suffix, codec, transfer, chan
     assert len(np.unique(luma)) > 90, "8 bits would have less than 80 levels"
 
 
+@pytest.mark.parametrize("change", [lambda image: image ^ 1, None])
+def test_grey_video_keeps_its_levels(change, tmp_path):
+    frames = [np.repeat(np.linspace(0, 255, 128).astype(np.uint8)[None, :, None], 96, 0).repeat(3, 2)] * 3
+    source = encode(tmp_path / "a.mkv", frames, "ffv1", "gray", color_range=2)
+    rows = restore(source, tmp_path / "b.mkv", change or first_only())["properties"]
+    assert difference(frames, read(tmp_path / "b.mkv")[0]) < 2 and rows["chroma"] == "changed: none to 4:2:0"
+
+
+def test_transparency_is_reported(tmp_path):
+    source = encode(tmp_path / "a.mov", FRAMES, "png", "rgba")
+    assert restore(source, tmp_path / "b.mov")["properties"]["alpha"] == "dropped: yes"
+
+
 def test_more_bits_than_the_container_can_store_are_reported(tmp_path):
     source = encode(tmp_path / "a.avi", FRAMES, "ffv1", "yuv420p10le")
     report = restore(source, tmp_path / "b.avi")
