@@ -43,7 +43,7 @@ def describe(path: Path) -> dict[str, str]:
 
 
 def compare(before: dict[str, str], after: dict[str, str], applied: dict[str, str]) -> dict[str, str]:
-    """Each property `before`, with what became of it `after` (see `describe`): kept, changed or dropped.
+    """Each property `before`, with what became of it `after` (see `describe`): kept, changed, dropped or (marks of colours) added.
 
     applied: properties that the caller explains itself.
     """
@@ -51,6 +51,9 @@ def compare(before: dict[str, str], after: dict[str, str], applied: dict[str, st
     for name, value in before.items():
         new = after.get(name)
         rows[name] = f"kept: {value}" if new == value else f"changed: {value} to {new}" if new else f"dropped: {value}"
+    rows |= {
+        name: f"added: {after[name]}" for name in ("matrix", "primaries", "transfer") if name in after.keys() - before.keys()
+    }
     return rows | applied
 
 

@@ -79,7 +79,8 @@ def test_marks_of_colours_are_kept(matrix, primaries, transfer, colour_range, ch
 
 def test_unmarked_video_is_marked_as_players_read_it_so_that_upscaling_keeps_its_colours(tmp_path):
     source = encode(tmp_path / "a.mp4", FRAMES)
-    restore(source, tmp_path / "b.mp4", lambda image: image.repeat(8, 0).repeat(8, 1))
+    rows = restore(source, tmp_path / "b.mp4", lambda image: image.repeat(8, 0).repeat(8, 1))["properties"]
+    assert rows["matrix"] == "added: BT.601" and rows["size"] == "changed: 128 x 96 to 1024 x 768"
     assert stream_of(source)["colorspace"] == 2 and stream_of(tmp_path / "b.mp4")["colorspace"] == 5
     assert difference([image[::8, ::8] for image in read(tmp_path / "b.mp4")[0]], FRAMES) < 7
 
