@@ -129,15 +129,15 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
     device = "cpu" if group.device.type == "cpu" else str(group.device)  # weights cannot be loaded to "cpu:0" of accelerate
     weights = {name: load_method(name, device).weights for name in settings.methods}  # before a download of the data
     faces = Faces.open(settings.data, settings.size, settings.limit)
-    if not quiet and group.rank == 0:
-        which = " (the sample faces of this package; choose others with --data)" if settings.data == SAMPLES else ""
-        print(f"Faces: {len(faces.names)} of {settings.data}{which}, {settings.size} px", file=sys.stderr)
     names = dict.fromkeys([*settings.metrics, *_measured_metrics(out)])
     functions, missing = load_metrics(names, replace(metric_settings, device=device))
     metrics = {task: TaskMetrics.select(functions, task) for task in settings.tasks}
     columns = [name for name in functions if is_per_image(name)]
     recipe = make_recipe(settings, metric_settings, weights, functions, missing, faces)
     check_recipe(out / "recipe.json", recipe)
+    if not quiet and group.rank == 0:
+        which = " (the sample faces of this package; choose others with --data)" if settings.data == SAMPLES else ""
+        print(f"Faces: {len(faces.names)} of {settings.data}{which}, {settings.size} px", file=sys.stderr)
 
     bar = _progress(quiet or group.rank > 0)
     if group.rank == 0:

@@ -43,7 +43,7 @@ def describe(path: Path) -> dict[str, str]:
 
 
 def compare(before: dict[str, str], after: dict[str, str], applied: dict[str, str]) -> dict[str, str]:
-    """Each property `before`, with what became of it `after` (see `describe`): kept, changed, dropped or (marks of colours) added.
+    """Each property `before`, with what became of it `after` (see `describe`): kept, changed or dropped; also added marks.
 
     applied: properties that the caller explains itself.
     """
