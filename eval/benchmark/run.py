@@ -11,6 +11,7 @@ network's output depend on the batch; the merged table therefore equals that of 
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ from eval.benchmark.settings import RunSettings
 from eval.benchmark.store import SECONDS, Row, RunStore, merge_parts
 from eval.benchmark.summary import GROUND_TRUTH, summarise
 from eval.data.decoded import DecodedImages
-from eval.data.faces import Faces
+from eval.data.faces import SAMPLES, Faces
 from eval.data.image_files import ImageFile
 from eval.data.lq_sets import INPAINT, PAIRED, TASKS, UNDEGRADED, WILD, LQSet, Sample, build_lq_set
 from eval.data.paired import Pairs
@@ -140,6 +141,9 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
     columns = [name for name in functions if is_per_image(name)]
     recipe = make_recipe(settings, metric_settings, weights, functions, missing, faces, upscaled)
     check_recipe(out / "recipe.json", recipe)
+    if not quiet and group.rank == 0:
+        which = " (the sample faces of this package; choose others with --data)" if settings.data == SAMPLES else ""
+        print(f"Faces: {len(faces.names)} of {settings.data}{which}, {settings.size} px", file=sys.stderr)
     decoded = DecodedImages(out, settings.size)
     faces = faces.with_decoded(decoded)
 

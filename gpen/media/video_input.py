@@ -99,7 +99,7 @@ class VideoInput:
         """All packets, then None; an error of the container ends them."""
         import av
 
-        first = (self.reader.start_time or 0) / 1e6
+        first = min(self.reader.start_time or 0, 0) / 1e6  # the duration that a Matroska file states may start at 0 or later
         try:
             for packet in self.reader.demux():
                 if packet.size and packet.pts is not None and not packet.is_corrupt and packet.time_base:
@@ -182,8 +182,8 @@ def is_cover(stream: av.stream.Stream) -> bool:
 
 
 def colour_range(frame: av.VideoFrame) -> int:
-    """LIMITED or FULL; RGB is full, and YUV limited unless it is marked."""
-    full = frame.format.is_rgb or frame.format.name.startswith("yuvj") or frame.color_range == FULL
+    """LIMITED or FULL; RGB and grey are full, and YUV is limited unless it is marked."""
+    full = frame.format.is_rgb or frame.format.name.startswith(("yuvj", "gray")) or frame.color_range == FULL
     return FULL if full else LIMITED
 
 

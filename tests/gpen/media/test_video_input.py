@@ -98,11 +98,12 @@ def test_a_video_that_ends_early_is_an_error_and_its_part_is_kept_apart(suffix, 
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".avi", ".ts", ".flv", ".wmv", ".mpg", ".3gp"])
-def test_a_short_second_stream_or_a_slow_rate_is_no_early_end(suffix, tmp_path):
+def test_a_late_start_or_a_slow_rate_is_no_early_end(suffix, tmp_path):
     codec = {".wmv": "wmv2", ".mpg": "mpeg2video"}.get(suffix, "libx264")
     rate = 25 if suffix == ".mpg" else Fraction(5)
-    source = encode(tmp_path / f"a{suffix}", FRAMES, codec, rate=rate)
-    assert restore(source, tmp_path / f"b{suffix}")["frames"] == 12
+    for start in (0, 40):
+        source = encode(tmp_path / f"a{suffix}", FRAMES, codec, rate=rate, start=start)
+        assert restore(source, tmp_path / f"b{suffix}")["frames"] == 12
 
 
 @pytest.mark.parametrize("name", ["2019-05-01T10:30:00.mp4", "pipe:0.mkv", "concat:a|b.mp4", "100%d.mp4", "http:x.mp4"])
