@@ -29,7 +29,7 @@ from eval.benchmark.store import SECONDS, Row, RunStore, merge_parts
 from eval.benchmark.summary import GROUND_TRUTH, summarise
 from eval.data.faces import Faces
 from eval.data.lq_sets import INPAINT, TASKS, UNDEGRADED, WILD, LQSet, Sample, build_lq_set
-from eval.methods.registry import INPAINTING_METHODS, Method, load_method
+from eval.methods.registry import INPAINTING_METHODS, NON_BLIND, Method, load_method, parse_method
 from eval.metrics.registry import METRICS, is_per_image, load_metrics, needs_ground_truth
 from eval.metrics.weights import MetricSettings
 from gpen.errors import GPENError
@@ -37,7 +37,7 @@ from gpen.images import write_atomically, write_image
 from gpen.training.runtime.parallel import Distributed
 
 INPUT = "bilinear"  # the input of a network: the LQ image resized to the size of the ground truth
-NETWORKS = ("gpen", "unet", "spandrel")  # methods with a warm-up pass before the time is measured
+NETWORKS = ("gpen", "unet", "spandrel", "onnx")  # methods with a warm-up pass before the time is measured
 ProgressBar = Callable[[str], Callable[[Iterable], Iterator]]
 
 
@@ -198,7 +198,7 @@ class MethodRun:
             return
         method = load_method(self.name, self.plan.device)
         cache = RestorationCache.open(self.plan.settings.cache, self.name, method)
-        if self.name.partition(":")[0] in NETWORKS:
+        if parse_method(self.name).kind in NETWORKS:
             method.restore(list(lq_set.samples(names[:1])), size)
         for batch in self.plan.bar(f"{self.task}: {self.name}")(batches):
             self._measure_batch(method, cache, list(lq_set.samples(batch)), [missing[name] for name in batch])
@@ -266,11 +266,11 @@ def _checked_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
 def _check(settings: RunSettings) -> None:
     if settings.batch < 1:
         raise GPENError(f"--batch {settings.batch} is out of range; choose 1 or more.")
-    non_blind = [name for name in settings.methods if name.startswith("oracle-")]
+    non_blind = [name for name in settings.methods if parse_method(name).kind in NON_BLIND]
     undegraded = [task for task in settings.tasks if task in UNDEGRADED]
     if undegraded and non_blind:
         raise GPENError(f"{non_blind[0]} needs the degradation, which the task {undegraded[0]} does not have; remove it.")
-    inpainting = [name for name in settings.methods if name.partition(":")[0] in INPAINTING_METHODS]
+    inpainting = [name for name in settings.methods if parse_method(name).kind in INPAINTING_METHODS]
     if inpainting and set(settings.tasks) != {INPAINT}:
         raise GPENError(f"{inpainting[0]} needs a mask, which only the task inpaint has; remove it.")
     try:

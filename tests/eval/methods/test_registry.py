@@ -25,7 +25,7 @@ from gpen.restoration import tasks
 
 SIZE = 64
 SMALL = gpen.GPENConfig(size=32, narrow=0.0625, channel_multiplier=1, style_dim=64, mapping_layers=2)
-CLASSICAL = ["nlm", "tv", "oracle-wiener", "oracle-rl"]
+CLASSICAL = ["nlm", "tv", "nonblind-wiener", "nonblind-rl"]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_denoisers_on_noisy_and_clean_faces(face, method):
     assert psnr(restore_one(method, clean), clean.truth) > 38
 
 
-@pytest.mark.parametrize("method", ["oracle-wiener", "oracle-rl"])
+@pytest.mark.parametrize("method", ["nonblind-wiener", "nonblind-rl"])
 @pytest.mark.parametrize(
     "blur", [{}, {"blur_kind": "anisotropic", "blur_sigma_y": 0.5, "blur_angle": 30}, {"blur_kind": "motion", "blur_angle": 60}]
 )
@@ -83,7 +83,7 @@ def test_non_blind_deconvolution_removes_blur(face, method, blur):
     assert psnr(restore_one(method, blurred), face) > psnr(blurred.lq, face) + 0.3
 
 
-@pytest.mark.parametrize("method", ["oracle-wiener", "oracle-rl"])
+@pytest.mark.parametrize("method", ["nonblind-wiener", "nonblind-rl"])
 def test_non_blind_deconvolution_without_blur_is_bicubic(face, method):
     small = sample(face, scale=4)
     difference = cv2.absdiff(restore_one(method, small), restore_one("bicubic", small))
@@ -237,6 +237,38 @@ def test_gfpgan_file(spandrel, face, tmp_path):
     assert image.shape == (SIZE, SIZE, 3)
 
 
+def test_spandrel_names_the_method_for_gpen_files(spandrel, tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "GPEN-BFR-512.pth"
+    torch.save({"g_ema": gpen.to_published(gpen.GPEN(SMALL))}, path)
+    with pytest.raises(gpen.GPENError, match=f"holds a GPEN network; write gpen:{path}.$"):
+        load_method(f"spandrel:{path}")
+    torch.save(
+        {"inpfeat_extraction.weight": torch.zeros(1), "main_branch.align_func_dict.Level_1.dcn.weight": torch.zeros(1)}, path
+    )
+    with pytest.raises(gpen.GPENError, match="holds a VQFR network.*folder:DIR"):
+        load_method(f"spandrel:{path}")
+
+
+def test_gpen_names_the_method_for_gfpgan_files(spandrel, tmp_path):
+    from spandrel.architectures.GFPGAN import GFPGAN
+
+    torch.manual_seed(0)
+    path = tmp_path / "GFPGANv1.4.pth"
+    torch.save({"params_ema": GFPGAN(out_size=SIZE, num_style_feat=32, channel_multiplier=1, narrow=0.25).state_dict()}, path)
+    with pytest.raises(gpen.GPENError, match="holds a GFPGAN network, not GPEN: .* as spandrel:GFPGANv1.4.pth.$"):
+        load_method(f"gpen:{path}")
+
+
+def test_label_of_a_method(face):
+    assert method_label("GFPGAN v1.4=spandrel:weights/v1.4.pth") == "GFPGAN v1.4"
+    assert registry.parse_method("gpen:runs/a=b.pth") == ("", "gpen", "runs/a=b.pth")
+    assert registry.parse_method("x=gpen") == ("x", "gpen", "")
+    assert method_label("nonblind-rl") == "Richardson-Lucy (non-blind, uses the true blur kernel)"
+    assert method_labels(["a=bicubic", "a=lanczos"]) == {"a=bicubic": "a=bicubic", "a=lanczos": "a=lanczos"}
+    np.testing.assert_array_equal(restore_one("a=bicubic", sample(face, scale=4)), restore_one("bicubic", sample(face, scale=4)))
+
+
 def test_file_of_another_network(spandrel, tmp_path):
     path = tmp_path / "unet.safetensors"
     unet.save(unet.UNet(32), path)
@@ -272,7 +304,8 @@ def test_missing_result_and_other_size(results, face, name, size, words):
 
 @pytest.mark.parametrize(("name", "words"), [
     ("lancsoz", "choose from nearest"), ("bilinear:x", "choose from"), ("unet:/no/file", "not a U-Net"),
-    ("spandrel", "write spandrel:PATH"), ("folder", "write folder:DIR"),
+    ("spandrel", "write spandrel:PATH"), ("folder", "write folder:DIR"), ("onnx", "write onnx:FILE"),
+    ("a=none", "Unknown method"),
     ("spandrel:/no/file", "is not a file"), ("folder:/no/folder", "is not a folder"), ("pulse:/no/file.pth", "/no/file.pth"),
 ])  # fmt: skip
 def test_invalid_names(name, words):
@@ -295,7 +328,7 @@ def test_methods_with_paths(prior, results, tmp_path, monkeypatch):
         (truths / path.name).write_bytes(path.read_bytes())
         if path.parent != results:
             path.rename(results / path.name)
-    methods = [f"unet:{net}", f"pulse:{prior[1]}", f"folder:{results}", "oracle-rl"]
+    methods = [f"unet:{net}", f"pulse:{prior[1]}", f"folder:{results}", "nonblind-rl"]
     out = tmp_path / "run"
     command = ["run", "fsr", "--data", str(truths), "--out", str(out), "--size", str(SIZE), "--metrics", "psnr"]
     assert main([*command, "--methods", ",".join(methods)]) == 0
@@ -340,4 +373,6 @@ def test_telea_on_a_constant_face():
 def test_methods_that_need_a_mask_or_a_degradation(faces_folder, tmp_path, capsys):
     run = ["run", "--data", str(faces_folder), "--size", "64", "--out", str(tmp_path / "run"), "--methods"]
     assert main([run[0], "bfr", *run[1:], "telea"]) == 2 and "only the task inpaint" in capsys.readouterr().err
-    assert main([run[0], "colorize", *run[1:], "oracle-rl"]) == 2 and "the task colorize does not have" in capsys.readouterr().err
+    assert (
+        main([run[0], "colorize", *run[1:], "nonblind-rl"]) == 2 and "the task colorize does not have" in capsys.readouterr().err
+    )
