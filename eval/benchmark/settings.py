@@ -37,7 +37,8 @@ class RunSettings:
     metrics: Annotated[
         Names,
         option(
-            text=f"metrics (↑ higher, ↓ lower is better); those without their files are skipped:\n{metric_help()}",
+            text=f"metrics: ↑ higher, ↓ lower is better; FR with, NR without a reference image, set of all images; † seen in "
+            f"training. Those without their files are skipped:\n{metric_help()}",
             default=f"all except {','.join(NOT_DEFAULT)}",
         ),
     ] = DEFAULT_METRICS

@@ -5,7 +5,8 @@
 mean over images with its bootstrap 95% interval; diff is the mean paired difference to the baseline over the images of both. A
 set metric has one value for n images, without intervals, because a resampled set contains duplicates, which bias a Fréchet
 distance. null is a value that does not exist or is infinite, with the reason in "note". "diff_n" is the number of images of the
-difference if it is not n. "chosen" is the number of images of the run on which the method, the baseline or the metric was chosen,
+difference if it is not n. "reference" is the name of the reference set of a metric with given
+statistics. "chosen" is the number of images of the run on which the method, the baseline or the metric was chosen,
 if there are any: the value is no test result (eval.benchmark.chosen). In addition to the metrics there are the costs "seconds"
 per image, "images_per_second", and the peak memory "memory_mib" and, on a GPU, "cuda_mib".
 """
@@ -19,6 +20,7 @@ from typing import Any, cast
 import numpy as np
 
 from eval.benchmark.store import SECONDS, Row, RunStore
+from eval.metrics.fid import statistics_name
 from eval.metrics.registry import METRICS, needs_ground_truth
 from eval.metrics.statistics import bootstrap_interval
 from eval.metrics.weights import MetricSettings, MissingMetric
@@ -46,10 +48,12 @@ class SummaryEntry:
     note: str = ""
     diff_n: int | None = None
     chosen: int = 0
+    reference: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form, without an empty note, diff_n and chosen."""
-        return {key: value for key, value in asdict(self).items() if value or key not in ("note", "diff_n", "chosen")}
+        """The JSON form, without an empty note, diff_n, chosen and reference."""
+        optional = ("note", "diff_n", "chosen", "reference")
+        return {key: value for key, value in asdict(self).items() if value or key not in optional}
 
 
 def summarise(
@@ -130,6 +134,7 @@ def _set_entry(metric: str, store: RunStore, empty: SummaryEntry, settings: Metr
         try:
             reference = cast(Callable, METRICS[metric].reference)(settings)
             note = [f"uses the reference {settings.fid_statistics}"]
+            empty = replace(empty, reference=statistics_name(settings.fid_statistics))
         except MissingMetric:
             own = {}
     if not own:
