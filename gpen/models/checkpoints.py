@@ -264,7 +264,8 @@ def licence(path: str | os.PathLike, metadata: dict[str, str]) -> str:
         return licences.IN_FULL.get(entry, entry)
     if path.stem in licences.ASSETS and path.resolve().parent == ASSETS.resolve():
         return licences.ASSETS[path.stem]
-    return licences.PUBLISHED if path.stem in PUBLISHED_MODELS else licences.UNKNOWN
+    known = path.stem in PUBLISHED_MODELS or modelscope.is_cached(path)
+    return licences.PUBLISHED if known else licences.UNKNOWN
 
 
 def save(net: Network, path: str | os.PathLike, dtype: torch.dtype | None = None, **notes: str) -> Path:

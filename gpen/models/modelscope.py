@@ -56,6 +56,11 @@ def local_file(name: str) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
+def is_cached(path: Path) -> bool:
+    """Whether a file is one of FILES in the cache of the package modelscope, by the end of its path."""
+    return any(path.as_posix().endswith(f"{one.model}/{one.file}") for one in FILES.values())
+
+
 def source(name: str) -> str | None:
     """Address of a model: ModelScope, or the mirror in GPEN_DOWNLOAD_URL as NAME.pth; None if that is empty."""
     base = download.source(URL)

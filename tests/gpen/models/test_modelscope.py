@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import gpen
-from gpen.models import checkpoints, modelscope
+from gpen.models import checkpoints, licences, modelscope
 from gpen.models.modelscope import FILES, HIRES, PORTRAIT
 from gpen.models.network import GPEN, GPENConfig
 from tests.gpen.models.test_download import published, server  # noqa: F401  (a fixture)
@@ -60,6 +60,8 @@ def test_cache_of_modelscope(server, file, folder, tmp_path, monkeypatch):  # no
     place.write_bytes(file)
     monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "modelscope"))
     assert checkpoints.find("GPEN-BFR-1024") == place and not server.requests
+    assert "(c) Alibaba, 2021" in checkpoints.licence(place, {})
+    assert checkpoints.licence(tmp_path / "pytorch_model.pt", {}) == licences.UNKNOWN
 
 
 @pytest.mark.parametrize("name", FILES)
