@@ -121,8 +121,10 @@ def run(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = Fa
 
 def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = False) -> Plan:
     """Check the settings, load the metrics, build the LQ sets and write the recipe."""
-    methods = dict.fromkeys([settings.baseline, INPUT, *settings.methods, GROUND_TRUTH])
-    settings = replace(settings, methods=tuple(methods), tasks=_checked_tasks(settings.tasks))
+    labels = {parse_method(name).label: name for name in settings.methods}
+    baseline = labels.get(settings.baseline, settings.baseline)  # the baseline may be given by its label
+    methods = dict.fromkeys([baseline, INPUT, *settings.methods, GROUND_TRUTH])
+    settings = replace(settings, methods=tuple(methods), tasks=_checked_tasks(settings.tasks), baseline=baseline)
     _check(settings)
     group, out = Distributed(settings.device), Path(settings.out)
     device = "cpu" if group.device.type == "cpu" else str(group.device)  # weights cannot be loaded to "cpu:0" of accelerate

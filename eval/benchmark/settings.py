@@ -51,7 +51,7 @@ class RunSettings:
     keep: bool = False
     """write the restored images to RUN/restored"""
     baseline: Annotated[str, option("METHOD")] = "bilinear"
-    """method to which the differences of the others are computed"""
+    """method to which the differences of the others are computed, or its label"""
     batch: Annotated[int, option("N")] = 8
     """images restored and measured at a time, 1 or more"""
     device: str = "cpu"

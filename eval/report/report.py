@@ -6,6 +6,7 @@ from pathlib import Path
 
 from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
 from eval.data.lq_sets import task_label
+from eval.methods.registry import method_label
 from eval.metrics.registry import METRICS
 from eval.report.ablation import seed_blocks
 from eval.report.comparison import FinishedRun, comparison, comparison_blocks, run_names
@@ -83,7 +84,7 @@ def _task_blocks(task: str, n: int, entries: list[SummaryEntry], size: int) -> l
     others = [method for method in methods if method not in (baseline, GROUND_TRUTH)]
     if others and metrics:
         rows = [[methods[method], *(format_difference(cells.get((method, metric))) for metric in metrics)] for method in others]
-        blocks.append(Table([f"difference to {baseline}", *heads], rows))
+        blocks.append(Table([f"difference to {method_label(baseline)}", *heads], rows))
     blocks += map(Note, table_notes(entries, size))
     costs = [cost for cost in COSTS if cost in measured]
     rows = [

@@ -237,38 +237,6 @@ def test_gfpgan_file(spandrel, face, tmp_path):
     assert image.shape == (SIZE, SIZE, 3)
 
 
-def test_spandrel_names_the_method_for_gpen_files(spandrel, tmp_path):
-    torch.manual_seed(0)
-    path = tmp_path / "GPEN-BFR-512.pth"
-    torch.save({"g_ema": gpen.to_published(gpen.GPEN(SMALL))}, path)
-    with pytest.raises(gpen.GPENError, match=f"holds a GPEN network; write gpen:{path}.$"):
-        load_method(f"spandrel:{path}")
-    torch.save(
-        {"inpfeat_extraction.weight": torch.zeros(1), "main_branch.align_func_dict.Level_1.dcn.weight": torch.zeros(1)}, path
-    )
-    with pytest.raises(gpen.GPENError, match="holds a VQFR network.*folder:DIR"):
-        load_method(f"spandrel:{path}")
-
-
-def test_gpen_names_the_method_for_gfpgan_files(spandrel, tmp_path):
-    from spandrel.architectures.GFPGAN import GFPGAN
-
-    torch.manual_seed(0)
-    path = tmp_path / "GFPGANv1.4.pth"
-    torch.save({"params_ema": GFPGAN(out_size=SIZE, num_style_feat=32, channel_multiplier=1, narrow=0.25).state_dict()}, path)
-    with pytest.raises(gpen.GPENError, match="holds a GFPGAN network, not GPEN: .* as spandrel:GFPGANv1.4.pth.$"):
-        load_method(f"gpen:{path}")
-
-
-def test_label_of_a_method(face):
-    assert method_label("GFPGAN v1.4=spandrel:weights/v1.4.pth") == "GFPGAN v1.4"
-    assert registry.parse_method("gpen:runs/a=b.pth") == ("", "gpen", "runs/a=b.pth")
-    assert registry.parse_method("x=gpen") == ("x", "gpen", "")
-    assert method_label("nonblind-rl") == "Richardson-Lucy (non-blind, uses the true blur kernel)"
-    assert method_labels(["a=bicubic", "a=lanczos"]) == {"a=bicubic": "a=bicubic", "a=lanczos": "a=lanczos"}
-    np.testing.assert_array_equal(restore_one("a=bicubic", sample(face, scale=4)), restore_one("bicubic", sample(face, scale=4)))
-
-
 def test_file_of_another_network(spandrel, tmp_path):
     path = tmp_path / "unet.safetensors"
     unet.save(unet.UNet(32), path)
