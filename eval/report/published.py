@@ -14,7 +14,7 @@ from eval.report.document import Block, Heading, Paragraph, Table
 from eval.report.tables import arrow
 
 TITLES = {"psnr": "PSNR", "ssim": "SSIM", "lpips": "LPIPS", "fid": "FID", "niqe": "NIQE", "musiq": "MUSIQ", "lmd": "LMD",
-          "identity_angle": "Identity (angle)"}  # fmt: skip
+          "identity_angle": "Identity (angle)", "ids": "IDS", "ida": "IDA"}  # fmt: skip
 
 
 @dataclass(frozen=True)

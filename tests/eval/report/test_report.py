@@ -91,6 +91,8 @@ def test_published_figures_have_the_published_digits():
     gpen_paper, restoreformer, dmdp = published_tables()[:3]
     assert restoreformer.figures["GPEN"]["psnr"] == Decimal("25.44") and str(gpen_paper.figures["GPEN"]["psnr"]) == "20.80"
     assert str(dmdp.figures["RestoreFormer++"]["lpips"]) == "0.450" and str(dmdp.figures["CodeFormer"]["fid"]) == "63.621"
+    methods = {method for table in published_tables() for method in table.figures}
+    assert {"GPEN", "GFP-GAN", "CodeFormer", "VQFR", "DifFace", "DiffBIR", "PMRF (25 steps)", "OSDFace"} <= methods
     assert published_json()[1]["figures"]["ground truth"] == {
         "psnr": None, "ssim": 1, "lpips": 0, "fid": 41.66, "identity_angle": 0,
     }  # fmt: skip
@@ -98,7 +100,7 @@ def test_published_figures_have_the_published_digits():
         assert table.source and table.protocol and not table.protocol.endswith(".")
         assert set(table.lower_better) <= set(TITLES)
         assert all(row.keys() == table.lower_better.keys() for row in table.figures.values())
-        assert all(table.lower_better[name] == (name not in ("psnr", "ssim", "musiq")) for name in table.lower_better)
+        assert all(table.lower_better[name] == (name not in ("psnr", "ssim", "musiq", "ids")) for name in table.lower_better)
 
 
 def test_comparison_of_runs(runs):
