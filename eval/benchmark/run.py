@@ -33,7 +33,7 @@ from eval.data.faces import SAMPLES, Faces
 from eval.data.image_files import ImageFile
 from eval.data.lq_sets import INPAINT, PAIRED, TASKS, UNDEGRADED, WILD, LQSet, Sample, build_lq_set
 from eval.data.paired import Pairs
-from eval.methods.registry import INPAINTING_METHODS, Method, load_method
+from eval.methods.registry import INPAINTING_METHODS, NON_BLIND, Method, load_method, parse_method
 from eval.metrics.registry import METRICS, is_per_image, load_metrics, needs_ground_truth
 from eval.metrics.weights import MetricSettings
 from gpen.errors import GPENError
@@ -41,7 +41,7 @@ from gpen.images import write_atomically, write_image
 from gpen.training.runtime.parallel import Distributed
 
 INPUT = "bilinear"  # the input of a network: the LQ image resized to the size of the ground truth
-NETWORKS = ("gpen", "unet", "spandrel")  # methods with a warm-up pass before the time is measured
+NETWORKS = ("gpen", "unet", "spandrel", "onnx")  # methods with a warm-up pass before the time is measured
 ProgressBar = Callable[[str], Callable[[Iterable], Iterator]]
 
 
@@ -127,8 +127,10 @@ def run(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = Fa
 
 def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = False) -> Plan:
     """Check the settings, load the metrics, build the LQ sets and write the recipe."""
-    methods = dict.fromkeys([settings.baseline, INPUT, *settings.methods, GROUND_TRUTH])
-    settings = replace(settings, methods=tuple(methods), tasks=_checked_tasks(settings.tasks))
+    labels = {parse_method(name).label: name for name in settings.methods}
+    baseline = labels.get(settings.baseline, settings.baseline)  # the baseline may be given by its label
+    methods = dict.fromkeys([baseline, INPUT, *settings.methods, GROUND_TRUTH])
+    settings = replace(settings, methods=tuple(methods), tasks=_checked_tasks(settings.tasks), baseline=baseline)
     _check(settings)
     group, out = Distributed(settings.device), Path(settings.out)
     device = "cpu" if group.device.type == "cpu" else str(group.device)  # weights cannot be loaded to "cpu:0" of accelerate
@@ -226,7 +228,7 @@ class MethodRun:
             return
         method = load_method(self.name, self.plan.device)
         cache = RestorationCache.open(self.plan.settings.cache, self.name, method)
-        if self.name.partition(":")[0] in NETWORKS:
+        if parse_method(self.name).kind in NETWORKS:
             method.restore(list(lq_set.samples(names[:1])), size)
         for batch in self.plan.bar(f"{self.task}: {self.name}")(batches):
             self._measure_batch(method, cache, list(lq_set.samples(batch)), [missing[name] for name in batch])
@@ -294,11 +296,11 @@ def _checked_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
 def _check(settings: RunSettings) -> None:
     if settings.batch < 1:
         raise GPENError(f"--batch {settings.batch} is out of range; choose 1 or more.")
-    non_blind = [name for name in settings.methods if name.startswith("oracle-")]
+    non_blind = [name for name in settings.methods if parse_method(name).kind in NON_BLIND]
     undegraded = [task for task in settings.tasks if task in UNDEGRADED]
     if undegraded and non_blind:
         raise GPENError(f"{non_blind[0]} needs the degradation, which the task {undegraded[0]} does not have; remove it.")
-    inpainting = [name for name in settings.methods if name.partition(":")[0] in INPAINTING_METHODS]
+    inpainting = [name for name in settings.methods if parse_method(name).kind in INPAINTING_METHODS]
     if inpainting and set(settings.tasks) != {INPAINT}:
         raise GPENError(f"{inpainting[0]} needs a mask, which only the task inpaint has; remove it.")
     try:

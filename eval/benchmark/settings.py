@@ -39,7 +39,8 @@ class RunSettings:
     metrics: Annotated[
         Names,
         option(
-            text=f"metrics (↑ higher, ↓ lower is better); those without their files are skipped:\n{metric_help()}",
+            text=f"metrics: ↑ higher, ↓ lower is better; FR with, NR without a reference image, set of all images; † seen in "
+            f"training. Those without their files are skipped:\n{metric_help()}",
             default=f"all except {','.join(NOT_DEFAULT)}",
         ),
     ] = DEFAULT_METRICS
@@ -52,7 +53,7 @@ class RunSettings:
     keep: bool = False
     """write the restored images to RUN/restored"""
     baseline: Annotated[str, option("METHOD")] = "bilinear"
-    """method to which the differences of the others are computed"""
+    """method to which the differences of the others are computed, or its label"""
     batch: Annotated[int, option("N")] = 8
     """images restored and measured at a time, 1 or more"""
     device: str = "cpu"

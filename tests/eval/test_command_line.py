@@ -50,7 +50,8 @@ def test_help_of_run_lists_methods_and_metrics_in_a_line_each(capsys, monkeypatc
         )
     for name, metric in METRICS.items():
         (line,) = [x for x in lines if x.startswith(f"{name} ")]
-        assert metric.title in line and ("seen in training" in line) == metric.seen_in_training
+        assert metric.title in line and ("†" in line) == metric.seen_in_training
+        assert re.search(rf"[↑↓] {metric.mode}\b", line)
     assert {name for name, metric in METRICS.items() if metric.seen_in_training} == {"squeezenet", "squeezenet_fd"}
 
 

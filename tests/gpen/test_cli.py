@@ -20,7 +20,7 @@ import gpen
 from gpen.cli import COMMANDS, main
 from gpen.cli.train import STAGES, read_command
 from gpen.faces.alignment import Face, template
-from gpen.models import checkpoints, download
+from gpen.models import checkpoints, download, modelscope
 from gpen.training.config import FinetuneConfig, PriorConfig, read_run_config
 from gpen.version import __version__
 from tests.gpen.media.video_files import encode, moving_frames
@@ -167,18 +167,20 @@ def test_info_reads_published_files_and_discriminators(tmp_path, capsys):
         assert f"{sum(p.numel() for p in net.parameters()):,}" in printed
 
 
-@pytest.mark.parametrize("name", checkpoints.PUBLISHED_MODELS)
+@pytest.mark.parametrize("name", [*checkpoints.PUBLISHED_MODELS, *modelscope.NAMES])
 @pytest.mark.parametrize("mirror", [None, ""])
 def test_info_never_downloads(name, mirror, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("GPEN_MODELS", str(tmp_path))
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
     monkeypatch.delenv("GPEN_DOWNLOAD_URL", raising=False)
     if mirror is not None:
         monkeypatch.setenv("GPEN_DOWNLOAD_URL", mirror)
     monkeypatch.setattr(download, "fetch", lambda *args, **kwargs: pytest.fail("a download was started"))
     printed = info(name, capsys)
-    would_download = name in checkpoints.DOWNLOADABLE and mirror is None
-    assert (f"{download.MODELS_URL}/{name}.pth" in printed) == would_download
+    name = modelscope.NAMES.get(name, name)
+    address = modelscope.FILES[name].url if name in modelscope.FILES else f"{download.MODELS_URL}/{name}.pth"
+    assert (f"would download {address} to" in printed) == (mirror is None)
     assert str(tmp_path / "gpen") in printed and "No licence is stated by the authors" in printed
 
 
