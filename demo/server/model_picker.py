@@ -9,12 +9,12 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 import gpen
 from demo.server import zerogpu
 from gpen.errors import GPENError
-from gpen.models import download
+from gpen.models import download, names
 from gpen.models.checkpoints import PUBLISHED_MODELS
 
 MAX_LOADED = 1
@@ -67,11 +67,9 @@ def _restores(path: Path) -> bool:
     """Return whether a file seems to be a model for restoration, without reading its tensors."""
     if path.stem in PUBLISHED_MODELS:
         return path.stem.startswith(_RESTORES) and not path.stem.endswith("-D")
+    if not names.holds_restoration_network(path):
+        return False
     if path.suffix == ".pth":
         return True
-    try:
-        with safe_open(path, "pt") as file:
-            task = (file.metadata() or {}).get("task", "restore")
-            return task == "restore" and any(name.startswith("encoder.") for name in file.keys())  # noqa: SIM118
-    except (SafetensorError, OSError):
-        return False
+    with safe_open(path, "pt") as file:
+        return (file.metadata() or {}).get("task", "restore") == "restore"

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 import gpen
-from demo import compare, images
+from demo import compare, images, languages
 from demo.server import gradio_patches
 from demo.server.messages import show_user_errors, without_paths
 from demo.tabs import photo_files, photo_state, photo_views
@@ -26,16 +26,10 @@ from gpen.restoration.paste import Background
 
 SCRIPT = (STATIC / "photo.js").read_text()
 PASTE_SCRIPT = (STATIC / "photo_paste.js").read_text()
-PNG_LABEL, ZIP_LABEL = "↓ Restored photo, PNG", "↓ Restored photos, ZIP"
 FILE_TYPES = ["image", ".heic", ".heif"]
 DOWNLOAD_JS = (
     "(address) => { if (!address) return; const link = document.createElement('a'); link.href = address; link.download = ''; "
     "link.click(); }"
-)
-_INTRO = "<p>All faces of a photo are detected, restored and pasted back. The rest of the photo does not change.</p>"
-_HINT = (
-    "<p>Drop one or several photos, paste one, or choose files: JPEG, PNG, WebP, TIFF, HEIC and others, up to "
-    f"{images.MAX_BYTES // 2**20} MB each. Up to {photo_files.MAX_PHOTOS} photos at once are returned as a ZIP file.</p>"
 )
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 _BATCH_LIMIT: dict[str, Any] = {"concurrency_id": "photos", "concurrency_limit": 1}  # apart from the queue of single images
@@ -46,12 +40,13 @@ def tab(restorer: gpen.Restorer) -> None:
     """Build the tab inside the current gr.Blocks. `restorer` is a gpen.Restorer."""
     photo, several = gr.State(), gr.State([])  # PhotoState or None, and the files of several photos
     background_file = photo_state.find_background()
-    gr.HTML(_INTRO, elem_id="photo-sentence")
+    gr.HTML(languages.html("photo.intro", tag="p"), elem_id="photo-sentence")
     with gr.Column(elem_id="photo-drop") as drop:
         upload = _upload()
         with gr.Row(elem_id="photo-start"):
-            sample = gr.Button("Try a sample photo", elem_id="photo-sample", size="sm")
-            gr.HTML(_HINT, elem_id="photo-hint", js_on_load=PASTE_SCRIPT)
+            sample = gr.Button(languages.text("photo.sample"), elem_id="photo-sample", size="sm")
+            hint = languages.html("photo.hint", tag="p", megabytes=images.MAX_BYTES // 2**20, count=photo_files.MAX_PHOTOS)
+            gr.HTML(hint, elem_id="photo-hint", js_on_load=PASTE_SCRIPT)
     with gr.Row(elem_id="photo-bench", visible=False) as bench:
         with gr.Column(elem_id="photo-stage"):
             notice = gr.HTML(elem_id="photo-notice")
@@ -59,29 +54,32 @@ def tab(restorer: gpen.Restorer) -> None:
             with gr.Column(
                 elem_id="photo-face-box"
             ) as face_box:  # it is hidden instead of the comparison, which keeps its position
-                face = compare.view(elem_id="photo-face", label="Face")
+                face = compare.view(elem_id="photo-face", label="photo.face")
             numbers = gr.HTML(elem_id="photo-numbers", js_on_load=SCRIPT)
         with gr.Column(elem_id="photo-whole-box") as whole_box:
-            whole = compare.view(elem_id="photo-whole", label="Whole photo")
+            whole = compare.view(elem_id="photo-whole", label="photo.whole")
         with gr.Column(elem_id="photo-controls"):
             with gr.Row(elem_id="photo-include", visible=False) as include_row:
-                include = gr.Checkbox(True, label="Restore this face", container=False, min_width=150)
-                only = gr.Button("Only this face", size="sm", min_width=100)
-                everyone = gr.Button("All faces", size="sm", min_width=80)
-            strength = gr.Slider(0, 1, restorer.strength, step=0.01, label="Strength", buttons=[], elem_id="photo-strength",
-                                 info="0: original photo, 1: full restoration")  # fmt: skip
-            upscale = gr.Radio(_choices(UPSCALE_FACTORS), value=1, label="Enlarge the photo", elem_id="photo-size")
-            background = gr.Checkbox(
-                False, label="Enlarge with the background model", visible=False, elem_id="photo-background",
-                info="Super-resolution for what is not a face; it takes from seconds to minutes.",
+                include = gr.Checkbox(True, label=languages.text("photo.include"), container=False, min_width=150)
+                only = gr.Button(languages.text("photo.only_this"), size="sm", min_width=100)
+                everyone = gr.Button(languages.text("photo.all_faces"), size="sm", min_width=80)
+            strength = gr.Slider(
+                0, 1, restorer.strength, step=0.01, label=languages.text("photo.strength"), buttons=[],
+                info=languages.text("photo.strength_info"), elem_id="photo-strength",
             )  # fmt: skip
-            centre = gr.Button("Restore the centre anyway", variant="primary", visible=False, elem_id="photo-centre")
-            restore_all = gr.Button("Restore", variant="primary", visible=False, elem_id="photo-restore")
+            upscale = gr.Radio(_choices(UPSCALE_FACTORS), value=1, label=languages.text("photo.enlarge"), elem_id="photo-size")
+            background = gr.Checkbox(
+                False, label=languages.text("photo.background"), info=languages.text("photo.background_info"), visible=False,
+                elem_id="photo-background",
+            )  # fmt: skip
+            primary: dict[str, Any] = {"variant": "primary", "visible": False}
+            centre = gr.Button(languages.text("photo.centre"), elem_id="photo-centre", **primary)
+            restore_all = gr.Button(languages.text("photo.restore_all"), elem_id="photo-restore", **primary)
             with gr.Row(elem_id="photo-files"):
                 download = gr.Button(
-                    PNG_LABEL, variant="primary", visible=False, size="sm", min_width=150, elem_id="photo-download"
+                    languages.text("photo.download_png"), size="sm", min_width=150, elem_id="photo-download", **primary
                 )
-                another = gr.Button("Another photo", size="sm", min_width=110, elem_id="photo-another")
+                another = gr.Button(languages.text("photo.another"), size="sm", min_width=110, elem_id="photo-another")
             report = gr.HTML(elem_id="photo-report")
             address = gr.Textbox(visible=False)  # URL of the file to download
 
@@ -104,7 +102,7 @@ def tab(restorer: gpen.Restorer) -> None:
             shown: Updates = {box: gr.update(visible=False) for box in (face_box, whole_box, title, numbers)}
             shown |= {several: paths, notice: photo_views.waiting_photos([Path(path).name for path in paths])}
             shown |= {upscale: _offer(UPSCALE_FACTORS), background: gr.update(visible=False, value=False)}
-            shown |= {restore_all: gr.update(value=f"Restore {len(paths)} photos", visible=True)}
+            shown |= {restore_all: gr.update(visible=True)}
             return page | shown | {centre: gr.update(visible=False), download: gr.update(visible=False)}
         try:
             new = photo_state.find_faces(restorer, paths[0])
@@ -140,7 +138,7 @@ def tab(restorer: gpen.Restorer) -> None:
         start = time.perf_counter()
         shown = restored(old, strength_value, factor, enlarged, lambda done, total: progress((done, total), unit="faces"))
         shown |= {title: gr.update(value=photo_views.title(old), visible=True), face_box: gr.update(visible=True)}
-        shown |= {download: gr.update(value=PNG_LABEL, visible=True), centre: gr.update(visible=False)}
+        shown |= {download: gr.update(value=languages.text("photo.download_png"), visible=True), centre: gr.update(visible=False)}
         return shown | {report: photo_views.report(old, time.perf_counter() - start)}
 
     def restored(
@@ -207,11 +205,11 @@ def tab(restorer: gpen.Restorer) -> None:
         result = photo_files.restore_photos(
             restorer, paths, strength_value, factor, progress=lambda done, total: progress((done, total), unit="photos")
         )
-        seconds = f'<p role="status">Finished in {time.perf_counter() - start:.1f} s.</p>'
         return {
-            notice: photo_views.finished_photos(result), report: seconds,
+            notice: photo_views.finished_photos(result),
+            report: photo_views.finished(time.perf_counter() - start),
             address: result.path and compare.file_url(whole, result.path),
-            download: gr.update(value=ZIP_LABEL, visible=result.path is not None),
+            download: gr.update(value=languages.text("photo.download_zip"), visible=result.path is not None),
         }  # fmt: skip
 
     @show_user_errors
@@ -261,8 +259,9 @@ def tab(restorer: gpen.Restorer) -> None:
 def _upload() -> gr.File:
     """Return an upload for one or several photos that passes the paths of the uploaded files."""
     component = gr.File(
-        file_count="multiple", file_types=FILE_TYPES, show_label=False, label="Photos", height=260, elem_id="photo-upload"
-    )
+        file_count="multiple", file_types=FILE_TYPES, show_label=False, label=languages.text("photo.photos"), height=260,
+        elem_id="photo-upload",
+    )  # fmt: skip
     folder = gradio_patches.upload_folder()
     gradio_patches.set_preprocess(component, lambda files: [images.uploaded_path(file.path, folder) for file in files or []])
     return component

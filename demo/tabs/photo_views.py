@@ -8,34 +8,32 @@ from collections.abc import Sequence
 import gradio as gr
 import numpy as np
 
-from demo import compare, images
+from demo import compare, images, languages
 from demo.tabs.photo_files import BatchResult, preview_file
 from demo.tabs.photo_state import PhotoState
 from gpen.faces.alignment import Face, align
 
 FACE_SIDE = 512  # px, largest side of a compared face
 THUMBNAIL_SIDE = 48  # px, of a numbered face; the style sheet shows it at this size
-NO_FACE = (
-    "<b>No face was found in this photo.</b> If it shows one upright face that fills the image, you can restore its centre: "
-    "the central square of the photo is then given to the network as if it were an aligned face."
-)
-LABELS = ("Damaged", "Restored")
+LABELS = ("photo.damaged", "photo.restored")
 
 
 def title(photo: PhotoState) -> str:
     """Return the heading above the compared face."""
     count = len(photo.faces)
-    text = f"Face {photo.chosen + 1} of {count}" if count > 1 else "One face" if count else ""
-    skipped = " <small>not restored in the photo</small>" if count and photo.chosen not in photo.included else ""
-    return f"<h2>{text}{skipped}</h2>" if text else ""
+    if not count:
+        return ""
+    text = languages.html("photo.face_of", number=photo.chosen + 1, count=count) if count > 1 else _faces(1)
+    skipped = "" if photo.chosen in photo.included else f" {languages.html('photo.skipped', tag='small')}"
+    return f"<h2>{text}{skipped}</h2>"
 
 
 def face(pair: tuple[np.ndarray, np.ndarray], number: int) -> str:
     """Return the comparison of a face, uint8 RGB [s, s, 3] before and after restoration."""
-    texts = (f"Face {number} before restoration", f"Face {number} restored by GPEN")
+    texts = ("photo.face_before", "photo.face_restored")
     return compare.render(
         [
-            compare.ComparedImage(images.data_uri(image, FACE_SIDE), label, text)
+            compare.ComparedImage(images.data_uri(image, FACE_SIDE), label, text, {"number": number})
             for image, label, text in zip(pair, LABELS, texts, strict=True)
         ],
         1,
@@ -46,7 +44,7 @@ def face(pair: tuple[np.ndarray, np.ndarray], number: int) -> str:
 def whole(view: gr.HTML, photo: PhotoState, pair: tuple[np.ndarray, np.ndarray]) -> str:
     """Return the comparison of the whole photo, previews before and after restoration, with a frame on each face."""
     sources = [compare.file_url(view, preview_file(image, name)) for image, name in zip(pair, ("photo", "restored"), strict=True)]
-    texts = ("The whole photo before restoration", "The whole photo with restored faces")
+    texts = ("photo.whole_before", "photo.whole_restored")
     compared = [compare.ComparedImage(*values) for values in zip(sources, LABELS, texts, strict=True)]
     return compare.render(compared, *photo.size) + _frames(photo)
 
@@ -55,7 +53,8 @@ def unrestored(view: gr.HTML, photo: PhotoState) -> str:
     """Return the photo with a frame on each face, before there is a result."""
     source = compare.file_url(view, preview_file(photo.preview_base(), "photo"))
     ratio = f"--ratio: {photo.size[0] / photo.size[1]:.5g}"
-    return f'<img class="photo-plain" src="{html.escape(source)}" alt="The photo" style="{ratio}">{_frames(photo)}'
+    alt = languages.attributes(alt="photo.photo")
+    return f'<img class="photo-plain" src="{html.escape(source)}" {alt} style="{ratio}">{_frames(photo)}'
 
 
 def numbers(photo: PhotoState) -> str:
@@ -64,37 +63,42 @@ def numbers(photo: PhotoState) -> str:
         return ""
     base = photo.preview_base()
     scale = base.shape[1] / photo.size[0]
-    buttons = "".join(
-        f'<button type="button" role="radio" data-face="{i}" aria-checked="{str(i == photo.chosen).lower()}"'
-        f' tabindex="{0 if i == photo.chosen else -1}" aria-label="Face {i + 1}"{"" if i in photo.included else " data-skipped"}>'
-        f'<img src="{images.data_uri(_thumbnail(base, item, scale))}" alt=""><span>{i + 1}</span></button>'
-        for i, item in enumerate(photo.faces)
-    )
-    return f'<div role="radiogroup" aria-label="Face to compare">{buttons}</div>'
+    buttons = ""
+    for i, item in enumerate(photo.faces):
+        chosen, skipped = i == photo.chosen, "" if i in photo.included else " data-skipped"
+        label = languages.attributes({"number": i + 1}, aria_label="photo.face_number")
+        buttons += (
+            f'<button type="button" role="radio" data-face="{i}" aria-checked="{str(chosen).lower()}" '
+            f'tabindex="{0 if chosen else -1}" {label}{skipped}>'
+            f'<img src="{images.data_uri(_thumbnail(base, item, scale))}" alt=""><span>{i + 1}</span></button>'
+        )
+    return f'<div role="radiogroup" {languages.attributes(aria_label="photo.choose")}>{buttons}</div>'
 
 
 def notice(photo: PhotoState) -> str:
     """Return messages about the photo: it was reduced, or no face was found."""
-    lines = [NO_FACE] if not photo.faces else []
+    lines = [] if photo.faces else [languages.html("photo.no_face_html", tag="p")]
     if photo.file_megapixels:
         w, h = photo.size
-        lines.append(
-            f"The photo has {photo.file_megapixels:.0f} megapixels. It was reduced to {w} × {h} pixels "
-            f"({photo.megapixels:.0f} megapixels)."
-        )
-    return "".join(f'<p role="status">{line}</p>' for line in lines)
+        megapixels = {"before": f"{photo.file_megapixels:.0f}", "after": f"{photo.megapixels:.0f}"}
+        lines.append(languages.html("photo.reduced", tag="p", width=w, height=h, **megapixels))
+    return "".join(_status(line) for line in lines)
 
 
 def report(photo: PhotoState, seconds: float) -> str:
     """Return a line that says how many faces were restored in which time."""
-    count = len(photo.included)
-    return f'<p role="status">{"One face" if count == 1 else f"{count} faces"} restored in {seconds:.1f} s.</p>'
+    return _status(languages.html("photo.report", tag="p", n=len(photo.included), seconds=f"{seconds:.1f}"))
+
+
+def finished(seconds: float) -> str:
+    """Return a line that says in which time several photos were restored."""
+    return _status(languages.html("photo.finished", tag="p", seconds=f"{seconds:.1f}"))
 
 
 def waiting_photos(names: Sequence[str]) -> str:
     """Return the list of several photos that are not restored yet."""
     rows = "".join(f"<li>{html.escape(name)}</li>" for name in names)
-    return f"<h2>{len(names)} photos</h2><ul>{rows}</ul>"
+    return f"{languages.html('photo.waiting', tag='h2', n=len(names))}<ul>{rows}</ul>"
 
 
 def finished_photos(result: BatchResult) -> str:
@@ -102,12 +106,21 @@ def finished_photos(result: BatchResult) -> str:
 
     def text(outcome: int | str) -> str:
         if isinstance(outcome, str):
-            return f"<em>not in the ZIP file: {html.escape(outcome)}</em>"
-        return "no face was found: unchanged" if outcome == 0 else "one face" if outcome == 1 else f"{outcome} faces"
+            return languages.html("photo.not_in_zip", tag="em", reason=outcome)
+        return _faces(outcome) if outcome else languages.html("photo.unchanged")
 
     rows = "".join(f"<li>{html.escape(name)} <small>{text(outcome)}</small></li>" for name, outcome in result.rows)
     done = sum(isinstance(outcome, int) for _, outcome in result.rows)
-    return f'<h2 role="status">{done} of {len(result.rows)} photos are in the ZIP file</h2><ul>{rows}</ul>'
+    heading = languages.html("photo.in_zip", tag="h2", done=done, total=len(result.rows))
+    return f"{_status(heading)}<ul>{rows}</ul>"
+
+
+def _faces(count: int) -> str:
+    return languages.html("photo.faces", n=count)
+
+
+def _status(element: str) -> str:
+    return f'<div role="status">{element}</div>'
 
 
 def _thumbnail(base: np.ndarray, item: Face, scale: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+import torch
 
 import gpen
 from demo.server import model_picker
@@ -23,8 +24,12 @@ def test_only_restoration_models_are_offered(folder, restorer):
     for name in ("GPEN-BFR-512.pth", "GPEN-BFR-512-D.pth", "GPEN-Colorization-1024.pth", "notes.txt", "broken.safetensors"):
         (folder / name).write_bytes(b"x")
     (folder / "prior.safetensors").write_bytes((ASSETS / "prior-64.safetensors").read_bytes())
+    rrdb = {"conv_first.weight": torch.zeros(4, 3, 3, 3), "body.0.rdb1.conv1.weight": torch.zeros(4, 4, 3, 3)}
+    torch.save({"params_ema": rrdb}, folder / "realesrnet_x2.pth")  # for the background of photos
+    torch.save(restorer.net.state_dict(), folder / "c.pth")
+    gpen.save(restorer.net, folder / "colour.safetensors", task="colorize")
     picker = model_picker.ModelPicker(restorer)
-    assert picker.names == ["GPEN-BFR-512", "a", "b"]
+    assert picker.names == ["GPEN-BFR-512", "a", "b", "c"]
     assert picker.restorer("") is restorer
     with pytest.raises(GPENError, match="cannot be read"):
         picker.restorer("GPEN-BFR-512")

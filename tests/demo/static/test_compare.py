@@ -4,7 +4,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from demo import compare, images, theme
+from demo import compare, images, shell
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 LABELS = ("Damaged", "Restored", "Original")
@@ -43,8 +43,10 @@ def address():
     with gr.Blocks() as page:
         view = compare.view(35, value(3, 60), elem_id="view", label="Face")
         gr.Button("Update", elem_id="update").click(lambda: value(3, 100), None, view)
+        for name, visible in (("hide", False), ("display", True)):
+            gr.Button(name, elem_id=name).click(lambda visible=visible: gr.update(visible=visible), None, view)
         gr.HTML('<div style="height: 2000px"></div>')
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False, css_paths=theme.CSS)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **shell.launch_settings([]))
     yield url
     page.close()
 
@@ -115,6 +117,20 @@ def test_update_keeps_position_and_pair(opened):
     page.wait_for_selector("#view [aria-valuenow='34'][aria-label='Face: divider between Restored and Original']")
     assert page.eval_on_selector_all("#view .compare-layer", "e => e.map(x => x.dataset.side)") == ["none", "left", "right"]
     assert page.get_attribute("#view [data-pair='1']", "aria-pressed") == "true"
+
+
+@pytest.mark.browser
+def test_hiding_the_component_keeps_its_settings(opened):
+    page = opened()
+    page.locator("#view .compare-handle").press("ArrowLeft")
+    page.click("#hide")
+    page.wait_for_selector("#view", state="hidden")
+    page.click("#display")
+    page.wait_for_selector("#view [aria-label='Face: divider between Damaged and Restored']")
+    assert position(page) == 35
+    page.click("#display")  # an update of a component that is visible
+    page.locator("#view .compare-handle").press("ArrowRight")
+    page.wait_for_selector("#view [aria-valuenow='36'][aria-label^='Face:']")
 
 
 @pytest.mark.browser

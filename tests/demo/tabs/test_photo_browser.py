@@ -94,13 +94,32 @@ def test_strength_and_selection_change_faces_and_the_marked_download(open_photo,
     page.wait_for_selector("#photo-upload")
 
 
+def test_texts_are_in_the_language_of_the_visitor(open_tab, couple, astronaut):
+    page = open_tab("photo", locale="de-DE")
+    page.wait_for_selector("#photo-hint >> text=Bis zu 20 Fotos auf einmal")
+    page.wait_for_selector("#photo-sample >> text=Beispielfoto ausprobieren")
+    page.set_input_files("#photo-upload input[type=file]", couple)
+    page.wait_for_selector("#photo-report >> text=2 Gesichter in")
+    page.wait_for_selector("#photo-title >> text=Gesicht 1 von 2")
+    page.wait_for_selector("#photo-download >> text=Restauriertes Foto")
+    assert page.locator("#photo-face [aria-label='Gesicht: Trennlinie zwischen Beschädigt und Restauriert']").count() == 1
+    assert page.get_attribute("#photo-whole img >> nth=1", "alt") == "Das ganze Foto mit restaurierten Gesichtern"
+    assert page.get_attribute("#photo-numbers button >> nth=1", "aria-label") == "Gesicht 2"
+    page.click("#photo-another")
+    page.set_input_files("#photo-upload input[type=file]", [couple, astronaut])
+    page.wait_for_selector("#photo-restore >> text=Alle Fotos restaurieren")
+    assert page.inner_text("#photo-notice h2") == "2 Fotos"
+    words = set(re.findall("[a-z]+", page.inner_text("#tab-photo").lower()))
+    assert "fotos" in words and not words & {"photo", "photos", "face", "faces", "restore", "restored"}
+
+
 def test_several_photos_give_a_zip_file_with_all_names(open_tab, couple, astronaut, files):
     page = open_tab("photo")
     assert ".heic" in page.get_attribute("#photo-upload input[type=file]", "accept")
     page.set_input_files("#photo-upload input[type=file]", [couple, astronaut, files["plain.png"]])
-    page.click("#photo-restore >> text=Restore 3 photos")
+    page.click("#photo-restore >> text=Restore all photos")
     page.wait_for_selector("#photo-notice >> text=3 of 3 photos are in the ZIP file")
-    assert re.findall("2 faces|one face|unchanged", page.inner_text("#photo-notice")) == ["2 faces", "one face", "unchanged"]
+    assert re.findall("2 faces|One face|unchanged", page.inner_text("#photo-notice")) == ["2 faces", "One face", "unchanged"]
     with zipfile.ZipFile(io.BytesIO(downloaded(page))) as file:
         assert file.namelist() == ["couple.png", "astronaut.png", "plain.png"]
 
