@@ -2,17 +2,21 @@
 
 The divider is moved with a mouse, by its handle on a touch screen, or with arrow keys, Page Up, Page Down, Home and End.
 With three images, buttons choose the pair that is compared. The script is in demo/static/compare.js.
+
+A text is a key of demo.languages, such as "playground.first.damaged", or plain text, which is not translated.
 """
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
 
+from demo import languages
 from demo.theme import STATIC
 
 SCRIPT = (STATIC / "compare.js").read_text()
@@ -29,15 +33,17 @@ class ComparedImage:
         src: a data URI, or the URL of a file (`file_url`).
         label: one or two words, such as "Damaged".
         alt_text: what the image shows, for screen readers.
+        values: replace the placeholders of `alt_text`.
     """
 
     src: str
     label: str
     alt_text: str
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 def view(
-    start: float = 50, value: str = "", elem_id: str | None = None, visible: bool = True, label: str = "Comparison"
+    start: float = 50, value: str = "", elem_id: str | None = None, visible: bool = True, label: str = "page.compare.name"
 ) -> gr.HTML:
     """Return the component. Its value is the text of `render`, or "" to show nothing.
 
@@ -48,8 +54,8 @@ def view(
         label: name of the view for screen readers.
     """
     return gr.HTML(
-        value, start=start, name=label, html_template="${value}", js_on_load=SCRIPT, apply_default_css=False,
-        elem_id=elem_id, elem_classes="compare", visible=visible,
+        value, start=start, name=label, has_key=_is_key(label), html_template="${value}", js_on_load=SCRIPT,
+        apply_default_css=False, elem_id=elem_id, elem_classes="compare", visible=visible,
     )  # fmt: skip
 
 
@@ -62,8 +68,8 @@ def render(images: Sequence[ComparedImage], width: int, height: int) -> str:
     """
     layers = "".join(
         '<figure class="compare-layer">'
-        f'<img src="{html.escape(image.src)}" alt="{html.escape(image.alt_text)}" draggable="false">'
-        f"<figcaption>{html.escape(image.label)}</figcaption></figure>"
+        f'<img src="{html.escape(image.src)}" {_alt(image)} draggable="false">'
+        f"{_element(image.label, 'figcaption')}</figure>"
         for image in images
     )
     handle = f'<div class="compare-handle" role="slider" tabindex="0" aria-valuemin="0" aria-valuemax="100">{_ARROWS}</div>'
@@ -80,7 +86,21 @@ def _pairs(images: Sequence[ComparedImage]) -> str:
     if len(images) < 3:
         return ""
     buttons = "".join(
-        f'<button type="button" data-pair="{i}">{html.escape(left.label)} | {html.escape(right.label)}</button>'
+        f'<button type="button" data-pair="{i}">{_element(left.label)} | {_element(right.label)}</button>'
         for i, (left, right) in enumerate(zip(images, images[1:], strict=False))
     )
-    return f'<div class="compare-pairs" role="group" aria-label="Images to compare">{buttons}</div>'
+    return f'<div class="compare-pairs" role="group" {languages.attributes(aria_label="page.compare.pairs")}>{buttons}</div>'
+
+
+def _is_key(text: str) -> bool:
+    return text in languages.table()
+
+
+def _element(text: str, tag: str = "span") -> str:
+    return languages.html(text, tag) if _is_key(text) else f"<{tag}>{html.escape(text)}</{tag}>"
+
+
+def _alt(image: ComparedImage) -> str:
+    if _is_key(image.alt_text):
+        return languages.attributes(image.values, alt=image.alt_text)
+    return f'alt="{html.escape(image.alt_text)}"'

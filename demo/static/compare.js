@@ -13,6 +13,7 @@ let drag = null; // {offset of the pointer from the divider in px, position at t
 
 const find = (selector) => element.querySelector(selector);
 const expanded = () => element.hasAttribute("popover");
+const label = ({ dataset, textContent }) => (dataset.text ? gpen.text(dataset.text) : textContent);
 
 function show() {
   element.style.setProperty("--position", `${position}%`);
@@ -22,15 +23,17 @@ function show() {
   pair = Math.min(pair, layers.length - 2);
   const sides = ["left", "right"];
   layers.forEach((layer, i) => (layer.dataset.side = sides[i - pair] ?? "none"));
-  const [left, right] = [pair, pair + 1].map((i) => layers[i].querySelector("figcaption").textContent);
+  const name = props.has_key ? gpen.text(props.name) : props.name;
+  const [left, right] = [pair, pair + 1].map((i) => label(layers[i].querySelector("figcaption")));
+  const parts = { left, right, left_part: position, right_part: 100 - position };
   const values = {
-    "aria-label": `${props.name}: divider between ${left} and ${right}`, "aria-valuenow": position,
-    "aria-valuetext": `${position}% ${left}, ${100 - position}% ${right}`,
+    "aria-label": gpen.text("page.compare.divider", { name, left, right }), "aria-valuenow": position,
+    "aria-valuetext": gpen.text("page.compare.position", parts),
   };
   for (const [name, value] of Object.entries(values)) handle.setAttribute(name, value);
   const expand = find(".compare-expand");
-  expand.setAttribute("aria-label", expanded() ? "Close full screen" : "Full screen");
-  expand.title = expand.getAttribute("aria-label");
+  expand.title = expanded() ? gpen.text("page.compare.close_full_screen") : gpen.text("page.compare.full_screen");
+  expand.setAttribute("aria-label", expand.title);
   for (const button of element.querySelectorAll("[data-pair]"))
     button.setAttribute("aria-pressed", Number(button.dataset.pair) === pair);
 }
@@ -95,4 +98,5 @@ element.addEventListener("focusout", (event) => {
   if (event.relatedTarget && !element.contains(event.relatedTarget)) setExpanded(false); // Tab leaves the full screen
 });
 watch("value", show);
+window.addEventListener("gpen-language", show);
 show();

@@ -4,16 +4,20 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from demo import compare, images, theme
+from demo import compare, images, shell
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-LABELS = ("Damaged", "Restored", "Original")
+LABELS = ("damaged", "restored", "original")
 
 
 def value(count: int, level: int) -> str:
     return compare.render(
         [
-            compare.ComparedImage(images.data_uri(np.full((64, 96, 3), level + 40 * i, np.uint8)), label, f"{label} face")
+            compare.ComparedImage(
+                images.data_uri(np.full((64, 96, 3), level + 40 * i, np.uint8)),
+                f"playground.first.{label}",
+                f"playground.first.{label}_image",
+            )  # fmt: skip
             for i, label in enumerate(LABELS[:count])
         ],
         96,
@@ -24,6 +28,14 @@ def value(count: int, level: int) -> str:
 def test_text_is_escaped():
     text = compare.render([compare.ComparedImage("x", "<b>", '"><script>')] * 2, 2, 1)
     assert "<script" not in text and "<b>" not in text and "--ratio: 2" in text
+
+
+def test_texts_have_keys_and_values():
+    text = compare.render(
+        [compare.ComparedImage("x", "playground.first.original", "playground.errors.image", {"method": "GPEN"})], 2, 1
+    )
+    assert '<figcaption data-text="playground.first.original">Original</figcaption>' in text
+    assert 'alt="Where GPEN differs from the original" data-text-alt="playground.errors.image"' in text
 
 
 def test_pairs_are_offered_for_three_images_only():
@@ -41,10 +53,10 @@ def test_file_of_a_comparison_is_deleted_by_age(tmp_path):
 @pytest.fixture(scope="module")
 def address():
     with gr.Blocks() as page:
-        view = compare.view(35, value(3, 60), elem_id="view", label="Face")
+        view = compare.view(35, value(3, 60), elem_id="view", label="playground.first.face")
         gr.Button("Update", elem_id="update").click(lambda: value(3, 100), None, view)
         gr.HTML('<div style="height: 2000px"></div>')
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False, css_paths=theme.CSS)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **shell.launch_settings([]))
     yield url
     page.close()
 
@@ -115,6 +127,23 @@ def test_update_keeps_position_and_pair(opened):
     page.wait_for_selector("#view [aria-valuenow='34'][aria-label='Face: divider between Restored and Original']")
     assert page.eval_on_selector_all("#view .compare-layer", "e => e.map(x => x.dataset.side)") == ["none", "left", "right"]
     assert page.get_attribute("#view [data-pair='1']", "aria-pressed") == "true"
+
+
+@pytest.mark.browser
+def test_update_is_in_language_of_the_browser(opened):
+    page = opened(locale="de-DE")
+    for update in (False, True):
+        if update:
+            old = page.get_attribute("#view img >> nth=0", "src")
+            page.click("#update")
+            page.wait_for_function("old => document.querySelector('#view img').src !== old", arg=old)
+        page.wait_for_selector("#view figcaption:text('Beschädigt')")
+        label, position = "Gesicht: Trennlinie zwischen Beschädigt und Restauriert", "35 % Beschädigt, 65 % Restauriert"
+        page.wait_for_selector(f"#view [aria-label='{label}'][aria-valuetext='{position}']")
+        assert page.get_attribute("#view .compare-expand", "title") == "Vollbild"
+        assert page.inner_text("#view [data-pair='1']") == "Restauriert | Original"
+    page.evaluate("document.documentElement.lang = 'es'")
+    page.wait_for_selector("#view [aria-label='Rostro: divisor entre Dañado y Restaurado']")
 
 
 @pytest.mark.browser
