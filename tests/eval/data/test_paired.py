@@ -187,7 +187,7 @@ def test_a_name_in_two_subfolders_is_matched_by_its_path():
     (["--match", "lq"], "--match lq is not a pattern"), (["--match", "{name}{name}"], "is not a pattern"),
     (["--match", NAME], "5 of --gt without an input"), (["--data", "samples2"], "without --data"),
     (["--size", "16"], "--size 16 is out of range"), (["--size", "128"], "5 of 5 images"),
-    (["--methods", "oracle-rl"], "oracle-rl needs the degradation"), (["--tasks", "fsr8"], "is not a task of run paired"),
+    (["--methods", "nonblind-rl"], "nonblind-rl needs the degradation"), (["--tasks", "fsr8"], "is not a task of run paired"),
 ])  # fmt: skip
 def test_invalid_arguments(celeba_test, change, words, tmp_path, capsys):
     assert paired(celeba_test, "--metrics", "psnr", "--out", str(tmp_path / "run"), *change) == 2
