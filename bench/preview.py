@@ -6,16 +6,19 @@ Requires Chromium and playwright (requirements-test.txt).
 from __future__ import annotations
 
 import html
-import shutil
+import sys
+from dataclasses import dataclass
 
 from playwright.sync_api import sync_playwright
 
 import gpen
-from bench.screenshots import FLAGS
+from bench.screenshots import FLAGS, find_chromium
 from demo import images, samples
 from demo.languages import english
 from demo.server.head import ICON, PREVIEW, PREVIEW_SIZE
+from gpen.cli.parsing import Folder, parse
 from gpen.degradation.degradation import Degradation
+from gpen.errors import exit_status
 
 DEGRADATION = Degradation(blur_sigma=2.0, scale=4.0, noise_sigma=8.0, jpeg_quality=60)
 STYLE = """
@@ -33,7 +36,15 @@ p { margin: 6px 0 0; font-size: 24px; color: #a5b4fc; }
 """
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Options:
+    """Options of the command."""
+
+    out: Folder = PREVIEW.parent  # folder of preview.jpg
+
+
+def run(options: Options) -> None:
+    """Damage and restore a face, and write both side by side as preview.jpg."""
     net = gpen.load()
     face = samples.astronaut(net.size)
     damaged = DEGRADATION.resized(face)
@@ -44,14 +55,17 @@ def main() -> None:
     )
     title, honesty = html.escape(english("page.headline")), html.escape(english("page.honesty"))
     page = f"<style>{STYLE}</style>{figures}<footer>{ICON.read_text()}<div><h1>{title}</h1><p>GPEN. {honesty}</p></div></footer>"
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         view = browser.new_page(viewport={"width": PREVIEW_SIZE[0], "height": PREVIEW_SIZE[1]})
         view.set_content(page.replace("<svg ", '<svg width="84" '), wait_until="load")
-        view.screenshot(path=PREVIEW, type="jpeg", quality=88)
+        view.screenshot(path=options.out / PREVIEW.name, type="jpeg", quality=88)
         browser.close()
 
 
+def main(argv: list[str] | None = None) -> int:
+    return exit_status(lambda: run(parse(Options, argv, "python -m bench.preview", description=__doc__.splitlines()[0])))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -36,9 +36,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Start the page, open its tabs and take a screenshot of each."""
-    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if chromium is None:
-        raise GPENError(f"Chromium was not found: install one of {', '.join(BROWSERS)}.")
+    chromium = find_chromium()
     with App() as app, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         view = browser.new_page(viewport=VIEWPORT)
@@ -48,8 +46,7 @@ def run(options: Options) -> None:
         _screenshot(view, options.out / "playground.png")
         view.get_by_role("tab", name="Restore a photo").click()
         view.locator("#photo-sample").click()
-        view.locator("#photo-restore").click()
-        view.wait_for_selector("#photo-slider img")
+        view.wait_for_selector("#photo-face img")
         _screenshot(view, options.out / "photo.png")
         view.get_by_role("tab", name="Variations and colour").click()
         view.get_by_role("tab", name="Colourise").click()
@@ -61,6 +58,13 @@ def run(options: Options) -> None:
         view.get_by_role("tab", name="Results").click()
         _screenshot(view, options.out / "results.png")
         browser.close()
+
+
+def find_chromium() -> str:
+    """The program of Chromium. Raises GPENError if there is none."""
+    if program := next(filter(None, map(shutil.which, BROWSERS)), None):
+        return program
+    raise GPENError(f"Chromium was not found: install one of {', '.join(BROWSERS)}.")
 
 
 def _screenshot(view: Page, path: Path) -> None:

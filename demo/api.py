@@ -15,8 +15,9 @@ import numpy as np
 import gpen
 from demo import experiment, images
 from demo.server import gradio_patches
-from demo.tabs import photo
-from demo.tabs.playground import NETWORK_LIMIT, image_input, show_user_errors
+from demo.server.messages import show_user_errors, without_paths
+from demo.tabs import photo_state
+from demo.tabs.playground import NETWORK_LIMIT, image_input
 from eval.metrics import registry
 from gpen.degradation.degradation import BLUR_KINDS, PRESETS
 
@@ -50,7 +51,7 @@ def endpoints(restorer: gpen.Restorer) -> None:
         The image is first cropped to its central square and resized to the size of the network.
 
         Args:
-            image: an image of one face, at least 16 by 16 pixels, at most 25 MB and 40 megapixels.
+            image: an image of one face, at least 16 by 16 pixels, at most 25 MB and 200 megapixels.
             blur_sigma: standard deviation of the blur kernel in pixels, 0 to 200; 0 disables the blur.
             blur_kind: "isotropic", "anisotropic" (both Gaussian) or "motion".
             blur_sigma_y: standard deviation along the second axis of an anisotropic kernel, in pixels.
@@ -114,7 +115,7 @@ def endpoints(restorer: gpen.Restorer) -> None:
         a face is returned unchanged; use /restore for a single aligned face. Faces are aligned as the model requires.
 
         Args:
-            image: a photo, at most 25 MB and 40 megapixels.
+            image: a photo, at most 25 MB and 200 megapixels; above 40 megapixels it is reduced.
             faces: "all", "largest", or numbers such as "1, 3"; faces are numbered from 1, largest first.
             strength: 0 returns the photo, 1 the full restoration; values between them blend the two.
             upscale: factor by which the whole photo is enlarged with bicubic interpolation, 1 to 16.
@@ -124,10 +125,10 @@ def endpoints(restorer: gpen.Restorer) -> None:
             each restored face, in pixels of the input photo.
         """
         experiment.check_numbers(strength=strength, upscale=upscale)
-        found = photo.find_faces(restorer, image)
-        chosen = photo.parse_faces(found, faces or "")
-        _, after = photo.restore_faces(restorer, found, chosen, strength, upscale)
-        return _png(after, "restored"), {"found": len(found.faces), "faces": photo.face_report(found, chosen)}
+        found = photo_state.find_faces(restorer, image)
+        chosen = photo_state.parse_faces(found, faces or "")
+        _, after = photo_state.restore_faces(restorer, found, chosen, strength, upscale)
+        return _png(after, "restored"), {"found": len(found.faces), "faces": photo_state.face_report(found, chosen)}
 
     @show_user_errors
     def score(image: str, original: str) -> dict:
@@ -174,7 +175,7 @@ def guard(page: gr.Blocks) -> None:
             try:
                 return await convert(block, inputs, *rest, **named)
             except gr.Error as error:  # messages of gradio may quote arguments of any length
-                raise gr.Error(_shortened(str(error.message)), print_exception=False) from None
+                raise gr.Error(_shortened(without_paths(str(error.message))), print_exception=False) from None
             except Exception:  # errors of pydantic, gradio and components; their messages may contain server paths
                 raise gr.Error(WRONG_KIND, print_exception=False) from None
 
@@ -208,7 +209,7 @@ def _judged(name: str, value: float | str) -> dict:
     metric = registry.METRICS[name]
     about = {"better": "lower" if metric.lower_better else "higher", "seen_in_training": metric.seen_in_training}
     if isinstance(value, str):
-        return {"value": None, **about, "missing": value}
+        return {"value": None, **about, "missing": without_paths(value)}
     return {"value": "infinite" if value == float("inf") else value, **about}
 
 

@@ -1,6 +1,6 @@
 """Controls of the playground, and their conversion from and to a Degradation.
 
-There is one group of controls for each term of the formula.
+There is one group of controls for each term of the formula; settings that few visitors need follow below.
 
 On the page 0 (1 for the scale) stands for "off", where gpen.Degradation has None. JPEG has a checkbox, since no quality
 value means "off". Parameters of presets and files without a slider (EXTRA_FIELDS) are kept in the session state and can be
@@ -16,21 +16,13 @@ from typing import Any
 import gradio as gr
 
 from demo import experiment
+from demo.experiment import SLIDER_RANGES
 from gpen.degradation.degradation import BLUR_KINDS, Degradation
 
 CONTROL_NAMES = (  # order of the values in read() and write()
     "blur_sigma", "blur_kind", "blur_sigma_y", "blur_angle", "kernel_size",
     "scale", "noise_sigma", "jpeg", "jpeg_quality", "grey", "seed",
 )  # fmt: skip
-SLIDER_MAXIMA = {  # maximum of each slider; a sampled or loaded value beyond it raises the maximum
-    "blur_sigma": 20,
-    "blur_sigma_y": 20,
-    "blur_angle": 360,
-    "kernel_size": 101,
-    "scale": 32,
-    "noise_sigma": 50,
-    "jpeg_quality": 100,
-}
 MAIN_SLIDERS = ("blur_sigma", "scale", "noise_sigma", "jpeg_quality")  # labelled by the heading of their group
 EXTRA_DEFAULTS = {field.name: field.default for field in fields(Degradation) if field.name in experiment.EXTRA_FIELDS}
 
@@ -43,10 +35,11 @@ def build(start: Degradation) -> tuple[dict[str, Any], gr.Checkbox]:
     box: dict[str, Any] = {}
     values = _values(start)
 
-    def slider(name: str, low: float, step: float, label: str, visible: bool = True) -> None:
+    def slider(name: str, step: float, label: str, visible: bool = True) -> None:
+        low, high = SLIDER_RANGES[name]
         box[name] = gr.Slider(
             low,
-            SLIDER_MAXIMA[name],
+            high,
             values[name],
             step=step,
             label=label,
@@ -56,29 +49,31 @@ def build(start: Degradation) -> tuple[dict[str, Any], gr.Checkbox]:
             elem_classes="main" if name in MAIN_SLIDERS else None,
         )
 
-    with gr.Column(elem_classes="term-group blur"):
-        gr.HTML('<b class="term">∗ k</b> Blur <small>σ in pixels, 0 = off</small>')
-        slider("blur_sigma", 0, 0.05, "Blur sigma, pixels")
-        box["blur_kind"] = gr.Radio(BLUR_KINDS, value=start.blur_kind, show_label=False, container=False, elem_id="blur-kind")
-        slider("blur_sigma_y", 0, 0.05, "Second sigma, pixels", visible=False)
-        slider("blur_angle", -360, 1, "Angle, degrees", visible=False)
-        slider("kernel_size", 0, 1, "Kernel width, pixels (0 = chosen from sigma)", visible=False)
-    with gr.Column(elem_classes="term-group scale"):
-        gr.HTML('<b class="term">↓ s</b> Downsampling <small>1 = off</small>')
-        slider("scale", experiment.MIN_SCALE, 0.05, "Downsampling s")
-    with gr.Column(elem_classes="term-group noise"):
-        gr.HTML('<b class="term">+ n</b> Noise <small>σ on the scale 0–255, 0 = off</small>')
-        slider("noise_sigma", 0, 0.1, "Noise sigma, 0 to 255")
-    with gr.Column(elem_classes="term-group jpeg"):
-        with gr.Row(elem_classes="heading"):
-            gr.HTML('<b class="term">JPEG</b> Quality')
-            box["jpeg"] = gr.Checkbox(values["jpeg"], label="On", container=False, min_width=60, scale=0, elem_id="jpeg")
-        slider("jpeg_quality", 1, 1, "JPEG quality")
+    with gr.Column(elem_id="terms"):
+        with gr.Column(elem_classes="term-group blur"):
+            gr.HTML('Blur <small><b class="term">∗ k</b> sigma in px, 0: off</small>')
+            slider("blur_sigma", 0.05, "Blur (sigma, px)")
+        with gr.Column(elem_classes="term-group scale"):
+            gr.HTML('Shrink <small><b class="term">↓ s</b> scale, 1: off</small>')
+            slider("scale", 0.05, "Shrink (scale s)")
+        with gr.Column(elem_classes="term-group noise"):
+            gr.HTML('Noise <small><b class="term">+ n</b> sigma, 0: off</small>')
+            slider("noise_sigma", 0.1, "Noise (sigma, 0-255)")
+        with gr.Column(elem_classes="term-group jpeg"):
+            with gr.Row(elem_classes="heading"):
+                gr.HTML('JPEG quality <small><b class="term">q</b></small>')
+                box["jpeg"] = gr.Checkbox(values["jpeg"], label="On", container=False, min_width=60, scale=0, elem_id="jpeg")
+            slider("jpeg_quality", 1, "JPEG quality (q)")
     with gr.Row(elem_id="last-controls"):
+        box["blur_kind"] = gr.Radio(BLUR_KINDS, value=start.blur_kind, label="Kind of blur", container=False, elem_id="blur-kind")
         box["grey"] = gr.Checkbox(start.grey, label="Grey", container=False, min_width=80, elem_id="grey")
         box["seed"] = gr.Number(start.seed, label="Seed", precision=0, minimum=0, min_width=120, elem_id="seed")
+    with gr.Column(elem_id="blur-shape", elem_classes="blur"):
+        slider("blur_sigma_y", 0.05, "Blur along the second axis (sigma, px)", visible=False)
+        slider("blur_angle", 1, "Angle of the blur (degrees)", visible=False)
+        slider("kernel_size", 1, "Width of the blur kernel (px, 0: chosen from sigma)", visible=False)
     keep_extras = gr.Checkbox(True, label="Extras", visible=False, container=False, elem_id="extras")
-    return box, keep_extras
+    return {name: box[name] for name in CONTROL_NAMES}, keep_extras
 
 
 def fill_empty_fields_js(inputs: list[gr.components.Component], widgets: dict[str, gr.components.Component]) -> str:
@@ -108,11 +103,11 @@ def write(degradation: Degradation) -> list:
 
     The controls are in the order of CONTROL_NAMES.
 
-    The maximum of a slider is raised if the value exceeds it, and reset by the next value within it.
+    The range of a slider is extended for a value outside of it, from a link or file, and reset by the next value within it.
     """
     shown = {name: gr.update(value=value) for name, value in _values(degradation).items()}
-    for name, end in SLIDER_MAXIMA.items():
-        shown[name]["maximum"] = max(end, shown[name]["value"])
+    for name, (low, high) in SLIDER_RANGES.items():
+        shown[name] |= {"minimum": min(low, shown[name]["value"]), "maximum": max(high, shown[name]["value"])}
     for name, update in zip(("blur_sigma_y", "blur_angle"), shape_updates(degradation.blur_kind), strict=True):
         shown[name] |= update
     shown["kernel_size"]["visible"] = degradation.kernel_size is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +17,10 @@ import numpy as np
 
 import gpen
 from eval.metrics import registry
-from gpen.degradation.degradation import Degradation
+from gpen.degradation.degradation import MAX_SEED, Degradation
 from gpen.errors import GPENError
+from gpen.images import resize_to
+from gpen.restoration.tasks import grey as to_grey
 
 METRICS = ("psnr", "ssim", "lpips_alex")
 METHODS = ("Bilinear", "GPEN")
@@ -28,6 +31,48 @@ EXTRA_FIELDS = (  # parameters of some presets and tasks that have no slider
     "downsampling", "shift", "haze", "colour_shift", "grey_input", "brightness", "contrast", "saturation", "hue", "jitter_order",
 )  # fmt: skip
 _DECIMALS = 2  # of sampled parameters
+VARIATIONS = 6  # restorations of one input for the map of their spread
+MAX_ATTEMPTS = 10_000  # samples of a preset until one looks like its name
+# range of each slider; sampled values are limited to it
+SLIDER_RANGES: dict[str, tuple[float, float]] = {
+    "blur_sigma": (0, 20),
+    "blur_sigma_y": (0, 20),
+    "blur_angle": (-360, 360),
+    "kernel_size": (0, 101),
+    "scale": (1, 64),
+    "noise_sigma": (0, 50),
+    "jpeg_quality": (1, 100),
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """A kind of damage named by what it looks like: samples of a preset that satisfy a condition.
+
+    Attributes:
+        preset: name in gpen.degradation.PRESETS.
+        paper: the method that was trained with the preset.
+        accepts: (degradation, size of the face in px) -> whether it looks like the name.
+    """
+
+    name: str
+    preset: str
+    paper: str
+    accepts: Callable[[Degradation, int], bool]
+
+
+LOOKS = (
+    Look(
+        "Light damage", "gpen-release-scaled", "GPEN",
+        lambda d, size: not d.grey and _blur(d) <= size / 100 and _scale(d) <= size / 96,
+    ),
+    Look("Old photo", "gpen-release-scaled", "GPEN, grey", lambda d, size: d.grey and _blur(d) >= size / 128),
+    Look(
+        "Small web image", "codeformer-2", "CodeFormer",
+        lambda d, size: _scale(d) >= size / 48 and (d.jpeg_quality or 100) <= 60,
+    ),
+    Look("Severe", "severe", "beyond the papers", lambda d, size: _scale(d) >= size / 32),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,17 +89,41 @@ class Experiment:
 
 
 def run(restorer: gpen.Restorer, face: np.ndarray, degradation: Degradation) -> Experiment:
-    """Degrade `face`, uint8 RGB [size, size, 3], restore it, and evaluate GPEN and bilinear."""
+    """Degrade `face`, uint8 RGB [h, h, 3], at the size of the network, restore it, and evaluate GPEN and bilinear.
+
+    The result of a grey face is grey.
+    """
     check_scale(degradation)
+    face = resize_to(face, restorer.net.size)
     steps = degradation.steps(face)
     target, degraded = degradation.target(face), list(steps.values())[-1]
     start = time.perf_counter()
     restored = restorer.face(degraded).image  # [size, size, 3]
+    if (target == target[..., :1]).all():
+        restored = to_grey(restored)
     seconds = time.perf_counter() - start
     scores = {
         method: registry.compare(image, target, METRICS) for method, image in zip(METHODS, (degraded, restored), strict=True)
     }
     return Experiment(degradation, steps, target, degraded, restored, scores, seconds)
+
+
+def spread(restorer: gpen.Restorer, result: Experiment) -> np.ndarray:
+    """Return the standard deviation over VARIATIONS restorations of the same input, mean over channels.
+
+    float32 [size, size], 0 to 255. It is high where the input does not determine the face. Takes several passes of the network.
+    """
+    variations = restorer.variations(result.degraded, VARIATIONS)
+    return np.std(np.stack(variations, dtype=np.float32), axis=0).mean(axis=2)  # [n, size, size, 3] -> [size, size]
+
+
+def residual(result: Experiment) -> np.ndarray:
+    """Return |D(restored) - D(original)|, mean over channels, where D is the degradation with the same noise.
+
+    float32 [size, size], 0 to 255. It is low where the restored face explains the damaged image.
+    """
+    again = result.degradation.resized(result.restored)
+    return np.abs(again.astype(np.float32) - result.degraded).mean(axis=2)
 
 
 def check_scale(degradation: Degradation) -> None:
@@ -102,6 +171,25 @@ def from_numbers(
     return degradation
 
 
+def sample_look(look: Look, seed: int, size: int) -> Degradation:
+    """Return the sample of the first seed after `seed` that looks like the name of `look` and fits the sliders.
+
+    Raises GPENError if none of MAX_ATTEMPTS does.
+    """
+    for k in range(1, MAX_ATTEMPTS + 1):
+        sampled = sample(look.preset, (_whole(seed) + k) % (MAX_SEED + 1), size)
+        if look.accepts(sampled, size) and within_sliders(sampled) == sampled:
+            return sampled
+    raise GPENError(f"No sample of {look.preset} looks like {look.name} at {size} px: choose another preset.")
+
+
+def within_sliders(degradation: Degradation) -> Degradation:
+    """Return the degradation with each parameter limited to SLIDER_RANGES."""
+    values = {name: getattr(degradation, name) for name in SLIDER_RANGES}
+    limited = {name: min(max(value, SLIDER_RANGES[name][0]), SLIDER_RANGES[name][1]) for name, value in values.items() if value}
+    return replace(degradation, **limited)
+
+
 def sample(preset: str, seed: float, size: int) -> Degradation:
     """Sample a degradation from a preset for images of `size` px, rounded to slider precision."""
     sampled = Degradation.sample(preset, seed=_whole(seed), size=size)
@@ -130,6 +218,14 @@ def from_json(data: bytes) -> Degradation:
 def to_json(degradation: Degradation) -> bytes:
     """Serialise a degradation for from_json, `python -m gpen degrade` and gpen.Degradation.from_dict."""
     return (json.dumps(degradation.to_dict(), indent=2) + "\n").encode()
+
+
+def _blur(degradation: Degradation) -> float:
+    return degradation.blur_sigma or 0
+
+
+def _scale(degradation: Degradation) -> float:
+    return degradation.scale or 1
 
 
 def _whole(value: float) -> Any:

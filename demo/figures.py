@@ -1,25 +1,33 @@
-"""HTML of the playground: formula, steps, comparison with error maps, table of scores.
+"""HTML of the playground: comparison, formula, steps, maps of errors and of invented detail, table of scores, recipe.
 
-Images are embedded as PNG data URIs, so that the face of a visitor is not stored in a file with a URL. The colours of the
-terms (blur, scale, noise, jpeg) are defined in demo/static/base.css and are the same as those of the sliders.
+Images of at most MAX_EMBEDDED px are embedded as PNG data URIs, so that all images of an update change at once. The colours
+of the terms (blur, scale, noise, jpeg) are defined in demo/static/base.css and are the same as those of the sliders.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
+import json
 import re
 
 import cv2
+import gradio as gr
 import numpy as np
 
-from demo import images
-from demo.experiment import METHODS, Experiment
+from demo import compare, images
+from demo.experiment import METHODS, VARIATIONS, Experiment
+from demo.server import gradio_patches
 from eval.metrics.registry import METRICS
 from eval.report.tables import SEEN_MARK, seen_note
 from gpen.degradation.degradation import Degradation
+from gpen.images import downscale
 
-ERROR_SCALE = 64  # absolute error, 0 to 255, at the upper end of the colour map; larger errors are clipped
+MAX_EMBEDDED = 512  # px
+INVENTED_SCALE = 24  # the same for the maps of invented detail, whose values are smaller
 BOLD_NOTE = "Bold: the better value for this one face. It does not show which method is better in general."
+ERROR_SCALE = 64  # absolute error, 0 to 255, at the upper end of the colour map; larger errors are clipped
 _COLOUR_MAP = cv2.COLORMAP_MAGMA
 
 _TERMS = (  # patterns of the terms in Degradation.formula(), with their CSS class
@@ -28,18 +36,20 @@ _TERMS = (  # patterns of the terms in Degradation.formula(), with their CSS cla
     (r"\+ n\([^)]*\)", "noise"),
     (r"JPEG_\d+", "jpeg"),
 )
-_STEPS = {  # step: (term, class, caption)
+_STEPS = {  # step of the formula: (term, class, caption)
     "original": ("I", "", "original"),
-    "grey": ("grey", "", "converted to grey"),
-    "shifted": ("shift", "", "displaced"),
-    "hazy": ("haze", "", "towards white"),
     "blurred": ("∗ k", "blur", "blurred"),
-    "downsampled": ("↓ s", "scale", "downsampled"),
+    "downsampled": ("↓ s", "scale", "shrunk"),
     "noisy": ("+ n", "noise", "noisy"),
     "jpeg": ("JPEG", "jpeg", "compressed"),
-    "resized": ("resize", "", "enlarged"),
-    "recoloured": ("colour", "", "colours changed"),
+    "resized": ("I_d", "", "enlarged"),
 }
+_EARLY_STEPS = {  # steps of some presets, before the blur: caption
+    "grey": "converted to grey",
+    "shifted": "displaced",
+    "hazy": "towards white",
+}
+_LATE_STEPS = {"recoloured": "colours changed"}  # the same, after the enlargement
 _METRIC_COLUMNS = {  # metric: (title, unit, decimals)
     "psnr": ("PSNR", "dB", 2),
     "ssim": ("SSIM", "", 4),
@@ -59,30 +69,118 @@ def formula(degradation: Degradation) -> str:
     return f'<div class="formula" role="math">{text}</div>'
 
 
-def steps(experiment: Experiment) -> str:
-    """Return one image for each enabled step, with its size in pixels."""
-    figures = []
-    for name, image in experiment.steps.items():
-        term, colour, caption = _STEPS[name]
+class Encoder:
+    """Encodes each image of one update of the page once as PNG."""
+
+    def __init__(self) -> None:
+        self._data: dict[bytes, bytes] = {}
+
+    def png(self, image: np.ndarray) -> bytes:
+        key = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
+        if key not in self._data:
+            self._data[key] = images.png(image)
+        return self._data[key]
+
+    def uri(self, image: np.ndarray) -> str:
+        return "data:image/png;base64," + base64.b64encode(self.png(image)).decode()
+
+
+def comparison(experiment: Experiment, encoder: Encoder, component: gr.HTML) -> str:
+    """Return the damaged, the restored and the original face for demo.compare; `component` displays them."""
+    shown = (
+        (experiment.degraded, "Damaged", "The damaged face, enlarged"),
+        (experiment.restored, "Restored", "The face restored by GPEN"),
+        (experiment.target, "Original", "The original face"),
+    )
+
+    def address(image: np.ndarray, name: str) -> str:
+        if len(image) <= MAX_EMBEDDED:
+            return encoder.uri(image)
+        path = images.save(encoder.png(image), gradio_patches.upload_folder(), f"{name.lower()}.png")
+        return compare.file_url(component, path)
+
+    compared = [compare.ComparedImage(address(image, label), label, alt_text) for image, label, alt_text in shown]
+    return compare.render(compared, *experiment.target.shape[1::-1])
+
+
+def summary(experiment: Experiment) -> str:
+    """Return one line with the time of the restoration and the scores of both methods."""
+    parts = [f"Restored in {experiment.seconds:.2f} s"]
+    for name in ("psnr", "ssim"):
+        bilinear, restored = (experiment.scores[method][name] for method in METHODS)
+        title, unit, decimals = _METRIC_COLUMNS[name]
+        parts.append(f"{title} {_number(restored, decimals)} {unit}".rstrip() + f" (damaged {_number(bilinear, decimals)})")
+    return f'<p role="status">{" · ".join(parts)}</p>'
+
+
+def steps(experiment: Experiment, encoder: Encoder) -> str:
+    """Return one image for each step of the formula, in six columns; a step that is off repeats the image before it, dimmed.
+
+    The further steps of some presets follow in a row of their own.
+    """
+    found = experiment.steps
+    early = [name for name in _EARLY_STEPS if name in found]
+    figures, image = [], found["original"]
+    for name, (term, colour, caption) in _STEPS.items():
+        image = found.get(name, image)
         h, w = image.shape[:2]
-        label = f'<b class="term {colour}">{term}</b> {caption} <small>{w} × {h}</small>'
-        figures.append(_figure(image, f"The face, {caption}, {w} by {h} pixels", label))
-    return f'<div class="strip">{"".join(figures)}</div>'
-
-
-def comparison(experiment: Experiment) -> str:
-    """Return bilinear, GPEN and the original side by side, with error maps below on one colour scale."""
-    target = experiment.target
-    tiles = [
-        _figure(experiment.degraded, "The degraded face, enlarged bilinearly", "<b>Bilinear</b>"),
-        _figure(experiment.restored, "The face restored by GPEN", f"<b>GPEN</b> in {experiment.seconds:.2f} s"),
-        _figure(target, "The original face", "<b>Original</b>"),
+        label = f'<b class="term {colour}">{term}</b> {caption if name in found else "off"} <small>{w} × {h}</small>'
+        alt_text = f"The face, {caption}, {w} by {h} pixels" if name in found else ""
+        figures.append(_figure(image, alt_text, label, encoder, "" if name in found else "off"))
+        if name == "original" and early:
+            image = found[early[-1]]
+    further = [
+        _figure(found[name], f"The face, {caption}", f"{caption} <small>{place}</small>", encoder)
+        for names, place in ((_EARLY_STEPS, "before the blur"), (_LATE_STEPS, "after the enlargement"))
+        for name, caption in names.items()
+        if name in found
     ]
+    more = f'<div class="strip">{"".join(further)}</div>' if further else ""
+    return f'<h2>Steps of the damage</h2><div class="strip">{"".join(figures)}</div>{more}'
+
+
+def errors(experiment: Experiment, encoder: Encoder) -> str:
+    """Return the error maps of bilinear interpolation and GPEN on one colour scale."""
+    tiles = []
     for method, image in zip(METHODS, (experiment.degraded, experiment.restored), strict=True):
-        error = absolute_error(image, target)
+        error = absolute_error(image, experiment.target)
         label = f"<b>Error</b> of {method}, mean {error.mean():.1f}"
-        tiles.append(_figure(error_map(error), f"Where {method} differs from the original", label))
-    return f'<div class="comparison">{"".join(tiles)}{_legend()}</div>'
+        tiles.append(_figure(error_map(error), f"Where {method} differs from the original", label, encoder))
+    return f'<h2>Errors against the original</h2><div class="maps">{"".join(tiles)}{_legend()}</div>'
+
+
+def invented(spread: np.ndarray, residual: np.ndarray, encoder: Encoder) -> str:
+    """Return the maps of the spread over variations and of the residual, float [h, w] each, 0 to 255."""
+    texts = (
+        (
+            spread,
+            "Spread",
+            f"Standard deviation over {VARIATIONS} restorations of the same damaged face: bright detail was invented, since the "
+            "damaged face does not determine it.",
+        ),
+        (
+            residual,
+            "Residual",
+            "Difference between the damaged face and the restored face after the same damage: where it is dark, the restored "
+            "face explains the damaged one.",
+        ),
+    )
+    tiles = [
+        _figure(
+            error_map(values, INVENTED_SCALE),
+            f"Map of the {name.lower()}, mean {values.mean():.1f} of 255",
+            f"<b>{name}</b>, mean {values.mean():.1f}<br>{text}",
+            encoder,
+        )
+        for values, name, text in texts
+    ]
+    return f'<div class="maps">{"".join(tiles)}{_legend(INVENTED_SCALE)}</div>'
+
+
+def recipe(degradation: Degradation) -> str:
+    """Return the parameters of the degradation as JSON text."""
+    values = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in degradation.to_dict().items())
+    return f'<h2>Recipe</h2><pre tabindex="0" aria-label="Parameters as JSON">{{\n{html.escape(values)}\n}}</pre>'
 
 
 def absolute_error(image: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -93,36 +191,37 @@ def absolute_error(image: np.ndarray, target: np.ndarray) -> np.ndarray:
     return cv2.absdiff(image, target).mean(axis=2, dtype=np.float32)
 
 
-def error_map(error: np.ndarray) -> np.ndarray:
+def error_map(error: np.ndarray, scale: float = ERROR_SCALE) -> np.ndarray:
     """Map errors, float [h, w], to magma colours, uint8 RGB [h, w, 3].
 
-    Black is 0, the brightest colour is ERROR_SCALE.
+    Black is 0, the brightest colour is `scale`.
     """
-    levels = np.clip(error * (255 / ERROR_SCALE), 0, 255).astype(np.uint8)  # [h, w]
+    levels = np.clip(error * (255 / scale), 0, 255).astype(np.uint8)  # [h, w]
     return cv2.cvtColor(cv2.applyColorMap(levels, _COLOUR_MAP), cv2.COLOR_BGR2RGB)
 
 
 def table(experiment: Experiment) -> str:
-    """Return a table of methods and metrics, with the better value in bold.
+    """Return a table of methods and metrics, with the better value in bold. Metrics without values have no column.
 
-    Notes below it explain metrics seen in training and missing metrics.
+    Notes below it name them, and the metrics seen in training.
     """
     scores = experiment.scores
-    head = "".join(_heading(name) for name in _METRIC_COLUMNS)
+    shown = [name for name in _METRIC_COLUMNS if not isinstance(scores[METHODS[0]][name], str)]
+    head = "".join(_heading(name) for name in shown)
     rows = ""
     for method in METHODS:
-        cells = "".join(_score_cell(name, scores[method][name], [scores[m][name] for m in METHODS]) for name in _METRIC_COLUMNS)
+        cells = "".join(_score_cell(name, scores[method][name], [scores[m][name] for m in METHODS]) for name in shown)
         rows += f'<tr><th scope="row" class="method">{method}</th>{cells}</tr>'
-    notes = {title: scores[METHODS[0]][name] for name, (title, _, _) in _METRIC_COLUMNS.items()}
-    missing = "".join(
-        f"<details><summary>{title} is not available: reason and solution</summary><p>{html.escape(note)}</p></details>"
-        for title, note in notes.items()
-        if isinstance(note, str)
+    notes = [BOLD_NOTE if 'class="best"' in rows else "", seen_note(shown)] + [
+        f"{title} ({network}) is not shown: its weights are not installed on this server."
+        for name, (title, network, _) in _METRIC_COLUMNS.items()
+        if name not in shown
+    ]
+    below = "".join(f"<p>{html.escape(note)}</p>" for note in notes if note)
+    return (
+        '<h2>Scores</h2><table class="scores"><caption class="hidden-text">Scores of bilinear interpolation and GPEN</caption>'
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>{below}"
     )
-    note = seen_note(_METRIC_COLUMNS)
-    seen = f"<p>{html.escape(note)}</p>" if note else ""
-    bold = f"<p>{BOLD_NOTE}</p>" if 'class="best"' in rows else ""
-    return f'<table class="scores"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>{bold}{seen}{missing}'
 
 
 def _heading(name: str) -> str:
@@ -133,29 +232,29 @@ def _heading(name: str) -> str:
 
 
 def _score_cell(name: str, score: float | str, both: list[float | str]) -> str:
-    if isinstance(score, str):
-        return '<td class="missing" title="not available">–</td>'
-    _, _, decimals = _METRIC_COLUMNS[name]
-    text = "∞" if score == float("inf") else f"{score:.{decimals}f}"
+    text = _number(score, _METRIC_COLUMNS[name][2])
     best = score == (min if METRICS[name].lower_better else max)(both) and both[0] != both[1]
     return f'<td class="best"><b>{text}</b></td>' if best else f"<td>{text}</td>"
 
 
-def _legend() -> str:
-    ramp = error_map(np.linspace(0, ERROR_SCALE, 9, dtype=np.float32)[None])[0]  # [9, 3]
+def _number(score: float | str, decimals: int) -> str:
+    return "∞" if score == float("inf") else f"{score:.{decimals}f}"
+
+
+def _legend(scale: int = ERROR_SCALE) -> str:
+    ramp = error_map(np.linspace(0, scale, 9, dtype=np.float32)[None], scale)[0]  # [9, 3]
     stops = ", ".join(f"rgb({r} {g} {b})" for r, g, b in ramp.tolist())
     return (
         f'<div class="legend"><div class="ramp" style="background: linear-gradient(to right, {stops})"></div>'
-        f'<div class="ticks"><span>0</span><span>{ERROR_SCALE // 2}</span><span>≥ {ERROR_SCALE}</span></div>'
-        "<p>Absolute error of each pixel, mean of the three channels, on the scale 0 to 255. "
-        "Both maps use this scale.</p></div>"
+        f'<div class="ticks"><span>0</span><span>{scale // 2}</span><span>≥ {scale}</span></div>'
+        "<p>Mean of the three channels of each pixel, on the scale 0 to 255. Both maps use these colours.</p></div>"
     )
 
 
-def _figure(image: np.ndarray, alt_text: str, caption: str) -> str:
+def _figure(image: np.ndarray, alt_text: str, caption: str, encoder: Encoder, class_name: str = "") -> str:
     h, w = image.shape[:2]
     alt_text = html.escape(alt_text, quote=True)
     return (
-        f'<figure><img src="{images.data_uri(image)}" width="{w}" height="{h}" alt="{alt_text}">'
-        f"<figcaption>{caption}</figcaption></figure>"
+        f'<figure class="{class_name}"><img src="{encoder.uri(downscale(image, MAX_EMBEDDED))}" width="{w}" height="{h}" '
+        f'alt="{alt_text}"><figcaption>{caption}</figcaption></figure>'
     )

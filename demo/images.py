@@ -1,18 +1,22 @@
 """Image input and output of the page: files to uint8 RGB [h, w, 3], and arrays to PNG.
 
 The format of a file is detected from its content, not from its name. Its size in bytes and pixels is checked before it is
-decoded by `gpen.images.decode`.
+decoded by `gpen.images.decode`. An image of more than MAX_PIXELS is reduced while it is decoded.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import os
 import tempfile
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -22,16 +26,38 @@ from gpen.faces.alignment import Face, align, aligned_face
 from gpen.images import downscale, encode, read_bytes, square_crop
 
 MAX_BYTES = 25 * 2**20  # of a file
-MAX_PIXELS = 40_000_000  # of an image, checked before decoding: 120 MB as RGB
+MAX_PIXELS = 40_000_000  # of a decoded image, 120 MB as RGB; a larger one is reduced
+MAX_FILE_PIXELS = 200_000_000  # of an image in a file, the size of the largest photos of phones
+Image.MAX_IMAGE_PIXELS = MAX_FILE_PIXELS // 2  # Pillow does not open an image of more than twice as many pixels
 MIN_SIDE = 16  # px
 MAX_ASPECT = 8  # longer side / shorter side
+CLARITY_SIDE = 128  # px, at which the detail of faces is compared
 ALIGNED_TOLERANCE = 0.05  # maximum mean landmark distance from the template, relative to the side of the square
 
 
-def decode(path: str | os.PathLike | None) -> np.ndarray:
-    """Read an image file as upright uint8 RGB [h, w, 3] in sRGB; transparent pixels become white.
+@dataclass(frozen=True)
+class UploadedImage:
+    """A decoded image.
 
-    Raises GPENError, without the path on the server, if that is not possible.
+    Attributes:
+        pixels: uint8 RGB [h, w, 3], upright, in sRGB.
+        file_pixels: number of pixels in the file; it is larger than h * w if the image was reduced.
+    """
+
+    pixels: np.ndarray
+    file_pixels: int
+
+    @property
+    def reduced(self) -> bool:
+        """Whether the image was reduced to MAX_PIXELS."""
+        return self.file_pixels > MAX_PIXELS
+
+
+def read(path: str | os.PathLike | None) -> UploadedImage:
+    """Read an image file; transparent pixels become white, and an image of more than MAX_PIXELS is reduced.
+
+    Raises GPENError, without the path on the server, if that is not possible or if the file is larger than MAX_BYTES or has more
+    than MAX_FILE_PIXELS.
     """
     if path is None:
         raise GPENError("There is no image: choose one.")
@@ -39,7 +65,21 @@ def decode(path: str | os.PathLike | None) -> np.ndarray:
         raise GPENError("The image is no longer on the server: upload it again.")
     if (size := os.path.getsize(path)) > MAX_BYTES:
         raise GPENError(f"This file has {size / 2**20:.0f} MB: choose one of at most {MAX_BYTES // 2**20} MB.")
-    return gpen.images.decode(read_bytes(Path(path)), "This image", check=_check_pixels, background="white", srgb=True)
+    file_pixels = 0
+
+    def prepare(image: Image.Image) -> None:
+        nonlocal file_pixels
+        file_pixels = image.width * image.height
+        _check_shape(image)
+        _reduce(image)
+
+    pixels = gpen.images.decode(read_bytes(Path(path)), "This image", check=prepare, background="white", srgb=True)
+    return UploadedImage(pixels, file_pixels)
+
+
+def decode(path: str | os.PathLike | None) -> np.ndarray:
+    """Read an image file as `read` does and return its pixels, uint8 RGB [h, w, 3]."""
+    return read(path).pixels
 
 
 def read_face(path: str | os.PathLike | None, size: int) -> np.ndarray:
@@ -47,17 +87,30 @@ def read_face(path: str | os.PathLike | None, size: int) -> np.ndarray:
     return square_crop(decode(path), size)
 
 
-def find_face(path: str | os.PathLike | None, size: int, detector: Callable[[np.ndarray], list[Face]]) -> tuple[np.ndarray, bool]:
-    """Read the largest face of an image file, aligned, and whether a face was found.
+def find_face(path: str | os.PathLike | None, size: int, detector: Callable[[np.ndarray], list[Face]]) -> tuple[np.ndarray, int]:
+    """Read the clearest face of an image file, aligned, and the number of faces.
 
     Without a face, the central square is returned. A face that is already aligned is not resampled.
     """
     image = decode(path)
     if not (faces := detector(image)):
-        return square_crop(image, size), False
-    if is_aligned(image, faces[0]):
-        return square_crop(image, size), True
-    return align(image, faces[0].landmarks, size)[0], True
+        return square_crop(image, size), 0
+    face = clearest(image, faces)
+    if is_aligned(image, face):
+        return square_crop(image, size), len(faces)
+    return align(image, face.landmarks, size)[0], len(faces)
+
+
+def clearest(image: np.ndarray, faces: list[Face]) -> Face:
+    """Return the face with the most detail: edge contrast at CLARITY_SIDE px, for faces of at least half the largest width."""
+
+    def detail(face: Face) -> float:
+        crop = cv2.cvtColor(align(image, face.landmarks, CLARITY_SIDE)[0], cv2.COLOR_RGB2GRAY)
+        return float(cv2.Laplacian(crop, cv2.CV_32F).std()) / (float(crop.std()) + 1)
+
+    widths = [face.box[2] - face.box[0] for face in faces]
+    large = [face for face, width in zip(faces, widths, strict=True) if 2 * width >= max(widths)]
+    return large[0] if len(large) == 1 else max(large, key=detail)
 
 
 def is_aligned(image: np.ndarray, face: Face) -> bool:
@@ -104,12 +157,27 @@ def uploaded_path(path: str | None, folder: str | os.PathLike) -> str:
     return real if Path(real).is_relative_to(os.path.realpath(folder)) else ""
 
 
-def _check_pixels(image: Image.Image) -> None:
-    """Raise GPENError for an image that is too large, too small or too narrow, before its pixels are decoded."""
+def _check_shape(image: Image.Image) -> None:
+    """Raise GPENError for an image that is too small or too narrow, before its pixels are decoded."""
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise GPENError(f"This image has {width * height / 1e6:.0f} megapixels: reduce it to at most {MAX_PIXELS // 10**6}.")
     if min(width, height) < MIN_SIDE:
         raise GPENError(f"This image has only {width} x {height} pixels: choose one of at least {MIN_SIDE} x {MIN_SIDE}.")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise GPENError(f"This image has {width} x {height} pixels, which is too narrow: crop it to the face.")
+
+
+_large_decode = threading.Lock()  # an image of MAX_FILE_PIXELS takes 0.8 GB in Pillow, with transparency 1.6 GB
+
+
+def _reduce(image: Image.Image) -> None:
+    """Reduce an opened image of more than MAX_PIXELS in place; one such image is decoded at a time.
+
+    The JPEG decoder itself halves the sides of an image of more than twice MAX_PIXELS, which saves memory and time.
+    """
+    factor = math.sqrt(MAX_PIXELS / (image.width * image.height))
+    if factor >= 1:
+        return
+    size = math.floor(image.width * factor), math.floor(image.height * factor)
+    with _large_decode:
+        image.draft(None, (math.ceil(size[0] / math.sqrt(2)), math.ceil(size[1] / math.sqrt(2))))
+        image.thumbnail(size, reducing_gap=None)

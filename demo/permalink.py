@@ -1,6 +1,6 @@
-"""Settings of the playground as a link, such as ?blur_sigma=4.0&scale=8.0.
+"""Settings of the playground as a link, such as ?model=GPEN-BFR-512&blur_sigma=4.0&scale=8.0.
 
-The query contains the enabled fields of gpen.Degradation.
+The query contains the name of the model, unless it is the default one, and the enabled fields of gpen.Degradation.
 
 The link does not contain the image: it opens with a sample face.
 """
@@ -16,19 +16,35 @@ from demo import experiment
 from gpen.degradation.degradation import Degradation
 
 MAX_QUERY_LENGTH = 2000  # characters of a query, supported by all browsers
-COPY_LINK_JS = """query => {
+COPY_LINK_JS = """async query => {
   const link = location.origin + location.pathname + query;
-  history.replaceState(null, "", link);
-  navigator.clipboard?.writeText(link).catch(() => {});
+  history.replaceState(history.state, "", link);
+  const button = document.querySelector("#copy-link");
+  let said = "✓ Link copied";
+  try {
+    await navigator.clipboard.writeText(link);
+  } catch { // no permission, or the page is not served over https
+    said = "The link is in the address bar";
+  }
+  document.querySelector("#copied").textContent = said;
+  button.dataset.said = said;
+  clearTimeout(button.timer);
+  button.timer = setTimeout(() => { delete button.dataset.said; document.querySelector("#copied").textContent = ""; }, 3000);
 }"""
 _OFF = Degradation().to_dict()
 
 
-def to_query(degradation: Degradation) -> str:
-    """Return the query "?name=value&..." of the enabled fields; `from_query` is the inverse."""
+def to_query(degradation: Degradation, model: str = "") -> str:
+    """Return the query "?model=NAME&name=value&..." of the enabled fields; `from_query` and `model_name` are the inverse.
+
+    model: name of the model, "" for the default one.
+    """
     named = {name: value for name, value in degradation.to_dict().items() if value != _OFF[name]}
     named = named or {"seed": 0}  # an empty query would open the initial settings of the page
-    return "?" + urlencode({name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()})
+    chosen = {"model": model} if model else {}
+    return "?" + urlencode(
+        chosen | {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
+    )
 
 
 def from_query(text: str) -> Degradation | None:
@@ -43,6 +59,11 @@ def from_query(text: str) -> Degradation | None:
     found = Degradation.from_dict(named)
     experiment.check_scale(found)
     return found
+
+
+def model_name(text: str) -> str:
+    """Return the name of the model in the query of the page, or ""."""
+    return dict(parse_qsl(text.lstrip("?")[:MAX_QUERY_LENGTH])).get("model", "")
 
 
 def _value(text: str) -> Any:

@@ -15,6 +15,7 @@ from eval.options import CONFIG
 
 COMMANDS = {  # name: (module, type, description)
     "run": ("eval.commands", "Run", "restore and measure images; resumes an interrupted run"),
+    "protocol": ("eval.commands", "ProtocolCommand", "list published test sets; verify a downloaded one"),
     "report": ("eval.commands", "Report", "print the tables of runs and compare runs"),
     "archive": ("eval.commands", "Archive", "write the summary and the recipe of a run to one JSON file"),
     "tables": ("eval.commands", "Tables", "write the tables of archived runs in Markdown files"),

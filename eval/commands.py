@@ -1,4 +1,4 @@
-"""Commands of python -m eval except the preference study: run, report, archive, tables, figures, fit-niqe, train-unet."""
+"""Commands of python -m eval except the preference study: run, protocol, report, archive, tables, figures and so on."""
 
 import os
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from eval.options import option
 from gpen.degradation.presets import PRESETS
 from gpen.errors import GPENError
 
-Family = Literal["fsr", "bfr", "wild", "colorize", "inpaint", "ablation"]
+Family = Literal["fsr", "bfr", "wild", "paired", "colorize", "inpaint", "ablation"]
 METHODS = {"colorize": ("bilinear", "gpen-colorize"), "inpaint": ("bilinear", "telea", "gpen-inpaint")}  # other defaults
 NOT_GIVEN = RunSettings("samples", tyro.MISSING, methods=(), tasks=(), size=0)
 
@@ -25,9 +25,12 @@ class Run:
     """
 
     family: tyro.conf.Positional[Family]
-    """super-resolution, blind restoration, faces without ground truth, colorization, inpainting, or variants of GPEN"""
+    """super-resolution, blind restoration, faces without ground truth, given pairs of low-quality images and ground truth,
+    colorization, inpainting, or variants of GPEN"""
     settings: Annotated[RunSettings, tyro.conf.arg(name="")] = NOT_GIVEN
     metric_settings: Annotated[MetricSettings, tyro.conf.arg(name="")] = field(default_factory=MetricSettings)
+    gt: Annotated[str | None, option("DIR", "none; required by paired")] = None
+    """ground truth of the images in --lq, only for paired: a folder, a zip file, or hf:OWNER/NAME:SPLIT:COLUMN"""
     models: Annotated[str | None, option("DIR", "none; required by ablation")] = None
     """folder of NAME.safetensors or NAME-SEED.safetensors, only for ablation"""
     preset: Annotated[
@@ -49,14 +52,30 @@ class Run:
         tasks = self._tasks()
         if (self.family == "ablation") != bool(self.models):
             raise GPENError("--models DIR, a folder of weight files, is required by run ablation and not allowed for other runs.")
-        methods, size = self.settings.methods, self.settings.size
+        methods, size, data = self.settings.methods, self.settings.size, self._data()
+        if self.settings.lq and not size:
+            from eval.data.paired import Pairs
+
+            size = Pairs.open(self.settings.lq, data, self.settings.match, limit=self.settings.limit).faces.size
         if self.models:
             from eval.report.ablation import common_size, models
 
             files = models(self.models)
             methods, size = (*methods, *(f"gpen:{path}" for path in files)), size or common_size(files)
         methods = methods or METHODS.get(self.family, RunSettings.methods)
-        return replace(self.settings, tasks=tasks, methods=methods, size=size or RunSettings.size)
+        return replace(self.settings, data=data, tasks=tasks, methods=methods, size=size or RunSettings.size)
+
+    def _data(self) -> str:
+        """The source of the ground truth. Raises GPENError for options of other families."""
+        if self.family == "paired":
+            if not (self.gt and self.settings.lq) or self.settings.data != NOT_GIVEN.data:
+                raise GPENError(
+                    "Run paired needs --lq DIR, the low-quality images, and --gt DIR, their ground truth, without --data."
+                )
+            return self.gt
+        if self.gt or self.settings.lq or self.settings.match != RunSettings.match:
+            raise GPENError("--lq, --gt and --match are options of run paired; remove them.")
+        return self.settings.data
 
     def _tasks(self) -> tuple[str, ...]:
         tasks = self.settings.tasks
@@ -71,6 +90,32 @@ class Run:
         if invalid := [task for task in tasks if not task.startswith(self.family)]:
             raise GPENError(f"{invalid[0]} is not a task of run {self.family}; give tasks that start with {self.family}.")
         return tasks
+
+
+@dataclass(frozen=True)
+class ProtocolCommand:
+    """List published test sets (count, size, source, licence, conventions), or verify that a folder holds one.
+
+    python -m eval protocol list; python -m eval protocol verify DIR --name celeba-test
+    """
+
+    action: tyro.conf.Positional[Literal["list", "verify"]]
+    """list, or verify a folder"""
+    folder: tyro.conf.Positional[Annotated[str | None, option("[DIR]", "none; required by verify")]] = None
+    """images to verify: a folder, a zip file, or hf:OWNER/NAME:SPLIT"""
+    name: Annotated[str | None, option("NAME", "all")] = None
+    """name of a test set, as printed by list"""
+
+    def __call__(self) -> None:
+        from eval.data import protocols
+
+        if (self.action == "verify") != bool(self.folder):
+            raise GPENError("Give the folder to verify, as in python -m eval protocol verify DIR; list has none.")
+        if self.folder:
+            print(protocols.verify(self.folder, self.name))
+        else:
+            chosen = [protocols.find_protocol(self.name)] if self.name else protocols.protocols().values()
+            print(*chosen, sep="\n\n")
 
 
 @dataclass(frozen=True)
@@ -162,6 +207,7 @@ class FitNiqe:
         from eval.metrics import niqe
 
         faces = Faces.open(self.data, self.size, self.limit)
+        faces.check_native_size()
         try:
             model = niqe.fit(faces.load(name) for name in faces.names)
         except ValueError as error:

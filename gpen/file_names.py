@@ -7,7 +7,7 @@ import mimetypes
 import os
 import unicodedata
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from PIL import Image
 
@@ -15,7 +15,8 @@ from gpen.errors import GPENError
 from gpen.images import FORMATS, register_heif
 
 SPACES = str.maketrans("\u00a0\u202f\u2007", "   ")  # no-break spaces, as in names that macOS gives to screenshots
-OTHER_SUFFIXES = {".heic", ".heif", ".mts", ".m2ts", ".3gp", ".dng", ".cr2", ".nef", ".arw", ".jxl", ".jfif"}
+OTHER_IMAGES = {".heic", ".heif", ".dng", ".cr2", ".nef", ".arw", ".jxl", ".jfif"}  # of no known MIME type on some systems
+OTHER_VIDEOS = {".mts", ".m2ts", ".3gp", ".vob", ".dv", ".mxf", ".rm", ".rmvb", ".divx", ".asf", ".ogm", ".ogv", ".f4v"}
 
 
 @functools.cache
@@ -33,7 +34,13 @@ def is_image(path: Path) -> bool:
 def is_media(path: Path) -> bool:
     """Whether the suffix is that of an image or a video, whether it can be read here or not."""
     kind = mimetypes.guess_type(path.name)[0] or ""
-    return path.suffix.lower() in OTHER_SUFFIXES or kind.startswith(("image/", "video/"))
+    return path.suffix.lower() in OTHER_IMAGES or kind.startswith("image/") or is_video(path)
+
+
+def is_video(path: Path) -> bool:
+    """Whether the suffix is that of a video, whether it can be read here or not."""
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    return path.suffix.lower() in OTHER_VIDEOS or kind.startswith("video/")
 
 
 def same_name(name: str) -> str:
@@ -41,6 +48,20 @@ def same_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name).translate(SPACES)
     stem, suffix = os.path.splitext(name)
     return stem + suffix.lower() if suffix.lower() in image_suffixes() else name
+
+
+def without_suffix(name: str) -> str:
+    """The name, or path, without the suffix of an image in any case; other endings, as in "photo 10.15", belong to the name."""
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in image_suffixes() else name
+
+
+def by_same_stem(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names, or paths, grouped by their form in `same_name` without the suffix: {"a": ["a.jpg", "a.PNG"]}, in their order."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(same_name(without_suffix(name)), []).append(name)
+    return groups
 
 
 def by_same_name(paths: Iterable[Path]) -> dict[str, Path]:
@@ -52,7 +73,7 @@ def by_same_name(paths: Iterable[Path]) -> dict[str, Path]:
     return found
 
 
-def check_name(path: Path) -> None:
+def check_name(path: PurePath) -> None:
     """Raise GPENError for a name with control characters, such as a line break, which would break tables and reports."""
     if any(unicodedata.category(character) == "Cc" for character in str(path)):
         raise GPENError(f"The file name {str(path)!r} contains control characters: rename the file.")

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -39,14 +40,20 @@ TRANSPOSITIONS = {  # by EXIF orientation
 HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc", b"ftypmsf1")  # bytes 4 to 12 of a file (ISO/IEC 23008-12)
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
+class ReadableFile(Protocol):
+    """A file that can be read: a Path, or a member of an archive. str(file) names it in messages."""
+
+    def read_bytes(self) -> bytes: ...
+
+
+def read_image(path: str | os.PathLike | ReadableFile) -> np.ndarray:
     """Read an image file of one of FORMATS, detected from its content: uint8 RGB [h, w, 3], upright, without alpha.
 
     The EXIF orientation is applied, 16 bits per channel are reduced to 8, and the first frame of an animation is returned.
     Raises GPENError if the file is missing, damaged, truncated or not an image.
     """
-    path = Path(path)
-    return decode(read_bytes(path), path)
+    file = Path(path) if isinstance(path, str | os.PathLike) else path
+    return decode(read_bytes(file), str(file))
 
 
 def decode(
@@ -120,6 +127,12 @@ def to_8_bits(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
+def add_8_bit_change(deep: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Add the change from `before` to `after`, both uint8, to the same pixels as uint16; unchanged ones keep their precision."""
+    change = after.astype(np.int32) - before
+    return (deep + 257 * change).clip(0, 65535).astype(np.uint16)
+
+
 def decode_16_bits(data: bytes) -> np.ndarray:
     """Decode a PNG or TIFF of 16 bits per channel with OpenCV: uint16 [h, w, c], c = 1 (grey), 3 (RGB) or 4 (RGB and alpha).
 
@@ -137,7 +150,13 @@ def swap_red_and_blue(pixels: np.ndarray) -> np.ndarray:
     return pixels.reshape(*pixels.shape[:2], -1)[..., {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels[0, 0].size]]
 
 
-def read_bytes(path: Path) -> bytes:
+def image_size(file: ReadableFile) -> tuple[int, int]:
+    """(width, height) in px, as stored, without decoding the pixels. Raises GPENError as `read_image` does."""
+    with decoding(str(file), read_bytes(file)) as image:
+        return image.size
+
+
+def read_bytes(path: ReadableFile) -> bytes:
     """Read a file. Raises GPENError if it is missing or cannot be read."""
     try:
         return path.read_bytes()

@@ -1,1 +1,1 @@
-"""The server of the page: routes, request limits, ZeroGPU."""
+"""The server of the page: routes, request limits, models, ZeroGPU."""

@@ -26,6 +26,8 @@ PREVIEW = STATIC / "preview.jpg"
 PREVIEW_SIZE = (1200, 630)  # px, width and height
 SCRIPTS = ("page.js", "languages.js", "tabs.js", "accessibility.js")  # in order of dependency
 COMPRESSED = ("/", "/config", "/gradio_api/info")  # paths without an extension; never event streams
+# The address in the dialogs of gradio, which the style sheets of launch() do not reach: its contrast in dark mode is 3.
+STYLE = ".dark .api-docs .url { color: var(--primary-400); }"
 _PREVIEW_TAGS = re.compile(rb'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*>')
 
 
@@ -60,6 +62,7 @@ def head(address: str) -> str:
     tags += [f'<meta property="{name}" content="{html.escape(str(value))}">' for name, value in properties.items()]
     tags += [f'<meta name="{name}" content="{html.escape(value)}">' for name, value in named.items()]
     scripts = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    tags.append(f"<style>{STYLE}</style>")
     return "\n".join([*tags, f"<script>(() => {{\n{scripts}\n}})();</script>\n"])
 
 

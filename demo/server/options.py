@@ -28,6 +28,11 @@ VARIABLES = (
     Variable("GRADIO_TEMP_DIR", "folder of uploaded images and results, emptied by age", "a temporary folder"),
     Variable("GPEN_MODEL", "model name or path of a model file", "the default model"),
     Variable("GPEN_MODELS", "folders that are searched for model files", "none"),
+    Variable(
+        "GPEN_BACKGROUND",
+        "super-resolution model (spandrel) that enlarges the background of photos",
+        "a file `*esrgan*` or `*esrnet*` in `GPEN_MODELS`",
+    ),
     Variable("GPEN_DOWNLOAD_URL", "mirror for published models; empty disables downloads", "the server of the authors"),
     Variable("GPEN_ENGINE", f"engine that runs the model: {', '.join(f'`{name}`' for name in ENGINES)}", "`torch`"),
     Variable("GPEN_STUDY", "folder of the study in the Rate tab", "`assets/study`"),
@@ -36,6 +41,7 @@ VARIABLES = (
     Variable("GPEN_VOTES_REPO", "private dataset on the Hub (`OWNER/NAME`) to which the answers are copied", "none"),
     Variable("HF_TOKEN", "token of the Hub with write access to this dataset", "that of `hf auth login`"),
     Variable("GPEN_OWNER_TOKEN", "token of the owner page of the study; without it the page is disabled", "none"),
+    Variable("GPEN_PUBLIC_LEADERBOARD", "`1` shows the results of the study to all visitors in the Leaderboard tab", "not shown"),
     Variable("GPEN_IDENTITY_MODEL", "face embedding in ONNX for the identity metric", "none"),
     Variable("GPEN_SQUEEZENET", "weights of SqueezeNet 1.1 for LPIPS, `.npz`", "the cache of torch.hub"),
 )

@@ -18,10 +18,28 @@ function readLanguage() {
 
 /** The text of a key with `values` instead of its placeholders; a value n of 1 selects the text of `key` + "_one". */
 function text(key, values = {}) {
-  const find = (name) => tables()[language]?.[name] ?? tables().en?.[name];
-  const found = (values.n === 1 && find(`${key}_one`)) || find(key);
-  if (found === undefined) throw new Error(`There is no text ${key}.`);
+  readLanguage();
+  const table = [language, "en"].map((name) => tables()[name] ?? {}).find((texts) => key in texts);
+  if (!table) throw new Error(`There is no text ${key}.`);
+  const found = (values.n === 1 && table[`${key}_one`]) || table[key];
   return found.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+/**
+ * The text in the language of the page if it is the English text of one of the keys, else the text itself. The values of its
+ * placeholders are translated in the same way, with the keys of `section`.
+ */
+function translated(english, keys, section) {
+  for (const key of keys) {
+    const names = [];
+    const escaped = (tables().en?.[key] ?? "").replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+    const pattern = escaped.replace(/\\\{(\w+)\\\}/g, (_, name) => (names.push(name), "(.+)"));
+    const found = english.match(new RegExp(`^${pattern}$`));
+    if (!found) continue;
+    const parts = Object.keys(tables().en).filter((name) => name.startsWith(`${section}.`));
+    return text(key, Object.fromEntries(names.map((name, i) => [name, translated(found[i + 1], parts)])));
+  }
+  return english;
 }
 
 function translate(element) {
@@ -46,7 +64,7 @@ function escapedValues(values) {
 
 const untranslated = ["", ...TRANSLATED_ATTRIBUTES.map((name) => `-${name}`)].map((end) => `[data-text${end}]:not([data-in])`).join();
 
-window.gpen = { ...window.gpen, text, language: () => language };
+window.gpen = { ...window.gpen, text, translated, language: () => language };
 new MutationObserver(readLanguage).observe(document.documentElement, { attributeFilter: ["lang"] });
 whenChanged(() => {
   readLanguage();

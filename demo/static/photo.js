@@ -1,19 +1,36 @@
-// Face buttons on the photo: a click selects or deselects a face; the buttons above select all, the largest or none.
-// The selection is kept on the page; every change is sent to the server as {chosen: [indices]}.
-const faces = () => [...element.querySelectorAll(".face")];
+// Numbered faces: a group of radio buttons. A frame on the photo is a shortcut for its button. The chosen face is kept here and
+// marked on both; it is sent to the server as {face: index}.
+const bench = element.closest("#photo-bench");
+const buttons = () => [...element.querySelectorAll("[data-face]")];
+const chosen = () => buttons().findIndex((button) => button.getAttribute("aria-checked") === "true");
 
-function sendSelection() {
-  const chosen = faces().flatMap((face, i) => (face.getAttribute("aria-pressed") === "true" ? [i] : []));
-  element.querySelector(".chosen-count").textContent = `${chosen.length} selected`;
-  trigger("click", { chosen });
+function mark() {
+  const face = String(chosen());
+  for (const frame of bench.querySelectorAll(".photo-frame")) frame.classList.toggle("chosen", frame.dataset.face === face);
 }
 
-const picks = { all: () => true, largest: (i) => i === 0, none: () => false };
-element.addEventListener("click", (event) => {
-  const face = event.target.closest(".face");
-  const pick = event.target.closest("[data-pick]");
-  if (face) face.setAttribute("aria-pressed", face.getAttribute("aria-pressed") !== "true");
-  else if (pick) faces().forEach((face, i) => face.setAttribute("aria-pressed", picks[pick.dataset.pick](i)));
-  else return;
-  sendSelection();
+function choose(face) {
+  buttons().forEach((button, i) => {
+    button.setAttribute("aria-checked", i === face);
+    button.tabIndex = i === face ? 0 : -1;
+  });
+  mark();
+  trigger("click", { face });
+}
+
+bench.addEventListener("click", (event) => {
+  const item = event.target.closest("#photo-numbers [data-face], .photo-frame");
+  if (item && buttons().length) choose(Number(item.dataset.face));
 });
+const STEPS = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 };
+element.addEventListener("keydown", (event) => {
+  const count = buttons().length;
+  const ends = { Home: 0, End: count - 1 };
+  const next = event.key in ends ? ends[event.key] : event.key in STEPS ? (chosen() + STEPS[event.key] + count) % count : -1;
+  if (next < 0 || !count) return;
+  event.preventDefault();
+  buttons()[next].focus();
+  choose(next);
+});
+new MutationObserver(mark).observe(bench, { childList: true, subtree: true }); // the server replaces photo and buttons
+mark();

@@ -24,18 +24,21 @@ function rate(root) {
   let keys = {}; // key -> action of the current screen
 
   const notice = h("p", { class: "notice", role: "status" });
-  const bar = h("div", { class: "progress" });
-  const stage = h("section", { class: "stage", tabindex: "-1", "aria-live": "polite" });
+  const meter = h("progress", named("aria-label", "rate.progress_label"));
+  const amount = h("div", { "aria-live": "polite" });
+  const bar = h("div", { class: "progress" }, meter, amount);
+  const stage = h("div", { class: "stage", tabindex: "-1" });
   const foot = h("footer");
-  const question = h("dialog");
+  const question = h("dialog", { "aria-labelledby": "rate-dialog" });
   const title = root.querySelector("h2");
   root.replaceChildren(title, bar, notice, stage, foot, question);
   document.addEventListener("keydown", onKeyDown, true);
   begin();
 
   async function begin() {
-    screen("waiting", [h("p", { class: "quiet" }, "Loading the study…")]);
+    waiting("rate.loading_study");
     about = await server.ask("about");
+    title.replaceChildren(studyText(about.title, "rate.study.title"));
     store = browserStorage(`gpen.rate.${about.study}.`);
     box = outbox(store);
     const known = store.get("code");
@@ -99,7 +102,7 @@ function rate(root) {
 
   async function advance() {
     current = null;
-    if (!ready.length && !exhausted) screen("waiting", [h("p", { class: "quiet" }, "Loading the next images…")]);
+    if (!ready.length && !exhausted) waiting("rate.loading_next");
     while (!ready.length && !exhausted && code) await refill();
     if (current || !code) return; // undo was onKeyDown, or the answers were deleted
     if (!ready.length) return showEnd();
@@ -110,7 +113,7 @@ function rate(root) {
   async function show(item, chosen, heading) {
     current = item;
     item.since = null;
-    if (!item.isLoaded) screen("waiting", [h("p", { class: "quiet" }, "Loading the images…")]);
+    if (!item.isLoaded) waiting("rate.loading_images");
     await item.loaded;
     if (current !== item) return;
     const timed = (choice) => {
@@ -137,7 +140,7 @@ function rate(root) {
     send();
     drawFrame();
     const { done, total } = count();
-    if (about.pause && done % about.pause === 0 && done < total) showPause(`${done} of ${total} done. Please take a short pause.`);
+    if (about.pause && done % about.pause === 0 && done < total) showPause(text("rate.take_pause", { done, total }, "p"));
     else advance();
   }
 
@@ -173,7 +176,7 @@ function rate(root) {
   // ---- the other screens ------------------------------------------------------------------------------------------
 
   function consentScreen(again) {
-    const agree = button("I agree, start", null, () => {
+    const agree = button(text("rate.agree"), null, () => {
       agree.disabled = true;
       const consent = async (mine) => {
         const { progress } = await server.ask("consent", { code: mine });
@@ -185,19 +188,19 @@ function rate(root) {
         .catch((error) => showError(error.message));
     }, { class: "primary" });
     screen("consent", [
-      h("p", { class: "text" }, about.instructions),
-      h("p", { class: "quiet" }, `${about.session} ${about.session === 1 ? "judgement" : "judgements"}, after a short practice. `,
-        "You can stop and come back at any time in this browser, take answers back, and delete them all."),
-      h("h3", {}, again ? "Please read this again: the text has changed, or your answers were deleted" : "Before you start"),
-      h("div", { class: "text sheet" }, about.consent, h("small", {}, `Version ${about.version}`)),
-      store.lasts ? null : h("p", { class: "quiet" }, "This browser does not store data for this page: please finish without closing it."),
-      h("div", { class: "row" }, agree, button("No, thank you", null, declined)),
+      h("p", { class: "text" }, instructions()),
+      text("rate.session", { n: about.session }, "p", { class: "quiet" }),
+      again ? text("rate.again", null, "h3") : text("rate.before", null, "h3"),
+      h("div", { class: "text sheet" }, studyText(about.consent, "rate.study.consent"),
+        text("rate.version", { version: about.version }, "small")),
+      store.lasts ? null : text("rate.no_storage", null, "p", { class: "quiet" }),
+      h("div", { class: "row" }, agree, button(text("rate.decline"), null, declined)),
     ]);
   }
 
   function declined() {
-    const back = button("I have changed my mind", null, () => consentScreen(false));
-    screen("centred", [h("p", {}, "Nothing was stored."), back]);
+    const back = button(text("rate.changed_mind"), null, () => consentScreen(false));
+    screen("centred", [text("rate.nothing_stored", null, "p"), back]);
   }
 
   async function practice() {
@@ -210,10 +213,9 @@ function rate(root) {
         store.set("practised", "1");
         current = null;
         if (!i) return advance();
-        return screen("centred", [h("p", {}, "The practice is finished. Your answers are recorded from now on."),
-          button("Start", null, advance, { class: "primary" })]);
+        return screen("centred", [text("rate.practice_done", null, "p"), button(text("rate.start"), null, advance, { class: "primary" })]);
       }
-      const heading = h("p", { class: "practice" }, `Practice ${i + 1} of ${items.length}, not recorded`);
+      const heading = text("rate.practice", { k: i + 1, total: items.length }, "p", { class: "practice" });
       show(items[i], (choice) => explain(items[i], choice, () => next(i + 1)), heading);
     };
     next(0);
@@ -221,7 +223,7 @@ function rate(root) {
 
   function explain(item, choice, go) {
     item.since = null;
-    const onward = button("Continue", null, go, { class: "primary" });
+    const onward = button(text("rate.continue"), null, go, { class: "primary" });
     stage.querySelector(".controls").replaceChildren(feedback(item, choice), onward);
     stage.querySelector(".tools").remove();
     onward.focus({ preventScroll: true });
@@ -231,25 +233,24 @@ function rate(root) {
   function showPause(sentence) {
     requeue();
     const back = canUndo();
-    const onward = button("Continue", null, advance, { class: "primary" });
-    screen("centred", [h("p", {}, sentence), h("p", { class: "quiet" }, "Rest your eyes for a moment."),
-      h("div", { class: "row" }, onward, back && button("Undo last answer", "Z", undo))], back ? { z: undo } : {});
+    const onward = button(text("rate.continue"), null, advance, { class: "primary" });
+    screen("centred", [sentence, text("rate.rest", null, "p", { class: "quiet" }),
+      h("div", { class: "row" }, onward, back && button(text("rate.undo_last"), "Z", undo))], back ? { z: undo } : {});
   }
 
   async function showEnd() {
     const mine = code;
-    screen("centred", [h("p", { class: "quiet" }, "Sending your last answers…")]);
+    screen("centred", [text("rate.sending", null, "p", { class: "quiet" })]);
     await send();
     const own = code === mine && (await server.ask("agreement", { code }, () => code === mine).catch(() => null));
     if (!own || code !== mine || current) return;
     const back = history().length > 0;
-    screen("centred thanks", [h("h3", {}, "Thank you!"), raterStatistics(own),
-      h("p", { class: "quiet" }, "You have completed all trials. Your answers are stored; you can close the page."),
-      back && button("Undo last answer", "Z", undo)], back ? { z: undo } : {});
+    screen("centred thanks", [text("rate.thanks", null, "h3"), raterStatistics(own), text("rate.completed", null, "p", { class: "quiet" }),
+      back && button(text("rate.undo_last"), "Z", undo)], back ? { z: undo } : {});
   }
 
   function showError(sentence) {
-    screen("centred", [h("p", {}, sentence), button("Start again", null, () => (forget(), consentScreen(false)))]);
+    screen("centred", [h("p", {}, sentence), button(text("rate.start_again"), null, () => (forget(), consentScreen(false)))]);
   }
 
   function forget() {
@@ -259,8 +260,8 @@ function rate(root) {
     progress = { done: 0, total: 0 };
   }
 
-  function dialog(text, ...buttons) {
-    question.replaceChildren(h("p", { class: "text" }, text), h("div", { class: "row" }, buttons));
+  function dialog(content, ...buttons) {
+    question.replaceChildren(h("p", { class: "text", id: "rate-dialog" }, content), h("div", { class: "row" }, buttons));
     question.showModal();
   }
 
@@ -268,15 +269,24 @@ function rate(root) {
     const mine = code;
     question.close();
     code = current = null; // stops all pending requests
-    screen("centred", [h("p", { class: "quiet" }, "Deleting…")]);
+    screen("centred", [text("rate.deleting", null, "p", { class: "quiet" })]);
     const { deleted } = await server.ask("delete", { code: mine }).catch(() => ({ deleted: 0 }));
     forget();
-    const what = deleted === 1 ? "Your 1 answer is" : `Your ${deleted} answers are`;
-    screen("centred", [h("p", {}, `${what} deleted, and your code was removed from this browser.`),
-      button("Start again", null, () => consentScreen(false))]);
+    screen("centred", [text("rate.deleted", { n: deleted }, "p"), button(text("rate.start_again"), null, () => consentScreen(false))]);
   }
 
   // ---- the frame --------------------------------------------------------------------------------------------------
+
+  function waiting(key) {
+    screen("waiting", [text(key, null, "p", { class: "quiet", role: "status" })]);
+  }
+
+  /** A text of the study; the standard one of eval/preference/build.py is shown in the language of the visitor. */
+  function studyText(given, key) {
+    return given === window.gradio_config?.i18n_translations?.en?.[key] ? text(key) : given;
+  }
+
+  const instructions = () => studyText(about.instructions, `rate.study.instructions_${about.protocol}`);
 
   function screen(name, children, act = {}) {
     stage.className = `stage ${name}`;
@@ -285,23 +295,27 @@ function rate(root) {
     keys = act;
     drawFrame();
     const first = name.startsWith("centred") ? stage.querySelector("button.primary") : null;
-    if (!["consent", "waiting"].includes(name)) (first ?? stage).focus({ preventScroll: true });
+    if (!["consent", "waiting"].includes(name)) (first ?? stage.querySelector(".question") ?? stage).focus({ preventScroll: true });
   }
 
   function drawFrame() {
     const { done, total } = code ? count() : { done: 0, total: 0 };
     bar.hidden = !total;
-    bar.replaceChildren(h("progress", { max: total || 1, value: done }), h("span", {}, `${done} of ${total}`));
-    const isTrial = current && !current.isPractice;
-    const close = (text) => button(text, null, () => question.close());
+    Object.assign(meter, { max: total || 1, value: done });
+    const shown = text("rate.progress", { done, total });
+    if (amount.textContent !== shown.textContent) amount.replaceChildren(shown); // announced only when it changes
     drawNotice();
+    const isTrial = Boolean(current && !current.isPractice);
+    const buttons = `${isTrial} ${Boolean(code)}`;
+    if (foot.dataset.buttons === buttons) return; // keeps the focus on a button
+    foot.dataset.buttons = buttons;
+    const close = (label) => button(label, null, () => question.close());
     foot.replaceChildren(...[
-      isTrial && button("Pause", null, () => showPause("Paused.")),
-      code && button("Instructions", null, () => dialog(about.instructions, close("Close"))),
-      code && button("Delete my answers", null, () =>
-        dialog("Delete all your answers permanently?", button("Delete them", null, deleteAll, { class: "danger" }),
-          close("Keep them"))),
-      about?.owner && button("For the study's owner", null, () => owner(root, base)),
+      isTrial && button(text("rate.pause"), null, () => showPause(text("rate.paused", null, "p"))),
+      code && button(text("rate.instructions"), null, () => dialog(instructions(), close(text("page.close")))),
+      code && button(text("rate.delete"), null, () =>
+        dialog(text("rate.delete_question"), button(text("rate.delete_yes"), null, deleteAll, { class: "danger" }),
+          close(text("rate.delete_no")))),
     ].filter(Boolean));
   }
 
@@ -319,13 +333,12 @@ function rate(root) {
 
   function drawNotice() {
     const unsent = box?.pending().filter(({ name }) => name === "answer").length ?? 0;
-    const kept = unsent === 1 ? "1 answer is" : `${unsent} answers are`;
-    const hope = unsent ? `${kept} kept in this browser and will be sent again.` : "Trying again…";
+    const hope = unsent ? gpen.text("rate.kept", { n: unsent }) : gpen.text("rate.retrying");
     notice.textContent = trouble ? `${trouble} ${hope}` : refusal;
   }
 
   function onKeyDown(event) {
-    const elsewhere = root.offsetParent === null || question.open || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
+    const elsewhere = root.offsetParent === null || question.open || event.target.closest("input, textarea, select, [role=tab]");
     const native = event.key === "Enter" && event.target.tagName === "BUTTON";
     if (elsewhere || native || event.ctrlKey || event.metaKey || event.altKey) return;
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];

@@ -13,6 +13,21 @@ function h(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** An element with a text of the page (demo/languages), which follows the language of the visitor. */
+function text(key, values, tag = "span", attributes = {}) {
+  return h(tag, { ...attributes, "data-text": key, ...translated(values) }, gpen.text(key, values ?? {}));
+}
+
+/** An attribute with a text of the page: named("aria-label", "page.close"). */
+function named(name, key, values) {
+  return { [name]: gpen.text(key, values ?? {}), [`data-text-${name}`]: key, ...translated(values) };
+}
+
+/** Attributes that demo/static/languages.js reads when the language changes. */
+function translated(values) {
+  return { "data-in": gpen.language(), "data-values": values ? JSON.stringify(values) : null };
+}
+
 /** Resolves when previous changes of the page have been painted. */
 const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 

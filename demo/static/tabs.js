@@ -5,7 +5,7 @@ const TABS = "#tabs > .tab-wrapper [role=tab]";
 const addressed = () => new URLSearchParams(location.search).get("tab");
 const tabButton = (id) => [...document.querySelectorAll(TABS)].find((button) => button.dataset.tabId === id);
 let isOpened = false; // the tab in the address has been opened
-let shown = ""; // the tab, and the width of the bar, for which the bar was scrolled
+let shown = ""; // the tab and the widths of the bar for which it was scrolled
 
 // Before gradio builds the page: start with the tab in the address, so that no other tab appears first.
 const tabs = window.gradio_config?.components?.find(({ props }) => props.elem_id === "tabs");
@@ -21,6 +21,9 @@ whenChanged(() => {
     isOpened = true;
     selectAddressed(); // when the configuration above was not used, as with `gradio app.py`
     window.addEventListener("popstate", selectAddressed);
+    const sizes = new ResizeObserver(scheduleListeners); // fonts and style sheets that are loaded later
+    for (const button of document.querySelectorAll(TABS)) sizes.observe(button);
+    window.addEventListener("resize", () => ((shown = ""), scheduleListeners()));
     return;
   }
   const selected = document.querySelector(`${TABS}[aria-selected=true]`);
@@ -42,7 +45,7 @@ function selectAddressed() {
 /** Scroll the bar, not the page, so that the tab is in its middle, when the tab or the bar changed. */
 function keepInView(button) {
   const bar = button.closest("[role=tablist]");
-  const state = `${button.dataset.tabId} ${bar.clientWidth} ${bar.scrollWidth}`;
+  const state = [button.dataset.tabId, bar.clientWidth, bar.scrollWidth].join();
   if (state === shown) return;
   shown = state;
   bar.scrollTo({ left: button.offsetLeft - (bar.clientWidth - button.offsetWidth) / 2 });

@@ -1,326 +1,277 @@
-"""The Photo tab: select faces of an uploaded photo, restore them, compare before and after.
+"""The Restore a photo tab: layout and events.
 
-The photo is stored as an uploaded file in gradio's cache, which is emptied by age. The session state keeps the detected
-faces and the network output for each, so that changing the strength or size does not run the network again.
+One photo: all its faces are detected and restored; the face that is chosen with a numbered button or on the photo is compared
+before and after, beside the whole photo. Several photos: their results are downloaded as a ZIP file.
 """
 
 from __future__ import annotations
 
 import html
 import time
-import urllib.parse
-import weakref
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import cv2
 import gradio as gr
-import numpy as np
-import skimage.data
 
 import gpen
-from demo import experiment, images
+from demo import compare, images
 from demo.server import gradio_patches
-from demo.tabs.playground import NETWORK_LIMIT, image_input, show_user_errors
+from demo.server.messages import show_user_errors, without_paths
+from demo.tabs import photo_files, photo_state, photo_views
+from demo.tabs.photo_state import UPSCALE_FACTORS, PhotoState
+from demo.tabs.playground import NETWORK_LIMIT
 from demo.theme import STATIC
-from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
-from gpen.faces.alignment import Face, aligned_face
-from gpen.images import downscale
-from gpen.restoration.paste import RestoredFace, check_strength, compose, enlarge
+from gpen.restoration.paste import Background
 
 SCRIPT = (STATIC / "photo.js").read_text()
-MAX_PREVIEW_SIDE = 2400  # px, longer side of the preview; the download has full size
-FACE_PREVIEW_SIDE = 320  # px, side of a face in the gallery
-UPSCALE_FACTORS = (1, 2, 4)
-MAX_CACHED_PHOTOS = 16  # photos of all visitors whose restored faces are kept in memory
-VIEWS = ("Faces", "Before | After")
-SAMPLE_DEGRADATION = Degradation(blur_sigma=1.2, scale=2.0, noise_sigma=6, jpeg_quality=50)
-NO_FACE = (
-    "<b>No face was found in this photo.</b> If it shows one upright face that fills the image, restore it as an aligned face: "
-    "its central square is then given to the network."
+PASTE_SCRIPT = (STATIC / "photo_paste.js").read_text()
+PNG_LABEL, ZIP_LABEL = "↓ Restored photo, PNG", "↓ Restored photos, ZIP"
+FILE_TYPES = ["image", ".heic", ".heif"]
+DOWNLOAD_JS = (
+    "(address) => { if (!address) return; const link = document.createElement('a'); link.href = address; link.download = ''; "
+    "link.click(); }"
 )
-_INTRO = "<p>Upload a photo: all its faces are detected, restored and pasted back. The rest of the photo does not change.</p>"
+_INTRO = "<p>All faces of a photo are detected, restored and pasted back. The rest of the photo does not change.</p>"
+_HINT = (
+    "<p>Drop one or several photos, paste one, or choose files: JPEG, PNG, WebP, TIFF, HEIC and others, up to "
+    f"{images.MAX_BYTES // 2**20} MB each. Up to {photo_files.MAX_PHOTOS} photos at once are returned as a ZIP file.</p>"
+)
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-Progress = Callable[[int, int], None] | None  # called with the number of finished faces and of all faces
-_recent: deque[weakref.ref] = deque(maxlen=MAX_CACHED_PHOTOS)
-
-
-@dataclass
-class PhotoState:
-    """A photo in the session state: its file, its faces, and the restored faces by index."""
-
-    path: str
-    size: tuple[int, int]  # width, height
-    faces: list[Face]
-    restored: dict[int, RestoredFace] = field(default_factory=dict)
-    displayed: list[int] = field(default_factory=list)  # indices of the faces in the displayed result
-
-    def cache_faces(self, restored: dict[int, RestoredFace]) -> None:
-        """Cache restored faces; the faces of all but the last MAX_CACHED_PHOTOS photos are dropped."""
-        self.restored |= restored
-        if any(reference() is self for reference in _recent):
-            return
-        if len(_recent) == MAX_CACHED_PHOTOS and (oldest := _recent[0]()):
-            oldest.restored = {}
-        _recent.append(weakref.ref(self))
+_BATCH_LIMIT: dict[str, Any] = {"concurrency_id": "photos", "concurrency_limit": 1}  # apart from the queue of single images
+Updates = dict[Any, Any]  # component -> its new value or update
 
 
 def tab(restorer: gpen.Restorer) -> None:
     """Build the tab inside the current gr.Blocks. `restorer` is a gpen.Restorer."""
-    photo, chosen = gr.State(), gr.State([])
+    photo, several = gr.State(), gr.State([])  # PhotoState or None, and the files of several photos
+    background_file = photo_state.find_background()
     gr.HTML(_INTRO, elem_id="photo-sentence")
     with gr.Column(elem_id="photo-drop") as drop:
-        upload = image_input(
-            sources=["upload", "clipboard"], show_label=False, placeholder="Upload a photo", height=420, buttons=[],
-            elem_id="photo-upload",
-        )  # fmt: skip
-        sample = gr.Button("Try a sample photo", elem_id="photo-sample", size="sm")
+        upload = _upload()
+        with gr.Row(elem_id="photo-start"):
+            sample = gr.Button("Try a sample photo", elem_id="photo-sample", size="sm")
+            gr.HTML(_HINT, elem_id="photo-hint", js_on_load=PASTE_SCRIPT)
     with gr.Row(elem_id="photo-bench", visible=False) as bench:
-        with gr.Column(elem_id="stage"):
-            view = gr.Radio(VIEWS, value=VIEWS[0], show_label=False, container=False, visible=False, elem_id="photo-view")
-            found = gr.HTML(elem_id="found", js_on_load=SCRIPT)
-            slider = gr.ImageSlider(
-                show_label=False, format="png", buttons=["fullscreen"], interactive=False, visible=False, max_height=4000,
-                elem_id="photo-slider",
-            )  # fmt: skip
+        with gr.Column(elem_id="photo-stage"):
+            notice = gr.HTML(elem_id="photo-notice")
+            title = gr.HTML(elem_id="photo-title")
+            with gr.Column(
+                elem_id="photo-face-box"
+            ) as face_box:  # it is hidden instead of the comparison, which keeps its position
+                face = compare.view(elem_id="photo-face", label="Face")
+            numbers = gr.HTML(elem_id="photo-numbers", js_on_load=SCRIPT)
+        with gr.Column(elem_id="photo-whole-box") as whole_box:
+            whole = compare.view(elem_id="photo-whole", label="Whole photo")
         with gr.Column(elem_id="photo-controls"):
+            with gr.Row(elem_id="photo-include", visible=False) as include_row:
+                include = gr.Checkbox(True, label="Restore this face", container=False, min_width=150)
+                only = gr.Button("Only this face", size="sm", min_width=100)
+                everyone = gr.Button("All faces", size="sm", min_width=80)
             strength = gr.Slider(0, 1, restorer.strength, step=0.01, label="Strength", buttons=[], elem_id="photo-strength",
                                  info="0: original photo, 1: full restoration")  # fmt: skip
-            upscale = gr.Radio(
-                [(f"× {n}", n) for n in UPSCALE_FACTORS],
-                value=UPSCALE_FACTORS[0],
-                label="Enlarge the photo",
-                elem_id="photo-size",
-            )
-            restore = gr.Button("Restore", variant="primary", elem_id="photo-restore")
-            aligned = gr.Button("Restore as an aligned face", variant="primary", visible=False, elem_id="photo-aligned")
+            upscale = gr.Radio(_choices(UPSCALE_FACTORS), value=1, label="Enlarge the photo", elem_id="photo-size")
+            background = gr.Checkbox(
+                False, label="Enlarge with the background model", visible=False, elem_id="photo-background",
+                info="Super-resolution for what is not a face; it takes from seconds to minutes.",
+            )  # fmt: skip
+            centre = gr.Button("Restore the centre anyway", variant="primary", visible=False, elem_id="photo-centre")
+            restore_all = gr.Button("Restore", variant="primary", visible=False, elem_id="photo-restore")
             with gr.Row(elem_id="photo-files"):
-                download = gr.DownloadButton("↓ Restored PNG", visible=False, size="sm", min_width=110, elem_id="photo-download")
+                download = gr.Button(
+                    PNG_LABEL, variant="primary", visible=False, size="sm", min_width=150, elem_id="photo-download"
+                )
                 another = gr.Button("Another photo", size="sm", min_width=110, elem_id="photo-another")
-            summary = gr.HTML(elem_id="photo-report")
-        gallery = gr.Gallery(
-            label="Faces before and after", format="png", columns=4, object_fit="contain", visible=False, height="auto",
-            elem_id="photo-faces", buttons=["download", "fullscreen"], interactive=False,
-        )  # fmt: skip
+            report = gr.HTML(elem_id="photo-report")
+            address = gr.Textbox(visible=False)  # URL of the file to download
 
-    place = [drop, bench]
-    results = [view, found, slider, download, summary, gallery]
-    begun = [photo, chosen, *place, *results, restore, aligned]
+    settings = [strength, upscale, background]
+    results = [face, face_box, whole, whole_box, title, numbers, report, download, centre, include_row]
+    opened = [photo, several, upload, drop, bench, notice, upscale, background, restore_all, *results]
 
-    def open_photo(path: str | None) -> list:
-        if path is None:
-            return [gr.skip() for _ in range(1 + len(begun))]
+    def model(wanted: bool) -> Background | None:
+        return photo_state.background_model(background_file) if wanted and background_file else None
+
+    def open_photos(paths: list[str]) -> Updates:
+        if not paths:
+            return {upload: None}
+        if len(paths) > photo_files.MAX_PHOTOS:
+            gr.Warning(f"These are {len(paths)} photos: choose at most {photo_files.MAX_PHOTOS}.", duration=20)
+            return {upload: None}
+        empty: Updates = {photo: None, several: [], upload: None, restore_all: gr.update(visible=False), report: ""}
+        page = empty | {drop: gr.update(visible=False), bench: gr.update(visible=True), include_row: gr.update(visible=False)}
+        if len(paths) > 1:
+            shown: Updates = {box: gr.update(visible=False) for box in (face_box, whole_box, title, numbers)}
+            shown |= {several: paths, notice: photo_views.waiting_photos([Path(path).name for path in paths])}
+            shown |= {upscale: _offer(UPSCALE_FACTORS), background: gr.update(visible=False, value=False)}
+            shown |= {restore_all: gr.update(value=f"Restore {len(paths)} photos", visible=True)}
+            return page | shown | {centre: gr.update(visible=False), download: gr.update(visible=False)}
         try:
-            new = find_faces(restorer, path)
+            new = photo_state.find_faces(restorer, paths[0])
+            return page | show(new)
         except GPENError as error:
-            gr.Warning(html.escape(str(error)), duration=20)
-            return [None, *(gr.skip() for _ in begun)]
-        everyone = list(range(len(new.faces)))
-        return [
-            None, new, everyone, gr.update(visible=False), gr.update(visible=True),
-            gr.update(value=VIEWS[0], visible=False), gr.update(value=_boxes(new), visible=True), gr.update(visible=False),
-            gr.update(visible=False), _ratio(new), gr.update(visible=False),
-            _restore_button(everyone) | {"visible": bool(new.faces)}, gr.update(visible=not new.faces),
-        ]  # fmt: skip
+            gr.Warning(html.escape(without_paths(str(error))), duration=20)
+            return empty
 
-    def open_sample() -> list:
-        return open_photo(sample_photo())
-
-    def as_aligned(
-        old: PhotoState | None,
-        strength_value: float,
-        factor: int,
-        progress: Any = gr.Progress(),  # noqa: B008 - gradio requires it as a default value
-    ) -> list:
-        whole = [aligned_face(np.empty((*old.size[::-1], 3), np.uint8), restorer.alignment)] if old else []
-        new = old and PhotoState(old.path, old.size, whole)
-        return [new, [0], *run(new, [0], strength_value, factor, progress)]
+    def show(new: PhotoState) -> Updates:
+        """Show a photo before it is restored."""
+        factors = photo_state.upscale_factors(new)
+        return {
+            photo: new, title: gr.update(value=photo_views.title(new), visible=bool(new.faces)),
+            face: "", face_box: gr.update(visible=bool(new.faces)), notice: photo_views.notice(new),
+            numbers: gr.update(value=photo_views.numbers(new), visible=len(new.faces) > 1),
+            whole: photo_views.unrestored(whole, new), whole_box: gr.update(visible=True), upscale: _offer(factors),
+            background: gr.update(visible=background_file is not None and len(factors) > 1, value=False),
+            centre: gr.update(visible=not new.faces), include_row: gr.update(visible=len(new.faces) > 1),
+            download: gr.update(visible=False),
+        }  # fmt: skip
 
     @show_user_errors
     def run(
         old: PhotoState | None,
-        indices: list[int],
+        strength_value: float,
+        factor: int,
+        enlarged: bool,
+        progress: Any = gr.Progress(),  # noqa: B008 - gradio requires it as a default value
+    ) -> Updates:
+        """Restore the included faces of a photo; does nothing without a photo or a face."""
+        if old is None or not old.faces:
+            return {report: gr.skip()}
+        start = time.perf_counter()
+        shown = restored(old, strength_value, factor, enlarged, lambda done, total: progress((done, total), unit="faces"))
+        shown |= {title: gr.update(value=photo_views.title(old), visible=True), face_box: gr.update(visible=True)}
+        shown |= {download: gr.update(value=PNG_LABEL, visible=True), centre: gr.update(visible=False)}
+        return shown | {report: photo_views.report(old, time.perf_counter() - start)}
+
+    def restored(
+        old: PhotoState, strength_value: float, factor: int, enlarged: bool, progress: photo_state.Progress = None
+    ) -> Updates:
+        pair = photo_state.restore_preview(restorer, old, strength_value, factor, model(enlarged), progress)
+        return {face: compared(old, strength_value), whole: photo_views.whole(whole, old, pair)}
+
+    def compared(old: PhotoState, strength_value: float) -> str:
+        return photo_views.face(photo_state.compared_face(old, strength_value), old.chosen + 1)
+
+    @show_user_errors
+    def restore_centre(
+        old: PhotoState | None,
+        strength_value: float,
+        factor: int,
+        enlarged: bool,
+        progress: Any = gr.Progress(),  # noqa: B008
+    ) -> Updates:
+        if old is None:
+            raise GPENError("There is no photo: upload one first.")
+        new = photo_state.as_aligned(old, restorer.alignment)
+        return {photo: new, notice: photo_views.notice(new), **run(new, strength_value, factor, enlarged, progress)}
+
+    @show_user_errors
+    def again(old: PhotoState | None, strength_value: float, factor: int, enlarged: bool) -> Updates:
+        """Show the result with another strength or size; does nothing before the first result."""
+        if old is None or not old.restored:
+            return {face: gr.skip()}
+        return restored(old, strength_value, factor, enlarged)
+
+    @show_user_errors
+    def choose(event: gr.EventData, old: PhotoState | None, strength_value: float) -> Updates:
+        """Compare another face."""
+        index = getattr(event, "face", None)
+        if old is None or isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(old.faces):
+            return {title: gr.skip()}
+        old.chosen = index
+        photo_state.run_network(restorer, old, [index])
+        return {face: compared(old, strength_value), title: photo_views.title(old), include: index in old.included}
+
+    def selection(change: str) -> Any:
+        @show_user_errors
+        def select(old: PhotoState | None, wanted: bool, strength_value: float, factor: int, enlarged: bool) -> Updates:
+            """Change which faces are restored: the chosen one, only the chosen one, or all."""
+            if old is None:
+                return {title: gr.skip()}
+            every, one = set(range(len(old.faces))), {old.chosen}
+            old.included = {"all": every, "only": one, "this": old.included | one if wanted else old.included - one}[change]
+            shown = restored(old, strength_value, factor, enlarged)
+            shown |= {title: photo_views.title(old), numbers: photo_views.numbers(old)}
+            return shown | {include: old.chosen in old.included}
+
+        return select
+
+    @show_user_errors
+    def restore_photos(
+        paths: list[str],
         strength_value: float,
         factor: int,
         progress: Any = gr.Progress(),  # noqa: B008
-    ) -> list:
-        if old is None:
-            raise GPENError("There is no photo: upload one first.")
+    ) -> Updates:
         start = time.perf_counter()
-        shown = render(restorer, old, indices, strength_value, factor, lambda done, total: progress((done, total), unit="faces"))
-        old.displayed = indices
-        seconds = time.perf_counter() - start
-        count = "One face" if len(indices) == 1 else f"{len(indices)} faces"
-        return [
-            gr.update(value=VIEWS[1], visible=bool(old.faces)), gr.update(visible=False),
-            gr.update(value=shown.slider, visible=True), gr.update(value=shown.file, visible=True),
-            f"<p>{count} restored in {seconds:.1f} s.</p>{_ratio(old)}", gr.update(value=shown.gallery, visible=True),
-        ]  # fmt: skip
+        result = photo_files.restore_photos(
+            restorer, paths, strength_value, factor, progress=lambda done, total: progress((done, total), unit="photos")
+        )
+        seconds = f'<p role="status">Finished in {time.perf_counter() - start:.1f} s.</p>'
+        return {
+            notice: photo_views.finished_photos(result), report: seconds,
+            address: result.path and compare.file_url(whole, result.path),
+            download: gr.update(value=ZIP_LABEL, visible=result.path is not None),
+        }  # fmt: skip
 
     @show_user_errors
-    def again(old: PhotoState | None, strength_value: float, factor: int) -> list:
-        """Render the displayed result with another strength or size; does nothing before the first run."""
-        if old is None or not old.displayed:
-            return [gr.skip(), gr.skip()]
-        shown = render(restorer, old, old.displayed, strength_value, factor)
-        return [shown.slider, shown.file]
+    def make_file(old: PhotoState | None, made: str, strength_value: float, factor: int, enlarged: bool) -> Updates:
+        """Write the restored photo in full size, and return its URL; the ZIP file of several photos exists already."""
+        if old is None:
+            return {address: made}
+        indices = sorted(old.included)
+        _, after = photo_state.restore_faces(restorer, old, indices, strength_value, factor, background=model(enlarged))
+        data = photo_files.marked_png(after, old, indices if strength_value > 0 else [])
+        return {address: compare.file_url(whole, photo_files.save(data, f"{Path(old.path).stem}-restored.png"))}
 
-    def choose(event: gr.EventData, old: PhotoState) -> list:
-        indices = [i for i in event.chosen if isinstance(i, int) and 0 <= i < len(old.faces)]
-        return [indices, _restore_button(indices)]
+    def reset() -> Updates:
+        texts: Updates = dict.fromkeys((title, numbers, notice, report, whole, face, address), "")
+        return {photo: None, several: [], drop: gr.update(visible=True), bench: gr.update(visible=False), **texts}
 
-    def switch(which: str) -> list:
-        return [gr.update(visible=which == VIEWS[0]), gr.update(visible=which == VIEWS[1])]
-
-    busy: dict[str, Any] = {"show_progress": "full", "show_progress_on": found, **NETWORK_LIMIT, **_PRIVATE}
-    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", **_PRIVATE}
-    upload.input(
-        open_photo, upload, [upload, *begun], show_progress="minimal", show_progress_on=upload, **NETWORK_LIMIT, **_PRIVATE
+    limited: dict[str, Any] = {**NETWORK_LIMIT, **_PRIVATE}
+    live: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", **limited}
+    busy: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": whole, **limited}
+    starting: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": upload, **limited}
+    running: dict[str, Any] = {"show_progress": "full", "show_progress_on": face, **limited}
+    for started in (
+        upload.upload(open_photos, upload, opened, **starting),
+        sample.click(lambda: open_photos([photo_files.sample_photo()]), None, opened, **starting),
+    ):
+        started.then(run, [photo, *settings], results, **running)
+    centre.click(restore_centre, [photo, *settings], [photo, notice, *results], **running)
+    numbers.click(
+        choose, [photo, strength], [face, title, include], trigger_mode="always_last", show_progress="hidden", **_PRIVATE
     )
-    sample.click(
-        open_sample, None, [upload, *begun], show_progress="minimal", show_progress_on=upload, **NETWORK_LIMIT, **_PRIVATE
+    strength.input(again, [photo, *settings], [face, whole], **live)
+    gr.on([upscale.input, background.input], again, [photo, *settings], [face, whole], **busy)
+    for event, change in ((include.input, "this"), (only.click, "only"), (everyone.click, "all")):
+        event(selection(change), [photo, include, *settings], [face, whole, title, numbers, include], **live)
+    restore_all.click(
+        restore_photos, [several, strength, upscale], [notice, report, address, download], show_progress="full",
+        show_progress_on=report, **_BATCH_LIMIT, **_PRIVATE,
+    )  # fmt: skip
+    made = download.click(
+        make_file, [photo, address, *settings], address, show_progress="minimal", show_progress_on=report, **limited
     )
-    found.click(choose, photo, [chosen, restore], **quick)
-    view.input(switch, view, [found, slider], **quick)
-    restore.click(run, [photo, chosen, strength, upscale], results, **busy)
-    aligned.click(as_aligned, [photo, strength, upscale], [photo, chosen, *results], **busy)
-    live: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK_LIMIT, **_PRIVATE}
-    gr.on([strength.input, upscale.input], again, [photo, strength, upscale], [slider, download], **live)
-    another.click(lambda: [gr.update(visible=True), gr.update(visible=False), None, []], None, [*place, photo, chosen], **quick)
+    made.success(None, address, None, js=DOWNLOAD_JS, **_PRIVATE)
+    again_from_start = [photo, several, drop, bench, title, numbers, notice, report, whole, face, address]
+    another.click(reset, None, again_from_start, queue=False, show_progress="hidden", **_PRIVATE)
 
 
-@dataclass(frozen=True)
-class PhotoView:
-    """Files of a result: the slider images, the full restored photo, and an image of each face."""
-
-    slider: tuple[str, str]
-    file: str
-    gallery: list[tuple[str, str]]  # before and after side by side, with a caption
-
-
-def find_faces(restorer: gpen.Restorer, path: str) -> PhotoState:
-    """Detect the faces of an image file, largest first. Raises GPENError if it is not an image."""
-    image = images.decode(path)
-    return PhotoState(path, image.shape[1::-1], restorer.detector(image))
-
-
-def parse_faces(photo: PhotoState, which: str) -> list[int]:
-    """Parse "all", "largest" or face numbers from 1, such as "1, 3", to indices.
-
-    Raises GPENError for any other text.
-    """
-    if which in ("all", "largest"):
-        return list(range(len(photo.faces)))[: None if which == "all" else 1]
-    try:
-        indices = [int(number) - 1 for number in which.split(",")]
-    except ValueError:
-        raise GPENError(f'faces must be "all", "largest" or numbers such as "1, 3"; got {which[:40]!r}.') from None
-    if not all(0 <= i < len(photo.faces) for i in indices):
-        raise GPENError(
-            f"faces is {which[:40]!r}, but the photo has {len(photo.faces)} faces: use their numbers from 1, by size."
-        )
-    return list(dict.fromkeys(indices))
-
-
-def restore_faces(
-    restorer: gpen.Restorer, photo: PhotoState, indices: list[int], strength: float, upscale: float, progress: Progress = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the photo before and after restoration, uint8 RGB of equal size.
-
-    Only faces that are not cached in `photo` are given to the network. Raises GPENError for values out of range.
-    """
-    experiment.check_numbers(strength=strength, upscale=upscale)
-    check_strength(strength)
-    width, height = photo.size
-    if width * height * upscale**2 > images.MAX_PIXELS:
-        raise GPENError(
-            f"The photo enlarged {upscale:g} times would have {width * height * upscale**2 / 1e6:.0f} megapixels: "
-            f"choose a factor that gives at most {images.MAX_PIXELS // 10**6}."
-        )
-    image = images.decode(photo.path)
-    before = enlarge(image, upscale)
-    if new := [i for i in indices if i not in photo.restored]:
-        result = restorer.photo(image, only=new, faces=photo.faces, progress=progress)
-        photo.cache_faces(dict(zip(new, result.faces, strict=True)))
-    return before, compose(before, [photo.restored[i] for i in indices], strength, upscale)
-
-
-def render(
-    restorer: gpen.Restorer, photo: PhotoState, indices: list[int], strength: float, upscale: float, progress: Progress = None
-) -> PhotoView:
-    """Restore the selected faces and write the files that the page shows.
-
-    Raises GPENError if no face is selected.
-    """
-    if not indices:
-        raise GPENError("No face is selected: click on a face to select it.")
-    before, after = restore_faces(restorer, photo, indices, strength, upscale, progress)
-    slider = _save(downscale(before, MAX_PREVIEW_SIDE), "photo"), _save(downscale(after, MAX_PREVIEW_SIDE), "restored")
-    pairs = [(_save(_pair(photo.restored[i], strength), f"face-{i + 1}"), f"Face {i + 1}") for i in indices]
-    return PhotoView(slider, _save(after, "restored"), pairs)
-
-
-def face_report(photo: PhotoState, indices: list[int]) -> list[dict]:
-    """Return number, box, landmarks and score of each selected face, in pixels of the input photo."""
-    return [
-        {
-            "number": i + 1,
-            "box": [round(value, 1) for value in photo.faces[i].box],
-            "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in photo.faces[i].landmarks],
-            "score": round(photo.faces[i].score, 4),
-        }
-        for i in indices
-    ]
-
-
-def sample_photo() -> str:
-    """Return the file of a sample photo: the astronaut (NASA), degraded."""
-    return _save(SAMPLE_DEGRADATION(skimage.data.astronaut()), "astronaut")
-
-
-def _save(image: np.ndarray, name: str) -> str:
-    return images.save(images.png(image), gradio_patches.upload_folder(), f"{name}.png")
-
-
-def _pair(face: RestoredFace, strength: float) -> np.ndarray:
-    """Return a face before and after restoration, side by side."""
-    after = cv2.addWeighted(face.crop, 1 - strength, face.restored, strength, 0)
-    return np.hstack([downscale(face.crop, FACE_PREVIEW_SIDE), downscale(after, FACE_PREVIEW_SIDE)])
-
-
-def _restore_button(indices: list[int]) -> dict:
-    label = {0: "Select a face", 1: "Restore one face"}.get(len(indices), f"Restore {len(indices)} faces")
-    return gr.update(value=label, interactive=bool(indices))
-
-
-def _ratio(photo: PhotoState) -> str:
-    """Return CSS that sets the aspect ratio of the photo for the style sheet."""
-    return f"<style>#stage {{ --ratio: {photo.size[0] / photo.size[1]:.4f} }}</style>"
-
-
-def _boxes(photo: PhotoState) -> str:
-    """Return HTML of the photo with a numbered button on each face, or a hint if there is none."""
-    preview = _save(downscale(images.decode(photo.path), MAX_PREVIEW_SIDE), "photo")
-    image = f'<img src="gradio_api/file={urllib.parse.quote(preview)}" alt="The photo">'
-    if not photo.faces:
-        return f'<p class="none">{NO_FACE}</p><div class="photo">{image}</div>'
-    count = "One face" if len(photo.faces) == 1 else f"{len(photo.faces)} faces"
-    buttons = "".join(f'<button type="button" data-pick="{name.lower()}">{name}</button>' for name in ("All", "Largest", "None"))
-    faces = "".join(_box(number, face, photo.size) for number, face in enumerate(photo.faces, 1))
-    return (
-        f'<div class="pick"><p><b>{count} found</b> <span class="chosen-count">{len(photo.faces)} selected</span></p>'
-        f'<div role="group" aria-label="Select faces">{buttons}</div></div><div class="photo">{image}{faces}</div>'
+def _upload() -> gr.File:
+    """Return an upload for one or several photos that passes the paths of the uploaded files."""
+    component = gr.File(
+        file_count="multiple", file_types=FILE_TYPES, show_label=False, label="Photos", height=260, elem_id="photo-upload"
     )
+    folder = gradio_patches.upload_folder()
+    gradio_patches.set_preprocess(component, lambda files: [images.uploaded_path(file.path, folder) for file in files or []])
+    return component
 
 
-def _box(number: int, face: Face, size: tuple[int, int]) -> str:
-    (x0, y0), (x1, y1) = np.clip(np.reshape(face.box, (2, 2)), 0, size)
-    left, top, width, height = 100 * np.array([x0 / size[0], y0 / size[1], (x1 - x0) / size[0], (y1 - y0) / size[1]])
-    place = f"left:{left:.3f}%;top:{top:.3f}%;width:{width:.3f}%;height:{height:.3f}%"
-    return (
-        f'<button type="button" class="face" aria-pressed="true" aria-label="Face {number}" style="{place}">'
-        f"<span>{number}</span></button>"
-    )
+def _choices(factors: tuple[int, ...] | list[int]) -> list[tuple[str, int]]:
+    return [(f"× {factor}", factor) for factor in factors]
+
+
+def _offer(factors: tuple[int, ...] | list[int]) -> dict:
+    """Return an update of the choice of factors, or hide it if there is only one."""
+    return gr.update(choices=_choices(factors), value=1, visible=len(factors) > 1)

@@ -1,155 +1,213 @@
-"""The Playground tab: degrade a face, restore it live, and compare both with the original.
+"""The Playground tab: damage a face, restore it live, and compare both with the original.
 
-The face of a visitor is kept in the session state and in the page. Only the images of the two sliders and the downloads
-are files, in gradio's cache, which is emptied by age. The layout is in demo/static/playground.css.
+The face of a visitor is kept in the session state and in the page. Only the downloads, and the images of networks beyond
+figures.MAX_EMBEDDED px, are files, in gradio's cache, which is emptied by age. The layout is in demo/static/playground.css.
 """
 
 from __future__ import annotations
 
 import functools
 import html
-import secrets
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import gradio as gr
 import numpy as np
 
 import gpen
-from demo import components, experiment, figures, images, permalink, samples
+from demo import compare, components, experiment, figures, images, permalink, samples
 from demo.server import gradio_patches, zerogpu
+from demo.server.messages import public_message, show_user_errors
+from demo.server.model_picker import DEFAULT, ModelPicker
+from demo.theme import STATIC
 from gpen.degradation.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
 
-P = ParamSpec("P")
-R = TypeVar("R")
 # one restoration at a time, since each uses all cores
 NETWORK_LIMIT: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
-MAX_SEED = 10_000  # of random samples: short numbers are easy to share
-INITIAL_PRESET = "gpen-release-scaled"  # the same strength at the size of every network: docs/evaluation.md
-MAX_ATTEMPTS = 50  # attempts to sample a scale of at least MIN_SCALE; presets for small networks contain smaller ones
-INITIAL_DEGRADATION = Degradation(blur_sigma=2.0, scale=4.0, noise_sigma=8.0, jpeg_quality=60)  # on the initial page
-_INTRO = "<p>Degrade a face by the formula, restore it with the network, and compare the result with bilinear interpolation.</p>"
-_NO_FACE = "No face was found: the centre of the image is used. An upright face that fills the image works best."
+INITIAL_DEGRADATION = Degradation(blur_sigma=2.5, scale=3.0, noise_sigma=6.0, jpeg_quality=70)  # on the initial page
+START = 43  # percent: between the eye and the nose of an aligned face
+SEVERAL_MODELS_SIDE = 512  # px, at least, of the face in the session state if there are several models
+SCRIPT = (STATIC / "playground.js").read_text()
+_FORMULA_DETAILS = (
+    "<h2>The formula</h2><p>I is the original face, "
+    '<b class="term blur">∗ k</b> the convolution with a blur kernel, <b class="term scale">↓ s</b> shrinking by the factor s '
+    'without a filter against aliasing, <b class="term noise">+ n</b> Gaussian noise, <b class="term jpeg">JPEG</b> compression '
+    "with the quality q, and resize the bilinear enlargement to the size of the network. The result I<sub>d</sub> is the damaged "
+    "face, the input of the network (Yang et al., CVPR 2021).</p>"
+)
+_PHOTO_LINK = '<a href="?tab=photo">Restore all of them in the tab Restore a photo</a>'
+_CHOOSE_SAMPLE_JS = """element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-index]");
+  if (button) trigger("click", { index: Number(button.dataset.index) });
+});"""
+_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 
 def tab(restorer: gpen.Restorer) -> None:
-    """Build the playground inside the current gr.Blocks. `restorer` is a gpen.Restorer."""
-    size = restorer.net.size
+    """Build the playground inside the current gr.Blocks. `restorer` is a gpen.Restorer, that of the default model."""
+    picker = ModelPicker(restorer)
+    size = max(restorer.net.size, SEVERAL_MODELS_SIDE) if picker.names else restorer.net.size
     faces = samples.load(size)
-    first_face = next(iter(faces.values()))
-
-    def restored(image: np.ndarray, degradation: Degradation) -> list:
-        return _views(experiment.run(restorer, image, degradation))
-
-    face, extras = gr.State(first_face), gr.State({})
+    first_face = faces[0].face
     starter = zerogpu.startup_restorer(restorer)
-    starter.face(first_face)  # warm-up: the first call is slower, and the page shows the time
-    first_views = _views(experiment.run(starter, first_face, INITIAL_DEGRADATION))
-    gr.HTML(_INTRO, elem_id="sentence")
+    starter.faces([first_face])  # warm-up: the first call is slower, and the page shows the time
+    first = experiment.run(starter, first_face, INITIAL_DEGRADATION)
+
+    face, extras, opened = gr.State(first_face), gr.State({}), gr.State(False)
     with gr.Row(elem_id="bench"):
-        sliders = _before_after(first_views[:2])
+        with gr.Column(elem_id="view"):
+            view = compare.view(START, elem_id="before-after", label="Face")
+            first_views = _views(first, view, False)
+            view.value = first_views[0]
+            scores = gr.HTML(first_views[1], elem_id="score-line")
         with gr.Column(elem_id="controls"):
-            upload, gallery = _face_controls(faces)
-            with gr.Row(elem_id="draw"):
-                preset = gr.Dropdown(
-                    list(PRESETS), value=INITIAL_PRESET, label="Sample from a preset", scale=3, min_width=140, elem_id="preset"
-                )
-                dice = gr.Button("⚄ Sample", elem_id="dice", scale=1, min_width=80, variant="primary")
+            upload, gallery, note = _face_controls(faces)
+            looks = _look_buttons()
             widgets, keep_extras = components.build(INITIAL_DEGRADATION)
-        with gr.Column(elem_id="rest"):
-            names = ("formula", "steps", "comparison", "table")
-            boxes = [gr.HTML(value, elem_id=name) for value, name in zip(first_views[2:6], names, strict=True)]
-            downloads, load, link = _files(first_views[6:])
-            address = gr.Textbox(visible=False)
+            model = gr.Dropdown(
+                [(f"Default model, {restorer.net.size} px", DEFAULT), *((name, name) for name in picker.names)],
+                value=DEFAULT, label="Model", visible=bool(picker.names), elem_id="model",
+            )  # fmt: skip
+            formula = gr.HTML(first_views[2], elem_id="formula", js_on_load=SCRIPT)
+            with gr.Row(elem_id="files"):
+                downloads = [
+                    _download("degraded", "↓ Damaged PNG", first_views[3]),
+                    _download("restored", "↓ Restored PNG", first_views[4]),
+                ]
+                link = gr.Button("Copy link", elem_id="copy-link", size="sm", min_width=110)
+                gr.HTML('<span id="copied" class="hidden-text" role="status"></span>', elem_id="copied-box")
+    with gr.Column(elem_id="rest"):
+        with gr.Accordion(
+            "For teachers: steps, errors, scores, what was invented, recipe", open=False, elem_id="teachers"
+        ) as more:
+            gr.HTML(_FORMULA_DETAILS, elem_classes="note")
+            details = [gr.HTML(elem_id=name) for name in ("steps", "errors", "table")]
+            gr.HTML(
+                "<h2>What was invented</h2><p>Two maps, computed on request: they need several restorations.</p>",
+                elem_classes="note",
+            )
+            invent = gr.Button("Show what was invented", elem_id="invent", size="sm")
+            invented = gr.HTML(elem_id="invented")
+            details.append(gr.HTML(elem_id="recipe"))
+            with gr.Row(elem_id="recipe-files"):
+                downloads.append(_download("parameters", "↓ Recipe JSON", first_views[5]))
+                load = gr.UploadButton("↑ Load recipe", file_types=[".json"], type="binary", elem_id="load", size="sm")
+                preset = gr.Dropdown(
+                    list(PRESETS),
+                    value=None,
+                    label="Sample from a training preset of a paper, with the seed above",
+                    elem_id="preset",
+                )
+    address = gr.Textbox(visible=False)
 
-    views = [*sliders, *boxes, *downloads]
+    views = [view, scores, formula, *downloads, *details, invented]
     settings = [*widgets.values(), keep_extras, extras]  # set by a sampled preset or a loaded file
-    inputs = [face, extras, keep_extras, *widgets.values()]
+    context = [face, model, opened]
+    inputs = [*context, extras, keep_extras, *widgets.values()]
+
+    def run(image: np.ndarray, name: str, degradation: Degradation) -> experiment.Experiment:
+        return experiment.run(picker.restorer(name), image, degradation)
+
+    def update(image: np.ndarray, name: str, is_open: bool, degradation: Degradation) -> list:
+        return _views(run(image, name, degradation), view, is_open)
+
+    def read(extras: dict, keep: bool, *values: Any) -> Degradation:
+        return components.read(extras if keep else {}, *values)
 
     @show_user_errors
-    def live(image: np.ndarray, extras: dict, keep: bool, *values: Any) -> list:
-        return restored(image, components.read(extras if keep else {}, *values))
+    def live(image: np.ndarray, name: str, is_open: bool, *values: Any) -> list:
+        return update(image, name, is_open, read(*values))
 
     @show_user_errors
-    def draw(image: np.ndarray, name: str, seed: float) -> list:
-        degradation = experiment.sample(name, seed, size)
-        return components.write(degradation) + restored(image, degradation)
+    def sample_look(look: experiment.Look, image: np.ndarray, name: str, is_open: bool, seed: float) -> list:
+        degradation = experiment.sample_look(look, int(seed or 0), picker.restorer(name).net.size)
+        return components.write(degradation) + update(image, name, is_open, degradation)
 
     @show_user_errors
-    def roll(image: np.ndarray, name: str) -> list:
-        for _ in range(MAX_ATTEMPTS):
-            seed = secrets.randbelow(MAX_SEED)
-            if (experiment.sample(name, seed, size).scale or 1) >= experiment.MIN_SCALE:
-                break
-        return draw(image, name, seed)
+    def sample_preset(chosen: str, image: np.ndarray, name: str, is_open: bool, *values: Any) -> list:
+        before = read(*values)
+        sampled = experiment.sample(chosen, before.seed, picker.restorer(name).net.size)
+        degradation = experiment.within_sliders(sampled)
+        if degradation != sampled:
+            gr.Info("Sampled values outside of the sliders were set to the ends of the sliders.", duration=8)
+        if degradation == before:
+            gr.Info(f"{chosen} gives the same values for the seed {before.seed}: change the seed to see others.", duration=8)
+        return components.write(degradation) + update(image, name, is_open, degradation)
 
     @show_user_errors
-    def load_parameters(image: np.ndarray, data: bytes) -> list:
+    def load_recipe(data: bytes, image: np.ndarray, name: str, is_open: bool) -> list:
         degradation = experiment.from_json(data)
-        return components.write(degradation) + restored(image, degradation)
+        return components.write(degradation) + update(image, name, is_open, degradation)
 
     @show_user_errors
-    def open_link(image: np.ndarray, text: str) -> list:
-        degradation = permalink.from_query(text)
-        if degradation is None:
-            return [gr.skip() for _ in settings + views]
-        return components.write(degradation) + restored(image, degradation)
+    def open_link(text: str, image: np.ndarray, is_open: bool) -> list:
+        degradation, name = permalink.from_query(text), permalink.model_name(text)
+        if name not in (DEFAULT, *picker.names):
+            gr.Info("The model of this link is not on this server: the default model is used.", duration=8)
+            name = DEFAULT
+        if degradation is None and name == DEFAULT:
+            return [gr.skip() for _ in (model, *settings, *views)]
+        degradation = degradation or INITIAL_DEGRADATION
+        return [gr.update(value=name), *components.write(degradation), *update(image, name, is_open, degradation)]
 
     @show_user_errors
-    def to_link(extras: dict, keep: bool, *values: Any) -> str:
-        return permalink.to_query(components.read(extras if keep else {}, *values))
+    def to_link(name: str, *values: Any) -> str:
+        return permalink.to_query(read(*values), name)
+
+    @show_user_errors
+    def show_invented(image: np.ndarray, name: str, *values: Any) -> str:
+        result = run(image, name, read(*values))
+        spread = experiment.spread(picker.restorer(name), result)
+        return figures.invented(spread, experiment.residual(result), figures.Encoder())
+
+    def open_details(image: np.ndarray, name: str, *values: Any) -> list:
+        return [True, *live(image, name, True, *values)]
 
     def choose(path: str | None, old: np.ndarray, *rest: Any) -> list:
-        unchanged = [None, old, *[gr.skip()] * len(views)]
+        unchanged = [None, old, gr.skip(), *[gr.skip()] * len(views)]
         if path is None:  # the upload was cleared: keep the face
             return unchanged
         try:
-            image, found = images.find_face(path, size, restorer.detector)
+            image, count = images.find_face(path, size, restorer.detector)
         except GPENError as error:
-            gr.Warning(html.escape(str(error)), duration=20)
+            gr.Warning(public_message(error), duration=20)
             return unchanged
-        if not found:
-            gr.Info(_NO_FACE, duration=8)
-        return [path, image, *live(image, *rest)]
+        return [None, image, _face_note(count), *live(image, *rest)]
 
-    def choose_sample(event: gr.SelectData, *rest: Any) -> list:
-        image = list(faces.values())[event.index]
-        return [None, image, *live(image, *rest)]
+    def choose_sample(event: gr.EventData, *rest: Any) -> list:
+        chosen = faces[min(max(int(event.index), 0), len(faces) - 1)]
+        return [None, chosen.face, _credit(chosen), *live(chosen.face, *rest)]
 
-    private: dict[str, Any] = {"api_visibility": "private"}
     changed = [widget.input for widget in (*widgets.values(), keep_extras)]
-    quiet: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK_LIMIT, **private}
-    gr.on(changed, live, inputs, views, js=components.fill_empty_fields_js(inputs, widgets), **quiet)
+    quiet: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK_LIMIT, **_PRIVATE}
+    slow: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": view, **NETWORK_LIMIT, **_PRIVATE}
+    fill = components.fill_empty_fields_js(inputs, widgets)
+    gr.on(changed, live, inputs, views, js=fill, **quiet)
     shape = [widgets["blur_sigma_y"], widgets["blur_angle"]]
     widgets["blur_kind"].input(
-        components.shape_updates, widgets["blur_kind"], shape, queue=False, show_progress="hidden", **private
+        components.shape_updates, widgets["blur_kind"], shape, queue=False, show_progress="hidden", **_PRIVATE
     )
-    slow: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": sliders[0], **NETWORK_LIMIT, **private}
-    preset.input(draw, [face, preset, widgets["seed"]], settings + views, **slow)
-    dice.click(roll, [face, preset], settings + views, trigger_mode="always_last", **slow)
-    load.upload(load_parameters, [face, load], settings + views, **slow)
-    copied = link.click(to_link, inputs[1:], address, queue=False, show_progress="hidden", **private)
-    copied.then(None, address, js=permalink.COPY_LINK_JS, **private)
+    for button, look in zip(looks, experiment.LOOKS, strict=True):
+        button.click(
+            functools.partial(sample_look, look),
+            [*context, widgets["seed"]],
+            settings + views,
+            trigger_mode="always_last",
+            **slow,
+        )
+    preset.input(sample_preset, [preset, *inputs], settings + views, **slow)
+    load.upload(load_recipe, [load, *context], settings + views, **slow)
+    model.input(live, inputs, views, **slow)
+    more.expand(open_details, [face, model, *inputs[3:]], [opened, *views], **slow)
+    more.collapse(lambda: False, None, opened, queue=False, show_progress="hidden", **_PRIVATE)
+    invent.click(show_invented, [face, model, *inputs[3:]], invented, show_progress="full", **NETWORK_LIMIT, **_PRIVATE)
+    copied = link.click(to_link, [model, *inputs[3:]], address, queue=False, show_progress="hidden", **_PRIVATE)
+    copied.then(None, address, js=permalink.COPY_LINK_JS, **_PRIVATE)
     gradio_patches.current_page().load(
-        open_link, [face, address], settings + views, js="(face, _) => [face, location.search]", **slow
+        open_link, [address, face, opened], [model, *settings, *views], js="(_, ...rest) => [location.search, ...rest]", **slow
     )
-    upload.input(choose, [upload, *inputs], [upload, face, *views], **slow)
-    gallery.select(choose_sample, inputs[1:], [upload, face, *views], **slow)
-
-
-def show_user_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate an event function: a GPENError is shown as a message on the page, without a traceback."""
-
-    @functools.wraps(function)
-    def wrapper(*arguments: P.args, **named: P.kwargs) -> R:
-        try:
-            return function(*arguments, **named)
-        except GPENError as error:
-            # displayed as HTML text; quotes need no escaping, and API clients receive the same message
-            raise gr.Error(html.escape(str(error), quote=False), duration=20, print_exception=False) from None
-
-    return wrapper
+    upload.input(choose, [upload, *inputs], [upload, face, note, *views], **slow)
+    gallery.click(choose_sample, inputs[1:], [upload, face, note, *views], **slow)
 
 
 def image_input(**settings: Any) -> gr.Image:
@@ -165,58 +223,72 @@ def image_input(**settings: Any) -> gr.Image:
     return component
 
 
-def _before_after(values: list) -> list[gr.ImageSlider]:
-    sliders = []
-    names = {"before-after": "Degraded | Restored", "towards-original": "Restored | Original"}
-    for value, (name, label) in zip(values, names.items(), strict=True):
-        with gr.Column(elem_id=name, min_width=280):
-            sliders.append(gr.ImageSlider(value, label=label, format="png", buttons=["fullscreen"], interactive=False))
-    return sliders
-
-
-def _face_controls(faces: dict[str, np.ndarray]) -> tuple[gr.Image, gr.Gallery]:
+def _face_controls(faces: list[samples.Sample]) -> tuple[gr.Image, gr.HTML, gr.HTML]:
     with gr.Row(elem_id="face"):
         upload = image_input(
-            sources=["upload", "webcam", "clipboard"], show_label=False, placeholder="Upload a face", height=168,
-            elem_id="upload", buttons=[], min_width=140, webcam_options=gr.WebcamOptions(mirror=False),
+            sources=["upload", "webcam", "clipboard"], label="Your photo", show_label=False, placeholder="Upload a face",
+            height=64, elem_id="upload", buttons=[], min_width=200, webcam_options=gr.WebcamOptions(mirror=False),
         )  # fmt: skip
-        gallery = gr.Gallery(
-            list(faces.values()), format="png", show_label=False, columns=3, height=168, allow_preview=False,
-            elem_id="samples", buttons=[], min_width=140,
-        )  # fmt: skip
-    return upload, gallery
+        buttons = "".join(
+            f'<button type="button" data-index="{i}"><img src="{images.data_uri(sample.face, 112)}" alt="">'
+            f'<span class="hidden-text">{html.escape(sample.name)}</span></button>'
+            for i, sample in enumerate(faces)
+        )
+        gallery = gr.HTML(
+            f'<div role="group" aria-label="Sample faces">{buttons}</div>',
+            elem_id="samples",
+            apply_default_css=False,
+            min_width=130,
+            js_on_load=_CHOOSE_SAMPLE_JS,
+        )
+    return upload, gallery, gr.HTML(_credit(faces[0]), elem_id="face-note")
 
 
-def _files(values: list) -> tuple[list[gr.DownloadButton], gr.UploadButton, gr.Button]:
-    settings: dict[str, Any] = {"size": "sm", "min_width": 150}
-    names = {"degraded": "↓ Degraded PNG", "restored": "↓ Restored PNG", "parameters": "↓ Parameters JSON"}
-    with gr.Row(elem_id="files"):
-        downloads = [
-            gr.DownloadButton(label, value, elem_id=f"download-{name}", **settings)
-            for value, (name, label) in zip(values, names.items(), strict=True)
+def _look_buttons() -> list[gr.Button]:
+    with gr.Row(elem_id="looks"):
+        return [
+            gr.Button(f"{look.name}\n{look.paper}", elem_id=f"look-{i}", min_width=100, size="sm")
+            for i, look in enumerate(experiment.LOOKS)
         ]
-        load = gr.UploadButton("↑ Load parameters", file_types=[".json"], type="binary", elem_id="load", **settings)
-        link = gr.Button("⧉ Copy link", elem_id="copy-link", **settings)
-    return downloads, load, link
 
 
-def _views(result: experiment.Experiment) -> list:
-    """Return the values of all outputs of an update, in the order of `views` in `tab`.
+def _credit(sample: samples.Sample) -> str:
+    return f'<p role="status">{html.escape(sample.name)} <small>({html.escape(sample.source)})</small></p>'
 
-    Two sliders, formula, steps, comparison, table and three downloads.
+
+def _face_note(count: int) -> str:
+    if count == 0:
+        text = "No face was found: the centre of the image is used. An upright face that fills the image works best."
+    elif count == 1:
+        text = "Your photo"
+    else:
+        text = f"This photo has {count} faces: the clearest one is used. {_PHOTO_LINK}."
+    return f'<p role="status">{text}</p>'
+
+
+def _download(name: str, label: str, path: str) -> gr.DownloadButton:
+    return gr.DownloadButton(label, path, elem_id=f"download-{name}", size="sm", min_width=110)
+
+
+def _views(result: experiment.Experiment, view: gr.HTML, is_open: bool) -> list:
+    """Return the values of all outputs of an update, in the order of `views` in `tab`; those of the closed section are skipped.
+
+    Comparison, scores, formula, three downloads; steps, error maps, table, recipe; the maps of invented detail are cleared.
     """
-    folder = gradio_patches.upload_folder()
-    images_by_name = {"degraded": result.degraded, "restored": result.restored, "original": result.target}
-    files = {name: images.save(images.png(image), folder, f"{name}.png") for name, image in images_by_name.items()}
-    parameters = images.save(experiment.to_json(result.degradation), folder, "parameters.json")
+    encoder, folder = figures.Encoder(), gradio_patches.upload_folder()
+    named = {"damaged": result.degraded, "restored": result.restored}
+    details = [
+        lambda: figures.steps(result, encoder),
+        lambda: figures.errors(result, encoder),
+        lambda: figures.table(result),
+        lambda: figures.recipe(result.degradation),
+    ]
     return [
-        (files["degraded"], files["restored"]),
-        (files["restored"], files["original"]),
+        figures.comparison(result, encoder, view),
+        figures.summary(result),
         figures.formula(result.degradation),
-        figures.steps(result),
-        figures.comparison(result),
-        figures.table(result),
-        files["degraded"],
-        files["restored"],
-        parameters,
+        *(images.save(encoder.png(image), folder, f"{name}.png") for name, image in named.items()),
+        images.save(experiment.to_json(result.degradation), folder, "parameters.json"),
+        *(detail() if is_open else gr.skip() for detail in details),
+        "",
     ]

@@ -58,6 +58,8 @@ class Recipe(Call):
     """The content of recipe.json: the latest call, and the versions, tasks, files and metrics of all calls."""
 
     versions: dict[str, str | None]  # of Python, the commit of this project, and the packages
+    data: str  # the source of the images, with the rows of a dataset of the Hub
+    upscaled: int  # images whose ground truth was enlarged to the size of the run
     tasks: dict[str, str]  # by task: how its low-quality images are made
     weights: dict[str, list[WeightFile]]  # by method or metric
     metrics: dict[str, dict[str, Any]]  # by metric: how it is computed
@@ -73,6 +75,7 @@ def make_recipe(
     metrics: Iterable[str],  # available metrics
     missing: dict[str, str],
     faces: Faces,
+    upscaled: int,
 ) -> Recipe:
     """The recipe as JSON values."""
     metrics = list(metrics)
@@ -85,6 +88,8 @@ def make_recipe(
         "settings": dataclasses.asdict(settings) | {"verify": metric_settings.verify},
         "versions": {"python": platform.python_version(), "commit": _commit()}
         | {package: _version(package) for package in PACKAGES},
+        "data": f"{len(faces.names)} images of {faces.description}",
+        "upscaled": upscaled,
         "tasks": {task: task_description(task) for task in settings.tasks},
         "weights": {
             name: [{"path": str(path), "sha256": file_hash(path)} for path in paths] for name, paths in files.items() if paths
@@ -127,6 +132,7 @@ def check_recipe(path: Path, recipe: Recipe) -> None:
                 f"{recipe['metrics'][name][changed[0]]}); choose another --out."
             )
     recipe["tasks"] = tasks | recipe["tasks"]
+    recipe["upscaled"] = max(old.get("upscaled", 0), recipe["upscaled"])
     recipe["weights"] = weights | recipe["weights"]
     recipe["chosen"] = old.get("chosen", {}) | recipe["chosen"]
     recipe["metrics"] = metrics | recipe["metrics"]

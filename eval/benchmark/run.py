@@ -27,8 +27,12 @@ from eval.benchmark.restoration_cache import RestorationCache
 from eval.benchmark.settings import RunSettings
 from eval.benchmark.store import SECONDS, Row, RunStore, merge_parts
 from eval.benchmark.summary import GROUND_TRUTH, summarise
+from eval.data.decoded import DecodedImages
 from eval.data.faces import Faces
-from eval.data.lq_sets import INPAINT, TASKS, UNDEGRADED, WILD, LQSet, Sample, build_lq_set
+from eval.data.image_files import ImageFile
+from eval.data.lq_sets import INPAINT, PAIRED, TASKS, UNDEGRADED, WILD, LQSet, Sample, build_lq_set
+from eval.data.paired import Pairs
+from eval.data.protocols import find_protocol
 from eval.methods.registry import INPAINTING_METHODS, NON_BLIND, Method, load_method, parse_method
 from eval.metrics.registry import METRICS, is_per_image, load_metrics, needs_ground_truth
 from eval.metrics.weights import MetricSettings
@@ -92,6 +96,7 @@ class Plan:
     columns: list[str]  # metrics with one value per image
     recipe: Recipe
     missing_metrics: dict[str, str]  # metric -> why it is not available
+    decoded: DecodedImages  # the ground truth
     bar: ProgressBar
 
     @property
@@ -112,7 +117,8 @@ def run(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = Fa
     read, and for a RUN that was made with another size, seed or weight file.
     """
     plan = prepare(settings, metric_settings, quiet)
-    measure(plan)
+    with closing(plan.decoded):
+        measure(plan)
     plan.group.wait()
     if plan.group.rank == 0:
         finish(plan)
@@ -129,13 +135,18 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
     group, out = Distributed(settings.device), Path(settings.out)
     device = "cpu" if group.device.type == "cpu" else str(group.device)  # weights cannot be loaded to "cpu:0" of accelerate
     weights = {name: load_method(name, device).weights for name in settings.methods}  # before a download of the data
-    faces = Faces.open(settings.data, settings.size, settings.limit)
+    faces, given = _open_data(settings)
+    if settings.protocol:
+        find_protocol(settings.protocol).check_run(len(faces.names), settings.size, settings.tasks)
     names = dict.fromkeys([*settings.metrics, *_measured_metrics(out)])
     functions, missing = load_metrics(names, replace(metric_settings, device=device))
     metrics = {task: TaskMetrics.select(functions, task) for task in settings.tasks}
+    upscaled = 0 if set(settings.tasks) == {WILD} else faces.check_native_size()
     columns = [name for name in functions if is_per_image(name)]
-    recipe = make_recipe(settings, metric_settings, weights, functions, missing, faces)
+    recipe = make_recipe(settings, metric_settings, weights, functions, missing, faces, upscaled)
     check_recipe(out / "recipe.json", recipe)
+    decoded = DecodedImages(out, settings.size)
+    faces = faces.with_decoded(decoded)
 
     bar = _progress(quiet or group.rank > 0)
     if group.rank == 0:
@@ -143,13 +154,28 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
     else:
         group.wait()  # until process 0 has written the LQ sets and the recipe
     lq_sets = {
-        task: build_lq_set(task, faces, out / "lq" / task, settings.seed, bar(f"{task}: LQ set")) for task in settings.tasks
+        task: build_lq_set(
+            task, faces, out / "lq" / task, settings.seed, bar(f"{task}: LQ set"), given if task == PAIRED else None
+        )
+        for task in settings.tasks
     }
     if group.rank == 0:
         RunStore.open(out, columns).close()  # writes the header
         _write_json(out / "recipe.json", recipe)
         group.wait()
-    return Plan(settings, metric_settings, group, device, lq_sets, metrics, columns, recipe, missing, bar)
+    return Plan(settings, metric_settings, group, device, lq_sets, metrics, columns, recipe, missing, decoded, bar)
+
+
+def _open_data(settings: RunSettings) -> tuple[Faces, dict[str, ImageFile]]:
+    """The ground truth, and the low-quality files of the task paired by the names of their faces."""
+    if bool(settings.lq) != (PAIRED in settings.tasks):
+        raise GPENError("The task paired and --lq, its low-quality images, belong together; give both or none.")
+    if not settings.lq:
+        return Faces.open(settings.data, settings.size, settings.limit, allow_upscaled=settings.allow_upscaled), {}
+    pairs = Pairs.open(
+        settings.lq, settings.data, settings.match, settings.size, settings.limit, allow_upscaled=settings.allow_upscaled
+    )
+    return pairs.faces, pairs.inputs
 
 
 def measure(plan: Plan) -> None:
@@ -172,7 +198,8 @@ def finish(plan: Plan) -> None:
         store.rows.compact()
         set_metrics = [name for name in METRICS if name in plan.recipe["metrics"] and not is_per_image(name)]
         bar, chosen = plan.bar("distances"), plan.recipe["chosen"]
-        summary = summarise(store, plan.settings.baseline, set_metrics, plan.metric_settings, chosen, bar)
+        upscaled = plan.recipe["upscaled"]
+        summary = summarise(store, plan.settings.baseline, set_metrics, plan.metric_settings, chosen, bar, upscaled)
     _write_json(plan.out / "summary.json", [entry.to_dict() for entry in summary])
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from eval.data.lq_sets import TASKS
+from eval.data.paired import NAME
 from eval.methods.registry import method_help
 from eval.metrics.registry import DEFAULT_METRICS, NOT_DEFAULT, metric_help
 from eval.options import Names, option
@@ -17,7 +18,8 @@ class RunSettings:
     """
 
     data: Annotated[str, option("DIR", "samples")]
-    """aligned faces: a folder, celeba-hq, ffhq, hf:OWNER/NAME[:SPLIT[:COLUMN]], or samples, the sample faces of this package"""
+    """aligned faces: a folder, a zip file, celeba-hq-test, celeba-hq, ffhq, hf:OWNER/NAME[:SPLIT[:COLUMN]], or samples, those
+    of this package; not for paired"""
     out: Annotated[str, option("RUN")]
     """folder of the run; a run that it contains is resumed or extended"""
     methods: Annotated[
@@ -42,7 +44,7 @@ class RunSettings:
             default=f"all except {','.join(NOT_DEFAULT)}",
         ),
     ] = DEFAULT_METRICS
-    size: Annotated[int, option("PX", "256; for ablation the size of the networks")] = 256
+    size: Annotated[int, option("PX", "256; for ablation the size of the networks, for paired that of the ground truth")] = 256
     """size of the ground truth, 32 to 4096 px"""
     limit: Annotated[int | None, option("N", "all")] = None
     """maximum number of images, by name, 1 or more"""
@@ -58,3 +60,11 @@ class RunSettings:
     """device of the networks: cpu, cuda, or cuda:N"""
     cache: Annotated[str | None, option("DIR", "no cache")] = None
     """folder of a cache of restored images, shared by runs"""
+    lq: Annotated[str | None, option("DIR", "none; required by paired")] = None
+    """given low-quality images, only for paired: a folder, a zip file, or hf:OWNER/NAME:SPLIT:COLUMN"""
+    match: Annotated[str, option("PATTERN")] = NAME
+    """name of an input in --lq, with {name} for that of its ground truth, for example "{name}_00\""""
+    protocol: Annotated[str, option("NAME", "none")] = ""
+    """published test set that the images are, as in python -m eval protocol list; their number and --size are checked"""
+    allow_upscaled: bool = False
+    """enlarge a ground truth that is smaller than --size, which is an error otherwise, and say so below every table"""

@@ -5,9 +5,10 @@
 mean over images with its bootstrap 95% interval; diff is the mean paired difference to the baseline over the images of both. A
 set metric has one value for n images, without intervals, because a resampled set contains duplicates, which bias a Fréchet
 distance. null is a value that does not exist or is infinite, with the reason in "note". "diff_n" is the number of images of the
-difference if it is not n. "reference" is the name of the reference set of a metric with given
-statistics. "chosen" is the number of images of the run on which the method, the baseline or the metric was chosen,
-if there are any: the value is no test result (eval.benchmark.chosen). In addition to the metrics there are the costs "seconds"
+difference if it is not n. "reference" is the name of the reference set of a metric with given statistics. "chosen" is the
+number of images of the run on which the method, the baseline or the metric was chosen, if there are any: the value is no test
+result (eval.benchmark.chosen). "upscaled" is the number of images whose ground truth was enlarged to the size of the run, if
+there are any. In addition to the metrics there are the costs "seconds"
 per image, "images_per_second", and the peak memory "memory_mib" and, on a GPU, "cuda_mib".
 """
 
@@ -20,6 +21,7 @@ from typing import Any, cast
 import numpy as np
 
 from eval.benchmark.store import SECONDS, Row, RunStore
+from eval.data.lq_sets import WILD
 from eval.metrics.fid import statistics_name
 from eval.metrics.registry import METRICS, needs_ground_truth
 from eval.metrics.statistics import bootstrap_interval
@@ -48,11 +50,12 @@ class SummaryEntry:
     note: str = ""
     diff_n: int | None = None
     chosen: int = 0
+    upscaled: int = 0
     reference: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form, without an empty note, diff_n, chosen and reference."""
-        optional = ("note", "diff_n", "chosen", "reference")
+        """The JSON form, without an empty note, diff_n, chosen, upscaled and reference."""
+        optional = ("note", "diff_n", "chosen", "upscaled", "reference")
         return {key: value for key, value in asdict(self).items() if value or key not in optional}
 
 
@@ -63,6 +66,7 @@ def summarise(
     settings: MetricSettings,
     chosen: dict[str, int],  # method or metric -> images on which it was chosen
     bar: Callable[[list], Iterable] = iter,
+    upscaled: int = 0,  # images whose ground truth was enlarged
 ) -> list[SummaryEntry]:
     """Compute the entries of every task, method and metric in a run."""
     groups = store.rows.groups()
@@ -81,7 +85,12 @@ def summarise(
             if (name, task, method) in set_entries
         ]
         measured = [
-            replace(entry, chosen=max(chosen.get(name, 0) for name in (method, baseline, entry.metric))) for entry in measured
+            replace(
+                entry,
+                chosen=max(chosen.get(name, 0) for name in (method, baseline, entry.metric)),
+                upscaled=0 if task == WILD else upscaled,
+            )
+            for entry in measured
         ]
         measured.sort(key=lambda entry: list(METRICS).index(entry.metric))
         measured += _cost_entries(empty, own, store.features.peaks(task, method))

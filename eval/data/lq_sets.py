@@ -7,23 +7,26 @@ Tasks. fsr4 ... fsr64: antialiased bicubic downsampling by s, as in PULSE and mo
 ... fsr64-bilinear: bilinear downsampling without a filter before it, as in the released code of mGANprior. bfr: the preset
 gpen-release; bfr-PRESET: another preset. The presets are used without their grey images (grey, grey_input), which
 are an augmentation of training. wild: the images without a degradation and without a ground truth, at most as large as
-the size of the run. colorize: the face in grey; inpaint: the face with white brush strokes (gpen.restoration.tasks,
-gpen.restoration.task_inputs). All are resized with cv2 INTER_LINEAR to the input of a network.
+the size of the run. paired: given files (eval.data.paired), at most as large as the size of the run. colorize: the face in grey;
+inpaint: the face with white brush strokes (gpen.restoration.tasks, gpen.restoration.task_inputs). All are resized with cv2
+INTER_LINEAR to the input of a network.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from eval.data.faces import Faces
+from eval.data.faces import Faces, reduced_square
+from eval.data.image_files import ImageFile
 from gpen.degradation.degradation import Degradation
 from gpen.degradation.presets import PRESETS
 from gpen.errors import GPENError
-from gpen.images import encode, read_image, write_atomically
+from gpen.file_names import without_suffix
+from gpen.images import encode, read_bytes, read_image, write_atomically
 from gpen.restoration.task_inputs import strokes
 from gpen.restoration.tasks import apply_mask, grey
 
@@ -35,8 +38,8 @@ FSR_TASKS = {  # task -> scale and operator
     for scale in FSR_SCALES
 }
 BFR_TASKS = {f"bfr-{preset}" if preset != "gpen-release" else "bfr": preset for preset in PRESETS}
-WILD, COLORIZE, INPAINT = "wild", "colorize", "inpaint"
-UNDEGRADED = (WILD, COLORIZE, INPAINT)
+WILD, PAIRED, COLORIZE, INPAINT = "wild", "paired", "colorize", "inpaint"
+UNDEGRADED = (WILD, PAIRED, COLORIZE, INPAINT)  # without a degradation that is known
 TASKS = (*FSR_TASKS, *BFR_TASKS, *UNDEGRADED)
 
 
@@ -49,6 +52,7 @@ class Sample:
     truth: np.ndarray | None  # ground truth, uint8 RGB [size, size, 3]; grey for a grey degradation; None for wild
     degradation: Degradation | None  # None except for fsr and bfr
     mask: np.ndarray | None = None  # of inpaint: bool [size, size], True where pixels are missing
+    file_name: str = ""  # of paired: the name of the given file without its suffix
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class LQSet:
             self._verify(name, face)
         if self.task in UNDEGRADED:
             mask = mask_for(name, len(face), self.seed) if self.task == INPAINT else None
-            return Sample(name, read_image(path), None if self.task == WILD else face, None, mask)
+            file_name = without_suffix(Path(entry.get("file", "")).name)
+            return Sample(name, read_image(path), None if self.task == WILD else face, None, mask, file_name)
         degradation = Degradation.from_dict(entry["degradation"])
         return Sample(name, read_image(path), degradation.target(face), degradation)
 
@@ -102,7 +107,14 @@ def task_description(task: str) -> str:
         return f"downsampled by {scale}: {OPERATORS[operator]}"
     if task in BFR_TASKS:
         return f"degraded with the preset {BFR_TASKS[task]}, without grey images"
-    return {WILD: "not degraded", COLORIZE: "grey faces", INPAINT: "faces with white brush strokes"}[task]
+    return {
+        WILD: "not degraded",
+        PAIRED: "given files; inputs larger than the ground truth are reduced to its size by area averaging, smaller ones are "
+        "enlarged bilinearly for networks and in the row bilinear; results of another size than the ground truth are reduced by "
+        "area averaging or enlarged bicubically",
+        COLORIZE: "grey faces",
+        INPAINT: "faces with white brush strokes",
+    }[task]
 
 
 def degradation_for(task: str, name: str, size: int, seed: int) -> Degradation | None:
@@ -130,21 +142,27 @@ def build_lq_set(
     folder: Path,
     seed: int,
     progress: Callable[[Iterable[str]], Iterable[str]] = iter,
+    given: Mapping[str, ImageFile] | None = None,  # of the task paired: the low-quality files by the names of their faces
 ) -> LQSet:
     """The LQ set in `folder`: an existing set is read and extended by the missing faces.
 
-    Raises GPENError if it was built with another seed or size, or by a version with other degradations.
+    Raises GPENError if it was built with another seed or size, by a version with other degradations, or from other given files.
     """
     settings = {"task": task, "size": faces.size, "seed": seed}
+    given = given or {}
     images = _read(folder / "params.json", settings)
     _check_degradations(folder, images, task, faces.size, seed)
+    _check_given(folder, images, given)
     missing = [name for name in faces.names if name not in images]
     for name in progress(missing):
         degradation = degradation_for(task, name, faces.size, seed)
         face = _source(faces, name, task)
-        data = encode(_degrade(task, face, name, degradation, seed))
+        lq = reduced_square(read_image(given[name]), faces.size) if given else _degrade(task, face, name, degradation, seed)
+        data = encode(lq)
         write_atomically(folder / f"{name}.png", data)
         hashes = {"sha256": _hash(data), "truth_sha256": _hash(face.tobytes())}
+        if given:
+            hashes |= {"file": str(given[name]), "file_sha256": _hash(read_bytes(given[name]))}
         images[name] = {"degradation": degradation.to_dict() if degradation else None} | hashes
     if missing:
         text = json.dumps(settings | {"images": dict(sorted(images.items()))}, indent=1)
@@ -186,6 +204,13 @@ def _check_degradations(folder: Path, images: dict[str, dict], task: str, size: 
         degradation = degradation_for(task, name, size, seed)
         if entry["degradation"] != (degradation and degradation.to_dict()):
             raise GPENError(f"{folder} was built by another version, with another degradation of {name}; choose another --out.")
+
+
+def _check_given(folder: Path, images: dict[str, dict], given: Mapping[str, ImageFile]) -> None:
+    """Raise GPENError if the images of a set that exists were made from other files than the given ones."""
+    for name in images.keys() & given.keys():
+        if images[name]["file_sha256"] != _hash(read_bytes(given[name])):
+            raise GPENError(f"{folder / name}.png was made from another file than {given[name]}; choose another --out.")
 
 
 def _seed(task: str, name: str, seed: int) -> int:

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from eval.data.faces import Faces
+from eval.data.image_files import ImageFile, find_images
 from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
+from gpen.file_names import by_same_stem, same_name, without_suffix
 from gpen.images import read_image, to_image, to_tensor
 from gpen.models.families import recognise
 from gpen.optional import import_optional
@@ -94,27 +95,29 @@ class ResultFolder:
     """A folder of restored faces, assigned to the images of a task by name."""
 
     folder: Path
-    files: dict[str, Path]  # by name
+    files: dict[str, ImageFile]  # by path
+    paths: dict[str, list[str]]  # by the form of the name with and without the suffix
 
     @classmethod
     def open(cls, folder: str | Path) -> "ResultFolder":
-        """Open a folder. Raises GPENError for a missing folder and for a folder without images."""
-        if not Path(folder).is_dir():
-            raise GPENError(f"folder:{folder} is not a folder; give a folder with restored faces.")
-        return cls(Path(folder), Faces.open(folder).files)
+        """Open a folder or a zip file. Raises GPENError for a missing folder and for a folder without images."""
+        files = find_images(folder, "folder:")
+        return cls(Path(folder), files, by_same_stem(files) | {same_name(path): [path] for path in files})
 
-    def load(self, name: str, size: int) -> np.ndarray:
-        """Read a result, uint8 RGB [size, size, 3].
+    def load(self, name: str, input_name: str = "") -> np.ndarray:
+        """Read the result of an image, uint8 RGB [s, s, 3] of any size.
 
-        Raises GPENError for a missing image and for another size.
+        Its file has the name of the image, or of its given input, with the suffix of any format, in any Unicode form. Raises
+        GPENError for a missing result, for several, and for one that is not square.
         """
-        stem = Path(name).with_suffix("").as_posix() if name not in self.files else name
-        if stem not in self.files:
+        forms = [same_name(name), same_name(without_suffix(name)), same_name(input_name)]
+        paths = next((self.paths[form] for form in forms if form in self.paths), [])
+        if not paths:
             raise GPENError(f"{self.folder} has no result for {name}; add {name}.png or give another folder.")
-        image = read_image(self.files[stem])
-        if image.shape[:2] != (size, size):
+        if len(paths) > 1:
+            raise GPENError(f"{self.folder} has several results for {name} ({', '.join(paths)}); remove all but one of them.")
+        image = read_image(self.files[paths[0]])
+        if image.shape[0] != image.shape[1]:
             h, w = image.shape[:2]
-            raise GPENError(
-                f"{self.files[stem]} has {w} x {h} px, the ground truth {size} x {size}; resize it or give another --size."
-            )
+            raise GPENError(f"{self.files[paths[0]]} has {w} x {h} px; results are square, so crop it or give another folder.")
         return image

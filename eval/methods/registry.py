@@ -148,7 +148,7 @@ def _folder(argument: str, device: str) -> Method:
     from eval.methods.external import ResultFolder
 
     results = ResultFolder.open(argument)
-    return Method(lambda samples, size: [results.load(sample.name, size) for sample in samples])
+    return Method(lambda samples, size: resize_to([results.load(sample.name, sample.file_name) for sample in samples], size))
 
 
 def _ground_truth(argument: str, device: str) -> Method:

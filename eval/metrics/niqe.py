@@ -24,7 +24,7 @@ import numpy as np
 
 from eval.metrics.pixel import luma
 from eval.metrics.weights import MetricSettings, MissingMetric
-from gpen.images import write_atomically
+from gpen.images import ReadableFile, write_atomically
 from gpen.training.data.fingerprints import join_fingerprints
 
 PUBLISHED = "https://github.com/XPixelGroup/BasicSR/raw/master/basicsr/metrics/niqe_pris_params.npz"
@@ -200,7 +200,7 @@ def _read_mat(path: str) -> dict:
     return loadmat(path)
 
 
-def save_model(model: PristineModel, path: str | Path, source: str, files: Iterable[Path] = ()) -> None:
+def save_model(model: PristineModel, path: str | Path, source: str, files: Iterable[ReadableFile] = ()) -> None:
     """Write an .npz with a description of the source images and the fingerprints of their files. Raises OSError."""
     data, chosen_on = io.BytesIO(), join_fingerprints(files)
     np.savez(data, mu_pris_param=model.mean, cov_pris_param=model.covariance, source=source, chosen_on=chosen_on)

@@ -15,14 +15,14 @@ from urllib.parse import quote
 
 import numpy as np
 
-from eval.data.faces import MIN_SIZE, Faces
+from eval.data.image_files import by_name, find_images
 from eval.data.lq_sets import FSR_TASKS, task_label
 from eval.options import Text, option
 from eval.preference.golds import build_golds, default_gold_every
 from eval.preference.storage.images import size_of, store_image, store_input
 from eval.preference.study import FORMAT, MANIFEST, PROTOCOLS, SEVERITIES, Protocol, Study
 from gpen.errors import GPENError
-from gpen.images import read_image, write_atomically
+from gpen.images import ReadableFile, read_image, write_atomically
 
 GROUND_TRUTH = "ground-truth"  # name of the method in a run of eval
 MAX_RANKED = 6  # images in a ranking
@@ -72,9 +72,9 @@ class Source:
     """The files of an item before the study is built."""
 
     id: str
-    results: dict[str, Path]
-    input: Path | None = None
-    truth: Path | None = None
+    results: Mapping[str, ReadableFile]
+    input: ReadableFile | None = None
+    truth: ReadableFile | None = None
     degradation: dict | None = None
     level: str | None = None
 
@@ -123,8 +123,8 @@ def from_folders(
 
     Raises GPENError for a missing image.
     """
-    folders = {method: Faces.open(folder, MIN_SIZE).files for method, folder in results.items()}
-    sides = {side: Faces.open(folder, MIN_SIZE).files for side, folder in (("inputs", inputs), ("truth", truth)) if folder}
+    folders = {method: by_name(find_images(folder, "--results")) for method, folder in results.items()}
+    sides = {side: by_name(find_images(folder, f"--{side}")) for side, folder in (("inputs", inputs), ("truth", truth)) if folder}
     named = folders | sides
     names = sorted(set().union(*named.values()))
     for name in names:

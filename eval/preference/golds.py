@@ -15,7 +15,7 @@ from eval.preference.storage.images import store_image, store_input
 from eval.preference.study import BETTER, WORSE, Study
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
-from gpen.images import read_image
+from gpen.images import ReadableFile, read_image
 
 MIN_EVERY = 3  # at most a third of the trials are gold trials, also in a short session
 DAMAGE_SIZE = 256  # px; damage looks the same in larger images
@@ -38,7 +38,9 @@ def default_gold_every(session: int) -> int:
 
 
 def build_golds(
-    truths: list[tuple[str, Path, Path | None]],  # (item, ground truth, input) of the items that have a ground truth
+    truths: list[
+        tuple[str, ReadableFile, ReadableFile | None]
+    ],  # (item, ground truth, input) of the items that have a ground truth
     out: Path,
     golds: int,
     training: int,
@@ -63,7 +65,7 @@ def build_golds(
     return trials[training:], trials[:training]
 
 
-def _trial(item: str, truth: Path, given: Path | None, damage: str, out: Path) -> dict:
+def _trial(item: str, truth: ReadableFile, given: ReadableFile | None, damage: str, out: Path) -> dict:
     better = read_image(truth)
     return {
         "id": f"{item}, {damage}",

@@ -95,7 +95,11 @@ def comparison(runs: list[FinishedRun]) -> list[ComparisonEntry]:
         empty = replace(entry, diff=None, diff_low=None, diff_high=None, baseline=first_name)
         differences = {
             name: _paired(
-                replace(empty, chosen=max(entry.chosen, tables[name][key].chosen)),
+                replace(
+                    empty,
+                    chosen=max(entry.chosen, tables[name][key].chosen),
+                    upscaled=max(entry.upscaled, tables[name][key].upscaled),
+                ),
                 _pick(rows[name], task, method, shared[name][task]),
                 _pick(rows[first_name], task, method, shared[name][task]),
             )

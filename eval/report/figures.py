@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from eval.benchmark.store import RowKey
 from eval.benchmark.summary import GROUND_TRUTH
 from eval.data.lq_sets import FSR_TASKS, OPERATORS
 from eval.metrics.registry import METRICS
@@ -49,7 +50,11 @@ def rows(run: str | Path, tasks: Iterable[str] | None = None, methods: Iterable[
 
     path = Path(run, "per_image.csv")
     try:
-        table = pandas.read_csv(path, dtype={"image": str, "task": str, "method": str})
+        # by default, images called NA, nan or null would be read as missing
+        columns = pandas.read_csv(path, nrows=0).columns.difference(RowKey._fields)
+        table = pandas.read_csv(
+            path, dtype=dict.fromkeys(RowKey._fields, str), keep_default_na=False, na_values=dict.fromkeys(columns, ["", "nan"])
+        )
     except OSError as error:
         raise GPENError(f"{run} is not a run; create one with python -m eval run.") from error
     except (ValueError, UnicodeDecodeError) as error:

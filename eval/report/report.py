@@ -102,6 +102,7 @@ def _notes(run: FinishedRun) -> list[Block]:
     items = [f"`{command}`" for command in dict.fromkeys(calls)]
     if not settings["verify"]:
         items.append("The weights were not verified (GPEN_UNVERIFIED_WEIGHTS): the values are for tests only.")
+    items += [f"Data: {recipe['data']}."] if "data" in recipe else []
     items += [f"{task}: {text}." for task, text in recipe["tasks"].items()]
     items += [
         f"{metric_heading(name)}: {about['library']}, version {about.get('version')}; backbone: {about['backbone']}; "

@@ -33,6 +33,12 @@ CHOSEN_NOTE = (
 )
 
 
+UPSCALED_NOTE = (
+    "Not at native size: the ground truth of {upscaled} images is smaller than the size of the run and was enlarged; these "
+    "values do not compare with those of images of this size."
+)
+
+
 def arrow(lower_better: bool) -> str:
     """The symbol for the direction of a metric."""
     return "↓" if lower_better else "↑"
@@ -70,15 +76,22 @@ def seen_note(metrics: Iterable[str]) -> str:
     return SEEN_NOTE if any(name in METRICS and METRICS[name].seen_in_training for name in metrics) else ""
 
 
+def upscaled_note(entries: Iterable[SummaryEntry]) -> str:
+    """UPSCALED_NOTE if the ground truth of some images was enlarged, else ""."""
+    upscaled = max((entry.upscaled for entry in entries), default=0)
+    return UPSCALED_NOTE.format(upscaled=upscaled) if upscaled else ""
+
+
 def table_notes(entries: Iterable[SummaryEntry], size: int | None = None, in_type: bool = True) -> list[str]:
     """The notes below a table of these entries. size: of the images, px. in_type: whether the table marks claims by its type.
 
-    The number of comparisons and the rule of bold type, metrics seen in training, values that are no test results, the number of
-    patches of NIQE, and licences of packages that are not free software.
+    The number of comparisons and the rule of bold type, metrics seen in training, values that are no test results, an enlarged
+    ground truth, the number of patches of NIQE, and licences of packages that are not free software.
     """
     entries = list(entries)
     metrics, chosen = {entry.metric for entry in entries}, max((entry.chosen for entry in entries), default=0)
     notes = [comparisons_note(entries, in_type), seen_note(metrics), CHOSEN_NOTE.format(chosen=chosen) if chosen else ""]
+    notes.append(upscaled_note(entries))
     if "niqe" in metrics and size is not None:
         notes.append(niqe.patches_note(size))
     for licence in dict.fromkeys(METRICS[name].licence for name in METRICS if name in metrics and METRICS[name].licence):

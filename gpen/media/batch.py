@@ -25,13 +25,15 @@ from tqdm import tqdm
 from gpen.errors import GPENError
 from gpen.faces.alignment import Face
 from gpen.faces.detection import Detector
-from gpen.file_names import by_same_name, same_name
+from gpen.file_names import by_same_name, is_video, same_name
 from gpen.images import resize_to, write_atomically
+from gpen.media.discovery import why_skipped
 from gpen.media.photo_file import Photo, read_photo
 from gpen.media.prefetch import per_thread, prefetch_map
 from gpen.media.properties import photo_properties
 from gpen.media.provenance import Provenance
-from gpen.media.video import CONTAINERS, restore_video
+from gpen.media.video import restore_video
+from gpen.media.video_output import CONTAINERS
 from gpen.restoration import tasks
 from gpen.restoration.paste import MAX_UPSCALE, enlarge, load_background
 from gpen.restoration.restorer import Restorer
@@ -187,6 +189,8 @@ class _Run:
             work.row["status"] = "skipped"
         elif not work.is_video:
             with work.step("read"):
+                if is_video(work.source):
+                    raise GPENError(f"{work.source} cannot be restored: {why_skipped(work.source)}.")
                 work.photo = read_photo(work.source)
             if work.photo and not self.settings.aligned:
                 with work.step("detect"):
@@ -258,9 +262,15 @@ class _Run:
             return self.restorer.photo(image, settings.strength, None, settings.upscale, faces, self.background).image
 
         work.target.parent.mkdir(parents=True, exist_ok=True)
-        work.row["video"] = restore_video(
-            work.source, work.target, restore, self.make_detector, settings.only, settings.jobs, progress=self.progress
-        )
+        report = restore_video(
+            work.source, work.target, restore, self.make_detector, settings.only, settings.jobs,
+            progress=self.progress, provenance=settings.provenance,
+        )  # fmt: skip
+        if "properties" in report:
+            work.row["properties"] = report.pop("properties")
+        work.row["video"] = report
+        if not report["faces"]:
+            work.row["status"] = "no face"
 
     def _encoded(self, work: Work, photo: Photo, image: np.ndarray) -> bytes:
         settings, scale = self.settings, image.shape[1] / photo.pixels.shape[1]

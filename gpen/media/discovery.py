@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpen.errors import GPENError
-from gpen.file_names import is_image, is_media
+from gpen.file_names import is_image, is_media, is_video
 from gpen.media.photo_file import WRITABLE
-from gpen.media.video import CONTAINERS
+from gpen.media.video_output import CONTAINERS
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,16 @@ def find_files(paths: Iterable[str | os.PathLike], out: Path, recursive: bool = 
 def why_skipped(path: Path) -> str:
     """Why a file found in a folder is not restored, by its suffix; "" if it is."""
     suffix = path.suffix.lower()
+    if suffix == ".ts" and path.open("rb").read(1) != b"\x47":  # a translation or program: no packet of a transport stream
+        return "not a photo or video"
     if suffix in CONTAINERS or suffix in WRITABLE and is_image(path):
         return ""
     if suffix in (".heic", ".heif"):
         return 'a HEIC image: pip install "gpen[heif]", or save it as JPEG'
     if is_image(path):
         return f"a {suffix} image cannot be written: save it as PNG or JPEG"
+    if is_video(path):
+        return f"a {suffix} video cannot be written: convert it to .mp4 or .mkv"
     return f"the format {suffix} is not supported: convert it" if is_media(path) else "not a photo or video"
 
 

@@ -19,7 +19,7 @@ from PIL import Image, TiffImagePlugin
 
 from gpen.errors import GPENError
 from gpen.exif import as_stored, orientation, update_exif
-from gpen.images import decode_16_bits, decoding, read_bytes, swap_red_and_blue, to_8_bits, upright
+from gpen.images import add_8_bit_change, decode_16_bits, decoding, read_bytes, swap_red_and_blue, to_8_bits, upright
 from gpen.media import containers
 from gpen.media.provenance import Provenance
 from gpen.media.tiff import encode_tiff, is_white_zero, tiff_xmp
@@ -77,8 +77,7 @@ class Photo:
         new = _grey(after) if keep_grey else after
         if pixels.dtype == np.uint16:
             before = self.image if same else resize(self.image)
-            change = new.astype(np.int32) - (_grey(before) if keep_grey else before)
-            new = (colour + 257 * change).clip(0, 65535).astype(np.uint16)
+            new = add_8_bit_change(colour, _grey(before) if keep_grey else before, new)
         return replace(self, pixels=np.concatenate([new, alpha], axis=2))
 
     def encode(self, provenance: Provenance | None = None) -> bytes:

@@ -29,6 +29,7 @@ def test_experiment_restores_the_degraded_face(restorer, face):
     result = experiment.run(restorer, face, degradation)
     assert (result.degraded == degradation.resized(face)).all()
     assert (result.restored == restorer.face(result.degraded).image).all()
+    assert not (result.restored[..., 0] == result.restored[..., 1]).all()
     error = (result.degraded.astype(float) - face) ** 2
     assert result.scores["Bilinear"]["psnr"] == pytest.approx(10 * np.log10(255**2 / error.mean()), abs=1e-3)
 
@@ -43,6 +44,42 @@ def test_grey_degradation_is_compared_with_grey_face(restorer, face):
     result = experiment.run(restorer, face, Degradation(grey=True))
     assert (result.target[..., 0] == result.target[..., 1]).all()
     assert result.scores["Bilinear"]["psnr"] == float("inf")
+
+
+def test_result_of_a_grey_face_is_grey(restorer, face):
+    grey = np.repeat(face[..., :1], 3, axis=2)
+    for image, degradation in ((face, Degradation(grey=True, scale=2)), (grey, Degradation(noise_sigma=9, jpeg_quality=30))):
+        restored = experiment.run(restorer, image, degradation).restored
+        assert (restored == restored[..., :1]).all()
+
+
+def test_face_is_resized_to_the_network(restorer, photo, size):
+    large = images.square_crop(photo, 2 * size)
+    assert experiment.run(restorer, large, Degradation()).target.shape == (size, size, 3)
+
+
+@given(st.sampled_from(experiment.LOOKS), st.integers(0, 2**53 - 1), st.sampled_from([128, 256, 512, 1024]))
+def test_sampled_damage_looks_like_its_name_and_fits_the_sliders(look, seed, size):
+    sampled = experiment.sample_look(look, seed, size)
+    assert look.accepts(sampled, size) and sampled == experiment.sample_look(look, seed, size)
+    updates = dict(zip(components.CONTROL_NAMES, components.write(sampled), strict=False))
+    for name, (low, high) in experiment.SLIDER_RANGES.items():
+        assert (updates[name]["minimum"], updates[name]["maximum"]) == (low, high)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([128, 256, 512]))
+def test_kinds_of_damage_differ_for_the_same_seed(seed, size):
+    sampled = [experiment.sample_look(look, seed, size) for look in experiment.LOOKS]
+    assert len({(d.blur_sigma, d.scale, d.noise_sigma, d.jpeg_quality, d.grey) for d in sampled}) == len(sampled)
+
+
+@given(st.sampled_from(sorted(PRESETS)), st.integers(0, 10_000))
+def test_parameters_within_the_sliders_are_a_fixed_point(preset, seed):
+    limited = experiment.within_sliders(experiment.sample(preset, seed, 256))
+    assert experiment.within_sliders(limited) == limited
+    for name, (low, high) in experiment.SLIDER_RANGES.items():
+        value = getattr(limited, name)
+        assert not value or low <= value <= high
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -83,10 +120,10 @@ def test_json_round_trip_preserves_parameters(degradation):
 
 
 @given(scale=st.floats(experiment.MIN_SCALE, 10_000), sigma=st.floats(0, 200))
-def test_slider_maximum_covers_every_valid_value(scale, sigma):
+def test_slider_range_covers_every_valid_value(scale, sigma):
     updates = dict(zip(components.CONTROL_NAMES, components.write(Degradation(blur_sigma=sigma, scale=scale)), strict=False))
     for name, value in (("scale", scale), ("blur_sigma", sigma)):
-        assert updates[name]["value"] == value <= updates[name]["maximum"]
+        assert updates[name]["minimum"] <= updates[name]["value"] == value <= updates[name]["maximum"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo import experiment, figures, images
+from demo import compare, experiment, figures, images
+from demo.tabs import playground
 from gpen.degradation.degradation import Degradation
 
 
@@ -34,17 +35,69 @@ def test_every_blur_kind_is_coloured_in_formula(kind):
 
 
 def test_steps_are_embedded_as_png(result):
-    found = re.findall(r'src="data:image/png;base64,([^"]+)" width="(\d+)"', figures.steps(result))
+    found = re.findall(r'src="data:image/png;base64,([^"]+)" width="(\d+)"', figures.steps(result, figures.Encoder()))
     assert len(found) == len(result.steps) == 6
     for (data, width), image in zip(found, result.steps.values(), strict=True):
         decoded = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
         assert int(width) == image.shape[1] and (decoded[..., ::-1] == image).all()
 
 
+@given(st.lists(st.booleans(), min_size=4, max_size=4), st.booleans())
+def test_steps_that_are_off_keep_their_column_and_are_dimmed(restorer, on, hazy):
+    blur, scale, noise, jpeg = on
+    degradation = Degradation(
+        blur_sigma=1 if blur else None, scale=2 if scale else None, noise_sigma=3 if noise else None,
+        jpeg_quality=50 if jpeg else None, haze=0.5 if hazy else None,
+    )  # fmt: skip
+    face = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    target, degraded = degradation.target(face), degradation.resized(face)
+    made = experiment.Experiment(degradation, degradation.steps(face), target, degraded, degraded, {}, 0.0)
+    first, *extra = figures.steps(made, figures.Encoder()).split('<div class="strip">')[1:]
+    assert re.findall(r'<figure class="(\w*)"', first) == ["", *("" if step else "off" for step in on), ""]
+    assert re.findall(r">(∗ k|↓ s|\+ n|JPEG)<", first) == ["∗ k", "↓ s", "+ n", "JPEG"] and len(extra) == hazy
+
+
+def test_each_image_of_an_update_is_encoded_once(result, monkeypatch, size):
+    encoded = []
+    png = images.png
+    monkeypatch.setattr(images, "png", lambda image: encoded.append(image.tobytes()) or png(image))
+    view = compare.view()
+    values = playground._views(result, view, False)
+    assert len(encoded) == 3 and all(
+        f"data:image/png;base64,{base64.b64encode(png(x)).decode()}" in values[0] for x in shown(result)
+    )
+    encoded.clear()
+    playground._views(result, view, True)
+    assert len(encoded) == len(set(encoded)) == 3 + 4 + 2  # images compared, steps between original and damaged, error maps
+
+
+def shown(result) -> tuple:
+    return result.degraded, result.restored, result.target
+
+
+def test_large_images_are_files(result, tmp_path):
+    large = [cv2.resize(image, (1024, 1024)) for image in shown(result)]
+    made = replace(result, degraded=large[0], restored=large[1], target=large[2])
+    value = figures.comparison(made, figures.Encoder(), compare.view())
+    assert value.count("gradio_api/file=") == 3 and "base64" not in value
+
+
+def test_maps_of_invented_detail_are_explained_with_one_sentence_each(restorer, result):
+    spread, residual = experiment.spread(restorer, result), experiment.residual(result)
+    assert spread.shape == residual.shape == result.target.shape[:2] and spread.min() >= 0
+    text = figures.invented(spread, residual, figures.Encoder())
+    captions = re.findall(r"</b>, mean [\d.]+<br>([^<]+)</figcaption>", text)
+    assert len(captions) == 2 and all(caption.count(".") == 1 for caption in captions)
+
+
+def test_residual_of_the_original_is_zero(result):
+    assert experiment.residual(replace(result, restored=result.target)).max() == 0
+
+
 def test_every_step_has_a_caption(restorer, photo, size):
     degradation = Degradation(1.0, scale=2, noise_sigma=5, jpeg_quality=50, grey=True, shift=(1, 1), haze=0.9, brightness=0.7)
-    made = figures.steps(experiment.run(restorer, images.square_crop(photo, size), degradation))
-    assert made.count("<figure>") == 10 and "colours changed" in made
+    made = figures.steps(experiment.run(restorer, images.square_crop(photo, size), degradation), figures.Encoder())
+    assert made.count("<figure") == 10 and made.count('class="off"') == 0 and "colours changed" in made
 
 
 @given(st.integers(0, 255), st.integers(0, 255))
@@ -73,18 +126,19 @@ def test_better_method_is_bold_unless_tied(result, bilinear, gpen, winners):
     bilinear, gpen = (dict(zip(experiment.METRICS, values, strict=True)) for values in (bilinear, gpen))
     table = figures.table(replace(result, scores={"Bilinear": bilinear, "GPEN": gpen}))
     assert sorted(re.findall(r'<td class="best"><b>([^<]+)</b>', table)) == sorted(winners)
-    assert table.count("higher is better") == 2 and table.count("lower is better") == 1
-    assert table.count("for this one face") == 1
-    assert "this one face" not in figures.table(replace(result, scores={"Bilinear": gpen, "GPEN": gpen}))  # nothing is bold
+    assert table.count("higher is better") == 2 and table.count("lower is better") == isinstance(gpen["lpips_alex"], float)
 
 
-def test_missing_metric_shows_reason_as_escaped_text(result):
-    scores = {"psnr": 1.0, "ssim": 0.1, "lpips_alex": "needs <a file>; fetch it"}
+def test_metric_without_values_has_no_column_and_no_path_is_shown(result):
+    scores = {"psnr": 1.0, "ssim": 0.1, "lpips_alex": "LPIPS needs the file /root/.cache/torch/alexnet.pth; download it."}
     table = figures.table(replace(result, scores={"Bilinear": scores, "GPEN": scores}))
-    assert "LPIPS is not available" in table and "needs &lt;a file&gt;; fetch it" in table
+    assert "LPIPS (AlexNet) is not shown: its weights are not installed on this server." in table
+    assert table.count('scope="col"') == 2 and "/root" not in table
 
 
 def test_metric_seen_in_training_is_marked_with_a_note(result, monkeypatch):
+    scores = {"psnr": 1.0, "ssim": 0.1, "lpips_alex": 0.3}
+    result = replace(result, scores={"Bilinear": scores, "GPEN": scores})
     assert "Seen in training" not in figures.table(result)
     seen = replace(figures.METRICS["lpips_alex"], seen_in_training=True)
     monkeypatch.setitem(figures.METRICS, "lpips_alex", seen)

@@ -27,6 +27,13 @@ def test_query_contains_only_enabled_fields():
     assert permalink.from_query(permalink.to_query(Degradation())) == Degradation()
 
 
+@given(st.text(min_size=1, max_size=40))
+def test_query_contains_the_model(name):
+    query = permalink.to_query(Degradation(scale=2.0), name)
+    assert permalink.model_name(query) == name and permalink.from_query(query) == Degradation(scale=2.0)
+    assert permalink.model_name(permalink.to_query(Degradation())) == ""
+
+
 @pytest.mark.parametrize("text", ["", "?", "?__theme=dark&view=api", "?image=/etc/passwd", "?=&&&=x"])
 def test_query_without_settings_returns_none(text):
     assert permalink.from_query(text) is None
@@ -47,7 +54,9 @@ def test_link_opens_with_its_settings_and_is_copied(open_app):
     page = open_app("?scale=6.0&noise_sigma=3.0&__theme=light", permissions=["clipboard-read", "clipboard-write"])
     page.wait_for_function("document.querySelector('#scale input[type=number]')?.value == '6'")
     wait_until(page, lambda: "↓6" in page.inner_text("#formula"))
-    page.click("#copy-link button, button#copy-link")
+    page.click("#copy-link")
+    page.wait_for_selector("#copy-link[data-said*='Link copied']")
+    page.wait_for_function("document.querySelector('#copied').textContent.includes('Link copied')")
     page.wait_for_function("!location.search.includes('theme')")
     wait_until(page, lambda: page.evaluate("navigator.clipboard.readText()") == page.url)
     assert permalink.from_query(httpx.URL(page.url).query.decode()).scale == 6.0

@@ -74,6 +74,18 @@ def test_arrow_keys_move_between_tabs(open_tab):
     assert tabbable == ["tab-results-button"]
 
 
+def test_selected_tab_is_in_the_middle_of_the_bar_on_a_phone(open_tab):
+    page = open_tab("variations", viewport=NARROW)
+
+    def centre() -> float:
+        box = page.locator("#tab-variations-button").bounding_box()
+        return box["x"] + box["width"] / 2
+
+    wait_until(page, lambda: abs(centre() - NARROW["width"] / 2) < 10)
+    page.set_viewport_size({"width": 480, "height": 400})  # as when a phone is turned
+    wait_until(page, lambda: abs(centre() - 240) < 10)
+
+
 def test_tab_bar_scrolls_on_a_phone(open_tab):
     page = open_tab("results", viewport=NARROW)
     bar = page.locator("#tabs > .tab-wrapper [role=tablist]")
@@ -112,6 +124,13 @@ def test_texts_of_scripts_have_values_and_plurals(open_tab):
     page.evaluate("window.gradio_config.i18n_translations.en['x.faces'] = '{n} faces in {name}'")
     page.evaluate("window.gradio_config.i18n_translations.en['x.faces_one'] = '{n} face in {name}'")
     assert page.evaluate("[1, 2].map(n => gpen.text('x.faces', { n, name: '$&' }))") == ["1 face in $&", "2 faces in $&"]
+    page.evaluate("window.gradio_config.i18n_translations.en['x.own'] = 'no {n}'")
+    page.evaluate("document.documentElement.lang = 'zh-CN'")
+    assert page.evaluate("[gpen.text('x.own', { n: 1 }), gpen.text('rate.deleted', { n: 1 })]") == [
+        "no 1",
+        languages.table("zh")["rate.deleted"].replace("{n}", "1"),  # Chinese has no singular
+    ]
+    page.evaluate("document.documentElement.lang = 'en'")
     made = """<b id="made" data-text="x.faces" data-values='{"n": 3, "name": "<i>"}'></b>"""
     page.evaluate("made => document.body.insertAdjacentHTML('beforeend', made)", made)
     page.wait_for_function("document.querySelector('#made').innerHTML === '3 faces in &lt;i&gt;'")

@@ -38,7 +38,7 @@ def test_every_option_has_a_description_and_a_default(command, capsys, monkeypat
         assert described, option
         assert "STR" not in option.split()[1] or option.startswith(("--title", "--device")), option
     if command == ("run",):
-        assert len(options) == 22
+        assert len(options) == 27
 
 
 def test_help_of_run_lists_methods_and_metrics_in_a_line_each(capsys, monkeypatch):
@@ -112,9 +112,9 @@ def test_files_of_the_metrics(monkeypatch):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ([], "run, report, archive"),
+        ([], "run, protocol, report, archive"),
         (["restore"], "Unrecognized options: restore"),
-        (["run"], "{fsr,bfr,wild,colorize,inpaint,ablation}"),
+        (["run"], "{fsr,bfr,wild,paired,colorize,inpaint,ablation}"),
         (["run", "fsr"], "--out RUN"),
         (["run", "sr", "--out", "r"], "invalid choice"),
         (["run", "fsr", "--out", "r", "--size", "large"], "--size"),

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from gpen.errors import GPENError
-from gpen.images import encode, read_image, write_atomically
+from gpen.images import ReadableFile, encode, read_image, write_atomically
 
 
 def store_image(image: np.ndarray, out: Path) -> str:
@@ -19,7 +19,7 @@ def store_image(image: np.ndarray, out: Path) -> str:
     return name
 
 
-def store_input(path: Path | None, like: np.ndarray, out: Path) -> str | None:
+def store_input(path: ReadableFile | None, like: np.ndarray, out: Path) -> str | None:
     """Write the input resized to the results, as a network receives it; returns its path, None without an input.
 
     Raises GPENError if the aspect ratios of the input and of the results, `like`, are different.

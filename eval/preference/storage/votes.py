@@ -28,7 +28,7 @@ ANSWER_KEYS = {  # the keys of a JSON vote that hold the methods displayed and t
     Protocol.RATING: ("method", "rating"),
     Protocol.RANKING: ("order",),
 }
-TASK = re.compile(r"^(fsr\d+(-[^/]+)?|bfr(-[^/]+)?|wild)/")  # of an item named "TASK/IMAGE"
+TASK = re.compile(r"^(fsr\d+(-[^/]+)?|bfr(-[^/]+)?|wild|paired)/")  # of an item named "TASK/IMAGE"
 
 
 @dataclass(frozen=True)

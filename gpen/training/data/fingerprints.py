@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from pathlib import Path
+
+from gpen.images import ReadableFile, read_bytes
 
 CHOSEN_ON = "chosen_on"  # key in the metadata of a weight file
 DIGITS = 16  # hexadecimal, of the sha256 of a file
 
 
-def fingerprint(path: Path) -> str:
+def fingerprint(file: ReadableFile) -> str:
     """The first digits of the sha256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
+    return hashlib.sha256(read_bytes(file)).hexdigest()[:DIGITS]
 
 
-def join_fingerprints(files: Iterable[Path], earlier: str = "") -> str:
+def join_fingerprints(files: Iterable[ReadableFile], earlier: str = "") -> str:
     """The metadata entry: fingerprints of the files and those of an earlier entry, sorted, separated by spaces."""
     return " ".join(sorted({fingerprint(path) for path in files} | split_fingerprints(earlier)))
 

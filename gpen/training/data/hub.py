@@ -1,50 +1,73 @@
 """Faces of a Hugging Face dataset as a folder of files: streamed once, in the order of the dataset, and cached.
 
-    hf:OWNER/NAME[:SPLIT[:COLUMN]]    such as hf:merkol/ffhq-256, hf:OWNER/NAME:validation, hf:OWNER/NAME:train[:5000]:image
-    celeba-hq, ffhq                   short for one such dataset; GPEN_DATASET_CELEBA_HQ and GPEN_DATASET_FFHQ name another
+    hf:OWNER/NAME[:SPLIT[:COLUMN]]    such as hf:merkol/ffhq-256, hf:OWNER/NAME:validation, hf:OWNER/NAME:train[3000:5000]:image
+    celeba-hq, celeba-hq-test, ffhq   short for one such dataset; GPEN_DATASET_CELEBA_HQ and so on name another
 
 Training reads items by their number, which a stream does not have: it is first written to files, and a run resumes to the bit.
-The files hold the bytes of the dataset; they are decoded at use.
+The files hold the bytes of the dataset; they are decoded at use. Their names are the numbers of the rows, from 0.
+FOLDER.rows.jsonl beside the folder holds the file name in the dataset and the other columns of each row, such as labels.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
+import json
 import os
 import re
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gpen.errors import GPENError
+from gpen.images import decode, encode
 from gpen.models.download import cache_folder
 from gpen.optional import import_optional
 
 KNOWN = {  # copies on the Hub that others made, none of them by the faces' publishers
-    "celeba-hq": "hf:korexyz/celeba-hq-256x256",  # 28,000 at 256 px
+    "celeba-hq": "hf:bitmind/celeb-a-hq:train[3000:]",  # for training: 27,000 of 30,000 at 1024 px
+    "celeba-hq-test": "hf:bitmind/celeb-a-hq:train[:3000]",  # for evaluation: the others
     "ffhq": "hf:merkol/ffhq-256",  # 70,000 at 256 px
 }
 STARTS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp", b"BM": ".bmp"}
-_NAME = re.compile(r"hf:(?P<dataset>[^:]+)(:(?P<split>[^:\[\]]+)(\[:(?P<most>\d+)\])?(:(?P<column>[^:]+))?)?")
+_NAME = re.compile(r"hf:(?P<dataset>[^:]+)(:(?P<split>[^:\[\]]+)(\[(?P<start>\d*):(?P<stop>\d*)\])?(:(?P<column>[^:]+))?)?")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Id of a dataset on the Hub (or a folder that `datasets` reads), split, column of images, largest number of images."""
+    """Id of a dataset on the Hub (or a folder that `datasets` reads), split, column of images, rows from start to before stop."""
 
     dataset: str
     split: str = "train"
     column: str | None = None  # None: the only column of images, or the first
-    most: int | None = None
+    start: int = 0
+    stop: int | None = None  # None: to the end
 
     @property
     def folder(self) -> str:
         """Name of the folder in the cache."""
-        parts = (self.dataset, self.split, self.column or "", str(self.most or ""))
+        rows = f"from-{self.start}" * bool(self.start), str(self.stop or "")
+        parts = (self.dataset, self.split, self.column or "", *rows)
         return "--".join(re.sub(r"[^\w.-]+", "--", part).strip("-") for part in parts if part)
+
+    @property
+    def name(self) -> str:
+        """The name that `named` reads."""
+        rows = f"[{self.start or ''}:{self.stop or ''}]" if self.start or self.stop else ""
+        return ":".join(["hf", self.dataset, self.split + rows, *filter(None, [self.column])])
+
+    def first(self, count: int) -> Source:
+        """The first `count` of these rows."""
+        stop = self.start + count
+        return replace(self, stop=stop if self.stop is None else min(stop, self.stop))
+
+    def describe(self) -> str:
+        """The dataset and its rows in words, for the recipe of a run."""
+        rows = f"rows {self.start} to {self.stop - 1}" if self.stop else f"rows from {self.start}" if self.start else "all rows"
+        column = f", column {self.column}" if self.column else ""
+        return f"{self.dataset} on the Hugging Face Hub, split {self.split}{column}, {rows}"
 
 
 def local_folder(data: str | Path, cache: str | Path | None = None) -> Path:
@@ -85,31 +108,37 @@ def named(data: str | Path) -> Source | None:
     match = _NAME.fullmatch(text)
     if not match:
         raise GPENError(f"{text} is not the name of a dataset: write hf:OWNER/NAME[:SPLIT[:COLUMN]].")
-    most = int(match["most"]) if match["most"] else None
-    if most == 0:
-        raise GPENError(f"{text} selects no image: write a number from 1 in the brackets.")
-    return Source(match["dataset"], match["split"] or "train", match["column"], most)
+    start, stop = int(match["start"] or 0), int(match["stop"]) if match["stop"] else None
+    if stop is not None and stop <= start:
+        raise GPENError(f"{text} selects no image: write [START:STOP] with a larger number after the colon.")
+    return Source(match["dataset"], match["split"] or "train", match["column"], start, stop)
 
 
 def _fill(source: Source, folder: Path) -> None:
-    """Write the images to FOLDER.partial as 00000000.png, ...; it is renamed to FOLDER when it is complete."""
+    """Write the images to FOLDER.partial as ROW.png, ...; it is renamed to FOLDER when it is complete."""
     from tqdm import tqdm
 
-    partial = folder.with_name(f"{folder.name}.partial")
-    with _explained(source):
-        stream, column = _open(source)
+    partial, table = folder.with_name(f"{folder.name}.partial"), folder.with_name(f"{folder.name}.rows.jsonl")
+    with _explained(source), contextlib.ExitStack() as stack:
+        stream, column, labels = _open(source)
         partial.mkdir(exist_ok=True)
         there = len([path for path in partial.iterdir() if not path.name.startswith(".")])
-        stream = stream.take(source.most) if source.most else stream
-        total = source.most or (stream.info.splits or {}).get(source.split)
-        items = (item[column] for item in stream.skip(there))
+        known = table.read_text().splitlines(keepends=True)[:there] if there and table.is_file() else []
+        table.write_text("".join(known))
+        rows = stack.enter_context(open(table, "a"))
+        stream = stream.take(source.stop) if source.stop else stream
         quiet = not sys.stderr.isatty()
-        bar = tqdm(items, source.dataset, getattr(total, "num_examples", total), initial=there, unit="img", disable=quiet)
-        for k, item in enumerate(bar, there):
-            data = _bytes(item)
+        items = stream.skip(source.start + there)
+        bar = tqdm(items, source.dataset, _count(source, stream), initial=there, unit="img", disable=quiet)
+        for k, item in enumerate(bar, source.start + there):
+            image = item.pop(column)
+            data = _bytes(image)
+            name = f"{k:08d}{_suffix(data)}"
+            texts = {key: labels[key][item[key]] for key in labels if item[key] is not None and item[key] >= 0}
+            print(json.dumps({"file": name, "name": image["path"], **item, **texts}, default=str), file=rows, flush=True)
             unfinished = partial / ".unfinished"
             unfinished.write_bytes(data)
-            unfinished.replace(partial / f"{k:08d}{_suffix(data)}")
+            unfinished.replace(partial / name)
     if not any(partial.iterdir()):
         shutil.rmtree(partial)
         raise GPENError(f"The split {source.split!r} of {source.dataset} holds no images: choose another.")
@@ -117,8 +146,8 @@ def _fill(source: Source, folder: Path) -> None:
 
 
 def _open(source: Source) -> tuple:
-    """The stream with undecoded images, and the name of their column."""
-    from datasets import Image, load_dataset
+    """The stream with undecoded images, the name of their column, and the names of the labels by their column."""
+    from datasets import ClassLabel, Image, Value, load_dataset
 
     stream = load_dataset(source.dataset, split=source.split, streaming=True)
     features = stream.features or stream._resolve_features().features
@@ -128,21 +157,27 @@ def _open(source: Source) -> tuple:
     if column not in images:
         choice = ", ".join(images) or "another dataset"
         raise GPENError(f"{source.dataset} has no column of images{f' {column!r}' if column else ''}: choose {choice}.")
-    return stream.cast_column(column, Image(decode=False)).select_columns([column]), column
+    others = [name for name, feature in features.items() if isinstance(feature, Value | ClassLabel)]
+    labels = {name: features[name].names for name in others if isinstance(features[name], ClassLabel)}
+    return stream.cast_column(column, Image(decode=False)).select_columns([column, *others]), column, labels
+
+
+def _count(source: Source, stream: Any) -> int | None:
+    """The number of images, for the progress bar; None if it is not known."""
+    total = getattr((stream.info.splits or {}).get(source.split), "num_examples", None)
+    stop = min(filter(None, (source.stop, total)), default=None)
+    return stop and stop - source.start
 
 
 def _bytes(item: dict) -> bytes:
     """File of an undecoded image: the bytes of the dataset, or PNG for other formats and external files."""
     data, path = item["bytes"], item["path"]
-    if data is None and Path(path).is_file():
-        data = Path(path).read_bytes()
-    if data is not None and _suffix(data):
-        return data
-    from datasets import Image
+    if data is None:
+        from datasets.utils.file_utils import xopen  # also opens addresses and members of archives
 
-    png = io.BytesIO()
-    Image().decode_example(item).convert("RGB").save(png, "PNG")
-    return png.getvalue()
+        with xopen(path, "rb") as file:
+            data = file.read()
+    return data if _suffix(data) else encode(decode(data, path or "An image"))
 
 
 def _suffix(data: bytes) -> str:

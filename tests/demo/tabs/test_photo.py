@@ -1,41 +1,21 @@
-"""The Photo tab: its functions, its endpoint called by clients, and its use in a browser."""
+"""The Restore a photo tab: its endpoint called by clients, and its events."""
 
-import re
-
-import cv2
 import gradio as gr
 import numpy as np
 import pytest
-import skimage.data
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+import gpen
 from demo import images
 from demo.tabs import photo
-from gpen.errors import GPENError
+from demo.tabs.photo_state import PhotoState
 from gpen.faces.alignment import aligned_face
 from gpen.faces.detection import load_detector
 from tests.demo.conftest import TIMEOUT
 
-
-@pytest.fixture(scope="module")
-def astronaut(tmp_path_factory):
-    path = tmp_path_factory.mktemp("photos") / "astronaut.png"
-    Image.fromarray(skimage.data.astronaut()).save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def couple(tmp_path_factory):
-    """A photo with two faces, the larger one on the right."""
-    head = skimage.data.astronaut()[18:196, 136:314]
-    image = np.full((260, 420, 3), 120, np.uint8)
-    image[60:180, 20:140] = cv2.resize(head, (120, 120), interpolation=cv2.INTER_AREA)
-    image[40:218, 200:378] = head
-    path = tmp_path_factory.mktemp("photos") / "couple.png"
-    Image.fromarray(image).save(path)
-    return path
+WRONG = [float("nan"), float("inf"), 1e308, -1, 10**400, "1", None, True, [1]]
 
 
 @pytest.fixture(scope="module")
@@ -81,67 +61,93 @@ def test_out_of_range_argument_returns_error_message(client, couple, values, wor
         client.predict(handle_file(couple), *values, api_name="/photo")
 
 
-def test_excessive_upscaling_is_rejected_before_decoding(restorer):
-    large = photo.PhotoState("not read", (6000, 4000), [])
-    with pytest.raises(GPENError, match="384 megapixels"):
-        photo.restore_faces(restorer, large, [], 1.0, 4)
+@pytest.fixture
+def events(restorer, monkeypatch, tmp_path):
+    """Event functions of the tab by name; their results are by elem_id."""
+    return make_events(restorer, monkeypatch, tmp_path)
 
 
-WRONG = [float("nan"), float("inf"), 1e308, -1, 10**400, "1", None, True, [1]]
+def make_events(restorer, monkeypatch, tmp_path) -> dict:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    with gr.Blocks() as page:
+        photo.tab(restorer)
+
+    def by_name(function):
+        return lambda *arguments: {component.elem_id: value for component, value in function(*arguments).items()}
+
+    return {function.name: by_name(function.fn) for function in page.fns.values() if function.fn}
+
+
+def state(path, faces: int) -> PhotoState:
+    return PhotoState(str(path), (512, 512), [aligned_face(np.empty((512, 512, 3), np.uint8))] * faces)
 
 
 @pytest.mark.parametrize("value", WRONG)
 @pytest.mark.parametrize("name", ["strength", "upscale"])
-def test_photo_events_reject_invalid_numbers_before_inference(restorer, astronaut, monkeypatch, name, value):
+def test_photo_events_reject_invalid_numbers_before_inference(restorer, astronaut, monkeypatch, tmp_path, name, value):
     monkeypatch.setattr(restorer, "_run", None)
-    with gr.Blocks() as page:
-        photo.tab(restorer)
-    events = {function.name: function.fn for function in page.fns.values()}
-    visit = photo.PhotoState(str(astronaut), (512, 512), [aligned_face(np.empty((512, 512, 3), np.uint8))], displayed=[0])
+    events = make_events(restorer, monkeypatch, tmp_path)
+    visit = state(astronaut, 1)
+    visit.restored = {0: None}  # as after a first result
     numbers = {"strength": 1.0, "upscale": 1} | {name: value}
-    for event, arguments in (("run", [[0]]), ("again", []), ("as_aligned", [])):
+    for event, arguments in (("run", []), ("again", []), ("restore_centre", []), ("make_file", [""]), ("select", [True])):
         with pytest.raises(gr.Error, match=f"{name}|megapixels"):
-            events[event](visit, *arguments, *numbers.values())
+            events[event](visit, *arguments, *numbers.values(), False)
+
+
+def test_events_without_photo_do_nothing_or_return_message(events):
+    with pytest.raises(gr.Error, match="no photo"):
+        events["restore_centre"](None, 1.0, 1, False)
+    unchanged = [
+        events["run"](None, 1.0, 1, False),
+        events["again"](None, 1.0, 1, False),
+        events["select"](None, True, 1.0, 1, False),
+    ]
+    unchanged.append(events["choose"](gr.EventData(None, {"face": 0}), None, 1.0))
+    assert all(value == gr.skip() for result in unchanged for value in result.values())
+
+
+@pytest.mark.parametrize("face", [-1, 1, "0", True, None, 10**400, [0]])
+def test_choosing_another_value_than_a_face_changes_nothing(events, astronaut, face):
+    visit = state(astronaut, 1)
+    assert list(events["choose"](gr.EventData(None, {"face": face}), visit, 1.0).values()) == [gr.skip()] and visit.chosen == 0
 
 
 @pytest.mark.parametrize("alignment", ["ffhq", "gpen"])
 def test_an_aligned_face_is_given_to_the_network_as_it_is(restorer, astronaut, monkeypatch, tmp_path, alignment):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setattr(restorer, "alignment", alignment)
-    with gr.Blocks() as page:
-        photo.tab(restorer)
-    events = {function.name: function.fn for function in page.fns.values()}
-    visit, *_ = events["as_aligned"](photo.PhotoState(str(astronaut), (512, 512), []), 1.0, 1)
-    whole = cv2.resize(read(astronaut), (len(visit.restored[0].crop),) * 2, interpolation=cv2.INTER_AREA)
+    events = make_events(restorer, monkeypatch, tmp_path)
+    result = events["restore_centre"](state(astronaut, 0), 1.0, 1, False)
+    (visit,) = (value for value in result.values() if isinstance(value, PhotoState))
+    side = len(visit.restored[0].crop)
+    whole = np.array(Image.open(astronaut).resize((side, side), Image.Resampling.BOX))
     assert np.abs(visit.restored[0].crop.astype(int) - whole).max() <= 1
+    assert result["photo-centre"]["visible"] is False and result["photo-face-box"]["visible"] is True
 
 
-def test_events_without_photo_return_message(restorer):
-    with gr.Blocks() as page:
-        photo.tab(restorer)
-    events = {function.name: function.fn for function in page.fns.values()}
-    for event, arguments in (("run", [[0]]), ("as_aligned", [])):
-        with pytest.raises(gr.Error, match="no photo"):
-            events[event](None, *arguments, 1.0, 1)
+def test_photo_above_forty_megapixels_is_reduced_with_a_notice(restorer, monkeypatch, tmp_path):
+    Image.new("RGB", (9000, 5000), (90, 120, 150)).save(tmp_path / "large.jpg")
+    events = make_events(gpen.Restorer(restorer.net, detector=lambda image: []), monkeypatch, tmp_path)
+    result = events["open_photos"]([str(tmp_path / "large.jpg")])
+    assert "45 megapixels" in result["photo-notice"] and "8485 × 4714 pixels" in result["photo-notice"]
+    assert result["photo-size"]["visible"] is False  # no larger size is possible
 
 
-def test_changing_strength_reuses_cached_faces(restorer, astronaut, monkeypatch, tmp_path):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    face = aligned_face(np.empty((512, 512, 3), np.uint8))
-    visits = [photo.PhotoState(str(astronaut), (512, 512), [face]) for _ in range(photo.MAX_CACHED_PHOTOS + 1)]
-    calls = []
-    monkeypatch.setattr(restorer, "_run", lambda x, run=restorer._run: calls.append(len(x)) or run(x))
-    before, half = photo.restore_faces(restorer, visits[0], [0], 0.5, 1)
-    _, full = photo.restore_faces(restorer, visits[0], [0], 1.0, 1)
-    assert calls == [1] and not np.array_equal(half, full) and np.array_equal(before, read(astronaut))
-    for visit in visits[1:]:
-        visit.cache_faces({0: visits[0].restored.get(0)})
-    assert visits[0].restored == {} and visits[1].restored
+def test_too_many_photos_at_once_are_rejected(events, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(gr, "Warning", lambda message, **_: warnings.append(message))
+    assert list(events["open_photos"](["photo.png"] * 21)) == ["photo-upload"]
+    assert warnings == ["These are 21 photos: choose at most 20."]
 
 
-def test_sample_photo_has_one_face(restorer, monkeypatch, tmp_path):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    assert len(photo.find_faces(restorer, photo.sample_photo()).faces) == 1
+def test_several_photos_are_listed_before_they_are_restored(events):
+    result = events["open_photos"](["/cache/1/<b>.png", "/cache/2/b.png"])
+    assert (
+        "2 photos" in result["photo-notice"]
+        and "&lt;b&gt;.png" in result["photo-notice"]
+        and "cache" not in result["photo-notice"]
+    )
+    assert result["photo-restore"]["value"] == "Restore 2 photos"
 
 
 def test_find_face_returns_largest_aligned_face_or_centre(couple, files, tmp_path):
@@ -154,78 +160,3 @@ def test_find_face_returns_largest_aligned_face_or_centre(couple, files, tmp_pat
     assert found and np.array_equal(kept, face)  # aligned faces are not resampled
     centre, found = images.find_face(files["plain.png"], 128, detect)
     assert not found and np.array_equal(centre, images.read_face(files["plain.png"], 128))
-
-
-@pytest.fixture
-def open_tab(open_app):
-    def opened(width: int, height: int = 900):
-        page = open_app(viewport={"width": width, "height": height})
-        page.click("button[role=tab]:has-text('Photo')")
-        page.wait_for_selector("#photo-upload")
-        return page
-
-    return opened
-
-
-def wait_for_another(page, old: str) -> str:
-    last = "[...document.querySelectorAll('#photo-slider img')].at(-1)?.src"
-    page.wait_for_function(f"old => {last} && {last} !== old", arg=old)
-    return page.evaluate(last)
-
-
-@pytest.mark.browser
-def test_upload_select_restore_compare_and_download(open_tab, couple):
-    page = open_tab(1400)
-    page.set_input_files("#photo-upload input[type=file]", couple)
-    page.wait_for_selector("#found .face")
-    assert page.locator("#found .face").count() == 2
-    page.click("#found .face >> nth=1")
-    page.wait_for_selector("#photo-restore:has-text('one face')")
-    assert page.locator("#found .face >> nth=1").get_attribute("aria-pressed") == "false"
-    page.click("#photo-restore")
-    first = wait_for_another(page, "")
-    assert re.search(r"\.png$", first)
-    page.wait_for_selector("#photo-faces .thumbnail-item")
-    assert page.locator("#photo-faces .thumbnail-item").count() == 1
-    with page.expect_download() as download:
-        page.click("#photo-download")
-    after, before = read(download.value.path()), read(couple)
-    assert np.array_equal(after[:, :190], before[:, :190]) and not np.array_equal(after, before)
-    page.locator("#photo-strength input[type=range]").evaluate(
-        "slider => { slider.value = 0.4; slider.dispatchEvent(new Event('input', {bubbles: true})) }"
-    )
-    wait_for_another(page, first)
-    page.click("#photo-another")
-    page.wait_for_selector("#photo-upload")
-
-
-@pytest.mark.browser
-def test_photo_without_face_offers_aligned_restoration(open_tab, files):
-    page = open_tab(1400)
-    page.set_input_files("#photo-upload input[type=file]", files["plain.png"])
-    page.wait_for_selector("#found >> text=No face was found")
-    page.click("#photo-aligned")
-    wait_for_another(page, "")
-    assert page.locator("[data-testid=toast-body]").count() == 0
-
-
-@pytest.mark.browser
-def test_invalid_photo_shows_error_and_next_upload_works(open_tab, files, couple):
-    page = open_tab(1400)
-    page.set_input_files("#photo-upload input[type=file]", files["text.png"])
-    page.wait_for_selector("[data-testid=toast-body] >> text=not an image")
-    page.set_input_files("#photo-upload input[type=file]", couple)
-    page.wait_for_selector("#found .face")
-
-
-@pytest.mark.browser
-def test_photo_tab_fits_phone_screen(open_tab, couple):
-    page = open_tab(390, 844)
-    page.set_input_files("#photo-upload input[type=file]", couple)
-    page.wait_for_selector("#found .face")
-    page.click("#found [data-pick=largest]")
-    page.click("#photo-restore")
-    wait_for_another(page, "")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    tops = [page.locator(f"#{name}").bounding_box()["y"] for name in ("stage", "photo-controls", "photo-faces")]
-    assert tops == sorted(tops)

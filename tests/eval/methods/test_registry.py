@@ -261,10 +261,9 @@ def test_result_folder(results, face):
         np.testing.assert_array_equal(restore_one(f"folder:{results}", sample(face, name=name, scale=4)), face)
 
 
-@pytest.mark.parametrize(("name", "size", "words"), [("b", SIZE, "no result for b"), ("a", 128, "64 x 64 px, the ground truth")])
-def test_missing_result_and_other_size(results, face, name, size, words):
-    with pytest.raises(gpen.GPENError, match=words):
-        load_method(f"folder:{results}").restore([sample(face, name=name, scale=4)], size)
+def test_missing_result(results, face):
+    with pytest.raises(gpen.GPENError, match="no result for b; add b.png"):
+        restore_one(f"folder:{results}", sample(face, name="b", scale=4))
 
 
 # --- by name

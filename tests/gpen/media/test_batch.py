@@ -14,6 +14,7 @@ from gpen.media.batch import Settings, restore_files, write_report
 from gpen.media.discovery import find_files
 from gpen.media.photo_file import read_photo
 from gpen.media.provenance import SOURCE_TYPE, Provenance
+from tests.gpen.media.video_files import encode, moving_frames
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +117,30 @@ def test_restored_photos_are_marked_and_copies_are_not(photos, tmp_path, restore
     assert (tmp_path / "out" / "grey.png").read_bytes() == (photos / "grey.png").read_bytes() and "properties" not in rows[
         "grey.png"
     ]
+
+
+def test_videos_in_a_mixed_folder(photos, tmp_path, restorer):
+    frames = [make_image(6, 64, 80)] * 4
+    whole = encode(photos / "whole.mkv", [*frames, *moving_frames(30, 64, 80)], options={"g": "6"}).read_bytes()
+    (photos / "cut.mkv").write_bytes(whole[: len(whole) * 7 // 10])
+    encode(photos / "grey.mp4", [np.full((64, 80, 3), 90, np.uint8)] * 4)
+    (photos / "old.ogv").write_bytes(b"x")
+    found = find_files([photos, photos / "old.ogv"], tmp_path / "out", True)
+    settings = Settings(provenance=Provenance("model", "12" * 32))
+    rows = {row["input"].rpartition("/")[2]: row for row in restore_files(found.files, restorer, video_detector, settings, False)}
+    assert rows["whole.mkv"]["status"] == "restored" and rows["whole.mkv"]["properties"]["provenance"] == "added to the tags"
+    assert rows["whole.mkv"]["properties"]["video codec"] == "kept: h264" and rows["whole.mkv"]["video"]["frames"] == 34
+    assert rows["grey.mp4"]["status"] == "no face"
+    assert (tmp_path / "out" / "grey.mp4").read_bytes() == (photos / "grey.mp4").read_bytes()
+    assert rows["cut.mkv"]["status"] == "failed" and "ends after" in rows["cut.mkv"]["error"]
+    assert rows["old.ogv"]["status"] == "failed" and "convert it to .mp4 or .mkv" in rows["old.ogv"]["error"]
+    assert not (tmp_path / "out" / "cut.mkv").exists() and (tmp_path / "out" / "cut.partial.mkv").exists()
+
+
+def video_detector():
+    """That of `make_detector`, called as for a video; the colours of a grey video are not exactly grey."""
+    detect = make_detector()
+    return lambda image, rotated=True: detect(image) if np.ptp(image.astype(int), axis=2).max() > 9 else []
 
 
 def test_results_do_not_depend_on_the_number_of_threads(photos, tmp_path, restorer):

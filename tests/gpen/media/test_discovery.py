@@ -49,12 +49,18 @@ def test_every_other_file_of_a_folder_is_skipped_with_a_reason(photos, tmp_path)
     make_image().save(photos / "scan.jp2")
     make_image().save(photos / "photo.jfif", "JPEG")
     make_image().save(photos / "web.avif")
-    for name in ("clip.wmv", "raw.cr2", "photo.jxl"):
+    for name in ("clip.ogv", "tape.dv", "raw.cr2", "photo.jxl", "program.ts"):
         (photos / name).write_bytes(b"x")
+    videos = {"a.MTS", "b.m2ts", "c.3gp", "d.wmv", "e.flv", "f.mpg", "g.ts", "h.vob", "i.webm"}
+    for name in videos:
+        (photos / name).write_bytes(b"\x47")
     found = find_files([photos], tmp_path / "out", recursive=True)
     reasons = {path.name: reason for path, reason in found.skipped.items()}
-    assert {"photo.jfif", "web.avif"} <= {path.name for path in found.files}
-    assert reasons.keys() == {"moving.gif", "scan.jp2", "clip.wmv", "raw.cr2", "photo.jxl", "notes.txt"}
+    assert {"photo.jfif", "web.avif", *videos} <= {path.name for path in found.files}
+    others = {"moving.gif", "scan.jp2", "clip.ogv", "tape.dv", "raw.cr2", "photo.jxl", "notes.txt", "program.ts"}
+    assert reasons.keys() == others
+    assert reasons["clip.ogv"] == "a .ogv video cannot be written: convert it to .mp4 or .mkv" and ".mkv" in reasons["tape.dv"]
+    assert reasons["program.ts"] == "not a photo or video"
     assert reasons["notes.txt"] == "not a photo or video" and "save it as PNG" in reasons["moving.gif"]
     assert "not supported" in reasons["raw.cr2"]
     visible = {path.name for path in photos.rglob("*") if path.is_file()} - {".hidden.png"}

@@ -6,14 +6,13 @@ import av
 import cv2
 import numpy as np
 import pytest
-from skimage.data import astronaut
 
 import gpen
 from gpen.faces.alignment import Face
 from gpen.faces.tracking import Flicker, Smoothing, Tracker, flicker
 from gpen.media.video import restore_video
+from tests.gpen.media.video_files import FACE, first_only
 
-FACE = np.ascontiguousarray(astronaut()[:256, 96:352])  # uint8 RGB [256, 256, 3]
 POINTS = np.array([(109, 100.8), (151.9, 104.1), (129.5, 129), (106.2, 139.5), (149.7, 142.1)], np.float32)
 
 
@@ -83,9 +82,11 @@ def test_frames_timestamps_audio_and_colours_are_preserved(suffix, tmp_path):
     frames, _ = moving(8)
     times = [0, 1, 2, 5, 6, 7, 11, 12]  # variable frame rate
     source = write_video(tmp_path / f"a{suffix}", frames, times)
-    report = restore_video(source, tmp_path / f"b{suffix}", lambda image, faces: image, no_faces, progress=False)
+    change = first_only()
+    report = restore_video(source, tmp_path / f"b{suffix}", lambda image, faces: change(image), no_faces, progress=False)
     before, after = read_video(source), read_video(tmp_path / f"b{suffix}")
-    assert report == {"frames": 8, "faces": 0, "damaged": 0, "flicker_before": 0, "flicker_after": 0}
+    assert report.pop("properties")["audio 1"] == "kept: aac, 48000 Hz, mono"
+    assert report == {"frames": 8, "faces": 0, "damaged": 0, "dropped": 0, "flicker_before": 0, "flicker_after": 0}
     assert after[1] == pytest.approx(before[1], abs=1e-3) and after[2] == before[2]
     assert max(np.abs(a.astype(int) - b).mean() for a, b in zip(before[0], after[0], strict=True)) < 2
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"a{suffix}", f"b{suffix}"]
@@ -133,7 +134,7 @@ def test_rotation_metadata_is_applied(tmp_path):
     quarter = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)  # rotation by 90 degrees clockwise
     source.write_bytes(data[:at] + quarter + data[at + 36 :])
     seen = []
-    restore_video(source, tmp_path / "b.mp4", lambda image, faces: seen.append(image) or image, no_faces, progress=False)
+    restore_video(source, tmp_path / "b.mp4", lambda image, faces: seen.append(image) or image ^ 1, no_faces, progress=False)
     after = read_video(tmp_path / "b.mp4")[0]
     assert seen[0].shape == after[0].shape == (256, 128, 3)
     assert np.abs(after[0].astype(int) - np.rot90(frames[0], -1)).mean() < 6

@@ -206,6 +206,6 @@ def test_zerogpu_startup_requests_no_gpu(restorer, spaces_package):
     assert zerogpu.startup_restorer(made).net is restorer.net and made.net is not restorer.net
     page = app.build(made)
     assert moved == ["cuda"] and not lent
-    roll = next(function.fn for function in page.fns.values() if function.name == "roll")
-    roll(next(iter(samples.load(restorer.net.size).values())), "gfpgan")
+    load = next(function.fn for function in page.fns.values() if function.name == "load_recipe")
+    load(b'{"scale": 2}', samples.load(restorer.net.size)[0].face, "", False)
     assert len(lent) == 1

@@ -164,7 +164,7 @@ def test_file_names_cannot_contain_paths_or_markup(web, name):
 def test_decompression_bombs_are_rejected_before_decoding(web, files, tmp_path):
     frames = [Image.new("1", (4000, 4000))] * 3
     frames[0].save(tmp_path / "frames.tiff", save_all=True, append_images=frames[1:], compression="group4")
-    for path in (files["bomb.png"], files["100-megapixel.png"], files["text.png"], files["empty.png"]):
+    for path in (files["bomb.png"], files["text.png"], files["empty.png"]):
         answer = call(web, "/photo", [{"path": upload(web, path.name, path.read_bytes()), "meta": FILE}, "all", 1, 1])
         assert refused(answer)
     assert images.decode(tmp_path / "frames.tiff").shape == (4000, 4000, 3)  # only the first frame is read

@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 
 import app
+from demo.tabs import playground
+from tests.demo.accessibility import SCHEMES, assert_accessible
 from tests.demo.conftest import TIMEOUT, WIDE, wait_until
 
 NARROW = {"width": 390, "height": 844}
-SHOWN = "[...document.querySelectorAll('#before-after img')].at(-1)?.src"
+PHONE = {"viewport": NARROW, "has_touch": True, "is_mobile": True}
+SHOWN = "document.querySelectorAll('#before-after img')[1]?.src"  # damaged, restored, original
 
 pytestmark = pytest.mark.browser
 
 
 def restored_image(page) -> str:
-    """URL of the restored image, which contains a hash of the image."""
-    return page.locator("#before-after img").last.get_attribute("src")
+    """Data URI of the restored image."""
+    return page.locator("#before-after img").nth(1).get_attribute("src")
 
 
 def wait_for_another_image(page, old: str) -> None:
@@ -37,6 +40,11 @@ def slide(page, name: str, value: float) -> None:
     )
 
 
+def open_details(page) -> None:
+    page.click("#teachers button >> nth=0")
+    page.wait_for_selector("#steps figure")
+
+
 def download(page, name: str) -> bytes:
     with page.expect_download() as waiting:
         page.click(f"#download-{name}")
@@ -49,6 +57,7 @@ def number(page, name: str) -> float:
 
 def test_slider_updates_image_formula_and_table(open_app):
     page = open_app()
+    open_details(page)
     old, formula, table = restored_image(page), page.inner_text("#formula"), page.inner_text("#table")
     slide(page, "scale", 8)
     wait_for_another_image(page, old)
@@ -56,10 +65,10 @@ def test_slider_updates_image_formula_and_table(open_app):
     wait_until(page, lambda: page.inner_text("#table") != table)
     page.click("#jpeg input")
     page.wait_for_function("!document.querySelector('#formula').innerText.includes('JPEG')")
-    wait_until(page, lambda: page.locator("#steps figure").count() == 5)
+    wait_until(page, lambda: page.locator("#steps figure.off").count() == 1)
+    assert page.locator("#steps figure").count() == 6
     page.click("#blur-kind >> text=motion")
     page.wait_for_selector("#blur-angle", state="visible")
-    page.wait_for_selector("#steps figure")
 
 
 def test_last_of_many_slider_movements_is_shown(open_app):
@@ -71,8 +80,9 @@ def test_last_of_many_slider_movements_is_shown(open_app):
 
 def test_downloads_are_images_and_parameters_that_load_again(open_app, size, tmp_path):
     page = open_app()
+    open_details(page)
     old, first = restored_image(page), download(page, "parameters")
-    page.click("#dice")
+    page.click("#look-3")
     wait_for_another_image(page, old)
     wait_until(page, lambda: download(page, "parameters") != first)  # the parts of the page are updated one after another
     for name in ("degraded", "restored"):
@@ -86,7 +96,7 @@ def test_downloads_are_images_and_parameters_that_load_again(open_app, size, tmp
     wait_until(page, lambda: number(page, "noise-sigma") == shown)
     slide(page, "noise-sigma", 50 - shown)
     wait_for_another_image(page, drawn)
-    page.set_input_files("#files input[type=file]", path)
+    page.set_input_files("#recipe-files input[type=file]", path)
     wait_for_image(page, drawn)
     wait_until(page, lambda: number(page, "noise-sigma") == shown)
     wait_until(page, lambda: download(page, "parameters") == parameters)
@@ -113,9 +123,10 @@ def test_damaged_file_shows_error_and_page_keeps_working(open_app, files):
 
 def test_invalid_parameters_are_shown_as_escaped_text(open_app, tmp_path):
     page = open_app()
+    open_details(page)
     path = tmp_path / "evil.json"
     path.write_text(json.dumps({"<img src=x onerror='document.title=1'>": 1}))
-    page.set_input_files("#files input[type=file]", path)
+    page.set_input_files("#recipe-files input[type=file]", path)
     page.wait_for_selector("[data-testid=toast-body]:has-text('no parameter')")
     assert page.locator("[data-testid=toast-body] img[src=x]").count() == 0 and page.title() != "1"
 
@@ -125,20 +136,23 @@ def test_click_selects_sample_face(open_app, files):
     first = restored_image(page)
     page.set_input_files("#upload input[type=file]", files["plain.png"])
     wait_for_another_image(page, first)
-    page.click("#samples button.thumbnail-item")
+    assert "centre of the image" in page.inner_text("#face-note")
+    page.click("#samples button >> nth=0")
     wait_for_image(page, first)
+    assert "NASA" in page.inner_text("#face-note")
 
 
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["1400 px", "390 px"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_page_fits_screen_and_makes_no_external_requests(open_app, server, viewport, scheme):
     page = open_app(viewport=viewport, color_scheme=scheme)
     page.click("#blur-kind >> text=anisotropic")
     page.wait_for_selector("#blur-angle", state="visible")
+    open_details(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
     edges = page.evaluate(
-        "[...document.querySelectorAll('#bench *')]"
-        ".filter(e => e.checkVisibility() && !e.closest('.slider-wrap, .head label'))"
+        "[...document.querySelectorAll('#bench *, #rest *')]"
+        ".filter(e => e.checkVisibility() && !e.closest('.compare-view, .head label, pre'))"
         ".map(e => e.getBoundingClientRect().right)"
     )
     assert max(edges) <= viewport["width"]
@@ -148,14 +162,15 @@ def test_page_fits_screen_and_makes_no_external_requests(open_app, server, viewp
 
 def test_image_precedes_controls_on_a_phone(open_app):
     page = open_app(viewport=NARROW)
-    tops = [page.locator(f"#{name}").bounding_box()["y"] for name in ("before-after", "controls", "towards-original", "rest")]
+    tops = [page.locator(f"#{name}").bounding_box()["y"] for name in ("before-after", "face", "looks", "terms", "rest")]
     assert tops == sorted(tops) and tops[0] < 400
 
 
 def test_every_image_is_png(open_app):
     page = open_app()
-    sources = page.eval_on_selector_all("#bench img", "images => images.map(image => image.src)")
-    assert len(sources) > 12
+    open_details(page)
+    sources = page.eval_on_selector_all("#bench img, #teachers img", "images => images.map(image => image.src)")
+    assert len(sources) >= 3 + 6 + 2
     assert all(re.match(r"data:image/png|http.*\.png$", source) for source in sources)
 
 
@@ -181,8 +196,102 @@ def test_session_state_is_deleted_when_visitor_leaves(visit, restorer, files):
 
 def test_empty_number_field_is_not_an_error(open_app):
     page = open_app()
+    open_details(page)
     for name, key in (("noise-sigma input[type=number]", "noise_sigma"), ("seed input", "seed")):
         page.fill(f"#{name}", "")
         page.fill(f"#{name}", "33")
         wait_until(page, lambda key=key: json.loads(download(page, "parameters"))[key] == 33)
     assert page.locator("[data-testid=toast-body]").count() == 0
+
+
+def swipe(page, x: float, y: float, dx: float, dy: float) -> None:
+    """Move one finger from (x, y) in the window by (dx, dy)."""
+    session = page.context.new_cdp_session(page)
+    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for k in range(1, 11):
+        points = [{"x": x + dx * k / 10, "y": y + dy * k / 10}]
+        session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": points})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(300)
+
+
+def test_image_stays_visible_and_vertical_swipes_change_nothing_on_a_phone(open_app):
+    page = open_app(**PHONE)
+    open_details(page)
+    page.evaluate("scrollTo(0, 250)")
+    frame = page.locator("#before-after").bounding_box()
+    assert 0 <= frame["y"] <= 1 and frame["height"] <= 0.46 * NARROW["height"]
+    old = (restored_image(page), number(page, "blur-sigma"), page.get_attribute(".compare-handle", "aria-valuenow"))
+    asked = len(page.asked)
+    for place in ("#blur-sigma input[type=range]", "#before-after .compare-view", "#table td >> nth=1", "#steps img >> nth=1"):
+        page.locator(place).scroll_into_view_if_needed()
+        page.evaluate("scrollBy(0, -120)" if place.startswith("#blur") else "0")
+        before, box = page.evaluate("scrollY"), page.locator(place).bounding_box()
+        up = before > 300
+        swipe(page, box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2, 4, 150 if up else -150)
+        assert abs(page.evaluate("scrollY") - before) > 60, place
+    assert (restored_image(page), number(page, "blur-sigma"), page.get_attribute(".compare-handle", "aria-valuenow")) == old
+    assert len(page.asked) == asked
+    page.evaluate("scrollTo(0, 250)")
+    box = page.locator("#blur-sigma input[type=range]").bounding_box()
+    swipe(page, box["x"] + 60, box["y"] + box["height"] / 2, 120, 3)
+    wait_for_another_image(page, old[0])
+    assert number(page, "blur-sigma") > old[1]
+
+
+def test_presets_are_applied_when_chosen_and_keep_the_ranges_of_sliders(open_app):
+    page = open_app()
+    ranges = "[...document.querySelectorAll('#terms input[type=range]')].map(e => [e.min, e.max])"
+    first = page.evaluate(ranges)
+    assert ["1", "64"] in first  # the scale
+    formulas = [page.inner_text("#formula")]
+    for k in range(4):
+        page.click(f"#look-{k}")
+        wait_until(page, lambda: page.inner_text("#formula") not in formulas)
+        formulas.append(page.inner_text("#formula"))
+    assert page.evaluate(ranges) == first
+    assert "grey" in formulas[2] and "Small web image" in page.inner_text("#look-2")
+
+
+def test_section_for_teachers_shows_what_was_invented_on_request(open_app):
+    page = open_app()
+    assert page.locator("#table table").count() == 0
+    open_details(page)
+    assert page.locator("#table th[scope=col]").count() == 2 and "LPIPS (AlexNet) is not shown" in page.inner_text("#table")
+    initial = f'"blur_sigma": {playground.INITIAL_DEGRADATION.blur_sigma}'
+    assert initial in page.inner_text("#recipe") and page.locator("#invented figure").count() == 0
+    page.click("#invent")
+    page.wait_for_selector("#invented figure >> nth=1")
+    assert "Spread" in page.inner_text("#invented") and "Residual" in page.inner_text("#invented")
+    slide(page, "scale", 8)
+    page.wait_for_selector("#invented figure", state="detached")
+
+
+def test_model_is_chosen_and_remembered_in_the_link(open_app):
+    page = open_app(permissions=["clipboard-read", "clipboard-write"])
+    page.click("#model input")
+    page.click("[role=option]:has-text('random')")
+    page.click("#copy-link")
+    page.wait_for_function("document.querySelector('#copied').textContent.includes('copied')")
+    query = page.evaluate("location.search")
+    assert "model=random" in query
+    again = open_app(query)
+    again.wait_for_function("document.querySelector('#model input').value === 'random'")
+
+
+def test_unknown_model_of_a_link_is_named(open_app):
+    page = open_app("?model=none&scale=8.0")
+    page.wait_for_selector("[data-testid=toast-body]:has-text('is not on this server')")
+    wait_until(page, lambda: "↓8" in page.inner_text("#formula"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_open_section_for_teachers_has_no_violation(open_app, scheme):
+    page = open_app(color_scheme=scheme)
+    open_details(page)
+    page.click("#blur-kind >> text=anisotropic")
+    page.wait_for_selector("#blur-angle", state="visible")
+    page.click("#invent")
+    page.wait_for_selector("#invented figure")
+    assert_accessible(page)

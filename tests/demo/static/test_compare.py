@@ -1,0 +1,153 @@
+"""The comparison of images: its HTML, and its use with keyboard, mouse and touch in a browser."""
+
+import gradio as gr
+import numpy as np
+import pytest
+
+from demo import compare, images, theme
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+LABELS = ("Damaged", "Restored", "Original")
+
+
+def value(count: int, level: int) -> str:
+    return compare.render(
+        [
+            compare.ComparedImage(images.data_uri(np.full((64, 96, 3), level + 40 * i, np.uint8)), label, f"{label} face")
+            for i, label in enumerate(LABELS[:count])
+        ],
+        96,
+        64,
+    )
+
+
+def test_text_is_escaped():
+    text = compare.render([compare.ComparedImage("x", "<b>", '"><script>')] * 2, 2, 1)
+    assert "<script" not in text and "<b>" not in text and "--ratio: 2" in text
+
+
+def test_pairs_are_offered_for_three_images_only():
+    assert "data-pair" not in value(2, 0) and value(3, 0).count("data-pair") == 2
+
+
+def test_file_of_a_comparison_is_deleted_by_age(tmp_path):
+    path = images.save(images.png(np.zeros((16, 16, 3), np.uint8)), compare.view().GRADIO_CACHE, "a b.png")
+    with gr.Blocks():
+        view = compare.view()
+    assert compare.file_url(view, path).startswith("gradio_api/file=/") and "a%20b.png" in compare.file_url(view, path)
+    assert path in view.temp_files
+
+
+@pytest.fixture(scope="module")
+def address():
+    with gr.Blocks() as page:
+        view = compare.view(35, value(3, 60), elem_id="view", label="Face")
+        gr.Button("Update", elem_id="update").click(lambda: value(3, 100), None, view)
+        gr.HTML('<div style="height: 2000px"></div>')
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False, css_paths=theme.CSS)
+    yield url
+    page.close()
+
+
+@pytest.fixture
+def opened(visit, address):
+    def open_view(**settings):
+        page = visit(address, **settings)
+        page.wait_for_selector("#view [aria-valuenow]")
+        return page
+
+    return open_view
+
+
+def position(page) -> int:
+    """Position of the divider in percent, after a check that the line is there."""
+    now = int(page.get_attribute("#view .compare-handle", "aria-valuenow"))
+    assert line(page) == pytest.approx(now, abs=0.1)
+    return now
+
+
+def line(page) -> float:
+    left = page.evaluate("parseFloat(getComputedStyle(document.querySelector('#view .compare-view'), '::after').left)")
+    return 100 * left / box(page)["width"]
+
+
+def box(page) -> dict:
+    return page.locator("#view .compare-view").bounding_box()
+
+
+def touch(page, path: list[tuple[float, float]]) -> None:
+    """Swipe with one finger along a path in CSS pixels of the window."""
+    session = page.context.new_cdp_session(page)
+    for kind, points in (("touchStart", path[:1]), *(("touchMove", [point]) for point in path[1:]), ("touchEnd", [])):
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
+    page.wait_for_timeout(200)
+
+
+@pytest.mark.browser
+def test_keyboard_and_mouse_reach_the_same_positions(opened):
+    page = opened()
+    handle = page.locator("#view .compare-handle")
+    assert handle.get_attribute("role") == "slider" and position(page) == 35
+    for target in (0, 1, 37, 50, 99, 100):
+        handle.focus()
+        page.keyboard.press("Home")
+        for key, step in (("PageUp", 10), ("ArrowRight", 1)):
+            for _ in range((target - position(page)) // step):
+                page.keyboard.press(key)
+        with_keys = (position(page), line(page))
+        page.keyboard.press("End")
+        frame = box(page)
+        page.mouse.move(frame["x"] + 20, frame["y"] + 30)
+        page.mouse.down()
+        page.mouse.move(frame["x"] + frame["width"] * target / 100, frame["y"] + 30, steps=2)
+        page.mouse.up()
+        assert (position(page), line(page)) == with_keys and with_keys[0] == target
+
+
+@pytest.mark.browser
+def test_update_keeps_position_and_pair(opened):
+    page = opened()
+    page.locator("#view .compare-handle").press("ArrowLeft")
+    page.click("#view [data-pair='1']")
+    old = page.get_attribute("#view img >> nth=0", "src")
+    page.click("#update")
+    page.wait_for_function("old => document.querySelector('#view img').src !== old", arg=old)
+    page.wait_for_selector("#view [aria-valuenow='34'][aria-label='Face: divider between Restored and Original']")
+    assert page.eval_on_selector_all("#view .compare-layer", "e => e.map(x => x.dataset.side)") == ["none", "left", "right"]
+    assert page.get_attribute("#view [data-pair='1']", "aria-pressed") == "true"
+
+
+@pytest.mark.browser
+def test_full_screen_shows_the_whole_image_and_escape_closes(opened):
+    page = opened()
+    for size in ({"width": 500, "height": 900}, {"width": 1000, "height": 400}):
+        page.set_viewport_size(size)
+        page.click("#view .compare-expand")
+        frame = box(page)
+        assert frame["x"] >= 0 and frame["y"] >= 0 and frame["x"] + frame["width"] <= size["width"]
+        assert frame["y"] + frame["height"] <= size["height"] and frame["width"] / frame["height"] == pytest.approx(1.5, abs=0.01)
+        assert frame["width"] == size["width"] or frame["height"] > size["height"] - 60
+        page.evaluate("document.querySelector('#update').click()")
+        page.wait_for_timeout(100)
+        assert page.locator("#view [popover]").count() == 1
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("#view .compare-expand[aria-label='Full screen']")
+    assert position(page) == 37
+
+
+@pytest.mark.browser
+def test_vertical_swipe_scrolls_and_only_the_handle_is_dragged(opened):
+    page = opened(**PHONE)
+    frame = box(page)
+    handle = page.locator("#view .compare-handle").bounding_box()
+    x, y = handle["x"] + 22, handle["y"] + 22
+    for start in ((frame["x"] + 200, frame["y"] + 200), (x, y)):
+        page.evaluate("scrollTo(0, 0)")
+        touch(page, [(start[0] + i % 2, start[1] - 15 * i) for i in range(8)])
+        assert page.evaluate("scrollY") > 40 and position(page) == 35
+    page.evaluate("scrollTo(0, 0)")
+    touch(page, [(frame["x"] + 200 - 10 * i, frame["y"] + 100) for i in range(8)])
+    assert position(page) == 35
+    touch(page, [(x + 10 * i, y) for i in range(6)])
+    assert position(page) > 45

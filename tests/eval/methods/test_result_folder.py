@@ -1,0 +1,65 @@
+"""The method folder: results of another program, found by name in any format, size and Unicode form."""
+
+import cv2
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+import gpen
+from eval.data.lq_sets import Sample
+from eval.methods.registry import load_method
+from gpen.images import write_image
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def face():
+    return cv2.resize(astronaut()[:220, 110:330], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+
+def sample(face, name):
+    return Sample(name, face[::4, ::4], face, None)
+
+
+def restore_one(method, one):
+    (image,) = load_method(method).restore([one], SIZE)
+    return image
+
+
+def test_results_of_another_size_are_resized_to_the_ground_truth(tmp_path, face):
+    write_image(tmp_path / "a.png", face)
+    method = load_method(f"folder:{tmp_path}")
+    (small,), (large,) = (method.restore([sample(face, "a")], size) for size in (32, 128))
+    np.testing.assert_array_equal(small, cv2.resize(face, (32, 32), interpolation=cv2.INTER_AREA))
+    np.testing.assert_array_equal(large, cv2.resize(face, (128, 128), interpolation=cv2.INTER_CUBIC))
+
+
+@pytest.mark.parametrize(("written", "name"), [
+    ("A.PNG", "A"), ("photo 10.15.png", "photo 10.15"), ("Jose\u0301.png", "Jos\u00e9"), ("a\u202fb.jpg.png", "a b.jpg"),
+    ("NA.png", "NA"), ("c.png", "c.jpg"),
+])  # fmt: skip
+def test_results_are_found_by_any_form_of_their_name(written, name, tmp_path, face):
+    write_image(tmp_path / written.replace("PNG", "png"), face)
+    (tmp_path / written.replace("PNG", "png")).rename(tmp_path / written)
+    np.testing.assert_array_equal(restore_one(f"folder:{tmp_path}", sample(face, name)), face)
+
+
+def test_results_with_alpha_or_16_bits(tmp_path, face):
+    alpha = np.dstack([face[..., ::-1], np.full(face.shape[:2], 9, np.uint8)])
+    cv2.imwrite(str(tmp_path / "a.png"), alpha)
+    cv2.imwrite(str(tmp_path / "b.png"), face[..., ::-1].astype(np.uint16) * 257)
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(restore_one(f"folder:{tmp_path}", sample(face, name)), face)
+
+
+def test_several_results_of_one_image(tmp_path, face):
+    for name in ("a.jpg", "a.png", "b.png"):
+        write_image(tmp_path / name, face)
+    for name, words in (("a", r"several results for a \(a.jpg, a.png\)"), ("c", "no result for c")):
+        with pytest.raises(gpen.GPENError, match=words):
+            restore_one(f"folder:{tmp_path}", sample(face, name))
+    np.testing.assert_array_equal(restore_one(f"folder:{tmp_path}", sample(face, "a.png")), face)
+    write_image(tmp_path / "wide.png", face[:40])
+    with pytest.raises(gpen.GPENError, match=r"wide.png has 64 x 40 px; results are square"):
+        restore_one(f"folder:{tmp_path}", sample(face, "wide"))
