@@ -33,6 +33,7 @@ from eval.data.faces import SAMPLES, Faces
 from eval.data.image_files import ImageFile
 from eval.data.lq_sets import INPAINT, PAIRED, TASKS, UNDEGRADED, WILD, LQSet, Sample, build_lq_set
 from eval.data.paired import Pairs
+from eval.data.protocols import find_protocol
 from eval.methods.registry import INPAINTING_METHODS, NON_BLIND, Method, load_method, parse_method
 from eval.metrics.registry import METRICS, is_per_image, load_metrics, needs_ground_truth
 from eval.metrics.weights import MetricSettings
@@ -136,6 +137,8 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
     device = "cpu" if group.device.type == "cpu" else str(group.device)  # weights cannot be loaded to "cpu:0" of accelerate
     weights = {name: load_method(name, device).weights for name in settings.methods}  # before a download of the data
     faces, given = _open_data(settings)
+    if settings.protocol:
+        find_protocol(settings.protocol).check_run(len(faces.names), settings.size, settings.tasks)
     names = dict.fromkeys([*settings.metrics, *_measured_metrics(out)])
     functions, missing = load_metrics(names, replace(metric_settings, device=device))
     metrics = {task: TaskMetrics.select(functions, task) for task in settings.tasks}

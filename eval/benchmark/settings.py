@@ -64,5 +64,7 @@ class RunSettings:
     """given low-quality images, only for paired: a folder, a zip file, or hf:OWNER/NAME:SPLIT:COLUMN"""
     match: Annotated[str, option("PATTERN")] = NAME
     """name of an input in --lq, with {name} for that of its ground truth, for example "{name}_00\""""
+    protocol: Annotated[str, option("NAME", "none")] = ""
+    """published test set that the images are, as in python -m eval protocol list; their number and --size are checked"""
     allow_upscaled: bool = False
     """enlarge a ground truth that is smaller than --size, which is an error otherwise, and say so below every table"""

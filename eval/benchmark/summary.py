@@ -5,10 +5,10 @@
 mean over images with its bootstrap 95% interval; diff is the mean paired difference to the baseline over the images of both. A
 set metric has one value for n images, without intervals, because a resampled set contains duplicates, which bias a Fréchet
 distance. null is a value that does not exist or is infinite, with the reason in "note". "diff_n" is the number of images of the
-difference if it is not n. "reference" is the name of the reference set of a metric with given statistics. "chosen" is the number
-of images of the run on which the method, the baseline or the metric was chosen, if there are any: the value is no test result
-(eval.benchmark.chosen). "upscaled" is the number of images whose ground truth was enlarged to the size of the run, if there are
-any. In addition to the metrics there are the costs "seconds"
+difference if it is not n. "reference" is the name of the reference set of a metric with given statistics. "chosen" is the
+number of images of the run on which the method, the baseline or the metric was chosen, if there are any: the value is no test
+result (eval.benchmark.chosen). "upscaled" is the number of images whose ground truth was enlarged to the size of the run, if
+there are any. In addition to the metrics there are the costs "seconds"
 per image, "images_per_second", and the peak memory "memory_mib" and, on a GPU, "cuda_mib".
 """
 

@@ -38,7 +38,7 @@ def test_every_option_has_a_description_and_a_default(command, capsys, monkeypat
         assert described, option
         assert "STR" not in option.split()[1] or option.startswith(("--title", "--device")), option
     if command == ("run",):
-        assert len(options) == 26
+        assert len(options) == 27
 
 
 def test_help_of_run_lists_methods_and_metrics_in_a_line_each(capsys, monkeypatch):
