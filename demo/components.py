@@ -14,8 +14,9 @@ from dataclasses import fields
 from typing import Any
 
 import gradio as gr
+from gradio.i18n import I18nData
 
-from demo import experiment
+from demo import experiment, languages
 from demo.experiment import SLIDER_RANGES
 from gpen.degradation.degradation import BLUR_KINDS, Degradation
 
@@ -35,7 +36,7 @@ def build(start: Degradation) -> tuple[dict[str, Any], gr.Checkbox]:
     box: dict[str, Any] = {}
     values = _values(start)
 
-    def slider(name: str, step: float, label: str, visible: bool = True) -> None:
+    def slider(name: str, step: float, label: I18nData, visible: bool = True) -> None:
         low, high = SLIDER_RANGES[name]
         box[name] = gr.Slider(
             low,
@@ -51,28 +52,35 @@ def build(start: Degradation) -> tuple[dict[str, Any], gr.Checkbox]:
 
     with gr.Column(elem_id="terms"):
         with gr.Column(elem_classes="term-group blur"):
-            gr.HTML('Blur <small><b class="term">∗ k</b> sigma in px, 0: off</small>')
-            slider("blur_sigma", 0.05, "Blur (sigma, px)")
+            gr.HTML(_heading("blur", "∗ k"))
+            slider("blur_sigma", 0.05, languages.text("playground.first.controls.blur_name"))
         with gr.Column(elem_classes="term-group scale"):
-            gr.HTML('Shrink <small><b class="term">↓ s</b> scale, 1: off</small>')
-            slider("scale", 0.05, "Shrink (scale s)")
+            gr.HTML(_heading("scale", "↓ s"))
+            slider("scale", 0.05, languages.text("playground.first.controls.scale_name"))
         with gr.Column(elem_classes="term-group noise"):
-            gr.HTML('Noise <small><b class="term">+ n</b> sigma, 0: off</small>')
-            slider("noise_sigma", 0.1, "Noise (sigma, 0-255)")
+            gr.HTML(_heading("noise", "+ n"))
+            slider("noise_sigma", 0.1, languages.text("playground.first.controls.noise_name"))
         with gr.Column(elem_classes="term-group jpeg"):
             with gr.Row(elem_classes="heading"):
-                gr.HTML('JPEG quality <small><b class="term">q</b></small>')
-                box["jpeg"] = gr.Checkbox(values["jpeg"], label="On", container=False, min_width=60, scale=0, elem_id="jpeg")
-            slider("jpeg_quality", 1, "JPEG quality (q)")
+                gr.HTML(_heading("jpeg", "q"))
+                on = languages.text("playground.first.controls.on")
+                box["jpeg"] = gr.Checkbox(values["jpeg"], label=on, container=False, min_width=60, scale=0, elem_id="jpeg")
+            slider("jpeg_quality", 1, languages.text("playground.first.controls.jpeg_name"))
     with gr.Row(elem_id="last-controls"):
-        box["blur_kind"] = gr.Radio(BLUR_KINDS, value=start.blur_kind, label="Kind of blur", container=False, elem_id="blur-kind")
-        box["grey"] = gr.Checkbox(start.grey, label="Grey", container=False, min_width=80, elem_id="grey")
-        box["seed"] = gr.Number(start.seed, label="Seed", precision=0, minimum=0, min_width=120, elem_id="seed")
+        box["blur_kind"] = gr.Radio(
+            [(languages.text(f"playground.first.controls.{kind}"), kind) for kind in BLUR_KINDS], value=start.blur_kind,
+            label=languages.text("playground.first.controls.blur_kind"), container=False, elem_id="blur-kind",
+        )  # fmt: skip
+        grey = languages.text("playground.first.controls.grey")
+        box["grey"] = gr.Checkbox(start.grey, label=grey, container=False, min_width=80, elem_id="grey")
+        seed = languages.text("playground.first.controls.seed")
+        box["seed"] = gr.Number(start.seed, label=seed, precision=0, minimum=0, min_width=120, elem_id="seed")
     with gr.Column(elem_id="blur-shape", elem_classes="blur"):
-        slider("blur_sigma_y", 0.05, "Blur along the second axis (sigma, px)", visible=False)
-        slider("blur_angle", 1, "Angle of the blur (degrees)", visible=False)
-        slider("kernel_size", 1, "Width of the blur kernel (px, 0: chosen from sigma)", visible=False)
-    keep_extras = gr.Checkbox(True, label="Extras", visible=False, container=False, elem_id="extras")
+        slider("blur_sigma_y", 0.05, languages.text("playground.first.controls.blur_sigma_y"), visible=False)
+        slider("blur_angle", 1, languages.text("playground.first.controls.blur_angle"), visible=False)
+        slider("kernel_size", 1, languages.text("playground.first.controls.kernel_size"), visible=False)
+    extras = languages.text("playground.first.controls.extras")
+    keep_extras = gr.Checkbox(True, label=extras, visible=False, container=False, elem_id="extras")
     return {name: box[name] for name in CONTROL_NAMES}, keep_extras
 
 
@@ -112,7 +120,8 @@ def write(degradation: Degradation) -> list:
         shown[name] |= update
     shown["kernel_size"]["visible"] = degradation.kernel_size is not None
     extras = {name: getattr(degradation, name) for name, off in EXTRA_DEFAULTS.items() if getattr(degradation, name) != off}
-    label = "With " + ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in extras.items())
+    listed = ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in extras.items())
+    label = f"{languages.text('playground.first.controls.extras')}: {listed}"
     return [shown[name] for name in CONTROL_NAMES] + [
         gr.update(value=True, visible=bool(extras), label=label),
         extras,
@@ -142,6 +151,14 @@ def _values(d: Degradation) -> dict:
         "grey": d.grey,
         "seed": d.seed,
     }
+
+
+def _heading(name: str, term: str) -> str:
+    """Return the name of a group of controls, and in small type the term of the formula with its unit."""
+    unit = f"playground.first.controls.{name}_unit"
+    explained = f" {languages.html(unit)}" if unit in languages.table() else ""
+    named = languages.html(f"playground.first.controls.{name}")
+    return f'{named} <small><b class="term">{term}</b>{explained}</small>'
 
 
 def _plain(value: Any) -> str:

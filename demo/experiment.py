@@ -50,28 +50,27 @@ class Look:
     """A kind of damage named by what it looks like: samples of a preset that satisfy a condition.
 
     Attributes:
+        name: in English. The texts of demo/languages have the name and the method that was trained with the preset.
         preset: name in gpen.degradation.PRESETS.
-        paper: the method that was trained with the preset.
         accepts: (degradation, size of the face in px) -> whether it looks like the name.
     """
 
     name: str
     preset: str
-    paper: str
     accepts: Callable[[Degradation, int], bool]
 
 
 LOOKS = (
     Look(
-        "Light damage", "gpen-release-scaled", "GPEN",
+        "light damage", "gpen-release-scaled",
         lambda d, size: not d.grey and _blur(d) <= size / 100 and _scale(d) <= size / 96,
     ),
-    Look("Old photo", "gpen-release-scaled", "GPEN, grey", lambda d, size: d.grey and _blur(d) >= size / 128),
+    Look("old photo", "gpen-release-scaled", lambda d, size: d.grey and _blur(d) >= size / 128),
     Look(
-        "Small web image", "codeformer-2", "CodeFormer",
+        "small web image", "codeformer-2",
         lambda d, size: _scale(d) >= size / 48 and (d.jpeg_quality or 100) <= 60,
     ),
-    Look("Severe", "severe", "beyond the papers", lambda d, size: _scale(d) >= size / 32),
+    Look("severe damage", "severe", lambda d, size: _scale(d) >= size / 32),
 )  # fmt: skip
 
 

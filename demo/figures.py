@@ -16,7 +16,7 @@ import cv2
 import gradio as gr
 import numpy as np
 
-from demo import compare, images
+from demo import compare, images, languages
 from demo.experiment import METHODS, VARIATIONS, Experiment
 from demo.server import gradio_patches
 from eval.metrics.registry import METRICS
@@ -26,7 +26,6 @@ from gpen.images import downscale
 
 MAX_EMBEDDED = 512  # px
 INVENTED_SCALE = 24  # the same for the maps of invented detail, whose values are smaller
-BOLD_NOTE = "Bold: the better value for this one face. It does not show which method is better in general."
 ERROR_SCALE = 64  # absolute error, 0 to 255, at the upper end of the colour map; larger errors are clipped
 _COLOUR_MAP = cv2.COLORMAP_MAGMA
 
@@ -36,20 +35,16 @@ _TERMS = (  # patterns of the terms in Degradation.formula(), with their CSS cla
     (r"\+ n\([^)]*\)", "noise"),
     (r"JPEG_\d+", "jpeg"),
 )
-_STEPS = {  # step of the formula: (term, class, caption)
-    "original": ("I", "", "original"),
-    "blurred": ("∗ k", "blur", "blurred"),
-    "downsampled": ("↓ s", "scale", "shrunk"),
-    "noisy": ("+ n", "noise", "noisy"),
-    "jpeg": ("JPEG", "jpeg", "compressed"),
-    "resized": ("I_d", "", "enlarged"),
+_STEPS = {  # step of the formula: (term, class)
+    "original": ("I", ""),
+    "blurred": ("∗ k", "blur"),
+    "downsampled": ("↓ s", "scale"),
+    "noisy": ("+ n", "noise"),
+    "jpeg": ("JPEG", "jpeg"),
+    "resized": ("I_d", ""),
 }
-_EARLY_STEPS = {  # steps of some presets, before the blur: caption
-    "grey": "converted to grey",
-    "shifted": "displaced",
-    "hazy": "towards white",
-}
-_LATE_STEPS = {"recoloured": "colours changed"}  # the same, after the enlargement
+_EARLY_STEPS = ("grey", "shifted", "hazy")  # steps of some presets, before the blur
+_LATE_STEPS = ("recoloured",)  # the same, after the enlargement
 _METRIC_COLUMNS = {  # metric: (title, unit, decimals)
     "psnr": ("PSNR", "dB", 2),
     "ssim": ("SSIM", "", 4),
@@ -87,30 +82,28 @@ class Encoder:
 
 def comparison(experiment: Experiment, encoder: Encoder, component: gr.HTML) -> str:
     """Return the damaged, the restored and the original face for demo.compare; `component` displays them."""
-    shown = (
-        (experiment.degraded, "Damaged", "The damaged face, enlarged"),
-        (experiment.restored, "Restored", "The face restored by GPEN"),
-        (experiment.target, "Original", "The original face"),
-    )
+    shown = {"damaged": experiment.degraded, "restored": experiment.restored, "original": experiment.target}
 
     def address(image: np.ndarray, name: str) -> str:
         if len(image) <= MAX_EMBEDDED:
             return encoder.uri(image)
-        path = images.save(encoder.png(image), gradio_patches.upload_folder(), f"{name.lower()}.png")
+        path = images.save(encoder.png(image), gradio_patches.upload_folder(), f"{name}.png")
         return compare.file_url(component, path)
 
-    compared = [compare.ComparedImage(address(image, label), label, alt_text) for image, label, alt_text in shown]
+    compared = [
+        compare.ComparedImage(address(image, name), f"playground.first.{name}", f"playground.first.{name}_image")
+        for name, image in shown.items()
+    ]
     return compare.render(compared, *experiment.target.shape[1::-1])
 
 
 def summary(experiment: Experiment) -> str:
     """Return one line with the time of the restoration and the scores of both methods."""
-    parts = [f"Restored in {experiment.seconds:.2f} s"]
+    values = {"seconds": f"{experiment.seconds:.2f}"}
     for name in ("psnr", "ssim"):
-        bilinear, restored = (experiment.scores[method][name] for method in METHODS)
-        title, unit, decimals = _METRIC_COLUMNS[name]
-        parts.append(f"{title} {_number(restored, decimals)} {unit}".rstrip() + f" (damaged {_number(bilinear, decimals)})")
-    return f'<p role="status">{" · ".join(parts)}</p>'
+        for method, end in zip(METHODS, ("_damaged", ""), strict=True):
+            values[name + end] = _number(experiment.scores[method][name], _METRIC_COLUMNS[name][2])
+    return f'<p role="status">{languages.html("playground.first.scores", **values)}</p>'
 
 
 def steps(experiment: Experiment, encoder: Encoder) -> str:
@@ -121,22 +114,22 @@ def steps(experiment: Experiment, encoder: Encoder) -> str:
     found = experiment.steps
     early = [name for name in _EARLY_STEPS if name in found]
     figures, image = [], found["original"]
-    for name, (term, colour, caption) in _STEPS.items():
+    for name, (term, colour) in _STEPS.items():
         image = found.get(name, image)
         h, w = image.shape[:2]
-        label = f'<b class="term {colour}">{term}</b> {caption if name in found else "off"} <small>{w} × {h}</small>'
-        alt_text = f"The face, {caption}, {w} by {h} pixels" if name in found else ""
-        figures.append(_figure(image, alt_text, label, encoder, "" if name in found else "off"))
+        caption = languages.html(f"playground.steps.{name if name in found else 'off'}")
+        label = f'<b class="term {colour}">{term}</b> {caption} <small>{w} × {h}</small>'
+        figures.append(_step(image, label, encoder) if name in found else _figure(image, 'alt=""', label, encoder, "off"))
         if name == "original" and early:
             image = found[early[-1]]
     further = [
-        _figure(found[name], f"The face, {caption}", f"{caption} <small>{place}</small>", encoder)
-        for names, place in ((_EARLY_STEPS, "before the blur"), (_LATE_STEPS, "after the enlargement"))
-        for name, caption in names.items()
+        _step(found[name], f"{languages.html(f'playground.steps.{name}')} {languages.html(place, 'small')}", encoder)
+        for names, place in ((_EARLY_STEPS, "playground.steps.early"), (_LATE_STEPS, "playground.steps.late"))
+        for name in names
         if name in found
     ]
     more = f'<div class="strip">{"".join(further)}</div>' if further else ""
-    return f'<h2>Steps of the damage</h2><div class="strip">{"".join(figures)}</div>{more}'
+    return f'{languages.html("playground.steps.heading", "h2")}<div class="strip">{"".join(figures)}</div>{more}'
 
 
 def errors(experiment: Experiment, encoder: Encoder) -> str:
@@ -144,43 +137,28 @@ def errors(experiment: Experiment, encoder: Encoder) -> str:
     tiles = []
     for method, image in zip(METHODS, (experiment.degraded, experiment.restored), strict=True):
         error = absolute_error(image, experiment.target)
-        label = f"<b>Error</b> of {method}, mean {error.mean():.1f}"
-        tiles.append(_figure(error_map(error), f"Where {method} differs from the original", label, encoder))
-    return f'<h2>Errors against the original</h2><div class="maps">{"".join(tiles)}{_legend()}</div>'
+        label = languages.html("playground.errors.caption_html", method=method, mean=f"{error.mean():.1f}")
+        alt_text = languages.attributes({"method": method}, alt="playground.errors.image")
+        tiles.append(_figure(error_map(error), alt_text, label, encoder))
+    return f'{languages.html("playground.errors.heading", "h2")}<div class="maps">{"".join(tiles)}{_legend()}</div>'
 
 
 def invented(spread: np.ndarray, residual: np.ndarray, encoder: Encoder) -> str:
     """Return the maps of the spread over variations and of the residual, float [h, w] each, 0 to 255."""
-    texts = (
-        (
-            spread,
-            "Spread",
-            f"Standard deviation over {VARIATIONS} restorations of the same damaged face: bright detail was invented, since the "
-            "damaged face does not determine it.",
-        ),
-        (
-            residual,
-            "Residual",
-            "Difference between the damaged face and the restored face after the same damage: where it is dark, the restored "
-            "face explains the damaged one.",
-        ),
-    )
-    tiles = [
-        _figure(
-            error_map(values, INVENTED_SCALE),
-            f"Map of the {name.lower()}, mean {values.mean():.1f} of 255",
-            f"<b>{name}</b>, mean {values.mean():.1f}<br>{text}",
-            encoder,
-        )
-        for values, name, text in texts
-    ]
+    tiles = []
+    for name, values in (("spread", spread), ("residual", residual)):
+        mean = f"{values.mean():.1f}"
+        caption = languages.html(f"playground.{name}_html", mean=mean, count=VARIATIONS)
+        alt_text = languages.attributes({"mean": mean}, alt=f"playground.{name}")
+        tiles.append(_figure(error_map(values, INVENTED_SCALE), alt_text, caption, encoder))
     return f'<div class="maps">{"".join(tiles)}{_legend(INVENTED_SCALE)}</div>'
 
 
 def recipe(degradation: Degradation) -> str:
     """Return the parameters of the degradation as JSON text."""
     values = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in degradation.to_dict().items())
-    return f'<h2>Recipe</h2><pre tabindex="0" aria-label="Parameters as JSON">{{\n{html.escape(values)}\n}}</pre>'
+    heading, label = languages.html("playground.recipe", "h2"), languages.attributes(aria_label="playground.parameters")
+    return f'{heading}<pre tabindex="0" {label}>{{\n{html.escape(values)}\n}}</pre>'
 
 
 def absolute_error(image: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -212,21 +190,24 @@ def table(experiment: Experiment) -> str:
     for method in METHODS:
         cells = "".join(_score_cell(name, scores[method][name], [scores[m][name] for m in METHODS]) for name in shown)
         rows += f'<tr><th scope="row" class="method">{method}</th>{cells}</tr>'
-    notes = [BOLD_NOTE if 'class="best"' in rows else "", seen_note(shown)] + [
-        f"{title} ({network}) is not shown: its weights are not installed on this server."
+    bold = languages.html("playground.scores.bold", "p") if 'class="best"' in rows else ""
+    seen = f"<p>{html.escape(seen_note(shown))}</p>" if seen_note(shown) else ""
+    missing = "".join(
+        languages.html("playground.scores.missing", "p", metric=title, network=network)
         for name, (title, network, _) in _METRIC_COLUMNS.items()
         if name not in shown
-    ]
-    below = "".join(f"<p>{html.escape(note)}</p>" for note in notes if note)
+    )
+    below = bold + seen + missing
     return (
-        '<h2>Scores</h2><table class="scores"><caption class="hidden-text">Scores of bilinear interpolation and GPEN</caption>'
+        f'{languages.html("playground.scores.heading", "h2")}<table class="scores">'
+        f'<caption class="hidden-text">{languages.html("playground.scores.caption")}</caption>'
         f"<thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>{below}"
     )
 
 
 def _heading(name: str) -> str:
     title, unit, _ = _METRIC_COLUMNS[name]
-    hint = "↓ lower is better" if METRICS[name].lower_better else "↑ higher is better"
+    hint = languages.html(f"playground.scores.{'lower' if METRICS[name].lower_better else 'higher'}")
     mark = f" {SEEN_MARK}" * METRICS[name].seen_in_training
     return f'<th scope="col">{title}{mark} <small>{unit}</small><small class="hint">{hint}</small></th>'
 
@@ -247,14 +228,19 @@ def _legend(scale: int = ERROR_SCALE) -> str:
     return (
         f'<div class="legend"><div class="ramp" style="background: linear-gradient(to right, {stops})"></div>'
         f'<div class="ticks"><span>0</span><span>{scale // 2}</span><span>≥ {scale}</span></div>'
-        "<p>Mean of the three channels of each pixel, on the scale 0 to 255. Both maps use these colours.</p></div>"
+        f"{languages.html('playground.errors.legend', 'p')}</div>"
     )
 
 
+def _step(image: np.ndarray, caption: str, encoder: Encoder) -> str:
+    size = dict(zip(("height", "width"), image.shape, strict=False))
+    return _figure(image, languages.attributes(size, alt="playground.steps.image"), caption, encoder)
+
+
 def _figure(image: np.ndarray, alt_text: str, caption: str, encoder: Encoder, class_name: str = "") -> str:
+    """Return a figure. `alt_text` is the attribute, `caption` is HTML."""
     h, w = image.shape[:2]
-    alt_text = html.escape(alt_text, quote=True)
     return (
         f'<figure class="{class_name}"><img src="{encoder.uri(downscale(image, MAX_EMBEDDED))}" width="{w}" height="{h}" '
-        f'alt="{alt_text}"><figcaption>{caption}</figcaption></figure>'
+        f"{alt_text}><figcaption>{caption}</figcaption></figure>"
     )

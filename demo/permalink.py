@@ -20,11 +20,11 @@ COPY_LINK_JS = """async query => {
   const link = location.origin + location.pathname + query;
   history.replaceState(history.state, "", link);
   const button = document.querySelector("#copy-link");
-  let said = "✓ Link copied";
+  let said = gpen.text("playground.first.link_copied");
   try {
     await navigator.clipboard.writeText(link);
   } catch { // no permission, or the page is not served over https
-    said = "The link is in the address bar";
+    said = gpen.text("playground.first.link_in_address");
   }
   document.querySelector("#copied").textContent = said;
   button.dataset.said = said;

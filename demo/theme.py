@@ -11,7 +11,7 @@ from pathlib import Path
 import gradio as gr
 
 STATIC = Path(__file__).with_name("static")
-CSS = [STATIC / f"{name}.css" for name in ("base", "compare", "playground", "photo", "rate")]
+CSS = [STATIC / f"{name}.css" for name in ("base", "compare", "playground", "photo", "variations", "rate")]
 THEME = gr.themes.Default(
     primary_hue=gr.themes.colors.indigo,
     neutral_hue=gr.themes.colors.slate,

@@ -120,21 +120,23 @@ class ProtocolCommand:
 
 @dataclass(frozen=True)
 class Report:
-    """Print the tables of runs, their comparison, and related published results."""
+    """Print the tables of runs and their comparison; with --published also published results of the same protocol."""
 
     runs: tyro.conf.Positional[
-        Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")]
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required without --published)")]
     ]
-    """folders of finished runs, one or more"""
+    """folders of finished runs"""
     format: Literal["md", "latex", "json"] = "md"
     """output format: Markdown, LaTeX or JSON"""
+    published: bool = False
+    """print published results with the protocol of the runs; without runs, all published results"""
 
     def __call__(self) -> None:
         from eval.report.report import report
 
-        if not self.runs:
+        if not self.runs and not self.published:
             raise GPENError("There is nothing to report; give the folder of a run, RUN.")
-        print(report(self.runs, self.format))
+        print(report(self.runs, self.format, self.published))
 
 
 @dataclass(frozen=True)

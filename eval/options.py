@@ -1,5 +1,6 @@
 """Types of command-line options: comma-separated lists, text files, and what the help shows as a value and as the default."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,8 @@ def option(value: str | None = None, default: str | None = None, text: str | Non
 
 
 def _split(arguments: list[str]) -> tuple[str, ...]:
-    return tuple(name.strip() for name in arguments[0].split(",") if name.strip())
+    names = re.split(r",(?!\s*-?[\d.]+\s*(?:[,&]|$))", arguments[0])  # not before a number: onnx:FILE?range=-1,1
+    return tuple(name.strip() for name in names if name.strip())
 
 
 def _read_text(arguments: list[str]) -> str:

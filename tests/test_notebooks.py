@@ -1,9 +1,13 @@
 """The notebooks have the required parts and saved outputs, and run from top to bottom."""
 
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
+
+from eval.data.protocols import find_protocol
+from gpen.training.data import hub
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -40,6 +44,14 @@ def test_parameters_are_in_one_cell_with_full_size_values(path):
     (parameters,) = [cell for cell in code(path) if "parameters" in cell.metadata.get("tags", [])]
     assert "at full size" in parameters.source
     assert parameters is code(path)[1] or parameters.source == code(path)[1].source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS[:4], ids=lambda path: path.stem)
+def test_faces_at_full_size_are_test_faces_of_at_least_this_size(path):
+    (parameters,) = [cell for cell in code(path) if "parameters" in cell.metadata.get("tags", [])]
+    name, size = re.search(r'at full size: "([^"]+)", (\d+)', parameters.source).groups()
+    known = find_protocol(name.removesuffix("-test"))
+    assert name.endswith("-test") and int(size) <= known.size and known.sources[0].startswith(f"hf:{hub.named(name).dataset} ")
 
 
 @every

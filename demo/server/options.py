@@ -41,6 +41,7 @@ VARIABLES = (
     Variable("GPEN_VOTES_REPO", "private dataset on the Hub (`OWNER/NAME`) to which the answers are copied", "none"),
     Variable("HF_TOKEN", "token of the Hub with write access to this dataset", "that of `hf auth login`"),
     Variable("GPEN_OWNER_TOKEN", "token of the owner page of the study; without it the page is disabled", "none"),
+    Variable("GPEN_PUBLIC_LEADERBOARD", "`1` shows the results of the study to all visitors in the Leaderboard tab", "not shown"),
     Variable("GPEN_IDENTITY_MODEL", "face embedding in ONNX for the identity metric", "none"),
     Variable("GPEN_SQUEEZENET", "weights of SqueezeNet 1.1 for LPIPS, `.npz`", "the cache of torch.hub"),
 )

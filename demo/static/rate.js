@@ -24,19 +24,21 @@ function rate(root) {
   let keys = {}; // key -> action of the current screen
 
   const notice = h("p", { class: "notice", role: "status" });
-  const bar = h("div", { class: "progress" });
-  const stage = h("section", { class: "stage", tabindex: "-1", "aria-live": "polite" });
+  const meter = h("progress", named("aria-label", "rate.progress_label"));
+  const amount = h("div", { "aria-live": "polite" });
+  const bar = h("div", { class: "progress" }, meter, amount);
+  const stage = h("div", { class: "stage", tabindex: "-1" });
   const foot = h("footer");
-  const question = h("dialog");
+  const question = h("dialog", { "aria-labelledby": "rate-dialog" });
   const title = root.querySelector("h2");
   root.replaceChildren(title, bar, notice, stage, foot, question);
   document.addEventListener("keydown", onKeyDown, true);
   begin();
 
   async function begin() {
-    screen("waiting", [h("p", { class: "quiet" }, say("rate.loading_study"))]);
+    waiting("rate.loading_study");
     about = await server.ask("about");
-    title.textContent = sayDefault(about.title, "title");
+    title.replaceChildren(studyText(about.title, "rate.study.title"));
     store = browserStorage(`gpen.rate.${about.study}.`);
     box = outbox(store);
     const known = store.get("code");
@@ -100,7 +102,7 @@ function rate(root) {
 
   async function advance() {
     current = null;
-    if (!ready.length && !exhausted) screen("waiting", [h("p", { class: "quiet" }, say("rate.loading_next"))]);
+    if (!ready.length && !exhausted) waiting("rate.loading_next");
     while (!ready.length && !exhausted && code) await refill();
     if (current || !code) return; // undo was onKeyDown, or the answers were deleted
     if (!ready.length) return showEnd();
@@ -111,7 +113,7 @@ function rate(root) {
   async function show(item, chosen, heading) {
     current = item;
     item.since = null;
-    if (!item.isLoaded) screen("waiting", [h("p", { class: "quiet" }, say("rate.loading_images"))]);
+    if (!item.isLoaded) waiting("rate.loading_images");
     await item.loaded;
     if (current !== item) return;
     const timed = (choice) => {
@@ -138,7 +140,7 @@ function rate(root) {
     send();
     drawFrame();
     const { done, total } = count();
-    if (about.pause && done % about.pause === 0 && done < total) showPause(say("rate.pause_due", { done, total }));
+    if (about.pause && done % about.pause === 0 && done < total) showPause(text("rate.take_pause", { done, total }, "p"));
     else advance();
   }
 
@@ -171,12 +173,10 @@ function rate(root) {
     return { done: Math.max(0, Math.min(progress.total, progress.done + net)), total: progress.total };
   }
 
-  const instructions = () => sayDefault(about.instructions, about.protocol);
-
   // ---- the other screens ------------------------------------------------------------------------------------------
 
   function consentScreen(again) {
-    const agree = button(say("rate.agree"), null, () => {
+    const agree = button(text("rate.agree"), null, () => {
       agree.disabled = true;
       const consent = async (mine) => {
         const { progress } = await server.ask("consent", { code: mine });
@@ -189,18 +189,18 @@ function rate(root) {
     }, { class: "primary" });
     screen("consent", [
       h("p", { class: "text" }, instructions()),
-      h("p", { class: "quiet" }, say("rate.length", { n: about.session })),
-      h("h3", {}, say(again ? "rate.again" : "rate.before")),
-      h("div", { class: "text sheet" }, sayDefault(about.consent, "consent"),
-        h("small", {}, say("rate.version", { version: about.version }))),
-      store.lasts ? null : h("p", { class: "quiet" }, say("rate.no_storage")),
-      h("div", { class: "row" }, agree, button(say("rate.decline"), null, declined)),
+      text("rate.session", { n: about.session }, "p", { class: "quiet" }),
+      again ? text("rate.again", null, "h3") : text("rate.before", null, "h3"),
+      h("div", { class: "text sheet" }, studyText(about.consent, "rate.study.consent"),
+        text("rate.version", { version: about.version }, "small")),
+      store.lasts ? null : text("rate.no_storage", null, "p", { class: "quiet" }),
+      h("div", { class: "row" }, agree, button(text("rate.decline"), null, declined)),
     ]);
   }
 
   function declined() {
-    const back = button(say("rate.reconsider"), null, () => consentScreen(false));
-    screen("centred", [h("p", {}, say("rate.declined")), back]);
+    const back = button(text("rate.changed_mind"), null, () => consentScreen(false));
+    screen("centred", [text("rate.nothing_stored", null, "p"), back]);
   }
 
   async function practice() {
@@ -213,10 +213,9 @@ function rate(root) {
         store.set("practised", "1");
         current = null;
         if (!i) return advance();
-        return screen("centred", [h("p", {}, say("rate.practice_done")),
-          button(say("rate.start"), null, advance, { class: "primary" })]);
+        return screen("centred", [text("rate.practice_done", null, "p"), button(text("rate.start"), null, advance, { class: "primary" })]);
       }
-      const heading = h("p", { class: "practice" }, say("rate.practice", { i: i + 1, total: items.length }));
+      const heading = text("rate.practice", { k: i + 1, total: items.length }, "p", { class: "practice" });
       show(items[i], (choice) => explain(items[i], choice, () => next(i + 1)), heading);
     };
     next(0);
@@ -224,7 +223,7 @@ function rate(root) {
 
   function explain(item, choice, go) {
     item.since = null;
-    const onward = button(say("rate.continue"), null, go, { class: "primary" });
+    const onward = button(text("rate.continue"), null, go, { class: "primary" });
     stage.querySelector(".controls").replaceChildren(feedback(item, choice), onward);
     stage.querySelector(".tools").remove();
     onward.focus({ preventScroll: true });
@@ -234,25 +233,24 @@ function rate(root) {
   function showPause(sentence) {
     requeue();
     const back = canUndo();
-    const onward = button(say("rate.continue"), null, advance, { class: "primary" });
-    screen("centred", [h("p", {}, sentence), h("p", { class: "quiet" }, say("rate.rest")),
-      h("div", { class: "row" }, onward, back && button(say("rate.undo_last"), "Z", undo))], back ? { z: undo } : {});
+    const onward = button(text("rate.continue"), null, advance, { class: "primary" });
+    screen("centred", [sentence, text("rate.rest", null, "p", { class: "quiet" }),
+      h("div", { class: "row" }, onward, back && button(text("rate.undo_last"), "Z", undo))], back ? { z: undo } : {});
   }
 
   async function showEnd() {
     const mine = code;
-    screen("centred", [h("p", { class: "quiet" }, say("rate.sending"))]);
+    screen("centred", [text("rate.sending", null, "p", { class: "quiet" })]);
     await send();
     const own = code === mine && (await server.ask("agreement", { code }, () => code === mine).catch(() => null));
     if (!own || code !== mine || current) return;
     const back = history().length > 0;
-    screen("centred thanks", [h("h3", {}, say("rate.thanks")), raterStatistics(own),
-      h("p", { class: "quiet" }, say("rate.finished")),
-      back && button(say("rate.undo_last"), "Z", undo)], back ? { z: undo } : {});
+    screen("centred thanks", [text("rate.thanks", null, "h3"), raterStatistics(own), text("rate.completed", null, "p", { class: "quiet" }),
+      back && button(text("rate.undo_last"), "Z", undo)], back ? { z: undo } : {});
   }
 
   function showError(sentence) {
-    screen("centred", [h("p", {}, sentence), button(say("rate.restart"), null, () => (forget(), consentScreen(false)))]);
+    screen("centred", [h("p", {}, sentence), button(text("rate.start_again"), null, () => (forget(), consentScreen(false)))]);
   }
 
   function forget() {
@@ -262,8 +260,8 @@ function rate(root) {
     progress = { done: 0, total: 0 };
   }
 
-  function dialog(text, ...buttons) {
-    question.replaceChildren(h("p", { class: "text" }, text), h("div", { class: "row" }, buttons));
+  function dialog(content, ...buttons) {
+    question.replaceChildren(h("p", { class: "text", id: "rate-dialog" }, content), h("div", { class: "row" }, buttons));
     question.showModal();
   }
 
@@ -271,14 +269,24 @@ function rate(root) {
     const mine = code;
     question.close();
     code = current = null; // stops all pending requests
-    screen("centred", [h("p", { class: "quiet" }, say("rate.deleting"))]);
+    screen("centred", [text("rate.deleting", null, "p", { class: "quiet" })]);
     const { deleted } = await server.ask("delete", { code: mine }).catch(() => ({ deleted: 0 }));
     forget();
-    screen("centred", [h("p", {}, say("rate.deleted", { n: deleted })),
-      button(say("rate.restart"), null, () => consentScreen(false))]);
+    screen("centred", [text("rate.deleted", { n: deleted }, "p"), button(text("rate.start_again"), null, () => consentScreen(false))]);
   }
 
   // ---- the frame --------------------------------------------------------------------------------------------------
+
+  function waiting(key) {
+    screen("waiting", [text(key, null, "p", { class: "quiet", role: "status" })]);
+  }
+
+  /** A text of the study; the standard one of eval/preference/build.py is shown in the language of the visitor. */
+  function studyText(given, key) {
+    return given === window.gradio_config?.i18n_translations?.en?.[key] ? text(key) : given;
+  }
+
+  const instructions = () => studyText(about.instructions, `rate.study.instructions_${about.protocol}`);
 
   function screen(name, children, act = {}) {
     stage.className = `stage ${name}`;
@@ -287,23 +295,27 @@ function rate(root) {
     keys = act;
     drawFrame();
     const first = name.startsWith("centred") ? stage.querySelector("button.primary") : null;
-    if (!["consent", "waiting"].includes(name)) (first ?? stage).focus({ preventScroll: true });
+    if (!["consent", "waiting"].includes(name)) (first ?? stage.querySelector(".question") ?? stage).focus({ preventScroll: true });
   }
 
   function drawFrame() {
     const { done, total } = code ? count() : { done: 0, total: 0 };
     bar.hidden = !total;
-    bar.replaceChildren(h("progress", { max: total || 1, value: done }), h("span", {}, say("rate.progress", { done, total })));
-    const isTrial = current && !current.isPractice;
-    const close = (text) => button(text, null, () => question.close());
+    Object.assign(meter, { max: total || 1, value: done });
+    const shown = text("rate.progress", { done, total });
+    if (amount.textContent !== shown.textContent) amount.replaceChildren(shown); // announced only when it changes
     drawNotice();
+    const isTrial = Boolean(current && !current.isPractice);
+    const buttons = `${isTrial} ${Boolean(code)}`;
+    if (foot.dataset.buttons === buttons) return; // keeps the focus on a button
+    foot.dataset.buttons = buttons;
+    const close = (label) => button(label, null, () => question.close());
     foot.replaceChildren(...[
-      isTrial && button(say("rate.pause"), null, () => showPause(say("rate.paused"))),
-      code && button(say("rate.instructions"), null, () => dialog(instructions(), close(say("rate.close")))),
-      code && button(say("rate.delete"), null, () =>
-        dialog(say("rate.delete_question"), button(say("rate.delete_yes"), null, deleteAll, { class: "danger" }),
-          close(say("rate.delete_no")))),
-      about?.owner && button(say("rate.owner"), null, () => owner(root, base)),
+      isTrial && button(text("rate.pause"), null, () => showPause(text("rate.paused", null, "p"))),
+      code && button(text("rate.instructions"), null, () => dialog(instructions(), close(text("page.close")))),
+      code && button(text("rate.delete"), null, () =>
+        dialog(text("rate.delete_question"), button(text("rate.delete_yes"), null, deleteAll, { class: "danger" }),
+          close(text("rate.delete_no")))),
     ].filter(Boolean));
   }
 
@@ -321,7 +333,7 @@ function rate(root) {
 
   function drawNotice() {
     const unsent = box?.pending().filter(({ name }) => name === "answer").length ?? 0;
-    const hope = unsent ? say("rate.unsent", { n: unsent }) : say("rate.retrying");
+    const hope = unsent ? gpen.text("rate.kept", { n: unsent }) : gpen.text("rate.retrying");
     notice.textContent = trouble ? `${trouble} ${hope}` : refusal;
   }
 
@@ -332,7 +344,7 @@ function rate(root) {
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act) return;
     event.preventDefault();
-    event.stopPropagation();
+    event.stopPropagation(); // arrow keys also switch tabs
     if (!event.repeat) act();
   }
 }

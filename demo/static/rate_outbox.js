@@ -67,12 +67,12 @@ function connection(base, report) {
     const headers = { "Content-Type": "application/json" };
     const options = { method: "POST", headers, body: JSON.stringify(body), signal: AbortSignal.timeout(20_000) };
     const response = await fetch(`${base}/${name}`, options).catch(() => {
-      throw new Error(say("rate.unreachable"));
+      throw new Error(gpen.text("rate.unreachable"));
     });
     const result = await response.json().catch(() => null);
     if (response.ok && result !== null) return result;
     if (result?.error && response.status < 500) throw new RejectedError(result.error);
-    throw new Error(result?.error ?? say("rate.unexpected", { status: response.status }));
+    throw new Error(result?.error ?? gpen.text("rate.status", { status: response.status }));
   }
 
   /** Repeat `attempt` until it succeeds, is rejected, or is no longer `wanted` (returns undefined). */

@@ -13,11 +13,20 @@ function h(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** The text of a key of demo/languages in the language of the page. */
-const say = (key, values) => window.gpen.text(key, values);
+/** An element with a text of the page (demo/languages), which follows the language of the visitor. */
+function text(key, values, tag = "span", attributes = {}) {
+  return h(tag, { ...attributes, "data-text": key, ...translated(values) }, gpen.text(key, values ?? {}));
+}
 
-/** A text of the study: translated if it is the default text with one of the names, see [rate.defaults] in the tables. */
-const sayDefault = (text, ...names) => window.gpen.translated(text, names.map((name) => `rate.defaults.${name}`), "rate.damage");
+/** An attribute with a text of the page: named("aria-label", "page.close"). */
+function named(name, key, values) {
+  return { [name]: gpen.text(key, values ?? {}), [`data-text-${name}`]: key, ...translated(values) };
+}
+
+/** Attributes that demo/static/languages.js reads when the language changes. */
+function translated(values) {
+  return { "data-in": gpen.language(), "data-values": values ? JSON.stringify(values) : null };
+}
 
 /** Resolves when previous changes of the page have been painted. */
 const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));

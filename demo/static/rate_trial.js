@@ -1,35 +1,41 @@
 // One trial on the screen: the images, the question, the controls and the keys of each protocol.
 
-// 1 to 5: absolute category rating of ITU-T P.910
-const RATING_KEYS = ["rate.trial.bad", "rate.trial.poor", "rate.trial.fair", "rate.trial.good", "rate.trial.excellent"];
+const RATINGS = [1, 2, 3, 4, 5]; // absolute category rating of ITU-T P.910, bad to excellent
 
-function button(text, key, act, attributes = {}) {
-  return h("button", { type: "button", onclick: act, ...attributes }, text, key && h("kbd", {}, key));
+function button(label, key, act, attributes = {}) {
+  return h("button", { type: "button", onclick: act, ...attributes }, label, key && h("kbd", {}, key));
 }
 
-// protocol -> question, labels of the images, controls, and keys with their actions
+function controlGroup(question, ...buttons) {
+  return h("div", { class: "controls", role: "group", ...named("aria-label", question) }, ...buttons);
+}
+
+// protocol -> question, labels and alternative texts of the images, controls, and keys with their actions
 const PROTOCOLS = {
   pairwise(item, choose) {
-    const choices = [["left", `← ${say("rate.trial.left")}`, null, "ArrowLeft"], ["tie", say("rate.trial.tie"), "T", "t"],
-      ["both_bad", say("rate.trial.both_bad"), "B", "b"], ["right", `${say("rate.trial.right")} →`, null, "ArrowRight"]];
+    const question = "rate.trial.better";
+    const choices = [["left", text("rate.trial.choose_left"), null, "ArrowLeft"], ["tie", text("rate.trial.tie"), "T", "t"],
+      ["both_bad", text("rate.trial.both_bad"), "B", "b"], ["right", text("rate.trial.choose_right"), null, "ArrowRight"]];
     const act = Object.fromEntries(choices.map(([choice, , , key]) => [key, () => choose(choice)]));
-    const buttons = choices.map(([choice, text, key]) => button(text, key, () => choose(choice), { class: choice }));
-    const controls = h("div", { class: "controls" }, buttons);
-    const labels = [say("rate.trial.left"), say("rate.trial.right")];
-    return { question: say("rate.trial.pairwise"), labels, controls, act };
+    const buttons = choices.map(([choice, label, key]) => button(label, key, () => choose(choice), { class: choice }));
+    const labels = [text("rate.trial.left"), text("rate.trial.right")];
+    return { question, labels, alts: [["rate.trial.image_left"], ["rate.trial.image_right"]],
+      controls: controlGroup(question, buttons), act };
   },
 
   rating(item, choose) {
-    const act = Object.fromEntries(RATING_KEYS.map((_, i) => [i + 1, () => choose(i + 1)]));
-    const buttons = RATING_KEYS.map((key, i) => button(say(key), i + 1, () => choose(i + 1)));
-    return { question: say("rate.trial.rating"), labels: [], controls: h("div", { class: "controls" }, buttons), act };
+    const question = "rate.trial.quality";
+    const act = Object.fromEntries(RATINGS.map((rating) => [rating, () => choose(rating)]));
+    const buttons = RATINGS.map((rating) => button(text(`rate.trial.rating_${rating}`), rating, () => choose(rating)));
+    return { question, labels: [], alts: [["rate.trial.image_single"]], controls: controlGroup(question, buttons), act };
   },
 
   ranking(item, choose) {
+    const question = "rate.trial.order";
     const order = [];
     const names = item.images.map((_, i) => String.fromCharCode(65 + i)); // A, B, C, ...
     const buttons = names.map((name, i) => button(name, null, () => pick(i)));
-    const done = button(say("rate.trial.done"), "Enter", () => finish(), { class: "primary" });
+    const done = button(text("rate.trial.done"), "Enter", () => finish(), { class: "primary" });
     const finish = () => order.length === names.length && choose([...order]);
     const last = () => Math.min(order.length, names.length - 1) - 1; // position of the last choice; the final image follows automatically
     /** Rank image i next; if it is ranked already, remove it and all ranks after it. */
@@ -46,7 +52,7 @@ const PROTOCOLS = {
     function draw() {
       buttons.forEach((node, which) => {
         const place = order.indexOf(which);
-        node.replaceChildren(names[which], h("b", {}, place < 0 ? "" : ` ${say(`rate.trial.place_${place + 1}`)}`));
+        node.replaceChildren(names[which], " ", place < 0 ? "" : text(`rate.trial.rank_${place + 1}`, null, "b"));
         node.setAttribute("aria-pressed", place >= 0);
       });
       done.disabled = order.length < names.length;
@@ -55,8 +61,8 @@ const PROTOCOLS = {
     const act = Object.fromEntries(names.map((name, i) => [name.toLowerCase(), () => pick(i)]));
     act.Enter = finish;
     act.Backspace = () => takeBack(last());
-    return { question: say("rate.trial.ranking"), labels: names,
-      controls: h("div", { class: "controls" }, buttons, done), act };
+    const alts = names.map((label) => ["rate.trial.image", { label }]);
+    return { question, labels: names, alts, controls: controlGroup(question, buttons, done), act };
   },
 };
 
@@ -69,7 +75,7 @@ function prepareTrial(trial, base, server, wanted) {
     server.retry(`image ${path}`, () => {
       image.src = `${base}/${path}`;
       return image.decode().catch(() => {
-        throw new Error(say("rate.image_failed"));
+        throw new Error(gpen.text("rate.image_failed"));
       });
     }, wanted);
   const images = trial.images.map(() => h("img", { draggable: "false" }));
@@ -82,17 +88,19 @@ function prepareTrial(trial, base, server, wanted) {
 
 /** DOM nodes and keys of `item`. `choose(choice)` receives the answer; `undo` is null if nothing can be undone. */
 function trialView(item, choose, undo, settings) {
-  const { question, labels, controls, act } = PROTOCOLS[item.trial.protocol](item, choose);
+  const { question, labels, alts, controls, act } = PROTOCOLS[item.trial.protocol](item, choose);
   const figures = item.images.map((image, i) => ({ image, label: labels[i], className: "candidate" }));
-  const alt = (name) => (name ? say("rate.trial.image", { name }) : say("rate.trial.image_to_rate"));
-  item.images.forEach((image, i) => (image.alt = alt(labels[i])));
+  const describe = (image, key, values) => {
+    for (const [name, value] of Object.entries(named("alt", key, values))) if (value !== null) image.setAttribute(name, value);
+  };
+  item.images.forEach((image, i) => describe(image, ...alts[i]));
   if (item.input) {
-    item.input.alt = say("rate.trial.input_image");
-    figures.push({ image: item.input, label: say("rate.trial.input"), className: "input" });
+    describe(item.input, "rate.trial.image_input");
+    figures.push({ image: item.input, label: text("rate.trial.input"), className: "input" });
   }
   const { element, panes, zoom, resetZoom } = syncedPanes(figures, item.trial.width / item.trial.height);
   item.panes = panes;
-  const inputButton = button(say("rate.trial.input"), "I", () => toggleInput(!settings.showInput));
+  const inputButton = button(text("rate.trial.input"), "I", () => toggleInput(!settings.showInput));
   function toggleInput(on) {
     settings.showInput = on;
     panes.at(-1).hidden = !on;
@@ -106,12 +114,12 @@ function trialView(item, choose, undo, settings) {
     toggleInput(settings.showInput);
   }
   if (undo) act.z = undo;
-  const tools = h("div", { class: "tools" },
-    undo && button(say("rate.undo"), "Z", undo),
+  const tools = h("div", { class: "tools", role: "group", ...named("aria-label", "rate.trial.tools") },
+    undo && button(text("rate.trial.undo"), "Z", undo),
     item.input && inputButton,
-    h("span", { class: "zoom" }, button("−", null, away, { "aria-label": say("rate.trial.zoom_out") }),
-      button(say("rate.trial.reset_zoom"), "0", resetZoom), button("+", null, closer, { "aria-label": say("rate.trial.zoom_in") })));
-  return { nodes: [h("p", { class: "question" }, question), element, controls, tools], act };
+    h("span", { class: "zoom" }, button("−", null, away, named("aria-label", "rate.trial.zoom_out")),
+      button(text("rate.trial.zoom_reset"), "0", resetZoom), button("+", null, closer, named("aria-label", "rate.trial.zoom_in"))));
+  return { nodes: [text(question, null, "h2", { class: "question", tabindex: "-1" }), element, controls, tools], act };
 }
 
 /** Feedback after a practice trial; the better image is marked. */
@@ -119,18 +127,18 @@ function feedback(item, choice) {
   const { better, scores, why } = item.trial;
   const right = scores ? scores.includes(choice) : [["left", "right"][better], better].includes([choice].flat()[0]);
   item.panes[better]?.classList.add("better");
-  return h("p", { class: right ? "why right" : "why" }, h("b", {}, `${say(right ? "rate.correct" : "rate.incorrect")} `),
-    sayDefault(why, "why_pairwise_damage", "why_pairwise", "why_rating_damage", "why_rating"));
+  const reason = gpen.language() === "en" ? why : text(scores ? "rate.trial.why_low" : "rate.trial.why_better");
+  return h("p", { class: right ? "why right" : "why", role: "status" },
+    right ? text("rate.trial.correct", null, "b") : text("rate.trial.incorrect", null, "b"), " ", reason);
 }
 
 /** Statistics of the rater for the last screen. */
 function raterStatistics(own) {
-  const share = (part, total) => say("rate.statistics.consistent", { part, total });
   const tiles = [
-    [own.answers, say("rate.statistics.answers", { n: own.answers })],
-    own.repeats && [share(own.consistent, own.repeats), say("rate.statistics.repeats")],
-    own.golds && [share(own.passed, own.golds), say("rate.statistics.golds")],
-    own.compared && [`${Math.round(100 * own.others)}%`, say("rate.statistics.agreement", { n: own.compared })],
+    [own.answers, text("rate.own.answers", { n: own.answers })],
+    own.repeats && [text("rate.own.share", { k: own.consistent, total: own.repeats }), text("rate.own.repeats")],
+    own.golds && [text("rate.own.share", { k: own.passed, total: own.golds }), text("rate.own.golds")],
+    own.compared && [`${Math.round(100 * own.others)}%`, text("rate.own.others", { n: own.compared })],
   ];
   return h("dl", {}, tiles.filter(Boolean).map(([figure, what]) => h("div", {}, h("dt", {}, figure), h("dd", {}, what))));
 }

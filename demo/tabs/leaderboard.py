@@ -1,283 +1,96 @@
-"""Owner page of a study: counts, leaderboard with intervals, raters, export and import.
+"""The Leaderboard tab: the strengths of the methods in the study, if its owner publishes them.
 
-The page opens from the Rate tab with the token in GPEN_OWNER_TOKEN; without that variable it is disabled. The token is
-sent in a header of its own, because Spaces use Authorization. The HTML is generated here and displayed by leaderboard.js;
-all numbers come from eval.preference.
+GPEN_PUBLIC_LEADERBOARD=1 publishes them. leaderboard.js requests the HTML when the tab is opened, and shows the page of the
+owner (owner.py) instead at the address /?tab=leaderboard&owner.
 """
 
 from __future__ import annotations
 
-import asyncio
 import html
-import io
-import itertools
 import os
-import secrets
-from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
-import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
+from demo import languages
 from demo.server import web
-from eval.preference.analysis.quality import RaterQuality
-from eval.preference.analysis.scoring import PairScore, Scores
-from eval.preference.exports import FORMATS
+from demo.tabs import owner
+from demo.tabs.plots import columns, forest_plot, interval, number, table
+from demo.theme import STATIC
+from eval.preference.analysis.scoring import Scores
 from eval.preference.survey import Survey
 from gpen.errors import GPENError
 
-TOKEN_VARIABLE = "GPEN_OWNER_TOKEN"
-WRONG_TOKEN_SECONDS = 0.5  # delay of the response to a wrong token, against guessing
-MAX_IMPORT_BYTES = 64 * 2**20  # bytes
-FILE_EXTENSIONS = {"jsonl": "jsonl", "csv": "csv", "choix": "json"}
-ACCENT, INK = "#6366f1", "#010203"  # of plots; INK stands for the text colour of the page
-EMPTY_ROW = {  # row of a method with too few votes
-    "strength": None, "low": None, "high": None, "win_rate": None, "wins": 0, "ties": 0, "n": 0,
-    "mos": None, "mos_low": None, "mos_high": None, "dmos": None,
-}  # fmt: skip
-
-
-def is_enabled() -> bool:
-    """Return whether a token is set, which enables the owner page."""
-    return bool(os.environ.get(TOKEN_VARIABLE))
-
-
-def routes(survey: Survey) -> list[Route]:
-    """Return the routes of the owner page, each of which requires the token in the header X-Owner-Token."""
-
-    def show(request: Request, body: bytes) -> dict:
-        return {"html": report(survey), "formats": list(FORMATS)}
-
-    def export(request: Request, body: bytes) -> StreamingResponse:
-        form = request.path_params["form"]
-        pieces = iter(survey.export(form))
-        first = next(pieces, "")  # errors are raised here, before the response has started
-        name = f"votes-{form}.{FILE_EXTENSIONS.get(form, 'txt')}"
-        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-        return StreamingResponse(itertools.chain([first], pieces), media_type="text/plain", headers=headers)
-
-    def import_votes(request: Request, body: bytes) -> dict:
-        try:
-            text = body.decode()
-        except UnicodeDecodeError:
-            raise web.RequestError("The file is not UTF-8 text: choose a file that was exported from this page.", 400) from None
-        return {"new": survey.import_votes(text, request.path_params["form"])}
-
-    return [
-        Route("/study/owner/report", web.json_endpoint(show, guard=_guard), methods=["POST"]),
-        Route("/study/owner/export/{form}", web.json_endpoint(export, guard=_guard), methods=["POST"]),
-        Route("/study/owner/import/{form}", web.json_endpoint(import_votes, MAX_IMPORT_BYTES, _guard), methods=["POST"]),
-    ]
-
-
-async def _guard(request: Request) -> None:
-    token = os.environ.get(TOKEN_VARIABLE)
-    if not token:
-        raise web.RequestError(f"The owner page is disabled: set {TOKEN_VARIABLE} and restart the server.", 403)
-    given = request.headers.get("X-Owner-Token", "").encode(
-        "latin-1"
-    )  # starlette decodes headers as latin-1; leaderboard.js sends UTF-8
-    if not secrets.compare_digest(given, token.encode()):
-        await asyncio.sleep(WRONG_TOKEN_SECONDS)
-        raise web.RequestError(f"This is not the token in {TOKEN_VARIABLE}: check it and try again.", 401)
-
-
-def report(survey: Survey) -> str:
-    """Return the page as HTML; names and texts of the study are escaped."""
-    counts = survey.counts()
-    try:
-        if not counts["answers"]:
-            raise GPENError("There are no answers yet.")
-        scores = survey.leaderboard()
-    except GPENError as error:  # too few answers for scores
-        return _tiles(counts, None) + _warnings([web.error_message(error)]) + _raters(survey.quality(), survey.rules.describe())
-    parts = [
-        _tiles(counts, scores["alpha"]),
-        _warnings(scores["warnings"]),
-        _leaderboard(scores),
-        _pairs(scores["pairs"], scores["missing"]),
-        _levels(scores["levels"], list(scores["methods"])),
-        _raters(survey.quality(), scores["rule"]),
-    ]
-    return "\n".join(filter(None, parts))
-
-
-def _warnings(sentences: list[str]) -> str:
-    return "".join(f'<p class="warning">{html.escape(sentence)}</p>' for sentence in sentences)
-
-
-def _tiles(counts: dict, alpha: float | None) -> str:
-    needed = counts["trials"]
-    figures = [
-        (counts["answers"], "answers"),
-        (counts["raters"], "raters"),
-        (counts["needed"], f"still needed of {needed}"),
-        (f"{counts['items']['done']} of {counts['items']['total']}", "items complete"),
-        (_number(alpha), "Krippendorff's alpha"),
-        (counts["undone"], "undone"),
-    ]
-    tiles = "".join(f"<div><dt>{figure}</dt><dd>{html.escape(what)}</dd></div>" for figure, what in figures)
-    last = f'<p class="quiet">Last answer {html.escape(counts["last"][:19].replace("T", " "))} UTC</p>' if counts["last"] else ""
-    return f'<dl>{tiles}</dl><progress max="{needed or 1}" value="{needed - counts["needed"]}"></progress>{last}'
-
-
-def _leaderboard(scores: Scores) -> str:
-    methods: dict[str, dict[str, Any]] = {name: {**EMPTY_ROW, **row} for name, row in scores["methods"].items()}
-    rows = [
-        [_name(name), _interval(row, "strength", "low", "high"), _share(row["win_rate"]), row["wins"], row["ties"], row["n"]]
-        for name, row in methods.items()
-    ]
-    plots = forest_plot("Strength, Bradley-Terry, natural log", _points(methods, "strength", "low", "high"), centre=0.0)
-    heads = ["Method", "Strength", "Win rate, mean over opponents", "Wins", "Ties", "Comparisons"]
-    if scores["protocol"] == "rating":
-        plots = forest_plot("Mean opinion score, 1 to 5", _points(methods, "mos", "mos_low", "mos_high"), ends=(1, 5)) + plots
-        heads += ["MOS", "DMOS"]
-        for cells, row in zip(rows, methods.values(), strict=True):
-            cells += [_interval(row, "mos", "mos_low", "mos_high"), _number(row["dmos"])]
-    note = (
-        f"Intervals: {html.escape(scores['intervals'])} The win rate has the same weight for every opponent; uncertain pairs are "
-        "shown more often, so that wins and comparisons differ between methods by design: compare methods by their strength."
-    )
-    return f'<h3>Leaderboard</h3>{plots}{_table(heads, rows)}<p class="quiet">{note}</p>'
-
-
-def _pairs(pairs: list[PairScore], missing: int | None) -> str:
-    """The table of all pairs; with tests only at the planned end of the study."""
-    rows = []
-    for pair in pairs:
-        rows.append([
-            f"{_name(pair['a'])} – {_name(pair['b'])}", pair["n"], f"{pair['wins_a']} : {pair['wins_b']}", pair["ties"],
-            _interval(pair, "difference", "low", "high"),
-        ])  # fmt: skip
-    heads = ["Pair", "Comparisons", "Wins", "Ties", "Difference"]
-    if missing:
-        note = (
-            f"Tests follow when the {missing} missing answers of the plan have arrived. A study that ends as soon as a "
-            "difference seems significant has a higher rate of false positives than its level."
-        )
-    else:
-        note = "Tests: computed once, with the planned answers; p values are corrected for the number of pairs (Holm)."
-        heads += ["p (Holm)", ""]
-        for cells, pair in zip(rows, pairs, strict=True):
-            cells += [_p_value(pair["p_holm"]), _verdict(pair)]
-    return f'<h3>Pairs</h3>{_table(heads, rows)}<p class="quiet">{note}</p>' if rows else ""
-
-
-def _verdict(pair: PairScore) -> str:
-    if pair["significant"] is None or pair["p"] is None:
-        return "–"
-    if pair["significant"]:
-        return "significant"
-    more = pair["answers_needed"]
-    return "not significant" if more is None else f"not significant: about {more} more answers needed"
-
-
-def _levels(levels: dict, methods: list[str]) -> str:
-    if not levels:
-        return ""
-    rows = [
-        [html.escape(level), *(_interval(of.get(name, EMPTY_ROW), "strength", "low", "high") for name in methods)]
-        for level, of in levels.items()
-    ]
-    return f"<h3>Strength by degradation</h3>{_table(['Level', *map(_name, methods)], rows)}"
-
-
-def _raters(quality: list[RaterQuality], rule: str) -> str:
-    rows = [
-        [f"<code>{html.escape(row.rater[:8])}</code>", row.answers, f"{row.passed} of {row.golds}",
-         f"{row.consistent} of {row.repeats}", _seconds(row.median_ms), row.fast, html.escape(row.dropped) or "kept"]
-        for row in quality
-    ]  # fmt: skip
-    heads = ["Rater", "Answers", "Gold questions passed", "Repeats agree", "Median time", "Too fast", ""]
-    return f'<h3>Raters</h3>{_table(heads, rows)}<p class="quiet">{html.escape(rule)}</p>' if rows else ""
-
-
-def forest_plot(
-    title: str,
-    points: dict[str, tuple],
-    ends: tuple[float, float] | None = None,
-    centre: float | None = None,
-) -> str:
-    """Return a forest plot as inline SVG: a dot and a confidence interval per name, on a common axis.
-
-    Args:
-        points: name -> (value, low, high); names with a None value are omitted.
-        ends: limits of the axis; default: the range of all intervals.
-        centre: position of a vertical reference line.
-    """
-    known = {name: point for name, point in points.items() if None not in point}
-    if not known:
-        return ""
-    rows, (values, lows, highs) = range(len(known)), np.array(list(known.values()), float).T
-    figure = Figure(figsize=(6.4, 0.36 * len(known) + 0.7), layout="constrained")
-    axis = figure.subplots()
-    axis.errorbar(values, rows, xerr=[values - lows, highs - values], fmt="o", color=ACCENT, elinewidth=2, markersize=7)
-    if centre is not None:
-        axis.axvline(centre, color=INK, alpha=0.5, linewidth=0.8)
-    if ends:
-        axis.set_xlim(*ends)
-    axis.set_ylim(len(known) - 0.5, -0.5)  # the first name is at the top
-    axis.set_yticks(rows, known, color=INK, parse_math=False)
-    axis.tick_params(axis="x", colors=INK)
-    axis.tick_params(axis="y", length=0)
-    axis.set_xlabel(title, color=INK)
-    axis.spines[["top", "left", "right"]].set_visible(False)
-    axis.spines["bottom"].set_color(INK)
-    file = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.family": "sans-serif"}):
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    svg = file.getvalue()
-    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")  # follows light and dark mode
-    label = html.escape(title, quote=True)
-    return f'<figure class="forest" role="img" aria-label="{label}; the table has the numbers">{svg}</figure>'
-
-
-def _points(methods: dict, *keys: str) -> dict[str, tuple]:
-    return {name: tuple(row[key] for key in keys) for name, row in methods.items()}
-
-
-def _table(heads: list[str], rows: list[list]) -> str:
-    """Return an HTML table. Cells are HTML; the first cell of each row is its heading."""
-    head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
-    body = "".join(
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _name(text: str) -> str:
-    return html.escape(text, quote=True)
-
-
-def _number(value: float | None, decimals: int = 2) -> str:
-    return "–" if value is None else f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
-
-
-def _interval(row: Mapping[str, Any], *keys: str) -> str:
-    value, low, high = (row[key] for key in keys)
-    if value is None:
-        return "–"
-    bounds = "" if low is None else f" <small>{_number(low)} to {_number(high)}</small>"
-    return f"<b>{_number(value)}</b>{bounds}"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.0f}%"
-
-
-def _seconds(ms: float | None) -> str:
-    return "–" if ms is None else f"{ms / 1000:.1f} s"
-
-
-def _p_value(p: float | None) -> str:
-    return "–" if p is None else "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
+PUBLIC_VARIABLE = "GPEN_PUBLIC_LEADERBOARD"
+SCRIPTS = ("rate_panes.js", "rate_outbox.js", "rate_trial.js", "owner.js", "leaderboard.js")  # in order of dependency
 
 
 def tab(survey: Survey | None) -> None:
-    """Build the Leaderboard tab inside the current gr.Blocks."""
-    gr.HTML("<p>The results of the study are shown here when it has enough answers.</p>", elem_id="leaderboard")
+    """Build the tab inside the current gr.Blocks. The server must also serve `routes`."""
+    heading = languages.html("leaderboard.heading", tag="h2")
+    if survey is None:
+        gr.HTML(heading + languages.html("leaderboard.none", tag="p"), elem_id="leaderboard")
+        return
+    scripts = "\n".join((STATIC / name).read_text() for name in SCRIPTS)
+    gr.HTML(
+        f'<div class="rate">{heading}</div>',
+        js_on_load=f"{scripts}\nleaderboard(element.querySelector('.rate'));",
+        apply_default_css=False,
+        elem_id="leaderboard",
+    )
+
+
+def routes(survey: Survey) -> list[Route]:
+    """Return the public route of the tab, and those of the owner page."""
+
+    def show(request: Request, body: bytes) -> dict:
+        return {"html": public_results(survey), "owner": owner.is_enabled()}
+
+    return [Route("/study/leaderboard", web.json_endpoint(show), methods=["POST"]), *owner.routes(survey)]
+
+
+def is_public() -> bool:
+    """Return whether the owner publishes the results."""
+    return os.environ.get(PUBLIC_VARIABLE) == "1"
+
+
+def public_results(survey: Survey) -> str:
+    """Return the results as HTML, or a sentence that says why there are none."""
+    if not is_public():
+        return languages.html("leaderboard.private", tag="p")
+    counts = survey.counts()
+    try:
+        scores = survey.leaderboard() if counts["answers"] else None
+    except GPENError:  # no comparison is left after the exclusion of raters
+        scores = None
+    if scores is None or all(row.get("low") is None for row in scores["methods"].values()):
+        if not counts["needed"]:
+            return languages.html("leaderboard.excluded", tag="p")
+        return languages.html("leaderboard.few", tag="p", n=counts["needed"], answers=counts["answers"])
+    return _results(scores)
+
+
+def _results(scores: Scores) -> str:
+    methods: dict[str, dict[str, Any]] = {name: {**owner.EMPTY_ROW, **row} for name, row in scores["methods"].items()}
+    tiles = [
+        (scores["votes"], languages.html("leaderboard.answers")),
+        (scores["raters"], languages.html("leaderboard.raters")),
+        (number(scores["alpha"]), languages.html("leaderboard.alpha")),
+    ]
+    parts = ["<dl>", *(f"<div><dt>{figure}</dt><dd>{label}</dd></div>" for figure, label in tiles), "</dl>"]
+    if scores["missing"] and scores["planned"]:
+        parts.append(languages.html("leaderboard.preliminary", tag="p", n=scores["missing"], total=scores["planned"]))
+    heads = [languages.html(f"leaderboard.{name}") for name in ("method", "strength", "comparisons")]
+    rows = [[html.escape(name), interval(row, "strength", "low", "high"), row["n"]] for name, row in methods.items()]
+    parts.append(forest_plot("Strength, Bradley-Terry, natural log", columns(methods, "strength", "low", "high"), centre=0.0))
+    if scores["protocol"] == "rating":
+        heads.append("MOS")
+        for cells, row in zip(rows, methods.values(), strict=True):
+            cells.append(interval(row, "mos", "mos_low", "mos_high"))
+    parts.append(table(heads, rows))
+    how = languages.html("leaderboard.how", tag="summary")
+    texts = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in (scores["intervals"], scores["rule"]))
+    parts.append(f"<details>{how}{languages.html('leaderboard.how_strength', tag='p')}{texts}</details>")
+    return "".join(parts)

@@ -12,9 +12,10 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.i18n import I18nData
 
 import gpen
-from demo import compare, components, experiment, figures, images, permalink, samples
+from demo import compare, components, experiment, figures, images, languages, permalink, samples
 from demo.server import gradio_patches, zerogpu
 from demo.server.messages import public_message, show_user_errors
 from demo.server.model_picker import DEFAULT, ModelPicker
@@ -28,14 +29,6 @@ INITIAL_DEGRADATION = Degradation(blur_sigma=2.5, scale=3.0, noise_sigma=6.0, jp
 START = 43  # percent: between the eye and the nose of an aligned face
 SEVERAL_MODELS_SIDE = 512  # px, at least, of the face in the session state if there are several models
 SCRIPT = (STATIC / "playground.js").read_text()
-_FORMULA_DETAILS = (
-    "<h2>The formula</h2><p>I is the original face, "
-    '<b class="term blur">∗ k</b> the convolution with a blur kernel, <b class="term scale">↓ s</b> shrinking by the factor s '
-    'without a filter against aliasing, <b class="term noise">+ n</b> Gaussian noise, <b class="term jpeg">JPEG</b> compression '
-    "with the quality q, and resize the bilinear enlargement to the size of the network. The result I<sub>d</sub> is the damaged "
-    "face, the input of the network (Yang et al., CVPR 2021).</p>"
-)
-_PHOTO_LINK = '<a href="?tab=photo">Restore all of them in the tab Restore a photo</a>'
 _CHOOSE_SAMPLE_JS = """element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-index]");
   if (button) trigger("click", { index: Number(button.dataset.index) });
@@ -56,7 +49,7 @@ def tab(restorer: gpen.Restorer) -> None:
     face, extras, opened = gr.State(first_face), gr.State({}), gr.State(False)
     with gr.Row(elem_id="bench"):
         with gr.Column(elem_id="view"):
-            view = compare.view(START, elem_id="before-after", label="Face")
+            view = compare.view(START, elem_id="before-after", label="playground.first.face")
             first_views = _views(first, view, False)
             view.value = first_views[0]
             scores = gr.HTML(first_views[1], elem_id="score-line")
@@ -65,39 +58,31 @@ def tab(restorer: gpen.Restorer) -> None:
             looks = _look_buttons()
             widgets, keep_extras = components.build(INITIAL_DEGRADATION)
             model = gr.Dropdown(
-                [(f"Default model, {restorer.net.size} px", DEFAULT), *((name, name) for name in picker.names)],
-                value=DEFAULT, label="Model", visible=bool(picker.names), elem_id="model",
+                [(languages.text("playground.first.default_model"), DEFAULT), *((name, name) for name in picker.names)],
+                value=DEFAULT, label=languages.text("playground.first.model"), visible=bool(picker.names), elem_id="model",
             )  # fmt: skip
             formula = gr.HTML(first_views[2], elem_id="formula", js_on_load=SCRIPT)
             with gr.Row(elem_id="files"):
                 downloads = [
-                    _download("degraded", "↓ Damaged PNG", first_views[3]),
-                    _download("restored", "↓ Restored PNG", first_views[4]),
+                    _download("degraded", languages.text("playground.first.download_damaged"), first_views[3]),
+                    _download("restored", languages.text("playground.first.download_restored"), first_views[4]),
                 ]
-                link = gr.Button("Copy link", elem_id="copy-link", size="sm", min_width=110)
+                link = gr.Button(languages.text("playground.first.copy_link"), elem_id="copy-link", size="sm", min_width=110)
                 gr.HTML('<span id="copied" class="hidden-text" role="status"></span>', elem_id="copied-box")
     with gr.Column(elem_id="rest"):
-        with gr.Accordion(
-            "For teachers: steps, errors, scores, what was invented, recipe", open=False, elem_id="teachers"
-        ) as more:
-            gr.HTML(_FORMULA_DETAILS, elem_classes="note")
+        with gr.Accordion(languages.text("playground.first.teachers"), open=False, elem_id="teachers") as more:
+            gr.HTML(_note("playground.formula", "playground.formula_html"), elem_classes="note")
             details = [gr.HTML(elem_id=name) for name in ("steps", "errors", "table")]
-            gr.HTML(
-                "<h2>What was invented</h2><p>Two maps, computed on request: they need several restorations.</p>",
-                elem_classes="note",
-            )
-            invent = gr.Button("Show what was invented", elem_id="invent", size="sm")
+            gr.HTML(_note("playground.invented", "playground.invented_note"), elem_classes="note")
+            invent = gr.Button(languages.text("playground.show_invented"), elem_id="invent", size="sm")
             invented = gr.HTML(elem_id="invented")
             details.append(gr.HTML(elem_id="recipe"))
             with gr.Row(elem_id="recipe-files"):
-                downloads.append(_download("parameters", "↓ Recipe JSON", first_views[5]))
-                load = gr.UploadButton("↑ Load recipe", file_types=[".json"], type="binary", elem_id="load", size="sm")
-                preset = gr.Dropdown(
-                    list(PRESETS),
-                    value=None,
-                    label="Sample from a training preset of a paper, with the seed above",
-                    elem_id="preset",
+                downloads.append(_download("parameters", languages.text("playground.download_recipe"), first_views[5]))
+                load = gr.UploadButton(
+                    str(languages.text("playground.load_recipe")), file_types=[".json"], type="binary", elem_id="load", size="sm"
                 )
+                preset = gr.Dropdown(list(PRESETS), value=None, label=languages.text("playground.preset"), elem_id="preset")
     address = gr.Textbox(visible=False)
 
     views = [view, scores, formula, *downloads, *details, invented]
@@ -175,8 +160,8 @@ def tab(restorer: gpen.Restorer) -> None:
         return [None, image, _face_note(count), *live(image, *rest)]
 
     def choose_sample(event: gr.EventData, *rest: Any) -> list:
-        chosen = faces[min(max(int(event.index), 0), len(faces) - 1)]
-        return [None, chosen.face, _credit(chosen), *live(chosen.face, *rest)]
+        i = min(max(int(event.index), 0), len(faces) - 1)
+        return [None, faces[i].face, _credit(faces, i), *live(faces[i].face, *rest)]
 
     changed = [widget.input for widget in (*widgets.values(), keep_extras)]
     quiet: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK_LIMIT, **_PRIVATE}
@@ -226,48 +211,59 @@ def image_input(**settings: Any) -> gr.Image:
 def _face_controls(faces: list[samples.Sample]) -> tuple[gr.Image, gr.HTML, gr.HTML]:
     with gr.Row(elem_id="face"):
         upload = image_input(
-            sources=["upload", "webcam", "clipboard"], label="Your photo", show_label=False, placeholder="Upload a face",
-            height=64, elem_id="upload", buttons=[], min_width=200, webcam_options=gr.WebcamOptions(mirror=False),
+            sources=["upload", "webcam", "clipboard"], label=languages.text("playground.first.upload_name"), show_label=False,
+            placeholder=languages.text("playground.first.upload"), height=64, elem_id="upload", buttons=[], min_width=200,
+            webcam_options=gr.WebcamOptions(mirror=False),
         )  # fmt: skip
         buttons = "".join(
             f'<button type="button" data-index="{i}"><img src="{images.data_uri(sample.face, 112)}" alt="">'
-            f'<span class="hidden-text">{html.escape(sample.name)}</span></button>'
+            f'<span class="hidden-text">{_name(faces, i)}</span></button>'
             for i, sample in enumerate(faces)
         )
         gallery = gr.HTML(
-            f'<div role="group" aria-label="Sample faces">{buttons}</div>',
+            f'<div role="group" {languages.attributes(aria_label="playground.first.samples")}>{buttons}</div>',
             elem_id="samples",
             apply_default_css=False,
             min_width=130,
             js_on_load=_CHOOSE_SAMPLE_JS,
         )
-    return upload, gallery, gr.HTML(_credit(faces[0]), elem_id="face-note")
+    return upload, gallery, gr.HTML(_credit(faces, 0), elem_id="face-note")
 
 
 def _look_buttons() -> list[gr.Button]:
     with gr.Row(elem_id="looks"):
-        return [
-            gr.Button(f"{look.name}\n{look.paper}", elem_id=f"look-{i}", min_width=100, size="sm")
-            for i, look in enumerate(experiment.LOOKS)
-        ]
+        texts = [languages.text(f"playground.first.looks.{look.name.replace(' ', '_')}") for look in experiment.LOOKS]
+        return [gr.Button(text, elem_id=f"look-{i}", min_width=100, size="sm") for i, text in enumerate(texts)]
 
 
-def _credit(sample: samples.Sample) -> str:
-    return f'<p role="status">{html.escape(sample.name)} <small>({html.escape(sample.source)})</small></p>'
+def _note(heading: str, text: str) -> str:
+    return languages.html(heading, "h2") + languages.html(text, "p")
+
+
+def _name(faces: list[samples.Sample], i: int) -> str:
+    """Return the name of the person, or the number of a generated face, as HTML."""
+    return html.escape(faces[i].name) or languages.html("playground.first.generated_face", number=i + 1)
+
+
+def _credit(faces: list[samples.Sample], i: int) -> str:
+    source = languages.html(f"playground.first.sources.{faces[i].source}")
+    return f'<p role="status">{_name(faces, i)} <small>({source})</small></p>'
 
 
 def _face_note(count: int) -> str:
-    if count == 0:
-        text = "No face was found: the centre of the image is used. An upright face that fills the image works best."
-    elif count == 1:
-        text = "Your photo"
+    if count == 1:
+        text = languages.html("playground.first.own_photo")
     else:
-        text = f"This photo has {count} faces: the clearest one is used. {_PHOTO_LINK}."
+        text = (
+            languages.html("playground.first.several_faces_html", n=count)
+            if count
+            else languages.html("playground.first.no_face")
+        )
     return f'<p role="status">{text}</p>'
 
 
-def _download(name: str, label: str, path: str) -> gr.DownloadButton:
-    return gr.DownloadButton(label, path, elem_id=f"download-{name}", size="sm", min_width=110)
+def _download(name: str, label: I18nData, path: str) -> gr.DownloadButton:
+    return gr.DownloadButton(str(label), path, elem_id=f"download-{name}", size="sm", min_width=110)
 
 
 def _views(result: experiment.Experiment, view: gr.HTML, is_open: bool) -> list:

@@ -30,7 +30,7 @@ from gpen.errors import GPENError
 from gpen.models.checkpoints import ASSETS
 
 SAMPLE_STUDY = ASSETS / "study"
-SCRIPTS = ("rate_panes.js", "rate_outbox.js", "rate_trial.js", "leaderboard.js", "rate.js")  # in order of dependency
+SCRIPTS = ("rate_panes.js", "rate_outbox.js", "rate_trial.js", "rate.js")  # in order of dependency
 NO_STUDY = (
     "There is no study: build one with <code>python -m eval study build</code> and set <code>GPEN_STUDY</code> to its folder."
 )
@@ -108,7 +108,7 @@ def tab(survey: Survey | None) -> None:
 
 
 def routes(survey: Survey | None) -> list[Route]:
-    """Return the routes of the tab and of the owner page; [] without a survey.
+    """Return the routes of the tab, of the Leaderboard tab and of the owner page; [] without a survey.
 
     Pass them to launch(app_kwargs={"routes": ...}).
     """
@@ -130,9 +130,9 @@ def routes(survey: Survey | None) -> list[Route]:
         return FileResponse(path, media_type="image/png", headers=_FOR_EVER)
 
     return [
+        *leaderboard.routes(survey),  # before the endpoints of raters, whose route has a placeholder
         Route("/study/images/{name}", web.json_endpoint(image), methods=["GET"]),
         Route("/study/{call}", web.json_endpoint(rater_call), methods=["POST"]),
-        *leaderboard.routes(survey),
     ]
 
 
@@ -157,7 +157,6 @@ def _about(survey: Survey, _: StudyRequest) -> dict:
         "version": study.consent_version,
         "session": study.session,
         "pause": study.pause,
-        "owner": leaderboard.is_enabled(),
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from demo.tabs.plots import svg
 from eval.data.lq_sets import task_label
 from eval.report import archive
 from eval.report.tables import metric_label
@@ -21,7 +22,7 @@ NO_RESULTS = (
     "<code>python -m eval archive RUN assets/results/NAME.json</code>.</p>"
 )
 INTRO = (
-    "<p>Evaluation results with the command that produced them. Click on a column heading to sort. "
+    "<h2>Results</h2><p>Evaluation results with the command that produced them. Click on a column heading to sort. "
     "Empty cells are infinite or were not computed. Plots show means with 95% confidence intervals.</p>"
 )
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -41,21 +42,19 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
     task = first.tasks[0]
     gr.HTML(INTRO)
     with gr.Row():
-        titles = gr.Dropdown(list(runs), value=first.title, label="Run", elem_id="results-run")
-        tasks = gr.Dropdown(_labelled(first.tasks), value=task, label="Task", elem_id="results-task")
+        titles = gr.Dropdown(list(runs), value=first.title, label="Run", min_width=260, elem_id="results-run")
+        tasks = gr.Dropdown(_labelled(first.tasks), value=task, label="Task", min_width=260, elem_id="results-task")
         metrics = gr.Dropdown(
-            _choices(first, task), value=first.metrics(task)[0], label="Plotted metric", elem_id="results-metric"
+            _choices(first, task), value=first.metrics(task)[0], label="Plotted metric", min_width=260, elem_id="results-metric"
         )
     table, about, bars, trade_off, command = _views(first, task, first.metrics(task)[0])
     shown = [
-        gr.Dataframe(table, interactive=False, elem_id="results-table", buttons=["copy", "fullscreen"]),
+        gr.Dataframe(table, interactive=False, pinned_columns=1, elem_id="results-table", buttons=["copy", "fullscreen"]),
         gr.HTML(about, elem_id="results-about"),
     ]
     with gr.Row():
-        shown.append(gr.Plot(bars, format="png", show_label=False, elem_id="results-bars"))
-        shown.append(
-            gr.Plot(trade_off, format="png", show_label=False, visible=trade_off is not None, elem_id="results-trade-off")
-        )
+        shown.append(gr.HTML(bars, min_width=320, elem_id="results-bars"))
+        shown.append(gr.HTML(trade_off, min_width=320, visible=bool(trade_off), elem_id="results-trade-off"))
     shown.append(
         gr.Code(
             command, language="shell", label="Command", interactive=False, wrap_lines=True, lines=1, elem_id="results-command"
@@ -64,7 +63,7 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
 
     def views(title: str, task: str, metric: str) -> list:
         table, about, bars, trade_off, command = _views(runs[title], task, metric)
-        return [table, about, bars, gr.update(value=trade_off, visible=trade_off is not None), command]
+        return [table, about, bars, gr.update(value=trade_off, visible=bool(trade_off)), command]
 
     def choose_run(title: str) -> list:
         run = runs[title]
@@ -89,7 +88,10 @@ def _choices(run: archive.ArchivedRun, task: str) -> list[tuple[str, str]]:
 
 def _views(run: archive.ArchivedRun, task: str, metric: str) -> tuple:
     """Return values for the table, the line below it, the two plots and the command."""
-    return run.table(task), _about(run, task), run.interval_plot(task, metric), run.trade_off(task), "\n".join(run.commands)
+    bars = svg(run.interval_plot(task, metric), f"{metric_label(metric)} of each method, mean with 95% interval")
+    figure = run.trade_off(task)
+    trade_off = svg(figure, "Distortion and perceptual quality, a point per method") if figure else ""
+    return run.table(task), _about(run, task), bars, trade_off, "\n".join(run.commands)
 
 
 def _about(run: archive.ArchivedRun, task: str) -> str:

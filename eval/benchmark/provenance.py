@@ -20,6 +20,7 @@ from eval.metrics.registry import METRICS
 from eval.metrics.weights import MetricSettings
 from gpen.errors import GPENError
 from gpen.models.download import file_hash
+from gpen.version import __version__
 
 PACKAGES = (
     "gpen",
@@ -32,6 +33,7 @@ PACKAGES = (
     "facenet-pytorch",
     "onnxruntime",
     "pillow",
+    "pyiqa",
 )
 MUST_AGREE = ("size", "seed", "verify")  # settings that all rows of a table share
 DEFINITION = ("library", "backbone", "colour")  # of a metric: the values of a column share them
@@ -79,7 +81,7 @@ def make_recipe(
     metrics = list(metrics)
     files = {name: [path] for name, path in weights.items() if path}
     files |= {name: METRICS[name].weights(metric_settings) for name in metrics}
-    describe = ("title", "library", "backbone", "colour", "lower_better", "needs", "seen_in_training")
+    describe = ("title", "library", "backbone", "colour", "crop", "mode", "lower_better", "needs", "seen_in_training", "licence")
     return {
         "command": shlex.join(sys.orig_argv),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -92,7 +94,10 @@ def make_recipe(
         "weights": {
             name: [{"path": str(path), "sha256": file_hash(path)} for path in paths] for name, paths in files.items() if paths
         },
-        "metrics": {name: {key: getattr(METRICS[name], key) for key in describe} for name in metrics},
+        "metrics": {
+            name: {key: getattr(METRICS[name], key) for key in describe} | {"version": _package_version(METRICS[name].package)}
+            for name in metrics
+        },
         "missing": missing,
         "chosen": count_chosen(files, faces),
         "earlier": [],
@@ -140,6 +145,11 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _package_version(package: str) -> str | None:
+    """The version of a package of a metric; that of this project also if it is not installed."""
+    return __version__ if package == "gpen" else _version(package)
 
 
 def _commit() -> str | None:

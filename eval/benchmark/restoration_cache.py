@@ -17,7 +17,7 @@ from typing import cast
 import numpy as np
 
 from eval.data.lq_sets import Sample
-from eval.methods.registry import Method
+from eval.methods.registry import Method, parse_method
 from gpen.images import read_image, write_atomically, write_image
 from gpen.models.download import file_hash
 
@@ -34,8 +34,8 @@ class RestorationCache:
     @classmethod
     def open(cls, folder: str | None, name: str, method: Method) -> "RestorationCache":
         """Open the cache of a method."""
-        kind = name.partition(":")[0]
-        identity = f"{kind} {file_hash(method.weights)}" if method.weights else name
+        kind = parse_method(name).kind
+        identity = f"{kind} {file_hash(method.weights)} {method.settings}" if method.weights else name
         return cls(Path(folder) if folder and kind not in UNCACHED else None, f"{identity} {_code()}")
 
     def get(self, samples: list[Sample], size: int) -> tuple[list[np.ndarray], list[float]] | None:

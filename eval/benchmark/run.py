@@ -11,6 +11,7 @@ network's output depend on the batch; the merged table therefore equals that of 
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -28,11 +29,12 @@ from eval.benchmark.settings import RunSettings
 from eval.benchmark.store import SECONDS, Row, RunStore, merge_parts
 from eval.benchmark.summary import GROUND_TRUTH, summarise
 from eval.data.decoded import DecodedImages
-from eval.data.faces import Faces
+from eval.data.faces import SAMPLES, Faces
 from eval.data.image_files import ImageFile
 from eval.data.lq_sets import INPAINT, PAIRED, TASKS, UNDEGRADED, WILD, LQSet, Sample, build_lq_set
 from eval.data.paired import Pairs
-from eval.methods.registry import INPAINTING_METHODS, Method, load_method
+from eval.data.protocols import find_protocol
+from eval.methods.registry import INPAINTING_METHODS, NON_BLIND, Method, load_method, parse_method
 from eval.metrics.registry import METRICS, is_per_image, load_metrics, needs_ground_truth
 from eval.metrics.weights import MetricSettings
 from gpen.errors import GPENError
@@ -40,7 +42,7 @@ from gpen.images import write_atomically, write_image
 from gpen.training.runtime.parallel import Distributed
 
 INPUT = "bilinear"  # the input of a network: the LQ image resized to the size of the ground truth
-NETWORKS = ("gpen", "unet", "spandrel")  # methods with a warm-up pass before the time is measured
+NETWORKS = ("gpen", "unet", "spandrel", "onnx")  # methods with a warm-up pass before the time is measured
 ProgressBar = Callable[[str], Callable[[Iterable], Iterator]]
 
 
@@ -126,13 +128,17 @@ def run(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = Fa
 
 def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = False) -> Plan:
     """Check the settings, load the metrics, build the LQ sets and write the recipe."""
-    methods = dict.fromkeys([settings.baseline, INPUT, *settings.methods, GROUND_TRUTH])
-    settings = replace(settings, methods=tuple(methods), tasks=_checked_tasks(settings.tasks))
+    labels = {parse_method(name).label: name for name in settings.methods}
+    baseline = labels.get(settings.baseline, settings.baseline)  # the baseline may be given by its label
+    methods = dict.fromkeys([baseline, INPUT, *settings.methods, GROUND_TRUTH])
+    settings = replace(settings, methods=tuple(methods), tasks=_checked_tasks(settings.tasks), baseline=baseline)
     _check(settings)
     group, out = Distributed(settings.device), Path(settings.out)
     device = "cpu" if group.device.type == "cpu" else str(group.device)  # weights cannot be loaded to "cpu:0" of accelerate
     weights = {name: load_method(name, device).weights for name in settings.methods}  # before a download of the data
     faces, given = _open_data(settings)
+    if settings.protocol:
+        find_protocol(settings.protocol).check_run(len(faces.names), settings.size, settings.tasks)
     names = dict.fromkeys([*settings.metrics, *_measured_metrics(out)])
     functions, missing = load_metrics(names, replace(metric_settings, device=device))
     metrics = {task: TaskMetrics.select(functions, task) for task in settings.tasks}
@@ -140,6 +146,9 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
     columns = [name for name in functions if is_per_image(name)]
     recipe = make_recipe(settings, metric_settings, weights, functions, missing, faces, upscaled)
     check_recipe(out / "recipe.json", recipe)
+    if not quiet and group.rank == 0:
+        which = " (the sample faces of this package; choose others with --data)" if settings.data == SAMPLES else ""
+        print(f"Faces: {len(faces.names)} of {settings.data}{which}, {settings.size} px", file=sys.stderr)
     decoded = DecodedImages(out, settings.size)
     faces = faces.with_decoded(decoded)
 
@@ -222,7 +231,7 @@ class MethodRun:
             return
         method = load_method(self.name, self.plan.device)
         cache = RestorationCache.open(self.plan.settings.cache, self.name, method)
-        if self.name.partition(":")[0] in NETWORKS:
+        if parse_method(self.name).kind in NETWORKS:
             method.restore(list(lq_set.samples(names[:1])), size)
         for batch in self.plan.bar(f"{self.task}: {self.name}")(batches):
             self._measure_batch(method, cache, list(lq_set.samples(batch)), [missing[name] for name in batch])
@@ -290,11 +299,11 @@ def _checked_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
 def _check(settings: RunSettings) -> None:
     if settings.batch < 1:
         raise GPENError(f"--batch {settings.batch} is out of range; choose 1 or more.")
-    non_blind = [name for name in settings.methods if name.startswith("oracle-")]
+    non_blind = [name for name in settings.methods if parse_method(name).kind in NON_BLIND]
     undegraded = [task for task in settings.tasks if task in UNDEGRADED]
     if undegraded and non_blind:
         raise GPENError(f"{non_blind[0]} needs the degradation, which the task {undegraded[0]} does not have; remove it.")
-    inpainting = [name for name in settings.methods if name.partition(":")[0] in INPAINTING_METHODS]
+    inpainting = [name for name in settings.methods if parse_method(name).kind in INPAINTING_METHODS]
     if inpainting and set(settings.tasks) != {INPAINT}:
         raise GPENError(f"{inpainting[0]} needs a mask, which only the task inpaint has; remove it.")
     try:

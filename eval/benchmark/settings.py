@@ -39,7 +39,8 @@ class RunSettings:
     metrics: Annotated[
         Names,
         option(
-            text=f"metrics (↑ higher, ↓ lower is better); those without their files are skipped:\n{metric_help()}",
+            text=f"metrics: ↑ higher, ↓ lower is better; FR with, NR without a reference image, set of all images; † seen in "
+            f"training. Those without their files are skipped:\n{metric_help()}",
             default=f"all except {','.join(NOT_DEFAULT)}",
         ),
     ] = DEFAULT_METRICS
@@ -52,7 +53,7 @@ class RunSettings:
     keep: bool = False
     """write the restored images to RUN/restored"""
     baseline: Annotated[str, option("METHOD")] = "bilinear"
-    """method to which the differences of the others are computed"""
+    """method to which the differences of the others are computed, or its label"""
     batch: Annotated[int, option("N")] = 8
     """images restored and measured at a time, 1 or more"""
     device: str = "cpu"
@@ -63,5 +64,7 @@ class RunSettings:
     """given low-quality images, only for paired: a folder, a zip file, or hf:OWNER/NAME:SPLIT:COLUMN"""
     match: Annotated[str, option("PATTERN")] = NAME
     """name of an input in --lq, with {name} for that of its ground truth, for example "{name}_00\""""
+    protocol: Annotated[str, option("NAME", "none")] = ""
+    """published test set that the images are, as in python -m eval protocol list; their number and --size are checked"""
     allow_upscaled: bool = False
     """enlarge a ground truth that is smaller than --size, which is an error otherwise, and say so below every table"""

@@ -5,9 +5,10 @@
 mean over images with its bootstrap 95% interval; diff is the mean paired difference to the baseline over the images of both. A
 set metric has one value for n images, without intervals, because a resampled set contains duplicates, which bias a Fréchet
 distance. null is a value that does not exist or is infinite, with the reason in "note". "diff_n" is the number of images of the
-difference if it is not n. "chosen" is the number of images of the run on which the method, the baseline or the metric was chosen,
-if there are any: the value is no test result (eval.benchmark.chosen). "upscaled" is the number of images whose ground truth was
-enlarged to the size of the run, if there are any. In addition to the metrics there are the costs "seconds"
+difference if it is not n. "reference" is the name of the reference set of a metric with given statistics. "chosen" is the
+number of images of the run on which the method, the baseline or the metric was chosen, if there are any: the value is no test
+result (eval.benchmark.chosen). "upscaled" is the number of images whose ground truth was enlarged to the size of the run, if
+there are any. In addition to the metrics there are the costs "seconds"
 per image, "images_per_second", and the peak memory "memory_mib" and, on a GPU, "cuda_mib".
 """
 
@@ -21,6 +22,7 @@ import numpy as np
 
 from eval.benchmark.store import SECONDS, Row, RunStore
 from eval.data.lq_sets import WILD
+from eval.metrics.fid import statistics_name
 from eval.metrics.registry import METRICS, needs_ground_truth
 from eval.metrics.statistics import bootstrap_interval
 from eval.metrics.weights import MetricSettings, MissingMetric
@@ -49,10 +51,11 @@ class SummaryEntry:
     diff_n: int | None = None
     chosen: int = 0
     upscaled: int = 0
+    reference: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form, without an empty note, diff_n, chosen and upscaled."""
-        optional = ("note", "diff_n", "chosen", "upscaled")
+        """The JSON form, without an empty note, diff_n, chosen, upscaled and reference."""
+        optional = ("note", "diff_n", "chosen", "upscaled", "reference")
         return {key: value for key, value in asdict(self).items() if value or key not in optional}
 
 
@@ -140,6 +143,7 @@ def _set_entry(metric: str, store: RunStore, empty: SummaryEntry, settings: Metr
         try:
             reference = cast(Callable, METRICS[metric].reference)(settings)
             note = [f"uses the reference {settings.fid_statistics}"]
+            empty = replace(empty, reference=statistics_name(settings.fid_statistics))
         except MissingMetric:
             own = {}
     if not own:

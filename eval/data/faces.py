@@ -58,7 +58,7 @@ class Faces:
         files = find_images(source, option, limit)
         _check_subfolders(source, files, option)
         chosen = dict(list(by_name(files).items())[:limit])
-        return cls(Path(source), size, chosen, {}, allow_upscaled, describe(source))
+        return cls(Path(source), size, chosen, {}, allow_upscaled, describe(source, limit))
 
     @classmethod
     def _samples(cls, size: int, limit: int | None) -> "Faces":

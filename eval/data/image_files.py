@@ -8,6 +8,7 @@
 Hidden files, the metadata that macOS adds to zip files, and files that are not images are ignored.
 """
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from gpen.file_names import by_same_stem, check_name, image_suffixes, is_image
 
 MAX_MEMBERS = 1_000_000  # files in a zip file
 MAX_MEMBER_BYTES = 256 * 2**20  # of one decompressed image in a zip file
+NOT_RELATIVE = re.compile(r"/|[A-Za-z]:")  # start of an absolute path
 UTF_8 = 0x800  # flag of a member whose name is declared as UTF-8
 
 
@@ -49,7 +51,7 @@ def find_images(source: str | Path, option: str = "--data", limit: int | None = 
 
     option: names the source in messages. limit: download at most this number of images of a dataset; folders and zip files are
     listed completely. Raises GPENError for a source that does not exist, for no images, for names with control characters, and
-    for zip files with members that are too large or outside of the archive.
+    for zip files with members that are too large or whose paths lead out of the archive.
     """
     path = local_path(source, limit)
     if path.is_dir():
@@ -89,12 +91,14 @@ def local_path(source: str | Path, limit: int | None = None) -> Path:
     return hub.local_folder(dataset.first(limit).name)
 
 
-def describe(source: str | Path) -> str:
-    """The images of a source, for the recipe of a run: the path, or the dataset of the Hub with its split, rows and column."""
+def describe(source: str | Path, limit: int | None = None) -> str:
+    """The first `limit` images of a source, for the recipe of a run: its path, or the dataset with the split, rows and column."""
     from gpen.training.data import hub
 
     dataset = None if Path(source).exists() else hub.named(source)
-    return str(source) if dataset is None else dataset.describe()
+    if dataset is None:
+        return str(source)
+    return (dataset.first(limit) if limit else dataset).describe()
 
 
 def _is_visible_image(path: PurePosixPath) -> bool:
@@ -113,8 +117,8 @@ def _zip_members(path: Path) -> Iterator[tuple[str, ZipMember]]:
         raise GPENError(f"{path} contains {len(members):,} files; give a zip file with at most {MAX_MEMBERS:,}.")
     for info in members:
         name = _member_name(info)
-        if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name or ":" in name:
-            raise GPENError(f"{path} contains {name!r}, a path outside of the archive; create the zip file again.")
+        if ".." in PurePosixPath(name).parts or NOT_RELATIVE.match(name) or "\\" in name:
+            raise GPENError(f"{path} contains {name!r}, which is not a relative path with slashes; create the zip file again.")
         if info.is_dir() or not _is_visible_image(PurePosixPath(name)):
             continue
         if info.file_size > MAX_MEMBER_BYTES:

@@ -24,7 +24,9 @@ from eval.data.faces import Faces, reduced_square
 from eval.data.image_files import ImageFile
 from gpen.degradation.degradation import Degradation
 from gpen.degradation.presets import PRESETS
+from gpen.degradation.seeds import image_seed
 from gpen.errors import GPENError
+from gpen.file_names import without_suffix
 from gpen.images import encode, read_bytes, read_image, write_atomically
 from gpen.restoration.task_inputs import strokes
 from gpen.restoration.tasks import apply_mask, grey
@@ -51,6 +53,7 @@ class Sample:
     truth: np.ndarray | None  # ground truth, uint8 RGB [size, size, 3]; grey for a grey degradation; None for wild
     degradation: Degradation | None  # None except for fsr and bfr
     mask: np.ndarray | None = None  # of inpaint: bool [size, size], True where pixels are missing
+    file_name: str = ""  # of paired: the name of the given file without its suffix
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ class LQSet:
             self._verify(name, face)
         if self.task in UNDEGRADED:
             mask = mask_for(name, len(face), self.seed) if self.task == INPAINT else None
-            return Sample(name, read_image(path), None if self.task == WILD else face, None, mask)
+            file_name = without_suffix(Path(entry.get("file", "")).name)
+            return Sample(name, read_image(path), None if self.task == WILD else face, None, mask, file_name)
         degradation = Degradation.from_dict(entry["degradation"])
         return Sample(name, read_image(path), degradation.target(face), degradation)
 
@@ -121,16 +125,16 @@ def degradation_for(task: str, name: str, size: int, seed: int) -> Degradation |
     """
     if task in UNDEGRADED:
         return None
-    image_seed = _seed(task, name, seed)
+    own_seed = image_seed(seed, f"{task}/{name}")
     if task in FSR_TASKS:
         scale, operator = FSR_TASKS[task]
-        return Degradation(scale=scale, downsampling=operator, seed=image_seed)
-    return replace(Degradation.sample(BFR_TASKS[task], seed=image_seed, size=size), grey=False, grey_input=False)
+        return Degradation(scale=scale, downsampling=operator, seed=own_seed)
+    return replace(Degradation.sample(BFR_TASKS[task], seed=own_seed, size=size), grey=False, grey_input=False)
 
 
 def mask_for(name: str, size: int, seed: int) -> np.ndarray:
     """The mask of one image in the task inpaint, bool [size, size], a function of the arguments only."""
-    return strokes(size, np.random.default_rng(_seed(INPAINT, name, seed)))
+    return strokes(size, np.random.default_rng(image_seed(seed, f"{INPAINT}/{name}")))
 
 
 def build_lq_set(
@@ -208,11 +212,6 @@ def _check_given(folder: Path, images: dict[str, dict], given: Mapping[str, Imag
     for name in images.keys() & given.keys():
         if images[name]["file_sha256"] != _hash(read_bytes(given[name])):
             raise GPENError(f"{folder / name}.png was made from another file than {given[name]}; choose another --out.")
-
-
-def _seed(task: str, name: str, seed: int) -> int:
-    """Seed of the random numbers of one image, below 2**48."""
-    return int(_hash(f"{seed}/{task}/{name}".encode())[:12], 16)
 
 
 def _hash(data: bytes) -> str:

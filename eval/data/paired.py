@@ -59,11 +59,11 @@ class Pairs:
         pairs = dict(sorted(pairs.items())[:limit])
         files = {name: truth for name, (_, truth) in pairs.items()}
         given = {name: lq_file for name, (lq_file, _) in pairs.items()}
-        size = size or _common_size(gt, [_side(file) for file in files.values()])
+        truth_sides, _ = _sides("--gt", files.values()), _sides("--lq", given.values())
+        size = size or _common_size(gt, truth_sides)
         check_selection(size, limit)
-        for file in given.values():
-            _side(file)
-        return cls(Faces(Path(gt), size, files, {}, allow_upscaled, f"{describe(gt)}; inputs: {describe(lq)}, {match}"), given)
+        description = f"{describe(gt, limit)}; inputs: {describe(lq, limit)}, {match}"
+        return cls(Faces(Path(gt), size, files, {}, allow_upscaled, description), given)
 
 
 def _match(
@@ -115,12 +115,13 @@ def _listed(what: str, paths: list[str]) -> Iterator[str]:
         yield f"{len(paths):,} {what} ({', '.join(paths[:NAMED])}{more})"
 
 
-def _side(file: ImageFile) -> int:
-    """The side of a square image in px, from its header. Raises GPENError for another image."""
-    w, h = image_size(file)
-    if w != h:
-        raise GPENError(f"{file} has {w} x {h} px; paired images are square, so crop it and its partner in the same way.")
-    return w
+def _sides(option: str, files: Iterable[ImageFile]) -> list[int]:
+    """The sides of square images in px, from their headers. Raises GPENError that names the images that are not square."""
+    sizes = {str(file): image_size(file) for file in files}
+    if wide := [f"{name} with {w} x {h} px" for name, (w, h) in sizes.items() if w != h]:
+        (phrase,) = _listed(f"of {len(sizes):,} images of {option} are not square", wide)
+        raise GPENError(f"{phrase}; crop them and their partners in the same way.")
+    return [w for w, _ in sizes.values()]
 
 
 def _common_size(gt: str | Path, sides: list[int]) -> int:

@@ -8,7 +8,7 @@ import hashlib
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -76,6 +76,20 @@ class Protocol:
         changed = [name for name, known in hashes.items() if hashlib.sha256(read_bytes(by_name[name])).hexdigest() != known]
         found += [f"{len(changed):,} files with another content, such as {', '.join(changed[:NAMED])}"] if changed else []
         return found
+
+    def check_run(self, count: int, size: int, tasks: Sequence[str]) -> None:
+        """Check the number and the size of the images of a run, and its tasks.
+
+        Raises GPENError if the run does not have this protocol.
+        """
+        if self.content == "pairs" and tuple(tasks) != ("paired",):
+            raise GPENError(f"The protocol {self.name} has given inputs; run it with: python -m eval {COMMANDS[self.content]}.")
+        if count not in self.images or size != self.size:
+            expected = " or ".join(f"{n:,}" for n in self.images)
+            raise GPENError(
+                f"The run has {count:,} images and --size {size}, the protocol {self.name} {expected} images of {self.size} px; "
+                "correct them or remove --protocol."
+            )
 
 
 @functools.cache

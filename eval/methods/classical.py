@@ -1,8 +1,8 @@
 """Restoration without learning: denoising, inpainting, and deconvolution as a non-blind baseline.
 
 The denoisers use only the image: they process it at its own size, with a strength that depends on the estimated noise, and
-enlarge the result. The deconvolutions oracle-wiener and oracle-rl are non-blind baselines, which use the true blur kernel of the
-degradation and are not comparable with blind methods.
+enlarge the result. The deconvolutions nonblind-wiener and nonblind-rl are non-blind baselines, which use the true blur kernel of
+the degradation and are not comparable with blind methods.
 
     non-local means   A. Buades, B. Coll, J.-M. Morel, CVPR 2005           scikit-image
     total variation   A. Chambolle, 2004                                   scikit-image
@@ -54,7 +54,7 @@ def telea(sample: Sample, size: int) -> np.ndarray:
     return cv2.inpaint(sample.lq, cast(np.ndarray, sample.mask).astype(np.uint8), TELEA_RADIUS, cv2.INPAINT_TELEA)
 
 
-def oracle_wiener(sample: Sample, size: int) -> np.ndarray:
+def nonblind_wiener(sample: Sample, size: int) -> np.ndarray:
     """Enlarge (bicubic), then deconvolve with the true kernel: uint8 RGB [size, size, 3].
 
     The balance between data and smoothness is the power spectral density of the noise divided by the variance of the Laplacian of
@@ -66,7 +66,7 @@ def oracle_wiener(sample: Sample, size: int) -> np.ndarray:
     return _deconvolved(x, cast(Degradation, sample.degradation), lambda plane, k: wiener(plane, k, balance, clip=False))
 
 
-def oracle_richardson_lucy(sample: Sample, size: int) -> np.ndarray:
+def nonblind_richardson_lucy(sample: Sample, size: int) -> np.ndarray:
     """Enlarge (bicubic), then deconvolve with the true kernel: uint8 RGB [size, size, 3]."""
     x = np.clip(_enlarged_float(sample.lq / np.float32(255), size), 1e-3, 1)
     degradation = cast(Degradation, sample.degradation)

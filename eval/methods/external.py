@@ -15,6 +15,7 @@ from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
 from gpen.file_names import by_same_stem, same_name, without_suffix
 from gpen.images import read_image, to_image, to_tensor
+from gpen.models.families import recognise
 from gpen.optional import import_optional
 
 # Networks whose forward maps [-1, 1] to a tuple with the face in [-1, 1] first, with further arguments of forward.
@@ -55,12 +56,26 @@ def load_spandrel(path: Path, device: str = "cpu") -> FaceNetwork:
     try:
         model = loader.load_from_file(path)
     except spandrel.UnsupportedModelError as error:
-        raise GPENError(f"{path} is not supported by spandrel; CodeFormer needs the package spandrel_extra_arches.") from error
+        raise GPENError(_unsupported(path, loader.load_state_dict_from_file(path))) from error
     except Exception as error:  # spandrel raises the exceptions of its readers
         raise GPENError(f"{path} cannot be read as weights; download it again.") from error
     if model.architecture.id not in FACE_NETWORKS:
         raise GPENError(f"{path} is a network of type {model.architecture.id}; give one of {', '.join(FACE_NETWORKS)}.")
     return FaceNetwork(model.model.eval(), FACE_NETWORKS[model.architecture.id])
+
+
+def _unsupported(path: Path, state: dict) -> str:
+    """The message for a file that spandrel does not support."""
+    if {"generator.input.input", "generator.constant"} & state.keys():
+        return f"{path} holds a GPEN network; write gpen:{path}."
+    family = recognise(state)
+    if family is None:
+        return f"{path} is not supported by spandrel; give one of {', '.join(FACE_NETWORKS)}."
+    if family.network == "CodeFormer":
+        return f"{path} holds a CodeFormer network, which needs the package spandrel_extra_arches; install it."
+    return (
+        f"{path} holds a {family.network} network, which spandrel does not restore faces with: {family.advice.format(file=path)}."
+    )
 
 
 def _registry(spandrel: ModuleType) -> Any:
@@ -89,13 +104,13 @@ class ResultFolder:
         files = find_images(folder, "folder:")
         return cls(Path(folder), files, by_same_stem(files) | {same_name(path): [path] for path in files})
 
-    def load(self, name: str) -> np.ndarray:
+    def load(self, name: str, input_name: str = "") -> np.ndarray:
         """Read the result of an image, uint8 RGB [s, s, 3] of any size.
 
-        Its file has the name of the image with the suffix of any format, in any Unicode form. Raises GPENError for a missing
-        result, for several, and for one that is not square.
+        Its file has the name of the image, or of its given input, with the suffix of any format, in any Unicode form. Raises
+        GPENError for a missing result, for several, and for one that is not square.
         """
-        forms = [same_name(name), same_name(without_suffix(name))]
+        forms = [same_name(name), same_name(without_suffix(name)), same_name(input_name)]
         paths = next((self.paths[form] for form in forms if form in self.paths), [])
         if not paths:
             raise GPENError(f"{self.folder} has no result for {name}; add {name}.png or give another folder.")

@@ -1,15 +1,17 @@
 """The registry of methods, which restore low-quality faces at full size.
 
-METHODS maps a name to a loader(argument, device) -> Method; "gpen:PATH" calls METHODS["gpen"]("PATH", ...). The implementations
-are in the files imported by the loaders: eval/methods/classical.py, unet.py, inversion.py, external.py.
+METHODS maps a name to a loader(argument, device) -> Method; "gpen:PATH" calls METHODS["gpen"]("PATH", ...). "LABEL=gpen:PATH" is
+the same method, named LABEL in tables. The implementations are in the files imported by the loaders: eval/methods/classical.py,
+unet.py, inversion.py, external.py, onnx_file.py.
 """
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -27,12 +29,13 @@ Restore = Callable[[list[Sample], int], list[np.ndarray]]
 class Method:
     """restore(samples, size) -> uint8 RGB [size, size, 3] each.
 
-    A blind method uses only Sample.lq, a non-blind baseline (oracle-...) also Sample.degradation, an inpainting method also
+    A blind method uses only Sample.lq, a non-blind baseline (nonblind-...) also Sample.degradation, an inpainting method also
     Sample.mask. pulse and mganprior use Sample.degradation only for the operator of super-resolution, which their task names.
     """
 
     restore: Restore
     weights: Path | None = None  # weight file, for the recipe of a run
+    settings: str = ""  # options in the name that change the results, such as the range of an ONNX file
 
 
 Loader = Callable[[str, str], Method]
@@ -133,11 +136,19 @@ def _spandrel(argument: str, device: str) -> Method:
     return Method(lambda samples, size: resize_to(net(inputs(samples, net.size)), size), path)
 
 
+def _onnx(argument: str, device: str) -> Method:
+    from eval.methods.onnx_file import OnnxRestorer
+
+    path, _, options = argument.partition("?")
+    net = OnnxRestorer.open(Path(path), options)
+    return Method(lambda samples, size: resize_to(net(inputs(samples, net.size)), size), Path(path), options)
+
+
 def _folder(argument: str, device: str) -> Method:
     from eval.methods.external import ResultFolder
 
     results = ResultFolder.open(argument)
-    return Method(lambda samples, size: resize_to([results.load(sample.name) for sample in samples], size))
+    return Method(lambda samples, size: resize_to([results.load(sample.name, sample.file_name) for sample in samples], size))
 
 
 def _ground_truth(argument: str, device: str) -> Method:
@@ -151,8 +162,8 @@ METHODS: dict[str, Loader] = {
     "lanczos": _interpolation(cv2.INTER_LANCZOS4),
     "nlm": _classical("non_local_means"),
     "tv": _classical("total_variation"),
-    "oracle-wiener": _classical("oracle_wiener"),
-    "oracle-rl": _classical("oracle_richardson_lucy"),
+    "nonblind-wiener": _classical("nonblind_wiener"),
+    "nonblind-rl": _classical("nonblind_richardson_lucy"),
     "unet": _unet,
     "pulse": _inversion("pulse"),
     "mganprior": _inversion("mganprior"),
@@ -161,6 +172,7 @@ METHODS: dict[str, Loader] = {
     "gpen-inpaint": _gpen_task("inpaint"),
     "telea": _classical("telea"),
     "spandrel": _spandrel,
+    "onnx": _onnx,
     "folder": _folder,
     "ground-truth": _ground_truth,
 }
@@ -171,8 +183,8 @@ DESCRIPTIONS = {  # for the help of the command line: a line each, which fits in
     "lanczos": "Lanczos interpolation, 8 x 8 px",
     "nlm": "non-local means, then bicubic",
     "tv": "total variation, then bicubic",
-    "oracle-wiener": "non-blind: Wiener, true blur kernel",
-    "oracle-rl": "non-blind: Richardson-Lucy, true kernel",
+    "nonblind-wiener": "non-blind: Wiener, true blur kernel",
+    "nonblind-rl": "non-blind Richardson-Lucy, true kernel",
     "unet": "U-Net of train-unet, no GAN prior*",
     "pulse": "PULSE-like inversion of an own prior*",
     "mganprior": "mGANprior-like, of an own prior*",
@@ -181,6 +193,7 @@ DESCRIPTIONS = {  # for the help of the command line: a line each, which fits in
     "gpen-inpaint": "GPEN for inpainting",
     "telea": "inpainting of Telea (OpenCV)",
     "spandrel": "GFPGAN, CodeFormer, ... by spandrel",
+    "onnx": "ONNX file of a face restorer**",
     "folder": "results of another program",
     "ground-truth": "the ground truth itself",
 }
@@ -189,8 +202,14 @@ NOTES = (  # below the list
     " gpen-release, its images are not augmented; docs/evaluation.md compares it with the default model.",
     "* pulse and mganprior search as their releases do, but in the prior of this project unless PRIOR is given. They invert the"
     " downsampling of super-resolution; for other tasks, antialiased bicubic resizing.",
+    "** Size and layout are read from the file; the range is -1,1 unless given, as in onnx:FILE?range=0,1&size=512&layout=nhwc.",
+    "LABEL=METHOD names a method in tables, such as GFPGAN=spandrel:GFPGANv1.4.pth.",
 )
 LABELS = {"pulse": "PULSE-like", "mganprior": "mGANprior-like"}  # of methods with a GAN prior, in tables
+NON_BLIND = {  # labels of the non-blind baselines, in tables
+    "nonblind-wiener": "Wiener (non-blind, uses the true blur kernel)",
+    "nonblind-rl": "Richardson-Lucy (non-blind, uses the true blur kernel)",
+}
 INPAINTING_METHODS = ("gpen-inpaint", "telea")  # methods that need Sample.mask
 WITH_ARGUMENT = {  # the argument after the colon and whether it is required
     "unet": ("PATH", False),
@@ -200,21 +219,38 @@ WITH_ARGUMENT = {  # the argument after the colon and whether it is required
     "gpen-colorize": ("PATH", False),
     "gpen-inpaint": ("PATH", False),
     "spandrel": ("PATH", True),
+    "onnx": ("FILE[?OPTIONS]", True),
     "folder": ("DIR", True),
 }
 
 
+class MethodName(NamedTuple):
+    """The parts of "LABEL=KIND:ARGUMENT"; label and argument are "" if they are not given."""
+
+    label: str
+    kind: str
+    argument: str
+
+
+def parse_method(name: str) -> MethodName:
+    """Split the name of a method. A label contains no colon, so that paths may contain "="."""
+    label, spec = match.groups() if (match := re.fullmatch(r"([^:=]+)=(.+)", name)) else ("", name)
+    kind, _, argument = spec.partition(":")
+    return MethodName(label.strip(), kind, argument)
+
+
 def load_method(name: str, device: str = "cpu") -> Method:
-    """Load the method `name`, for example "bilinear" or "gpen:PATH_OR_MODEL".
+    """Load the method `name`, for example "bilinear", "gpen:PATH_OR_MODEL" or "LABEL=spandrel:PATH".
 
     Raises GPENError for an unknown name.
     """
-    kind, _, argument = name.partition(":")
+    _, kind, argument = parse_method(name)
     if kind not in METHODS or (argument and kind not in WITH_ARGUMENT):
         raise GPENError(f"Unknown method {name!r}; choose from {', '.join(_forms().values())}.")
     placeholder, required = WITH_ARGUMENT.get(kind, ("", False))
     if required and not argument:
-        raise GPENError(f"The method {kind} needs a {'folder' if placeholder == 'DIR' else 'file'}; write {kind}:{placeholder}.")
+        what = "folder" if placeholder == "DIR" else "file"
+        raise GPENError(f"The method {kind} needs a {what}; write {kind}:{placeholder.partition('[')[0]}.")
     return METHODS[kind](argument, device)
 
 
@@ -225,13 +261,15 @@ def method_help() -> str:
 
 
 def method_label(name: str) -> str:
-    """The name of a method in tables, without folders: "gpen:model", "PULSE-like, own prior of 64 px".
+    """The name of a method in tables: its label, or its name without folders: "gpen:model", "PULSE-like, own prior of 64 px".
 
     The size is read from the file of the prior. A file that this package did not write, or that is not on this machine, is named.
     """
-    kind, _, argument = name.partition(":")
+    label, kind, argument = parse_method(name)
+    if label or kind in NON_BLIND:
+        return label or NON_BLIND[kind]
     if kind not in LABELS:
-        return f"{kind}:{Path(argument).stem}" if argument else kind
+        return f"{kind}:{Path(argument.partition('?')[0]).stem}" if argument else kind
     return f"{LABELS[kind]}, {_prior_label(argument)}"
 
 

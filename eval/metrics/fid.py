@@ -1,6 +1,8 @@
 """FID and KID on the features of one network, Inception-v3 as ported by pytorch-fid.
 
     FID   M. Heusel et al., NeurIPS 2017, eq. 6          network of pytorch-fid, gpen.training.monitoring.frechet
+    statistics  mu and sigma in an .npz of pytorch-fid, or mean and cov in a .pth of BasicSR, GFPGAN and VQFR. Their networks and
+          resizing are those of pytorch-fid; they scale to [-1, 1] before resizing, which is equal up to rounding
     KID   M. Binkowski et al., ICLR 2018, section 4      the same features, unbiased MMD^2 of a cubic kernel, for pairs
 
 The features are identical to those of `python -m pytorch_fid` on the same PNG files, on one machine with one number of threads.
@@ -11,9 +13,13 @@ up to 0.2 %, or is imaginary, and pytorch-fid stops.
 
 import functools
 import importlib
+import pickle
+import re
+import types
 import zipfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,15 +86,18 @@ def load_statistics(settings: MetricSettings) -> tuple[np.ndarray, np.ndarray]:
     """(mu [d], sigma [d, d]) from the file in the settings. Raises MissingMetric."""
     if not settings.fid_statistics:
         raise MissingMetric(
-            "FID to given statistics needs an .npz with mu and sigma; create one with python -m pytorch_fid "
-            "--save-stats FOLDER FILE.npz and give it with --fid-statistics FILE.npz or GPEN_FID_STATISTICS=FILE."
+            "FID to given statistics needs an .npz with mu and sigma, or a .pth with mean and cov (inception_FFHQ_512.pth); "
+            "create one with python -m pytorch_fid --save-stats FOLDER FILE.npz and give it with --fid-statistics FILE or "
+            "GPEN_FID_STATISTICS=FILE."
         )
+    path = Path(settings.fid_statistics)
     try:
-        with np.load(settings.fid_statistics, allow_pickle=False) as archive:
-            mu, sigma = archive["mu"], archive["sigma"]
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        mu, sigma = _read_pth(path) if path.suffix in (".pth", ".pt") else _read_npz(path)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, RuntimeError, zipfile.BadZipFile,
+            pickle.UnpicklingError) as error:  # fmt: skip
         raise MissingMetric(
-            f"{settings.fid_statistics} has no mu and sigma ({error}); create it with python -m pytorch_fid --save-stats."
+            f"{settings.fid_statistics} has no mu and sigma, or mean and cov ({error}); create it with python -m pytorch_fid "
+            "--save-stats."
         ) from error
     if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)):
         raise MissingMetric(
@@ -96,6 +105,37 @@ def load_statistics(settings: MetricSettings) -> tuple[np.ndarray, np.ndarray]:
             "[d, d]; create it with python -m pytorch_fid --save-stats."
         )
     return mu, sigma
+
+
+def statistics_name(path: str | Path) -> str:
+    """The name of a reference set in tables, from its file: "FFHQ" for inception_FFHQ_512-f7b384ab.pth."""
+    stem = re.sub(r"-[0-9a-f]{8}$", "", Path(path).stem)
+    return re.sub(r"_\d+$", "", stem.removeprefix("inception_")) or Path(path).stem
+
+
+def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return archive["mu"], archive["sigma"]
+
+
+def _read_pth(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a dict with arrays or tensors `mean` and `cov`, as torch.save writes it, without running code of the file."""
+    reader = types.ModuleType("arrays")
+    reader.Unpickler, reader.load = _ArrayUnpickler, lambda file, **kw: _ArrayUnpickler(file, **kw).load()  # type: ignore[attr-defined]
+    content = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
+    return np.asarray(content["mean"]), np.asarray(content["cov"])
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads arrays, tensors and plain values only."""
+
+    ALLOWED = ("numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar", "numpy.ndarray", "numpy.dtype",
+               "_codecs.encode", "collections.OrderedDict", "torch._utils._rebuild_tensor_v2")  # fmt: skip
+
+    def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}".replace("numpy._core", "numpy.core") not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not loaded for security reasons")
+        return super().find_class(module, name)
 
 
 def kid(

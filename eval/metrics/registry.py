@@ -13,11 +13,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from eval.metrics import fid, landmarks, niqe
+from eval.metrics import fid, iqa, landmarks, niqe
 from eval.metrics import pixel as pixels
 from eval.metrics.identity import Identity
 from eval.metrics.lpips import LPIPS_BACKBONES, load_lpips, lpips_weights
 from eval.metrics.squeezenet import SqueezeNet
+from eval.metrics.vqfr.deg import load_deg
+from eval.metrics.vqfr.lmd import load_lmd
 from eval.metrics.weights import MetricSettings, MissingMetric
 from gpen.errors import GPENError
 from gpen.training.monitoring.frechet import frechet_distance
@@ -42,6 +44,9 @@ class Metric:
     reference         of a "set" metric: loads statistics of a reference set; None: the features of the ground truth
     weights           the weight files, for the recipe of a run
     seen_in_training  whether the default model was trained on features of this network: the metric is not independent of it
+    package           the distribution whose version is stored in the recipe
+    crop              border of the images that is left out
+    licence           of a package that is not free software; printed below tables
     """
 
     title: str
@@ -57,6 +62,9 @@ class Metric:
     reference: Callable[[MetricSettings], Any] | None = None
     weights: Callable[[MetricSettings], list[Path]] = lambda settings: []
     seen_in_training: bool = False
+    package: str = "gpen"
+    crop: str = "none"
+    licence: str = ""
 
 
 @functools.lru_cache(maxsize=2)
@@ -103,7 +111,20 @@ def _lpips(backbone: str, network: str) -> Metric:
     return Metric(
         f"LPIPS ({backbone})", "lpips 0.1", f"{network}, torchvision's ImageNet weights", "RGB", True,
         f"{LPIPS_BACKBONES[backbone]} in $TORCH_HOME/hub/checkpoints",
-        functools.partial(load_lpips, backbone), weights=lambda settings: lpips_weights(backbone),
+        functools.partial(load_lpips, backbone), weights=lambda settings: lpips_weights(backbone), package="lpips",
+    )  # fmt: skip
+
+
+def _pixel(title: str, library: str, colour: str, score: Callable, crop: str = "none") -> Metric:
+    convert = pixels.luma if colour == Y else np.asarray
+    load = pixels.per_pair(score, convert)
+    return Metric(title, library, "none", colour, False, "nothing", load, package="scikit-image", crop=crop)
+
+
+def _iqa(title: str, name: str, network: str, mode: Literal["FR", "NR"], lower_better: bool = False) -> Metric:
+    return Metric(
+        title, "pyiqa", f"{network}, {name} of pyiqa", "RGB", lower_better, 'the package pyiqa: pip install "gpen[iqa]"',
+        functools.partial(iqa.load_iqa, name, mode, lower_better), mode, package="pyiqa", licence=iqa.LICENCE,
     )  # fmt: skip
 
 
@@ -119,33 +140,46 @@ INCEPTION = "Inception-v3 of the original FID, 2048 features"
 INCEPTION_FILE = f"{fid.cached_path(fid.URL).name} in $TORCH_HOME/hub/checkpoints"
 OWN_ONNX = "this project, onnxruntime"
 ONNX = "--identity-model FILE or $GPEN_IDENTITY_MODEL"
-METRICS: dict[str, Metric] = {
-    "psnr": Metric("PSNR (RGB)", "scikit-image", "none", "RGB", False, "nothing", pixels.per_pair(pixels.psnr)),
-    "psnr_y": Metric("PSNR (Y)", "scikit-image", "none", Y, False, "nothing", pixels.per_pair(pixels.psnr, pixels.luma)),
-    "ssim": Metric("SSIM (RGB)", SSIM, "none", "RGB", False, "nothing", pixels.per_pair(pixels.ssim)),
-    "ssim_y": Metric("SSIM (Y)", SSIM, "none", Y, False, "nothing", pixels.per_pair(pixels.ssim, pixels.luma)),
-    "ssim_uniform": Metric(
-        "SSIM (RGB, uniform window)", SSIM_UNIFORM, "none", "RGB", False, "nothing", pixels.per_pair(pixels.ssim_uniform)
-    ),
+METRICS: dict[str, Metric] = {  # in the order of the columns of tables
     "lpips_alex": _lpips("alex", "AlexNet"),
     "lpips_vgg": _lpips("vgg", "VGG-16"),
     "lpips_squeeze": _lpips("squeeze", "SqueezeNet 1.1"),
+    "fid": Metric(
+        "FID (GT)", FID_LIBRARY, INCEPTION, "RGB", True, INCEPTION_FILE, fid.load_inception,
+        "set", "inception", frechet_distance, weights=fid.fid_weights, package="pytorch-fid",
+    ),
+    "fid_statistics": Metric(
+        "FID (given statistics)", FID_LIBRARY, INCEPTION, "RGB", True, f"{INCEPTION_FILE}; --fid-statistics FILE",
+        fid.load_with_statistics, "set", "inception", frechet_distance, fid.load_statistics,
+        lambda settings: [*fid.fid_weights(settings), Path(settings.fid_statistics)], package="pytorch-fid",
+    ),
+    "kid": Metric(
+        "KID (GT)", KID_LIBRARY, INCEPTION, "RGB", True, INCEPTION_FILE,
+        fid.load_inception, "set", "inception", fid.kid, weights=fid.fid_weights, package="pytorch-fid",
+    ),
+    "psnr": _pixel("PSNR (RGB)", "scikit-image", "RGB", pixels.psnr),
+    "psnr_y": _pixel("PSNR (Y)", "scikit-image", Y, pixels.psnr),
+    "ssim": _pixel("SSIM (RGB)", SSIM, "RGB", pixels.ssim, "none, complete windows only"),
+    "ssim_y": _pixel("SSIM (Y)", SSIM, Y, pixels.ssim, "none, complete windows only"),
+    "ssim_uniform": _pixel(
+        "SSIM (RGB, uniform window)", SSIM_UNIFORM, "RGB", pixels.ssim_uniform, "none, complete windows only"
+    ),
+    "deg": Metric(
+        "Deg (°)", "this project, as VQFR", "ArcFace, ResNet-18 on grey faces of 128 px", "grey", True,
+        "--deg-weights FILE or $GPEN_DEG_WEIGHTS", load_deg, weights=_file("deg_weights"),
+    ),
+    "lmd": Metric(
+        "LMD (px)", "this project, as VQFR", "four stacked hourglasses, 98 landmarks of WFLW", "RGB", True,
+        "--lmd-weights FILE or $GPEN_LMD_WEIGHTS", load_lmd, weights=_file("lmd_weights"),
+    ),
+    "dists": _iqa("DISTS", "dists", "VGG-16", "FR", lower_better=True),
+    "musiq": _iqa("MUSIQ", "musiq", "trained on KonIQ-10k", "NR"),
+    "maniqa": _iqa("MANIQA", "maniqa", "trained on KonIQ-10k", "NR"),
+    "clipiqa": _iqa("CLIPIQA", "clipiqa", "CLIP ResNet-50", "NR"),
+    "topiq_face": _iqa("TOPIQ (face)", "topiq_nr-face", "ResNet-50, trained on CGFIQA", "NR"),
     "squeezenet": Metric(
         "SqueezeNet distance", OWN_SQUEEZENET, CAFFE, "BGR", True, NPZ,
         lambda settings: _load_squeezenet(settings).distance, weights=_file("squeezenet"), seen_in_training=True,
-    ),
-    "fid": Metric(
-        "FID (true images)", FID_LIBRARY, INCEPTION, "RGB", True, INCEPTION_FILE, fid.load_inception,
-        "set", "inception", frechet_distance, weights=fid.fid_weights,
-    ),
-    "fid_statistics": Metric(
-        "FID (given statistics)", FID_LIBRARY, INCEPTION, "RGB", True, f"{INCEPTION_FILE}; --fid-statistics FILE.npz",
-        fid.load_with_statistics, "set", "inception", frechet_distance, fid.load_statistics,
-        lambda settings: [*fid.fid_weights(settings), Path(settings.fid_statistics)],
-    ),
-    "kid": Metric(
-        "KID (true images)", KID_LIBRARY, INCEPTION, "RGB", True, INCEPTION_FILE,
-        fid.load_inception, "set", "inception", fid.kid, weights=fid.fid_weights,
     ),
     "squeezenet_fd": Metric(
         "SqueezeNet Fréchet distance", "this project", f"{CAFFE}, mean of the last fire module", "BGR", True, NPZ,
@@ -162,11 +196,11 @@ METRICS: dict[str, Metric] = {
     ),
     "identity": Metric(
         "Identity (cosine)", OWN_ONNX, "the embedding of --identity-model", "RGB", False, ONNX,
-        lambda settings: _load_identity(settings).cosine, weights=_file("identity_model"),
+        lambda settings: _load_identity(settings).cosine, weights=_file("identity_model"), package="onnxruntime",
     ),
     "identity_angle": Metric(
         "Identity (angle, rad)", OWN_ONNX, "the embedding of --identity-model", "RGB", True, ONNX,
-        lambda settings: _load_identity(settings).angle, weights=_file("identity_model"),
+        lambda settings: _load_identity(settings).angle, weights=_file("identity_model"), package="onnxruntime",
     ),
     "identity_fd": Metric(
         "Identity Fréchet distance", "this project", "the embedding of --identity-model, vectors of unit length", "RGB", True,
@@ -175,17 +209,17 @@ METRICS: dict[str, Metric] = {
     ),
     "landmarks": Metric(
         "Landmark distance", "facenet-pytorch", "MTCNN, five points; normalised by the interocular distance", "RGB", True,
-        "weights of the package", lambda settings: landmarks.load_landmarks().distance,
+        "weights of the package", lambda settings: landmarks.load_landmarks().distance, package="facenet-pytorch",
     ),
 }  # fmt: skip
-NOT_DEFAULT = ("ssim_uniform", "lpips_vgg", "lpips_squeeze")
+NOT_DEFAULT = ("lpips_vgg", "lpips_squeeze", "ssim_uniform", *(name for name, metric in METRICS.items() if metric.licence))
 DEFAULT_METRICS = tuple(name for name in METRICS if name not in NOT_DEFAULT)
 
 
 def metric_help() -> str:
-    """A line for each metric: its name, its title, which direction is better, and whether training has seen it."""
+    """A line for each metric: name, title, direction (↑ higher is better), mode, and † if training has seen its network."""
     return "\n".join(
-        f" {name:14} {metric.title} {'↓' if metric.lower_better else '↑'}" + " seen in training" * metric.seen_in_training
+        f" {name:14} {metric.title} {'↓' if metric.lower_better else '↑'} {metric.mode}" + " †" * metric.seen_in_training
         for name, metric in METRICS.items()
     )
 

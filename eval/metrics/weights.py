@@ -1,6 +1,7 @@
 """Files of the metrics: paths and error messages. Nothing is downloaded automatically."""
 
 import os
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +31,11 @@ class MetricSettings:
     identity_model: Annotated[str, option("FILE", "$GPEN_IDENTITY_MODEL")] = _environment("GPEN_IDENTITY_MODEL")
     """face embedding in ONNX, such as EdgeFace"""
     fid_statistics: Annotated[str, option("FILE", "$GPEN_FID_STATISTICS")] = _environment("GPEN_FID_STATISTICS")
-    """mu [2048] and sigma [2048, 2048] of a reference set, .npz of python -m pytorch_fid --save-stats"""
+    """mean and covariance of a reference set: .npz of pytorch-fid, or .pth of BasicSR and VQFR"""
+    deg_weights: Annotated[str, option("FILE", "$GPEN_DEG_WEIGHTS")] = _environment("GPEN_DEG_WEIGHTS")
+    """ArcFace of the metric deg, resnet18_110.pth"""
+    lmd_weights: Annotated[str, option("FILE", "$GPEN_LMD_WEIGHTS")] = _environment("GPEN_LMD_WEIGHTS")
+    """landmark detector of the metric lmd, alignment_WFLW_4HG.pth"""
     niqe_parameters: Annotated[str, option("FILE", "$GPEN_NIQE_PARAMETERS")] = _environment("GPEN_NIQE_PARAMETERS")
     """pristine model published by the authors of NIQE, .npz or .mat"""
     niqe_faces: Annotated[str, option("FILE", "the model of this package")] = str(Path(__file__).with_name("niqe_faces.npz"))
@@ -62,3 +67,15 @@ def require_checkpoint(url: str, metric: str, verify: bool) -> Path:
             f"{metric}: The sha256 of {path} does not start with {digits}; delete the file and download it with: {fetch}."
         )
     return path
+
+
+def read_tensors(path: Path, metric: str) -> dict[str, torch.Tensor]:
+    """Read a state dict, also one under the key state_dict, without running code of the file. Raises MissingMetric."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = content.get("state_dict", content)
+        if all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
+            return dict(content)
+    except (OSError, RuntimeError, EOFError, ValueError, AttributeError, pickle.UnpicklingError):
+        pass
+    raise MissingMetric(f"{metric}: {path} cannot be read as weights; check the path or download the file again.")

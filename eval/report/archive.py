@@ -21,7 +21,7 @@ from eval.report.claims import claim_sentences
 from eval.report.comparison import FinishedRun
 from eval.report.figures import PERCEPTION
 from eval.report.plots import COLOURS, Estimate, error_bar, scatter_plot
-from eval.report.tables import by_size, format_value, method_labels, metric_heading, metric_label, table_notes
+from eval.report.tables import by_size, format_value, method_labels, metric_headings, metric_label, table_notes
 from gpen.errors import GPENError
 from gpen.images import write_atomically
 from gpen.models.checkpoints import ASSETS
@@ -72,7 +72,7 @@ class ArchivedRun:
         rows = [
             [short, *(_rounded(cells.get((method, metric)), metric) for metric in metrics)] for method, short in methods.items()
         ]
-        table = pandas.DataFrame(rows, columns=["method", *(metric_heading(metric, n) for metric in metrics)])
+        table = pandas.DataFrame(rows, columns=["method", *metric_headings(entries, n).values()])
         if n is None:
             table.insert(1, "n", [sizes[method] for method in methods])
         return table

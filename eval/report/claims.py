@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
+from eval.methods.registry import method_label
 from eval.metrics.registry import METRICS
 
 MIN_PAIRS = 6  # images: fewer differences have the same sign with a probability of 2 * 0.5**5 > 5 % if no method is better
@@ -40,7 +41,7 @@ def comparisons_note(entries: Iterable[SummaryEntry], in_type: bool = True) -> s
     compared = [entry for entry in entries if is_compared(entry)]
     if not compared:
         return ""
-    count, baseline = len(compared), compared[0].baseline
+    count, baseline = len(compared), method_label(compared[0].baseline)
     rule = RULE.format(baseline=baseline) + " " if in_type else ""
     return (
         f"{rule}{count} comparison{'s' * (count > 1)} with {baseline} at 95% each, not corrected for their number: if no method "
@@ -56,5 +57,5 @@ def claim_sentences(entries: Sequence[SummaryEntry], labels: dict[str, str]) -> 
         titles = {kind: [METRICS[entry.metric].title for entry in own if claim(entry) == kind] for kind in ("better", "worse")}
         parts = [f"{kind} in {', '.join(names)}" for kind, names in titles.items() if names]
         found = "; ".join(parts) or "no difference whose paired 95% interval excludes 0"
-        sentences.append(f"{labels[method]} compared with {own[0].baseline}: {found}.")
+        sentences.append(f"{labels[method]} compared with {method_label(own[0].baseline)}: {found}.")
     return sentences

@@ -17,7 +17,7 @@ from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS
 from eval.report.archive import ArchivedRun, read
 from eval.report.document import Block, Note, Table, markdown
-from eval.report.tables import CHOSEN_MARK, by_size, emphasised, format_value, method_labels, metric_heading, table_notes
+from eval.report.tables import CHOSEN_MARK, by_size, emphasised, format_value, method_labels, metric_headings, table_notes
 from gpen.errors import GPENError
 from gpen.images import write_atomically
 
@@ -34,7 +34,8 @@ def compact_blocks(run: ArchivedRun) -> list[Block]:
     size = run.recipe.get("settings", {}).get("size")
     for n, entries in by_size(measured).items():
         labels = method_labels(entry.method for entry in entries)
-        metrics = sorted({entry.metric for entry in entries}, key=list(METRICS).index)
+        headings = metric_headings(entries, n)
+        metrics = sorted(headings, key=list(METRICS).index)
         cells = {(entry.task, entry.method, entry.metric): entry for entry in entries}
         rows = [
             [task_label(task), labels[method], *(_cell(cells.get((task, method, metric))) for metric in metrics)]
@@ -42,7 +43,7 @@ def compact_blocks(run: ArchivedRun) -> list[Block]:
         ]
         pixels = f" of {size} px" if size else ""
         notes = [f"{n} images{pixels}.", *table_notes(entries, size)]
-        blocks += [Table(["task", "method", *(metric_heading(metric, n) for metric in metrics)], rows, 2), Note(" ".join(notes))]
+        blocks += [Table(["task", "method", *(headings[metric] for metric in metrics)], rows, 2), Note(" ".join(notes))]
     return blocks
 
 

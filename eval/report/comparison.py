@@ -13,7 +13,7 @@ from eval.benchmark.summary import SummaryEntry, per_image_entry
 from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS, is_per_image
 from eval.report.document import Block, Heading, Note, Paragraph, Table
-from eval.report.tables import format_difference, format_value, method_labels, metric_heading, table_notes
+from eval.report.tables import format_difference, format_value, method_labels, metric_headings, table_notes
 from gpen.errors import GPENError
 
 
@@ -134,12 +134,13 @@ def comparison_blocks(runs: list[FinishedRun]) -> list[Block]:
     if not entries:
         return []
     (first, *others), short = run_names(runs), method_labels(entry.method for entry in entries)
+    headings = metric_headings(one for run in runs for one in run.summary)
     blocks: list[Block] = [Heading(1, "Comparison of runs")]
     for task in dict.fromkeys(entry.task for entry in entries):
         rows = [
             [
                 short[entry.method],
-                metric_heading(entry.metric),
+                headings[entry.metric],
                 *(_mean(entry, name) for name in (first, *others)),
                 *(format_difference(entry.differences.get(name)) for name in others),
             ]

@@ -1,6 +1,7 @@
-"""Published results with their source and protocol: eval/published.json.
+"""Published results with their source and protocol: eval/report/published.json.
 
-They are in separate tables, because the PSNR of one method ranges from 18 to 27 dB between protocols.
+Each table has its own protocol: the PSNR of one method ranges from 18 to 27 dB between protocols. Reports print a table only if
+asked (--published), and below a run only if the run has the same protocol pack.
 """
 
 import json
@@ -12,7 +13,8 @@ from pathlib import Path
 from eval.report.document import Block, Heading, Paragraph, Table
 from eval.report.tables import arrow
 
-TITLES = {"psnr": "PSNR", "ssim": "SSIM", "lpips": "LPIPS", "fid": "FID", "identity_angle": "Identity (angle)"}
+TITLES = {"psnr": "PSNR", "ssim": "SSIM", "lpips": "LPIPS", "fid": "FID", "niqe": "NIQE", "musiq": "MUSIQ", "lmd": "LMD",
+          "identity_angle": "Identity (angle)", "ids": "IDS", "ida": "IDA"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,30 +24,30 @@ class PublishedTable:
     name: str
     source: str
     protocol: str
-    tasks: tuple[str, ...]  # families of tasks with a related protocol
+    pack: str  # name of the protocol pack with the same images and degradations; "": none
     lower_better: dict[str, bool]  # by metric, in the order of the columns
     figures: dict[str, dict[str, Decimal | None]]  # method -> metric -> value with the published digits; None is infinity
 
 
 def published_tables() -> list[PublishedTable]:
-    """All tables, in order of publication."""
+    """All tables."""
     text = Path(__file__).with_name("published.json").read_text()
-    tables = json.loads(text, parse_float=Decimal, parse_int=Decimal)
-    return [PublishedTable(**table | {"tasks": tuple(table["tasks"])}) for table in tables]
+    return [PublishedTable(**table) for table in json.loads(text, parse_float=Decimal, parse_int=Decimal)]
 
 
-def published_blocks(tasks: Iterable[str]) -> list[Block]:
-    """The tables for the families of these tasks."""
-    families = {task.partition("-")[0] for task in tasks}
-    tables = [table for table in published_tables() if families & set(table.tasks)]
+def published_blocks(packs: Iterable[str] | None = None) -> list[Block]:
+    """The tables of these protocol packs; None: all tables."""
+    chosen = None if packs is None else set(packs) - {""}
+    tables = [table for table in published_tables() if chosen is None or table.pack in chosen]
+    blocks: list[Block] = [Heading(1, "Published results")]
     if not tables:
-        return []
-    blocks: list[Block] = [
-        Heading(1, "Published results"),
+        text = "No published table has the protocol of these runs. python -m eval report --published prints all tables."
+        return [*blocks, Paragraph(text)]
+    blocks.append(
         Paragraph(
             "Not measured by this project. Each table has its own data, degradations and settings: compare only within one table."
-        ),
-    ]
+        )
+    )
     for table in tables:
         head = ["published", *(f"{TITLES[metric]} {arrow(lower)}" for metric, lower in table.lower_better.items())]
         rows = [[method, *(_text(values[metric]) for metric in table.lower_better)] for method, values in table.figures.items()]

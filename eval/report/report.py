@@ -1,4 +1,4 @@
-"""Reports of runs: tables, comparison, published results; as Markdown, LaTeX or JSON."""
+"""Reports of runs: tables, comparison and, if asked, published results; as Markdown, LaTeX or JSON."""
 
 import json
 from collections.abc import Iterable
@@ -6,22 +6,33 @@ from pathlib import Path
 
 from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
 from eval.data.lq_sets import task_label
+from eval.methods.registry import method_label
 from eval.metrics.registry import METRICS
 from eval.report.ablation import seed_blocks
 from eval.report.comparison import FinishedRun, comparison, comparison_blocks, run_names
 from eval.report.document import Block, Bullets, Heading, Note, Paragraph, Table, latex, markdown
 from eval.report.published import published_blocks, published_json
-from eval.report.tables import COSTS, by_size, format_difference, format_mean, method_labels, metric_heading, table_notes
+from eval.report.tables import (
+    COSTS,
+    by_size,
+    format_difference,
+    format_mean,
+    method_labels,
+    metric_heading,
+    metric_headings,
+    table_notes,
+)
 from gpen.errors import GPENError
 from gpen.images import write_atomically
 
 FORMATS = ("md", "latex", "json")
 
 
-def report(runs: Iterable[str | Path], form: str = "md") -> str:
-    """The tables of RUN folders, their comparison, and the related published results.
+def report(runs: Iterable[str | Path], form: str = "md", published: bool = False) -> str:
+    """The tables of RUN folders and their comparison.
 
-    form: "md", "latex" (tables only) or "json". Raises GPENError for a folder without a finished run and for an unknown form.
+    form: "md", "latex" (tables only) or "json". published: also the published results with the protocol of the runs, or all of
+    them if there are no runs. Raises GPENError for a folder without a finished run and for an unknown form.
     """
     opened = [FinishedRun.open(run) for run in runs]
     if form == "json":
@@ -32,12 +43,14 @@ def report(runs: Iterable[str | Path], form: str = "md") -> str:
         content = {
             "runs": measured,
             "comparison": [entry.to_dict() for entry in comparison(opened)],
-            "published": published_json(),
+            "published": published_json() if published else [],
             "seen_in_training": [name for name, metric in METRICS.items() if metric.seen_in_training],
         }
         return json.dumps(content, indent=1, ensure_ascii=False)
     blocks = [block for name, run in run_names(opened).items() for block in _run_blocks(name, run)]
-    blocks += comparison_blocks(opened) + published_blocks(task for run in opened for task in run.tasks)
+    blocks += comparison_blocks(opened)
+    if published:
+        blocks += published_blocks([run.recipe["settings"].get("protocol", "") for run in opened] or None)
     if form not in FORMATS:
         raise GPENError(f"Unknown format {form!r}; choose from {', '.join(FORMATS)}.")
     return (markdown if form == "md" else latex)(blocks)
@@ -62,7 +75,8 @@ def _task_blocks(task: str, n: int, entries: list[SummaryEntry], size: int) -> l
     measured = list(dict.fromkeys(entry.metric for entry in entries))
     metrics = [metric for metric in measured if metric in METRICS]
     cells = {(entry.method, entry.metric): entry for entry in entries}
-    baseline, heads = entries[0].baseline, [metric_heading(metric, n) for metric in metrics]
+    headings = metric_headings(entries, n)
+    baseline, heads = entries[0].baseline, [headings[metric] for metric in metrics]
     blocks: list[Block] = [Heading(2, f"{task_label(task)}, n = {n}")]
     if metrics:
         rows = [[short, *(format_mean(cells.get((method, metric))) for metric in metrics)] for method, short in methods.items()]
@@ -70,7 +84,7 @@ def _task_blocks(task: str, n: int, entries: list[SummaryEntry], size: int) -> l
     others = [method for method in methods if method not in (baseline, GROUND_TRUTH)]
     if others and metrics:
         rows = [[methods[method], *(format_difference(cells.get((method, metric))) for metric in metrics)] for method in others]
-        blocks.append(Table([f"difference to {baseline}", *heads], rows))
+        blocks.append(Table([f"difference to {method_label(baseline)}", *heads], rows))
     blocks += map(Note, table_notes(entries, size))
     costs = [cost for cost in COSTS if cost in measured]
     rows = [
@@ -91,8 +105,9 @@ def _notes(run: FinishedRun) -> list[Block]:
     items += [f"Data: {recipe['data']}."] if "data" in recipe else []
     items += [f"{task}: {text}." for task, text in recipe["tasks"].items()]
     items += [
-        f"{about['title']}: {about['library']}; backbone: {about['backbone']}; on {about['colour']}."
-        for about in recipe["metrics"].values()
+        f"{metric_heading(name)}: {about['library']}, version {about.get('version')}; backbone: {about['backbone']}; "
+        f"on {about['colour']}; cropped border: {about.get('crop')}."
+        for name, about in recipe["metrics"].items()
     ]
     items += _remarks([entry for entry in run.summary if entry.method != GROUND_TRUTH and entry.metric in METRICS])
     items += [f"Missing: {message}" for message in recipe["missing"].values()]
@@ -111,8 +126,8 @@ def _remarks(entries: list[SummaryEntry]) -> list[str]:
     for entry in entries:
         if entry.note:
             about.setdefault((entry.metric, entry.note), []).append(f"{short[entry.method]} on {entry.task}")
-    metrics = [entry.metric for entry in entries]
+    metrics, headings = [entry.metric for entry in entries], metric_headings(entries)
     return [
-        f"{metric_heading(metric)} {note}" + ("." if len(labels) == metrics.count(metric) else f" ({', '.join(labels)}).")
+        f"{headings[metric]} {note}" + ("." if len(labels) == metrics.count(metric) else f" ({', '.join(labels)}).")
         for (metric, note), labels in about.items()
     ]

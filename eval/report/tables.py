@@ -44,16 +44,26 @@ def arrow(lower_better: bool) -> str:
     return "↓" if lower_better else "↑"
 
 
-def metric_heading(metric: str, n: int | None = None) -> str:
+def metric_heading(metric: str, n: int | None = None, reference: str = "") -> str:
     """The heading of a column, for example "PSNR (RGB) ↑"; with SEEN_MARK for a metric seen in training.
 
-    n: number of images, in the headings of distances between sets, which depend on it: "KID (true images), n = 110 ↓".
+    n: number of images, in the headings of distances between sets, which depend on it: "KID (GT), n = 110 ↓". reference: name
+    of the given statistics, in the heading of the metric that uses them: "FID (FFHQ) ↓".
     """
     known = METRICS.get(metric)
     if known is None:
         return COSTS.get(metric, metric)
     size = f", n = {n}" if n is not None and not is_per_image(metric) else ""
-    return f"{known.title}{size} {arrow(known.lower_better)}" + f" {SEEN_MARK}" * known.seen_in_training
+    title = known.title.replace("given statistics", reference or "given statistics")
+    return f"{title}{size} {arrow(known.lower_better)}" + f" {SEEN_MARK}" * known.seen_in_training
+
+
+def metric_headings(entries: Iterable[SummaryEntry], n: int | None = None) -> dict[str, str]:
+    """The headings of the metrics of these entries, in the order of the entries; n as in metric_heading."""
+    references: dict[str, str] = {}
+    for entry in entries:
+        references[entry.metric] = references.get(entry.metric) or entry.reference
+    return {metric: metric_heading(metric, n, reference) for metric, reference in references.items()}
 
 
 def metric_label(metric: str) -> str:
@@ -66,19 +76,27 @@ def seen_note(metrics: Iterable[str]) -> str:
     return SEEN_NOTE if any(name in METRICS and METRICS[name].seen_in_training for name in metrics) else ""
 
 
+def upscaled_note(entries: Iterable[SummaryEntry]) -> str:
+    """UPSCALED_NOTE if the ground truth of some images was enlarged, else ""."""
+    upscaled = max((entry.upscaled for entry in entries), default=0)
+    return UPSCALED_NOTE.format(upscaled=upscaled) if upscaled else ""
+
+
 def table_notes(entries: Iterable[SummaryEntry], size: int | None = None, in_type: bool = True) -> list[str]:
     """The notes below a table of these entries. size: of the images, px. in_type: whether the table marks claims by its type.
 
     The number of comparisons and the rule of bold type, metrics seen in training, values that are no test results, an enlarged
-    ground truth, and the number of patches of NIQE.
+    ground truth, the number of patches of NIQE, and licences of packages that are not free software.
     """
     entries = list(entries)
     metrics, chosen = {entry.metric for entry in entries}, max((entry.chosen for entry in entries), default=0)
-    upscaled = max((entry.upscaled for entry in entries), default=0)
     notes = [comparisons_note(entries, in_type), seen_note(metrics), CHOSEN_NOTE.format(chosen=chosen) if chosen else ""]
-    notes.append(UPSCALED_NOTE.format(upscaled=upscaled) if upscaled else "")
+    notes.append(upscaled_note(entries))
     if "niqe" in metrics and size is not None:
         notes.append(niqe.patches_note(size))
+    for licence in dict.fromkeys(METRICS[name].licence for name in METRICS if name in metrics and METRICS[name].licence):
+        named = [METRICS[name].title for name in METRICS if name in metrics and METRICS[name].licence == licence]
+        notes.append(f"{', '.join(named)}: computed by pyiqa, whose licence is {licence}.")
     return [note for note in notes if note]
 
 

@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from gpen.cli.parsing import parse
 from gpen.errors import GPENError
-from gpen.models import checkpoints, download, licences
+from gpen.models import checkpoints, download, licences, modelscope
 from gpen.models.network import GPEN
 
 
@@ -22,7 +22,7 @@ class Info:
 
     def run(self) -> None:
         """Print the lines."""
-        model = self.model
+        model = modelscope.NAMES.get(self.model or "", self.model)
         if model in checkpoints.PUBLISHED_MODELS and checkpoints.is_name(model) and not checkpoints.local_model(model):
             print(_source(model))
             _print({"licence": licences.PUBLISHED})

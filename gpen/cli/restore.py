@@ -59,7 +59,9 @@ class Restore:
     jobs: int = 1  # number of threads for reading, face detection and writing, at least 1
     report: OptionalFile = None  # JSON file for boxes, landmarks, scores and times of all files; None: no report
     task: TaskName = "restore"  # task of the model; all except restore need aligned faces
-    no_provenance: Flag = False  # do not mark restored photos as partly generated (IPTC DigitalSourceType, boxes, model) in XMP
+    no_provenance: Flag = (
+        False  # do not mark restored files as partly generated (IPTC DigitalSourceType, boxes, model) in XMP or tags
+    )
     mask: Annotated[Path | None, arg(metavar="PATH")] = (
         None  # for inpaint: mask, white where to fill in, or a folder with NAME.png for each image
     )

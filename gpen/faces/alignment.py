@@ -28,6 +28,7 @@ GPEN_MARGIN = 0.25  # of the side of ArcFace's crop, on each side
 GPEN_POINTS_512 = (ARCFACE_POINTS + GPEN_MARGIN * ARCFACE_SIZE) * 512 / (ARCFACE_SIZE * (1 + 2 * GPEN_MARGIN))
 ALIGNMENTS = {"ffhq": FFHQ_POINTS_512, "gpen": GPEN_POINTS_512}
 DEFAULT_ALIGNMENT = "ffhq"
+MAX_WARPED = 1 << 15  # px; OpenCV cannot warp an image with such a side or a longer one
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,31 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: i
     border: border mode of OpenCV. grow: interpolation of OpenCV for upscaling. Downscaling is antialiased: the image is warped at
     a multiple of the size, then area-averaged.
     """
+    image, matrix = _within_limit(image, matrix, size)
     times = max(1, int(np.ceil(1 / np.sqrt(abs(np.linalg.det(matrix[:, :2]))) - 1e-6)))
+    times = min(times, (MAX_WARPED - 1) // max(size))
     large = matrix * times
     large[:, 2] += (times - 1) / 2  # pixel centres are at +0.5
     warped = cv2.warpAffine(image, large, (size[0] * times, size[1] * times), flags=grow, borderMode=border)
     return cv2.resize(warped, size, interpolation=cv2.INTER_AREA) if times > 1 else warped
+
+
+def _within_limit(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Crop an image beyond the size that OpenCV can warp to the region that `warp` reads, with the matrix from the crop.
+
+    The border of the crop is twice the size of the region away from it, so that only pixels beyond the image are mirrored.
+    """
+    if max(image.shape[:2]) < MAX_WARPED:
+        return image, matrix
+    corners = np.array([[0, 0], [size[0], 0], [0, size[1]], [size[0], size[1]]], np.float64)
+    inverse = cv2.invertAffineTransform(matrix)
+    places = corners @ inverse[:, :2].T + inverse[:, 2]  # [4, 2]
+    margin = 2 * np.ptp(places, axis=0).max()
+    low = np.floor(places.min(axis=0) - margin).astype(int).clip(0, np.array(image.shape[1::-1]) - 1)
+    high = np.ceil(places.max(axis=0) + margin).astype(int).clip(low + 1, image.shape[1::-1])
+    moved = matrix.copy()
+    moved[:, 2] += matrix[:, :2] @ low
+    return np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]]), moved
 
 
 def check_aligned(image: np.ndarray) -> None:

@@ -54,7 +54,7 @@ class Settings:
     mask        for the task inpaint: an image, white where to fill in, or a folder with a NAME.png for each image
     overwrite   replace existing results instead of skipping them
     jobs        number of threads for reading, face detection and writing
-    provenance  model named in the XMP of restored photos, with the boxes of the faces; None: no mark
+    provenance  model named in the XMP or tags of restored files, in photos with the boxes of the faces; None: no mark
     """
 
     strength: float = 1.0
@@ -128,8 +128,9 @@ def restore_files(
 
     make_detector: called once per thread. An entry has the keys input, output, status ("restored", "no face": copied, "skipped":
     exists already, "failed"), error (if failed), seconds (per step: read, detect, restore, write), for a photo faces (box,
-    landmarks, score; in px of the upright photo) and properties (see `photo_properties`; if it was changed), and for a video
-    video (see `restore_video`). Raises GPENError before any work if a file would replace itself without settings.overwrite.
+    landmarks, score; in px of the upright photo), for a video video (see `restore_video`), and properties if it was changed (see
+    `photo_properties` and `video_properties.compare`). Raises GPENError before any work if a file would replace itself without
+    settings.overwrite.
     """
     for source, target in files.items():
         if not settings.overwrite and target.exists() and target.samefile(source):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,12 +22,30 @@ class Found:
     skipped: dict[Path, str] = field(default_factory=dict)
 
 
-def find_files(paths: Iterable[str | os.PathLike], out: Path, recursive: bool = False) -> Found:
+def why_skipped(path: Path) -> str:
+    """Why a file found in a folder is not restored, by its suffix; "" if it is."""
+    suffix = path.suffix.lower()
+    if suffix == ".ts" and path.open("rb").read(1) != b"\x47":  # a translation or program: no packet of a transport stream
+        return "not a photo or video"
+    if suffix in CONTAINERS or suffix in WRITABLE and is_image(path):
+        return ""
+    if suffix in (".heic", ".heif"):
+        return 'a HEIC image: pip install "gpen[heif]", or save it as JPEG'
+    if is_image(path):
+        return f"a {suffix} image cannot be written: save it as PNG or JPEG"
+    if is_video(path):
+        return f"a {suffix} video cannot be written: convert it to .mp4 or .mkv"
+    return f"the format {suffix} is not supported: convert it" if is_media(path) else "not a photo or video"
+
+
+def find_files(
+    paths: Iterable[str | os.PathLike], out: Path, recursive: bool = False, skip: Callable[[Path], str] = why_skipped
+) -> Found:
     """Find photos and videos given by files, folders and patterns (*, **); their results are in `out`.
 
     Paths relative to a folder, or to the part of a pattern without wildcards, are preserved in `out`. Hidden files and those in
-    `out` are left out. Raises GPENError for a path that does not exist, a folder or pattern without photos and videos, or two
-    sources with the same target.
+    `out` are left out. skip: (file of a folder) -> the reason for skipping it, "" if it is wanted. Raises GPENError for a path
+    that does not exist, a folder or pattern without photos and videos, or two sources with the same target.
     """
     if out.exists() and not out.is_dir():
         raise GPENError(f"--out {out} is a file: give a folder.")
@@ -45,7 +63,7 @@ def find_files(paths: Iterable[str | os.PathLike], out: Path, recursive: bool = 
             files = {match: match.relative_to(start) for match in matches if _is_visible(match)}
         else:
             raise GPENError(f"There is no file or folder {path}: check the path.")
-        reasons = {source: why_skipped(source) for source in files}
+        reasons = {source: skip(source) for source in files}
         wanted = {source: relative for source, relative in files.items() if not reasons[source]}
         if not wanted:
             others = sum(map(is_media, files))
@@ -58,22 +76,6 @@ def find_files(paths: Iterable[str | os.PathLike], out: Path, recursive: bool = 
         if (other := sources.setdefault(out / relative, source)) != source:
             raise GPENError(f"{other} and {source} would both be written to {out / relative}: give the folder that holds both.")
     return Found({source: target for target, source in sources.items()}, skipped)
-
-
-def why_skipped(path: Path) -> str:
-    """Why a file found in a folder is not restored, by its suffix; "" if it is."""
-    suffix = path.suffix.lower()
-    if suffix == ".ts" and path.open("rb").read(1) != b"\x47":  # a translation or program: no packet of a transport stream
-        return "not a photo or video"
-    if suffix in CONTAINERS or suffix in WRITABLE and is_image(path):
-        return ""
-    if suffix in (".heic", ".heif"):
-        return 'a HEIC image: pip install "gpen[heif]", or save it as JPEG'
-    if is_image(path):
-        return f"a {suffix} image cannot be written: save it as PNG or JPEG"
-    if is_video(path):
-        return f"a {suffix} video cannot be written: convert it to .mp4 or .mkv"
-    return f"the format {suffix} is not supported: convert it" if is_media(path) else "not a photo or video"
 
 
 def _literal_start(path: Path) -> tuple[Path, Path]:

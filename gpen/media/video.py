@@ -75,7 +75,8 @@ def restore_video(
                 raise _incomplete(frames, partial, target)
         return report
     except av.FFmpegError as error:
-        raise GPENError(f"{source} cannot be read or written as a video ({error.strerror or error}): check the file.") from None
+        reason = error.strerror or error
+        raise GPENError(f"{source} cannot be read or written as a video ({reason}): it may be truncated or damaged.") from None
 
 
 def _incomplete(frames: VideoInput, partial: Path, target: Path) -> GPENError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # PyAV is an optional dependency
 BT709, UNSPECIFIED, BT601 = 1, 2, 5  # codes of matrix coefficients (ITU-T H.273, 8.3)
 LIMITED, FULL = 1, 2  # AVColorRange of FFmpeg
 SD_HEIGHT = 576  # px; players assume BT.601 for unmarked videos up to this height, BT.709 above
+STATED = {"mp4", "matroska", "avi", "flv"}  # formats of FFmpeg that state their duration; for others it is estimated
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # GUID of the file properties object (ASF specification, 3.2)
 END_TOLERANCE = 0.01, 1.0  # of the duration, s: the smaller one, plus two frames, may be missing at the end of a whole video
 
 
@@ -40,7 +43,7 @@ class VideoInput:
         self.copied: set[int] = set()
         self.waiting: list[av.Packet] = []
         self.damaged = self.dropped = self.resized = self.deinterlaced = 0
-        self.duration = float(reader.duration / 1e6) if reader.duration else 0.0  # s, as stated by the file
+        self.duration = stated_duration(reader, self.stream, path)
         self.end, self.broken = 0.0, False  # s, of the last packet that is there; whether reading ended with an error
         self._slots: deque[int] = deque()  # times of the frames of an AVI, which has no timestamps
         self._last_slot: int | None = None
@@ -99,7 +102,7 @@ class VideoInput:
         """All packets, then None; an error of the container ends them."""
         import av
 
-        first = (self.reader.start_time or 0) / 1e6
+        first = min(self.reader.start_time or 0, 0) / 1e6  # the duration that a Matroska file states may start at 0 or later
         try:
             for packet in self.reader.demux():
                 if packet.size and packet.pts is not None and not packet.is_corrupt and packet.time_base:
@@ -176,14 +179,30 @@ def _kind(frame: av.VideoFrame) -> tuple[int, int, str]:
     return frame.width, frame.height, frame.format.name
 
 
+def stated_duration(reader: av.container.InputContainer, stream: av.VideoStream, path: Path) -> float:
+    """Duration in s that the file states, 0 if it does not; FFmpeg estimates that of an incomplete AVI or ASF from its size."""
+    formats = set(reader.format.name.split(","))
+    duration = float(reader.duration / 1e6) if reader.duration and formats & STATED else 0.0
+    if "avi" in formats and stream.average_rate:
+        return max(duration, stream.frames / float(stream.average_rate))
+    if "asf" in formats:
+        with path.open("rb") as file:
+            start = file.read(1 << 16)
+        at = start.find(ASF_PROPERTIES)
+        if 0 <= at <= len(start) - 92 and not start[at + 88] & 1:  # 1: a broadcast, which has no duration
+            played, preroll = (struct.unpack_from("<Q", start, at + place)[0] for place in (64, 80))  # 100 ns, ms
+            duration = max(played / 1e7 - preroll / 1e3, 0.0)
+    return duration
+
+
 def is_cover(stream: av.stream.Stream) -> bool:
     """Whether a video stream is one picture, such as a cover."""
     return bool(stream.disposition.value & 0x400)  # AV_DISPOSITION_ATTACHED_PIC
 
 
 def colour_range(frame: av.VideoFrame) -> int:
-    """LIMITED or FULL; RGB is full, and YUV limited unless it is marked."""
-    full = frame.format.is_rgb or frame.format.name.startswith("yuvj") or frame.color_range == FULL
+    """LIMITED or FULL; RGB and grey are full, and YUV is limited unless it is marked."""
+    full = frame.format.is_rgb or frame.format.name.startswith(("yuvj", "gray")) or frame.color_range == FULL
     return FULL if full else LIMITED
 
 

@@ -236,7 +236,7 @@ def own_tags(tags: dict[str, str]) -> dict[str, str]:
 def hdr_parameters(frame: av.VideoFrame) -> str:
     """Mastering display and content light level of a frame (SMPTE ST 2086, CTA-861.3) as parameters of x265; "" without."""
     parameters = []
-    if display := cast("Buffer | None", frame.side_data.get("MASTERING_DISPLAY_METADATA")):
+    if display := side_data(frame, "MASTERING_DISPLAY_METADATA"):
         numbers = struct.unpack_from("=22i", bytes(display))  # numerators and denominators, then which of them are given
         values = [numbers[k] / max(numbers[k + 1], 1) for k in range(0, 20, 2)]
         rx, ry, gx, gy, bx, by, wx, wy = (round(50000 * value) for value in values[:8])
@@ -244,9 +244,17 @@ def hdr_parameters(frame: av.VideoFrame) -> str:
         if all(numbers[20:]):
             points = f"G({gx},{gy})B({bx},{by})R({rx},{ry})WP({wx},{wy})L({brightest},{darkest})"
             parameters.append(f"master-display={points}")
-    if light := cast("Buffer | None", frame.side_data.get("CONTENT_LIGHT_LEVEL")):
+    if light := side_data(frame, "CONTENT_LIGHT_LEVEL"):
         parameters.append("max-cll={},{}".format(*struct.unpack_from("=2I", bytes(light))))
     return ":".join(parameters)
+
+
+def side_data(frame: av.VideoFrame, name: str) -> Buffer | None:
+    """Side data of a frame by their name in PyAV; None if it has none."""
+    try:
+        return cast("Buffer | None", frame.side_data.get(name))
+    except ValueError:  # it also has data of a kind that this PyAV does not know
+        return None
 
 
 def _cover(path: Path, index: int) -> bytes:

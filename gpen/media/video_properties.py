@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from gpen.media.video_input import FULL, is_cover
-from gpen.media.video_output import hdr_parameters, own_tags
+from gpen.media.video_input import FULL, colour_range, is_cover
+from gpen.media.video_output import hdr_parameters, own_tags, side_data
 
 if TYPE_CHECKING:  # PyAV is an optional dependency
     import av
@@ -17,7 +17,6 @@ MATRICES = {0: "RGB", 1: "BT.709", 5: "BT.601", 6: "BT.601", 9: "BT.2020"}
 PRIMARIES = {1: "BT.709", 5: "BT.601, 625 lines", 6: "BT.601, 525 lines", 9: "BT.2020", 12: "Display P3"}
 TRANSFERS = {1: "BT.709", 6: "BT.601", 13: "sRGB", 14: "BT.2020", 15: "BT.2020", 16: "PQ", 18: "HLG"}
 DYNAMIC = {"DYNAMIC_HDR_PLUS": "HDR10+", "DOVI_RPU_BUFFER": "Dolby Vision", "DYNAMIC_HDR_VIVID": "HDR Vivid"}
-NO_PLACE = "none: the container has no place for it"
 
 
 def describe(path: Path) -> dict[str, str]:
@@ -44,7 +43,7 @@ def describe(path: Path) -> dict[str, str]:
 
 
 def compare(before: dict[str, str], after: dict[str, str], applied: dict[str, str]) -> dict[str, str]:
-    """Each property `before`, with what became of it `after` (see `describe`): kept, changed or dropped.
+    """Each property `before`, with what became of it `after` (see `describe`): kept, changed or dropped; also added marks.
 
     applied: properties that the caller explains itself.
     """
@@ -52,25 +51,28 @@ def compare(before: dict[str, str], after: dict[str, str], applied: dict[str, st
     for name, value in before.items():
         new = after.get(name)
         rows[name] = f"kept: {value}" if new == value else f"changed: {value} to {new}" if new else f"dropped: {value}"
+    rows |= {
+        name: f"added: {after[name]}" for name in ("matrix", "primaries", "transfer") if name in after.keys() - before.keys()
+    }
     return rows | applied
 
 
 def _first_frame(reader: av.container.InputContainer, stream: av.VideoStream) -> dict[str, str]:
     frame = next(reader.decode(stream))
     form, rgb = frame.format, frame.format.is_rgb
-    full = frame.color_range == FULL or form.name.startswith("yuvj") or rgb
     return {
         "size": f"{frame.width} x {frame.height}",
         "bits per channel": str(max(component.bits for component in form.components)),
+        "alpha": "yes" if len(form.components) in (2, 4) or stream.metadata.get("alpha_mode") == "1" else "",
         "chroma": "RGB" if rgb else _chroma(form),
-        "colour range": "full" if full else "limited",
+        "colour range": "full" if colour_range(frame) == FULL else "limited",
         "matrix": "" if rgb else _name(MATRICES, frame.colorspace),
         "primaries": _name(PRIMARIES, frame.color_primaries),
         "transfer": _name(TRANSFERS, frame.color_trc),
         "scan": "interlaced" if frame.interlaced_frame else "progressive",
         "rotation": f"{frame.rotation % 360} degrees" if frame.rotation else "",
         "HDR metadata": hdr_parameters(frame),
-        "dynamic HDR metadata": ", ".join(title for name, title in DYNAMIC.items() if frame.side_data.get(name)),
+        "dynamic HDR metadata": ", ".join(title for name, title in DYNAMIC.items() if side_data(frame, name)),
     }
 
 

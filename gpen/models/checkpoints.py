@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from gpen.errors import GPENError
 from gpen.images import replace_atomically
-from gpen.models import download, licences
+from gpen.models import download, families, licences, modelscope
 from gpen.models.config import GPENConfig
 from gpen.models.network import GPEN, Discriminator, Generator
 from gpen.models.published import State, from_published, published_names, read_config
@@ -36,7 +36,7 @@ DOWNLOADABLE = (
     "GPEN-BFR-256", "GPEN-BFR-512", "GPEN-Colorization-1024", "GPEN-Inpainting-1024", "GPEN-Seg2face-512",
     "GPEN-BFR-256-D", "GPEN-BFR-512-D",
 )  # fmt: skip
-PUBLISHED_MODELS = (*DOWNLOADABLE, "GPEN-BFR-1024", "GPEN-BFR-2048")  # no download address is known for the last two
+PUBLISHED_MODELS = (*DOWNLOADABLE, *modelscope.FILES)
 Network = GPEN | Generator | Discriminator
 Kind = TypeVar("Kind", GPEN, Generator, Discriminator)
 
@@ -72,6 +72,8 @@ def _first_line(error: Exception) -> str:
 
 def _own_layout(content: dict, discriminator: bool, name: str) -> tuple[State, bool]:
     """Convert the content of a file to a state dict in the layout of this package; and whether it had the published layout."""
+    if other := families.recognise(content):
+        raise GPENError(f"{name} holds a {other.network} network, not GPEN: {other.advice.format(file=name)}.")
     key = "d" if discriminator else "g_ema"  # key of the network in a training checkpoint
     if isinstance(content, dict) and isinstance(content.get(key), dict):
         content = content[key]
@@ -141,13 +143,16 @@ def from_tensors(
 
 
 def local_model(name: str) -> Path | None:
-    """Find the file of a model by name in GPEN_MODELS, the cache or assets/; None if there is none."""
-    return download.local_file(f"{name}.safetensors", f"{name}.pth", also=[ASSETS])
+    """Find the file of a model by name in GPEN_MODELS, the cache, assets/ or the cache of modelscope; None if there is none."""
+    here = download.local_file(f"{name}.safetensors", f"{name}.pth", also=[ASSETS])
+    return here or modelscope.local_file(name)
 
 
 def is_name(model: str | os.PathLike) -> bool:
-    """Whether `model` is searched for by name: no file, without suffix and folder."""
+    """Whether `model` is searched for by name: no file, without suffix and folder, or a name on ModelScope."""
     path = Path(model).expanduser()
+    if str(model) in modelscope.NAMES and not path.exists():
+        return True
     return not (path.is_file() or path.suffix or path.parent != Path("."))
 
 
@@ -155,6 +160,7 @@ def find(model: str | os.PathLike | None = None) -> Path:
     """Find the file of a model, given by name or path; None is the default model.
 
     A name is searched for in GPEN_MODELS, the cache and assets/; a published model that is not found is downloaded to the cache.
+    ModelScope's names are accepted too: damo/cv_gpen_image-portrait-enhancement-hires, with or without /pytorch_model-2048.pt.
     Raises GPENError if the name is unknown or the download fails.
     """
     if model is None:
@@ -162,34 +168,37 @@ def find(model: str | os.PathLike | None = None) -> Path:
     path = Path(model).expanduser()
     if not is_name(path):
         return path
-    if here := local_model(path.name):
+    name = modelscope.NAMES.get(str(model), path.name)
+    if here := local_model(name):
         return here
-    if path.name in PUBLISHED_MODELS:
-        return _download(path.name)
-    raise GPENError(f"No model is called {path.name!r}: give a file or one of {', '.join(sorted(PUBLISHED_MODELS))}.")
+    if name in PUBLISHED_MODELS:
+        return _download(name)
+    raise GPENError(f"No model is called {name!r}: give a file or one of {', '.join(sorted(PUBLISHED_MODELS))}.")
 
 
 def download_url(name: str) -> str:
-    """Address of a published model. Raises GPENError if none is known, or if downloads are disabled."""
+    """Address of a published model. Raises GPENError if downloads are disabled."""
     base = download.source(download.MODELS_URL)
-    if name not in DOWNLOADABLE or not base:
-        reason = "GPEN_DOWNLOAD_URL forbids downloads" if name in DOWNLOADABLE else "no download address is known"
+    address = modelscope.source(name) if name in modelscope.FILES else base and f"{base}/{name}.pth"
+    if not address:
+        original = modelscope.FILES[name].page if name in modelscope.FILES else f"{download.MODELS_URL}/{name}.pth"
         raise GPENError(
-            f"{name} was not found, and {reason}: put {name}.pth into {download.cache_folder()}, "
-            "or set the environment variable GPEN_MODELS to the folder that has it."
+            f"{name} was not found, and GPEN_DOWNLOAD_URL forbids downloads: download it from {original} as "
+            f"{download.cache_folder() / name}.pth, or set the environment variable GPEN_MODELS to the folder that has it."
         )
-    return f"{base}/{name}.pth"
+    return address
 
 
 def _download(name: str) -> Path:
     """Download a published model from its authors; it is kept only if it loads, as no checksums were published."""
     url = download_url(name)
-    print(f"{name}: downloading from the authors of GPEN. {licences.PUBLISHED}", file=sys.stderr)
+    print(f"{name}: downloading from {url}. {licences.PUBLISHED}", file=sys.stderr)
 
     def check(file: Path) -> None:
         content, metadata = _read_file(file)
         net = from_tensors(content, Discriminator if name.endswith("-D") else GPEN, name=file.name, metadata=metadata)
-        if str(net.config.size) not in name:
+        expected = modelscope.FILES[name].size if name in modelscope.FILES else int(name.removesuffix("-D").rsplit("-", 1)[1])
+        if net.config.size != expected:
             raise GPENError(f"The network has {net.config.size} px.")
 
     return download.fetch(url, download.cache_folder() / f"{name}.pth", check=check)
@@ -199,7 +208,7 @@ def load(model: str | os.PathLike | None = None, device: str | torch.device = "c
     """Load a network for inference: `net(x)`, x [n, 3, net.in_size, net.in_size] in [-1, 1] -> [n, 3, net.size, net.size].
 
     model: None (the default model), a name ("GPEN-BFR-512"), or a path to a .pth (state dict, or with the key g_ema) or
-    .safetensors file. Raises GPENError for anything else.
+    .safetensors file. GPENError for anything else; a file of another network, such as GFPGAN, is named.
     """
     return _load(GPEN, model, device, dtype)
 
@@ -255,7 +264,8 @@ def licence(path: str | os.PathLike, metadata: dict[str, str]) -> str:
         return licences.IN_FULL.get(entry, entry)
     if path.stem in licences.ASSETS and path.resolve().parent == ASSETS.resolve():
         return licences.ASSETS[path.stem]
-    return licences.PUBLISHED if path.stem in PUBLISHED_MODELS else licences.UNKNOWN
+    known = path.stem in PUBLISHED_MODELS or modelscope.is_cached(path)
+    return licences.PUBLISHED if known else licences.UNKNOWN
 
 
 def save(net: Network, path: str | os.PathLike, dtype: torch.dtype | None = None, **notes: str) -> Path:

@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from gpen.errors import GPENError
 
-MODELS_URL = "https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models"  # server of the GPEN authors, NAME.pth
+# Server of the GPEN authors, NAME.pth. The 1024 and 2048 px models are on ModelScope: gpen.models.modelscope.
+MODELS_URL = "https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models"
 YUNET_URL = "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet"
 YUNET_FILE = "face_detection_yunet_2026may.onnx"
 YUNET_SHA256 = "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"

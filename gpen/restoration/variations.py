@@ -8,6 +8,7 @@ A variation differs from the network output in style and detail, but is as consi
     noise            resampled above the input size (super-resolution)
 
 The low frequencies of the result are replaced by those of the network output (iterative back-projection, Irani and Peleg, 1991).
+The border of the result is that of the network output, because perturbed codes and features cause lines parallel to the edges.
 If the downsampled result has a PSNR to the downsampled input that is more than `tolerance` dB lower than that of the network
 output, the difference to the network output is scaled down accordingly.
 """
@@ -32,6 +33,7 @@ from gpen.models.network import GPEN, resolutions
 
 MAX_VARIATIONS = 64
 PATCHES = 4  # resolution of the random gain maps, which are interpolated to the size of the feature
+BORDER = 1 / 32  # width of the unchanged border and half the width of the transition to the variation, relative to the size
 MAX_PSNR = 60.0  # dB; higher values are dominated by rounding
 
 
@@ -139,6 +141,13 @@ def _upper(net: GPEN) -> list[int]:
     return [side for side in resolutions(net.size) if side >= min(64, net.size // 4)]
 
 
+def _inside(size: int) -> np.ndarray:
+    """Weight of a variation, float32 [size, size, 1]: 0 at the border, 1 inside, with a smooth transition."""
+    distance = np.minimum(np.arange(size), np.arange(size)[::-1]) / (BORDER * size)  # [size], in widths of the border
+    weight = 0.5 - 0.5 * np.cos(np.pi * np.clip((distance - 1) / 2, 0, 1))  # [size]
+    return (weight[:, None] * weight).astype(np.float32)[..., None]
+
+
 class _Comparison:
     """Consistency of images [size, size, 3] with the input, compared after downsampling by area averaging."""
 
@@ -161,6 +170,7 @@ class _Comparison:
         for _ in range(3):  # iterate: upsampling is only approximately the inverse of downsampling
             error = self._downsample(self.plain) - self._downsample(image)  # [side, side, 3]
             image = image + cv2.resize(error, shape, interpolation=cv2.INTER_CUBIC)
+        image = self.plain + _inside(len(image)) * (image - self.plain)
         floor, low, high, kept = self.fit(self.plain) - self.tolerance, 0.0, 1.0, self.plain
         share = high
         for _ in range(8):

@@ -86,8 +86,22 @@ def test_maps_of_invented_detail_are_explained_with_one_sentence_each(restorer, 
     spread, residual = experiment.spread(restorer, result), experiment.residual(result)
     assert spread.shape == residual.shape == result.target.shape[:2] and spread.min() >= 0
     text = figures.invented(spread, residual, figures.Encoder())
-    captions = re.findall(r"</b>, mean [\d.]+<br>([^<]+)</figcaption>", text)
+    captions = re.findall(r"</b>, mean [\d.]+<br>([^<]+)</span></figcaption>", text)
     assert len(captions) == 2 and all(caption.count(".") == 1 for caption in captions)
+
+
+def test_every_text_of_the_page_can_be_translated(restorer, result):
+    spread, residual, encoder = experiment.spread(restorer, result), experiment.residual(result), figures.Encoder()
+    made = figures.comparison(result, encoder, compare.view()) + figures.summary(result) + figures.steps(result, encoder)
+    made += figures.errors(result, encoder) + figures.table(result) + figures.invented(spread, residual, encoder)
+    named = re.findall(r'(?<![-\w])(?:alt|aria-label)="[^"]+"(?! data-text-)', made)
+    left = re.sub(r'<(\w+) data-text="[^"]+"[^>]*>.*?</\1>', "", made)
+    assert not named and set(re.findall(r"[A-Za-z]{3,}", re.sub("<[^>]*>", " ", left))) <= {
+        "JPEG",
+        "PSNR",
+        "SSIM",
+        *experiment.METHODS,
+    }
 
 
 def test_residual_of_the_original_is_zero(result):

@@ -38,7 +38,7 @@ def test_every_option_has_a_description_and_a_default(command, capsys, monkeypat
         assert described, option
         assert "STR" not in option.split()[1] or option.startswith(("--title", "--device")), option
     if command == ("run",):
-        assert len(options) == 24
+        assert len(options) == 27
 
 
 def test_help_of_run_lists_methods_and_metrics_in_a_line_each(capsys, monkeypatch):
@@ -50,7 +50,8 @@ def test_help_of_run_lists_methods_and_metrics_in_a_line_each(capsys, monkeypatc
         )
     for name, metric in METRICS.items():
         (line,) = [x for x in lines if x.startswith(f"{name} ")]
-        assert metric.title in line and ("seen in training" in line) == metric.seen_in_training
+        assert metric.title in line and ("†" in line) == metric.seen_in_training
+        assert re.search(rf"[↑↓] {metric.mode}\b", line)
     assert {name for name, metric in METRICS.items() if metric.seen_in_training} == {"squeezenet", "squeezenet_fd"}
 
 

@@ -1,10 +1,13 @@
 """Command line: output files, user errors, exit status."""
 
+import contextlib
 import dataclasses
+import http.server
 import json
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import cv2
@@ -17,9 +20,10 @@ import gpen
 from gpen.cli import COMMANDS, main
 from gpen.cli.train import STAGES, read_command
 from gpen.faces.alignment import Face, template
-from gpen.models import checkpoints, download
+from gpen.models import checkpoints, download, modelscope
 from gpen.training.config import FinetuneConfig, PriorConfig, read_run_config
 from gpen.version import __version__
+from tests.gpen.media.video_files import encode, moving_frames
 
 
 @pytest.fixture
@@ -54,19 +58,6 @@ def test_restore_aligns_photos_for_the_model(face, model, tmp_path, monkeypatch,
     assert json.loads((tmp_path / "report.json").read_text())["alignment"] == expected
 
 
-def test_degrade_matches_degradation(face, tmp_path, capsys):
-    arguments = "--blur-sigma 2 --scale 3.3 --noise-sigma 10 --jpeg-quality 40 --seed 5".split()
-    main(["degrade", str(face), *arguments, "--out", str(tmp_path / "low.png")])
-    degradation = gpen.Degradation(blur_sigma=2, scale=3.3, noise_sigma=10, jpeg_quality=40, seed=5)
-    assert np.array_equal(read(tmp_path / "low.png"), degradation(read(face)))
-    assert capsys.readouterr().out.strip() == degradation.formula()
-    options = ["--scale", "4", "--downsampling", "bicubic", "--resized"]
-    main(["degrade", str(face), *options, "--out", str(tmp_path / "c.png")])
-    assert np.array_equal(read(tmp_path / "c.png"), gpen.Degradation(scale=4, downsampling="bicubic").resized(read(face)))
-    main(["degrade", str(face), "--preset", "gpen-release", "--seed", "5", "--resized", "--out", str(tmp_path / "b.png")])
-    assert np.array_equal(read(tmp_path / "b.png"), gpen.Degradation.sample("gpen-release", 5, 48).resized(read(face)))
-
-
 def test_restore_matches_restorer(face, model, tmp_path, capsys):
     main(["restore", str(face), "--aligned", "--model", str(model), "--out", str(tmp_path / "out")])
     expected = gpen.Restorer(gpen.load(model)).face(read(face)).image
@@ -88,6 +79,32 @@ def test_restore_detects_faces_in_folders_and_writes_a_report(model, tmp_path, c
     assert np.array_equal(read(tmp_path / "out" / "plain.png"), read(tmp_path / "in" / "plain.png"))
     assert not np.array_equal(read(tmp_path / "out" / "deeper" / "a.png"), photo)
     assert "1 restored" in capsys.readouterr().out
+
+
+def test_the_report_of_a_mixed_folder_names_every_file_once(face, model, tmp_path, monkeypatch, capsys):
+    found = [Face((8, 8, 40, 40), (template(32) + 8).astype(np.float32), 0.9)]
+    detect = lambda image, rotated=True: found if np.ptp(image) > 40 else []  # noqa: E731
+    monkeypatch.setattr("gpen.cli.restore.load_detector", lambda name: detect)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    face.rename(folder / "face.png")
+    cv2.imwrite(str(folder / "plain.png"), np.full((48, 48, 3), 90, np.uint8))
+    video = encode(folder / "clip.mkv", [*moving_frames(40, 64, 64)], options={"g": "6"}).read_bytes()
+    (folder / "cut.mkv").write_bytes(video[: len(video) * 7 // 10])
+    for name in ("notes.txt", "old.ogv", "broken.jpg"):
+        (folder / name).write_bytes(b"x")
+    with pytest.raises(SystemExit) as stop:
+        main(
+            ["restore", str(folder), "--model", str(model), "--out", str(tmp_path / "out"), "--report", str(tmp_path / "r.json")]
+        )
+    rows = json.loads((tmp_path / "r.json").read_text())["files"]
+    assert stop.value.code == 1 and sorted(row["input"] for row in rows) == sorted(map(str, folder.iterdir()))
+    assert {Path(row["input"]).name: row["status"] for row in rows} == {
+        "face.png": "restored", "plain.png": "no face", "clip.mkv": "restored", "cut.mkv": "failed", "broken.jpg": "failed",
+        "notes.txt": "unsupported", "old.ogv": "unsupported",
+    }  # fmt: skip
+    assert all(row.get("reason") or row.get("error") for row in rows if row["status"] in ("failed", "unsupported"))
+    assert "old.ogv: a .ogv video cannot be written: convert it to .mp4 or .mkv." in capsys.readouterr().err
 
 
 def test_damaged_file_is_reported_and_the_exit_status_is_1(face, model, tmp_path, capsys):
@@ -150,19 +167,45 @@ def test_info_reads_published_files_and_discriminators(tmp_path, capsys):
         assert f"{sum(p.numel() for p in net.parameters()):,}" in printed
 
 
-@pytest.mark.parametrize("name", checkpoints.PUBLISHED_MODELS)
+@pytest.mark.parametrize("name", [*checkpoints.PUBLISHED_MODELS, *modelscope.NAMES])
 @pytest.mark.parametrize("mirror", [None, ""])
 def test_info_never_downloads(name, mirror, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("GPEN_MODELS", str(tmp_path))
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
     monkeypatch.delenv("GPEN_DOWNLOAD_URL", raising=False)
     if mirror is not None:
         monkeypatch.setenv("GPEN_DOWNLOAD_URL", mirror)
     monkeypatch.setattr(download, "fetch", lambda *args, **kwargs: pytest.fail("a download was started"))
     printed = info(name, capsys)
-    would_download = name in checkpoints.DOWNLOADABLE and mirror is None
-    assert (f"{download.MODELS_URL}/{name}.pth" in printed) == would_download
+    name = modelscope.NAMES.get(name, name)
+    address = modelscope.FILES[name].url if name in modelscope.FILES else f"{download.MODELS_URL}/{name}.pth"
+    assert (f"would download {address} to" in printed) == (mirror is None)
     assert str(tmp_path / "gpen") in printed and "No licence is stated by the authors" in printed
+
+
+@pytest.mark.parametrize("name", [*checkpoints.PUBLISHED_MODELS, "GPEN-BFR-512.pth", "absent", None])
+def test_info_sends_no_request(name, tmp_path, monkeypatch, capsys):
+    requests = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            requests.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *words):
+            pass
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("GPEN_MODELS", raising=False)
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("GPEN_DOWNLOAD_URL", f"http://127.0.0.1:{server.server_address[1]}")
+        with contextlib.suppress(SystemExit):  # of an unknown name
+            main(["info", *([name] if name else [])])
+        server.shutdown()
+    assert requests == [] and not list(tmp_path.rglob("*.pth*"))
 
 
 def test_runs_as_a_module():

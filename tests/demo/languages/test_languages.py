@@ -1,12 +1,11 @@
 """Tables of texts: every key that is used exists, all languages agree in keys and placeholders, values are escaped."""
 
-import inspect
 import re
 
 import pytest
 
 from demo import languages
-from eval.preference import build, golds
+from eval.preference import build
 from eval.preference.study import Study
 from tests import ROOT
 
@@ -29,14 +28,11 @@ def test_every_key_in_the_sources_has_an_english_text():
 
 
 def test_default_texts_of_studies_are_those_of_the_package(study):
-    texts = {key.removeprefix("rate.defaults."): text for key, text in languages.table().items() if "rate.defaults." in key}
+    texts = {key.removeprefix("rate.study."): text for key, text in languages.table().items() if "rate.study." in key}
     assert texts["title"] == build.StudySettings().title and texts["consent"] == build.CONSENT
-    assert {name: texts[name] for name in build.INSTRUCTIONS} == build.INSTRUCTIONS
-    assert {text for key, text in languages.table().items() if key.startswith("rate.damage.")} == set(golds.DAMAGES)
-    whys = {entry["why"] for entry in Study.open(study).training_trials()}
-    assert whys <= {texts["why_pairwise"], *(texts["why_pairwise_damage"].format(damage=name) for name in golds.DAMAGES)}
-    source = inspect.getsource(Study.training_trials)
-    assert texts["why_rating"].split(":")[1] in source and texts["why_pairwise"].split(":")[1] in source
+    assert {name: texts[f"instructions_{name}"] for name in build.INSTRUCTIONS} == build.INSTRUCTIONS
+    whys = {re.sub(r" \(.*?\)", "", entry["why"]) for entry in Study.open(study).training_trials()}
+    assert whys <= {languages.english("rate.trial.why_better"), languages.english("rate.trial.why_low")}
 
 
 @pytest.mark.parametrize("language", OTHERS)

@@ -34,7 +34,7 @@ def test_space_front_matter_describes_the_space():
     front = yaml.safe_load(README.split("---\n")[1])
     assert front["title"] == english("page.title") and len(front["short_description"]) <= 60  # characters, the limit of the Hub
     assert front["suggested_hardware"] == "cpu-basic" and "face-restoration" in front["tags"]
-    assert [f"hf:{name}" for name in front["datasets"]] == [hub.KNOWN["ffhq"], hub.KNOWN["celeba-hq"]]
+    assert front["datasets"] == [hub.named(name).dataset for name in ("ffhq", "celeba-hq")]
     assert "OWNER/NAME" in front["thumbnail"] and (ROOT / front["thumbnail"].rsplit("/main/")[1]).is_file()
 
 

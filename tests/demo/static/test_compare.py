@@ -7,13 +7,17 @@ import pytest
 from demo import compare, images, shell
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-LABELS = ("Damaged", "Restored", "Original")
+LABELS = ("damaged", "restored", "original")
 
 
 def value(count: int, level: int) -> str:
     return compare.render(
         [
-            compare.ComparedImage(images.data_uri(np.full((64, 96, 3), level + 40 * i, np.uint8)), label, f"{label} face")
+            compare.ComparedImage(
+                images.data_uri(np.full((64, 96, 3), level + 40 * i, np.uint8)),
+                f"playground.first.{label}",
+                f"playground.first.{label}_image",
+            )  # fmt: skip
             for i, label in enumerate(LABELS[:count])
         ],
         96,
@@ -24,6 +28,14 @@ def value(count: int, level: int) -> str:
 def test_text_is_escaped():
     text = compare.render([compare.ComparedImage("x", "<b>", '"><script>')] * 2, 2, 1)
     assert "<script" not in text and "<b>" not in text and "--ratio: 2" in text
+
+
+def test_texts_have_keys_and_values():
+    text = compare.render(
+        [compare.ComparedImage("x", "playground.first.original", "playground.errors.image", {"method": "GPEN"})], 2, 1
+    )
+    assert '<figcaption data-text="playground.first.original">Original</figcaption>' in text
+    assert 'alt="Where GPEN differs from the original" data-text-alt="playground.errors.image"' in text
 
 
 def test_pairs_are_offered_for_three_images_only():
@@ -41,7 +53,7 @@ def test_file_of_a_comparison_is_deleted_by_age(tmp_path):
 @pytest.fixture(scope="module")
 def address():
     with gr.Blocks() as page:
-        view = compare.view(35, value(3, 60), elem_id="view", label="Face")
+        view = compare.view(35, value(3, 60), elem_id="view", label="playground.first.face")
         gr.Button("Update", elem_id="update").click(lambda: value(3, 100), None, view)
         for name, visible in (("hide", False), ("display", True)):
             gr.Button(name, elem_id=name).click(lambda visible=visible: gr.update(visible=visible), None, view)
@@ -131,6 +143,23 @@ def test_hiding_the_component_keeps_its_settings(opened):
     page.click("#display")  # an update of a component that is visible
     page.locator("#view .compare-handle").press("ArrowRight")
     page.wait_for_selector("#view [aria-valuenow='36'][aria-label^='Face:']")
+
+
+@pytest.mark.browser
+def test_update_is_in_language_of_the_browser(opened):
+    page = opened(locale="de-DE")
+    for update in (False, True):
+        if update:
+            old = page.get_attribute("#view img >> nth=0", "src")
+            page.click("#update")
+            page.wait_for_function("old => document.querySelector('#view img').src !== old", arg=old)
+        page.wait_for_selector("#view figcaption:text('Beschädigt')")
+        label, position = "Gesicht: Trennlinie zwischen Beschädigt und Restauriert", "35 % Beschädigt, 65 % Restauriert"
+        page.wait_for_selector(f"#view [aria-label='{label}'][aria-valuetext='{position}']")
+        assert page.get_attribute("#view .compare-expand", "title") == "Vollbild"
+        assert page.inner_text("#view [data-pair='1']") == "Restauriert | Original"
+    page.evaluate("document.documentElement.lang = 'es'")
+    page.wait_for_selector("#view [aria-label='Rostro: divisor entre Dañado y Restaurado']")
 
 
 @pytest.mark.browser

@@ -9,7 +9,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from demo.tabs import leaderboard, rate
+from demo import languages
+from demo.tabs import leaderboard, owner, plots, rate
+from eval.preference import build
 from eval.preference.exports import FORMATS
 from eval.preference.storage.store import VoteStore
 from eval.preference.study import Study
@@ -177,33 +179,33 @@ def test_tab_without_study_explains_how_to_build_one():
 
 @pytest.mark.parametrize("call", ["report", "export/jsonl", "import/jsonl"])
 def test_owner_page_requires_the_token(client, monkeypatch, call):
-    monkeypatch.setattr(leaderboard, "WRONG_TOKEN_SECONDS", 0)
-    monkeypatch.delenv(leaderboard.TOKEN_VARIABLE, raising=False)
+    monkeypatch.setattr(owner, "WRONG_TOKEN_SECONDS", 0)
+    monkeypatch.delenv(owner.TOKEN_VARIABLE, raising=False)
     for headers in ({}, {"X-Owner-Token": ""}, OWNER):
         assert client.post(f"/study/owner/{call}", headers=headers).status_code == 403
-    assert client.post("/study/about").json()["owner"] is False
-    monkeypatch.setenv(leaderboard.TOKEN_VARIABLE, OWNER["X-Owner-Token"].decode())
+    assert client.post("/study/leaderboard").json()["owner"] is False
+    monkeypatch.setenv(owner.TOKEN_VARIABLE, OWNER["X-Owner-Token"].decode())
     for headers in ({}, {"X-Owner-Token": ""}, {"X-Owner-Token": "guess"}, {"X-Owner-Token": "gu\u00e9ss".encode()}):
         assert client.post(f"/study/owner/{call}", headers=headers).status_code == 401
-    assert client.post("/study/about").json()["owner"] is True
+    assert client.post("/study/leaderboard").json()["owner"] is True
 
 
 @pytest.fixture
-def owner(client, monkeypatch):
-    monkeypatch.setenv(leaderboard.TOKEN_VARIABLE, OWNER["X-Owner-Token"].decode())
+def ask_owner(client, monkeypatch):
+    monkeypatch.setenv(owner.TOKEN_VARIABLE, OWNER["X-Owner-Token"].decode())
     return lambda call, **given: client.post(f"/study/owner/{call}", headers=OWNER, **given)
 
 
-def test_report_shows_counts_and_raters(owner, client, survey):
-    assert "no answers yet" in owner("report").json()["html"]
+def test_report_shows_counts_and_raters(ask_owner, client, survey):
+    assert "no answers yet" in ask_owner("report").json()["html"]
     codes = [new_code() for _ in range(3)]
     for code in codes:
         client.post("/study/consent", json={"code": code})
         answer_all(client, code)
-    report = leaderboard.report(survey)
+    report = owner.report(survey)
     assert "<dt>15</dt><dd>answers</dd>" in report and "<dt>3</dt><dd>raters</dd>" in report
     assert all(survey.rater(code)[:8] in report and code not in report for code in codes)
-    assert owner("report").json()["html"] == report
+    assert ask_owner("report").json()["html"] == report
 
 
 def test_report_escapes_method_names(survey, monkeypatch):
@@ -220,7 +222,7 @@ def test_report_escapes_method_names(survey, monkeypatch):
     counts = survey.counts() | {"answers": 9}
     monkeypatch.setattr(survey, "leaderboard", lambda: scores)
     monkeypatch.setattr(survey, "counts", lambda: counts)
-    report = leaderboard.report(survey)
+    report = owner.report(survey)
     assert "<b>evil</b>" not in report and "&lt;b&gt;evil&lt;/b&gt;" in report and "<script>" not in report
     assert "3.50" in report and "0.10 to 0.90" in report and "75%" in report and "None" not in report
     assert "for &lt;these&gt; images." in report and "same weight for every opponent" in report
@@ -233,18 +235,18 @@ def test_report_has_no_tests_before_the_planned_end(survey, client):
         client.post("/study/consent", json={"code": code})
         answer_all(client, code)
     scores = survey.leaderboard()
-    report = leaderboard.report(survey)
+    report = owner.report(survey)
     assert scores["missing"] > 0 and f"when the {scores['missing']} missing answers of the plan" in report
     assert "p (Holm)" not in report and "significant:" not in report and "Difference" in report
     tested = [pair | {"p": 0.2, "p_holm": 0.4, "significant": False, "answers_needed": 70} for pair in scores["pairs"]]
-    complete = leaderboard._pairs(tested, 0)
+    complete = owner._pairs(tested, 0)
     assert "p (Holm)" in complete and "0.400" in complete and "not significant: about 70 more answers needed" in complete
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_every_format_round_trips(owner, client, rater, study, tmp_path, monkeypatch, form):
+def test_every_format_round_trips(ask_owner, client, rater, study, tmp_path, monkeypatch, form):
     answer_all(client, rater, "tie")
-    exported = owner(f"export/{form}")
+    exported = ask_owner(f"export/{form}")
     assert exported.status_code == 200 and "attachment" in exported.headers["content-disposition"] and exported.text.strip()
     empty = Survey(Study.open(study), VoteStore.open(f"sqlite:///{tmp_path / 'other.sqlite'}"))
     with TestClient(Starlette(routes=rate.routes(empty))) as other:
@@ -254,22 +256,62 @@ def test_every_format_round_trips(owner, client, rater, study, tmp_path, monkeyp
     assert empty.counts()["answers"] == sent[0]
 
 
-def test_invalid_import_returns_error_and_adds_nothing(owner, survey):
+def test_invalid_import_returns_error_and_adds_nothing(ask_owner, survey):
     files = {"jsonl": b'{"study": 1}\n', "csv": b"a,b\n1,2\n", "xml": b"<x/>", "choix": b"[]"}
     for form, content in files.items():
-        response = owner(f"import/{form}", content=content)
+        response = ask_owner(f"import/{form}", content=content)
         assert response.status_code == 400 and response.json()["error"], form
-    assert owner("export/xml").status_code == 400
+    assert ask_owner("export/xml").status_code == 400
     assert survey.counts()["answers"] == 0
+
+
+def test_leaderboard_is_private_unless_published(client, survey, rater, monkeypatch):
+    monkeypatch.delenv(leaderboard.PUBLIC_VARIABLE, raising=False)
+    assert "not public" in client.post("/study/leaderboard").json()["html"]
+    monkeypatch.setenv(leaderboard.PUBLIC_VARIABLE, "1")
+    needed = survey.counts()["needed"]
+    assert f"0 so far, {needed} more are needed" in client.post("/study/leaderboard").json()["html"]
+    answer_all(client, rater)
+    text = client.post("/study/leaderboard").json()["html"]
+    left = survey.counts()["needed"]
+    assert left < needed and f"{survey.counts()['answers']} so far, {left} more are needed" in text
+    assert not any(method in text for method in METHODS)
+
+
+def test_published_leaderboard_has_strengths_votes_and_alpha_but_no_raters(survey, monkeypatch):
+    monkeypatch.setenv(leaderboard.PUBLIC_VARIABLE, "1")
+    row = {"strength": 0.5, "low": 0.1, "high": 0.9, "wins": 7, "n": 10, "ties": 1, "win_rate": 0.75}
+    level = row | {"strength": -0.5, "low": -1.1, "high": 0.1}
+    scores = {
+        "protocol": "pairwise", "votes": 31, "planned": 40, "missing": 9, "raters": 4, "alpha": 0.61, "rule": "a & b",
+        "intervals": "for these images.", "methods": {"<b>evil</b>": row, "plain": level},
+    }  # fmt: skip
+    monkeypatch.setattr(survey, "leaderboard", lambda: scores)
+    monkeypatch.setattr(survey, "counts", lambda: {"answers": 31, "needed": 9})
+    text = leaderboard.public_results(survey)
+    assert "&lt;b&gt;evil&lt;/b&gt;" in text and "<b>evil" not in text
+    assert "<b>0.50</b> <small>0.10 to 0.90" in text and "<td>−0.50 <small>" in text  # bold: the interval excludes 0
+    assert "<dt>31</dt>" in text and "<dt>0.61</dt>" in text and "9 of the 40 planned answers are missing" in text
+    assert "Rater" not in text and "Wins" not in text
+    scores["methods"] = {name: row | {"low": None, "high": None} for name in METHODS}
+    assert "9 more are needed" in leaderboard.public_results(survey)
+    monkeypatch.setattr(survey, "counts", lambda: {"answers": 31, "needed": 0})
+    assert "No answer counts" in leaderboard.public_results(survey)
+
+
+def test_standard_texts_of_a_study_are_translated():
+    texts = {name: languages.english(f"rate.study.{name}") for name in ("title", "consent")}
+    assert texts == {"title": build.StudySettings().title, "consent": build.CONSENT}
+    assert {key: languages.english(f"rate.study.instructions_{key}") for key in build.INSTRUCTIONS} == build.INSTRUCTIONS
 
 
 def test_forest_plot_has_a_row_per_known_method_and_follows_the_text_colour():
     points = {"gpen": (0.5, 0.2, 0.9), "<b>$x$</b>": (-0.5, -0.9, -0.2), "unknown": (0.1, None, None)}
-    plot = leaderboard.forest_plot("Strength", points, centre=0.0)
+    plot = plots.forest_plot("Strength", points, centre=0.0)
     assert plot.count("<svg") == 1 and "gpen" in plot and "unknown" not in plot
     assert "<b>" not in plot and "$x$" in plot
-    assert "currentColor" in plot and leaderboard.INK not in plot
-    assert leaderboard.forest_plot("Strength", {"unknown": (None, None, None)}) == ""
+    assert "currentColor" in plot and plots.INK not in plot
+    assert plots.forest_plot("Strength", {"unknown": (None, None, None)}) == ""
 
 
 def test_started_app_serves_the_study(server):

@@ -3,14 +3,15 @@
 import gradio as gr
 import pytest
 
-from demo import shell
+from demo import languages, shell
 from demo.languages import table
-from demo.tabs import leaderboard, rate
+from demo.tabs import leaderboard, owner, rate
 from eval.preference.build import StudySettings, build, from_folders
 from eval.preference.storage.engines import StoreError
 from eval.preference.storage.store import VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey
+from tests.demo.accessibility import assert_accessible
 from tests.demo.conftest import METHODS
 
 REMEMBERS = "Object.keys(localStorage).some(key => key.startsWith('gpen.rate'))"  # whether the browser stores data
@@ -27,8 +28,13 @@ def serve(tmp_path_factory):
     def served(folder) -> tuple[str, Survey]:
         votes = tmp_path_factory.mktemp("votes") / "votes.sqlite"
         survey = Survey(Study.open(folder), VoteStore.open(f"sqlite:///{votes}"))
-        with gr.Blocks(analytics_enabled=False) as page, gr.Tab("Rate"):
-            rate.tab(survey)
+        with gr.Blocks(analytics_enabled=False) as page:
+            shell.header()
+            with shell.tab_bar():
+                with shell.tab("rate"):
+                    rate.tab(survey)
+                with shell.tab("leaderboard"):
+                    leaderboard.tab(survey)
         pages.append(page)
         settings = shell.launch_settings(rate.routes(survey))
         _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **settings)
@@ -229,9 +235,10 @@ def test_rating_and_ranking_protocols(visit, serve, study, tmp_path, protocol, k
 
 def test_owner_views_exports_and_imports_results(visit, pairwise, monkeypatch):
     url, survey = pairwise
-    monkeypatch.setenv(leaderboard.TOKEN_VARIABLE, "secret-ü")
-    page = visit(url)
-    page.click("text=For the study's owner")
+    monkeypatch.setenv(owner.TOKEN_VARIABLE, "secret-ü")
+    page = visit(f"{url}?tab=leaderboard")
+    page.wait_for_selector("#leaderboard .report p")
+    page.click("text=For the owner of the study")
     page.fill("input[type=password]", "wrong")
     page.keyboard.press("Enter")
     page.wait_for_selector(".notice:has-text('not the token')")
@@ -244,8 +251,25 @@ def test_owner_views_exports_and_imports_results(visit, pairwise, monkeypatch):
     assert waiting.value.suggested_filename == "votes-jsonl.jsonl" and exported == "".join(survey.export("jsonl")).encode()
     page.set_input_files("input[type=file]", {"name": "votes.jsonl", "mimeType": "text/plain", "buffer": exported})
     page.wait_for_selector(".notice:has-text('0 new answers')")
-    page.click("text=Back to rating")
-    page.wait_for_selector("text=I agree")
+    page.click("text=Back to the leaderboard")
+    page.wait_for_selector("#leaderboard .report p:has-text('not public')")
+
+
+@pytest.mark.parametrize("language", ["de", "es", "zh"])
+def test_rate_tab_is_in_the_language_of_the_visitor(visit, pairwise, language):
+    page = visit(pairwise[0], locale={"zh": "zh-CN"}.get(language, language))
+    texts = languages.table(language)
+    page.wait_for_selector(f"text={texts['rate.agree']}")
+    assert texts["rate.study.consent"] in page.inner_text(".sheet")
+    page.click(".consent button.primary")
+    page.wait_for_selector(".practice")
+    assert page.inner_text(".question") == texts["rate.trial.better"]
+    assert page.evaluate("document.activeElement.className") == "question"
+    assert page.get_attribute(".candidate img", "alt") == texts["rate.trial.image_left"]
+    assert page.get_attribute(".controls", "aria-label") == texts["rate.trial.better"]
+    page.evaluate("document.documentElement.lang = 'en'")
+    page.wait_for_function("text => document.querySelector('.question').innerText === text", arg="Which image is better?")
+    assert_accessible(page)
 
 
 def test_keys_pressed_on_the_tabs_of_the_page_are_no_answers(visit, pairwise):
@@ -269,17 +293,14 @@ def test_session_is_in_language_of_the_browser(visit, serve, tmp_path, study, lo
     texts = table(language)
     page = visit(url, locale=locale)
     page.wait_for_selector(".consent button")
-    assert page.inner_text(".consent .sheet").startswith(texts["rate.defaults.consent"])
-    assert page.inner_text(".consent .text >> nth=0") == texts["rate.defaults.pairwise"]
+    assert page.inner_text(".consent .sheet").startswith(texts["rate.study.consent"])
+    assert page.inner_text(".consent .text >> nth=0") == texts["rate.study.instructions_pairwise"]
     page.click(f"text={texts['rate.agree']}")
     page.wait_for_selector(".practice")
-    assert page.inner_text(".question") == texts["rate.trial.pairwise"]
+    assert page.inner_text(".question") == texts["rate.trial.better"]
     press(page, "ArrowLeft", ".why")
-    whys = [
-        texts["rate.defaults.why_pairwise_damage"].format(damage=texts[key]) for key in texts if key.startswith("rate.damage.")
-    ]
-    assert page.inner_text(".why").split(maxsplit=1)[0] in texts["rate.correct"] + texts["rate.incorrect"]
-    assert page.inner_text(".why").endswith(tuple(whys))
+    assert page.inner_text(".why").split(maxsplit=1)[0] in texts["rate.trial.correct"] + texts["rate.trial.incorrect"]
+    assert page.inner_text(".why").endswith(texts["rate.trial.why_better"])
     page.keyboard.press("Enter")
     page.click(f"text={texts['rate.start']}")
     page.wait_for_selector(f".controls .both_bad:has-text('{texts['rate.trial.both_bad']}')")

@@ -1,20 +1,26 @@
-"""The More tasks tab: variations, painted masks, API endpoints, and messages without a model."""
+"""The tab Variations and colour: variations, painted masks, API endpoints, and messages without a model."""
 
 import os
+import re
 from pathlib import Path
 
 import cv2
 import gradio as gr
+import hypothesis
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from hypothesis import strategies as st
 from PIL import Image
 
 import gpen
 from demo import images
+from demo.tabs import face_tasks, task_inputs, variations
 from demo.tabs import variations_and_color as tab
 from gpen.restoration import tasks
+from gpen.restoration.variations import Variations
+from tests.demo.accessibility import SCHEMES, assert_accessible
 from tests.demo.conftest import TIMEOUT
 
 
@@ -66,29 +72,67 @@ def test_invalid_number_returns_error_message(client, files, values, words):
         client.predict(image=handle_file(files["plain.png"]), api_name="/variations", **values)
 
 
-def test_task_without_model_explains_how_to_get_it(restorer, models):
+def build(restorer) -> dict:
+    """Return the components of the tab by elem_id."""
     with gr.Blocks() as page:
         tab.tab(restorer)
-    about = {block.elem_id: block.value for block in page.blocks.values() if isinstance(block, gr.HTML)}
-    assert about["about-colorize"] == f"<p>{tab.DESCRIPTIONS['colorize']}</p>"
-    assert "GPEN-Inpainting-1024.pth" in about["about-inpaint"] and "--task inpaint" in about["about-inpaint"]
-    assert "GPEN-Seg2face-512.pth" in about["about-seg2face"] and "train" not in about["about-seg2face"]
-    ids = {getattr(block, "elem_id", None) for block in page.blocks.values()}
-    assert "colorize-result" in ids and not {"inpaint-result", "seg2face-result"} & ids
+    return {block.elem_id: block for block in page.blocks.values() if getattr(block, "elem_id", None)}
+
+
+def test_tasks_without_model_are_hidden_and_named_in_one_line(restorer, models):
+    shown = build(restorer)
+    assert face_tasks.DESCRIPTIONS["colorize"] in shown["about-colorize"].value and "colorize-result" in shown
+    assert not {"tab-inpaint", "tab-seg2face", "inpaint-result", "seg2face-result"} & set(shown)
+    line = shown["missing-tasks"].value
+    assert "GPEN-Inpainting-1024.pth adds Fill in; GPEN-Seg2face-512.pth adds Segmentation map to face." in line
+    assert "Colourise" not in line and line.count("<p>") == 1
+
+
+def test_no_line_if_every_task_has_a_model(restorer, models, all_models):
+    shown = build(restorer)
+    assert not shown["missing-tasks"].visible and {"tab-inpaint", "tab-seg2face", "tab-colorize"} <= set(shown)
+    assert not shown["inpaint-strength"].visible and shown["colorize-strength"].visible
 
 
 def test_description_names_bundled_model(restorer, models, model_file):
     own = models.parent / "assets" / "gpen-inpaint.safetensors"
     own.parent.mkdir()
     own.write_bytes(model_file.read_bytes())
-    with gr.Blocks() as page:
-        tab.tab(restorer)
-    about = {block.elem_id: block.value for block in page.blocks.values() if isinstance(block, gr.HTML)}
-    assert (
-        about["about-inpaint"].startswith(f"<p>{tab.DESCRIPTIONS['inpaint']}")
-        and "this project trained" in about["about-inpaint"]
-    )
-    assert "this project trained" not in about["about-colorize"]
+    assert "this project trained" in face_tasks.about("inpaint")
+    assert face_tasks.about("colorize") == face_tasks.DESCRIPTIONS["colorize"]
+
+
+@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.given(strength=st.floats(0, 1), seed=st.integers(0, 1000))
+def test_colour_strength_scales_the_chroma_and_keeps_the_luminance(strength, seed):
+    coloured = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    grey = tasks.grey(coloured)
+    faded = face_tasks.fade(grey, coloured, strength)
+    assert np.abs(tasks.luma(faded) - tasks.luma(coloured)).max() <= 1.5
+    chroma = [image.astype(float) - tasks.luma(image)[..., None] for image in (faded, coloured)]
+    assert np.abs(chroma[0] - strength * chroma[1]).max() <= 2
+    assert np.array_equal(face_tasks.fade(grey, coloured, 0), grey)
+    assert np.array_equal(face_tasks.fade(grey, coloured, 1), coloured)
+
+
+def test_note_says_how_much_variations_differ_without_repeating_scores(photo):
+    base = photo.astype(int)
+    far = Variations([photo, np.clip(base + 20, 0, 255).astype(np.uint8)], photo, [30.01, 30.04], 30.0)
+    text = variations.note(far)
+    assert "hardly" not in text and "with 30.0 dB, the variations with 30.0 dB." in text and 'role="status"' in text
+    near = Variations([photo, np.clip(base + 1, 0, 255).astype(np.uint8)], photo, [30.0, 31.04], 30.0)
+    text = variations.note(near)
+    assert "hardly differ, by 1.0 on the scale 0 to 255" in text and "30.0 to 31.0 dB" in text
+
+
+def test_thumbnails_have_names_and_no_scores(restorer):
+    shown = build(restorer)
+    thumbnails = shown["variations-gallery"].value
+    assert re.findall(r">([^<>]+)</button>", thumbnails) == [
+        "Default output", "Variation 1", "Variation 2", "Variation 3", "Variation 4", "Where they differ",
+    ]  # fmt: skip
+    assert thumbnails.count('aria-pressed="true"') == 1 and "dB" not in thumbnails
+    assert "Variation 1 of the face" in shown["variations-view"].value
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +180,7 @@ def test_task_endpoints_are_documented(tab_client):
         assert described[name]["description"]
 
 
-@pytest.mark.parametrize("task", tab.TASK_TITLES)
+@pytest.mark.parametrize("task", face_tasks.TITLES)
 def test_api_explains_how_to_get_missing_model(tab_client, models, files, task):
     (models / "GPEN-Colorization-1024.safetensors").unlink()
     given = [handle_file(files["plain.png"])] * (2 if task == "inpaint" else 1)
@@ -152,8 +196,8 @@ def test_invalid_task_inputs_return_messages(tab_client, all_models, files, phot
     black = handle_file(save(tmp_path, "black.png", np.zeros_like(photo)))
     small = handle_file(save(tmp_path, "small.png", np.full((40, 40, 3), 255, np.uint8)))
     cases = [
-        ("/colorize", [handle_file(files["text.png"])], "not an image"),
-        ("/colorize", [handle_file(fractions)], "floating-point"),
+        ("/colorize", [handle_file(files["text.png"])], "cannot be read as an image"),
+        ("/colorize", [handle_file(fractions)], "32 bits per channel"),
         ("/colorize", [None], "no image"),
         ("/inpaint", [image, None], "no mask"),
         ("/inpaint", [None, image], "no image"),
@@ -167,23 +211,23 @@ def test_invalid_task_inputs_return_messages(tab_client, all_models, files, phot
 
 
 def test_large_segmentation_map_keeps_labels(tmp_path):
-    labels = np.zeros((tab.MAX_SIDE + 152, tab.MAX_SIDE + 152, 1), np.uint8)
+    labels = np.zeros((task_inputs.MAX_SIDE + 152, task_inputs.MAX_SIDE + 152, 1), np.uint8)
     labels[::2] = 18
-    large = tab.read_square(save(tmp_path, "map.png", labels.repeat(3, 2)), "seg2face")
-    assert len(large) == tab.MAX_SIDE and set(np.unique(large)) == {0, 18}
+    large = task_inputs.read_square(save(tmp_path, "map.png", labels.repeat(3, 2)), "seg2face")
+    assert len(large) == task_inputs.MAX_SIDE and set(np.unique(large)) == {0, 18}
 
 
 def test_tasks_with_model_return_before_and_after(restorer, photo):
     face = images.square_crop(photo)
-    before, after = tab.run_task("colorize", restorer, face)
+    before, after = face_tasks.run_task("colorize", restorer, face)
     assert np.array_equal(before, tasks.grey(face)) and np.array_equal(after, tasks.run(restorer, "colorize", face))
     mask = np.zeros(face.shape[:2], bool)
     mask[20:50, 30:60] = True
-    before, after = tab.run_task("inpaint", restorer, face, mask)
+    before, after = face_tasks.run_task("inpaint", restorer, face, mask)
     assert (before[mask] == 255).all() and np.array_equal(after[~mask], face[~mask])
     assert not np.array_equal(after[mask], face[mask])
     labels = np.random.default_rng(0).integers(0, 19, (40, 40), dtype=np.uint8)
-    before, after = tab.run_task("seg2face", restorer, tasks.to_palette(labels))
+    before, after = face_tasks.run_task("seg2face", restorer, tasks.to_palette(labels))
     assert before.shape == after.shape == (restorer.net.size, restorer.net.size, 3)
     assert set(np.unique(tasks.to_labels(before))) == set(np.unique(labels))
 
@@ -193,33 +237,52 @@ def test_read_drawing_returns_image_and_painted_mask(tmp_path, photo):
     layer[60:90, 40:80] = (255, 0, 170, 255)
     layer[100, 100] = (255, 0, 170, 40)  # soft border of the brush
     paths = [save(tmp_path, "image.png", photo), save(tmp_path, "layer.png", layer)]
-    face, mask = tab.read_drawing(paths)
+    face, mask = task_inputs.read_drawing(paths)
     assert np.array_equal(face, images.square_crop(photo)) and mask.dtype == bool
     assert np.array_equal(mask, images.square_crop((layer[..., 3:] > 0).repeat(3, 2).astype(np.uint8))[..., 0] > 0)
     blank = save(tmp_path, "blank.png", np.zeros_like(layer))
     for given, words in ((None, "choose one"), (paths[:1], "Nothing is painted"), ([paths[0], blank], "Nothing is painted")):
         with pytest.raises(gpen.GPENError, match=words):
-            tab.read_drawing(given)
+            task_inputs.read_drawing(given)
 
 
 def test_large_drawing_is_reduced(tmp_path):
-    side = tab.MAX_SIDE + 100
+    side = task_inputs.MAX_SIDE + 100
     layer = np.zeros((side, side, 4), np.uint8)
     layer[10, 10:500] = (255, 0, 170, 255)
-    face, mask = tab.read_drawing(
+    face, mask = task_inputs.read_drawing(
         [save(tmp_path, "large.png", np.full((side, side, 3), 90, np.uint8)), save(tmp_path, "layer.png", layer)]
     )
-    assert face.shape == (tab.MAX_SIDE, tab.MAX_SIDE, 3) and mask.shape == face.shape[:2] and mask.any()
-    assert tab.read_square(str(tmp_path / "large.png"), "colorize").shape == face.shape
+    assert face.shape == (task_inputs.MAX_SIDE, task_inputs.MAX_SIDE, 3) and mask.shape == face.shape[:2] and mask.any()
+    assert task_inputs.read_square(str(tmp_path / "large.png"), "colorize").shape == face.shape
     mask = np.zeros((side, side, 3), np.uint8)
     mask[side // 2, side // 2 :] = 255
-    masked, hole = tab.read_with_mask(str(tmp_path / "large.png"), save(tmp_path, "mask.png", mask))
-    assert masked.shape == face.shape and hole.shape == face.shape[:2] and hole.any() and not hole[: tab.MAX_SIDE // 3].any()
+    masked, hole = task_inputs.read_with_mask(str(tmp_path / "large.png"), save(tmp_path, "mask.png", mask))
+    assert (
+        masked.shape == face.shape and hole.shape == face.shape[:2] and hole.any() and not hole[: task_inputs.MAX_SIDE // 3].any()
+    )
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_variations_are_compared_and_accessible(open_tab, scheme):
+    page = open_tab("variations", color_scheme=scheme, reduced_motion="reduce")
+    page.wait_for_selector("#variations-view .compare-view")
+    page.click("#variations-gallery button:has-text('Variation 3')")
+    page.wait_for_selector("#variations-view img[alt='Variation 3 of the face']", state="attached")
+    assert page.get_attribute("#variations-gallery [aria-pressed=true]", "data-index") == "4"
+    page.click("#tab-colorize-button")
+    page.wait_for_selector("#colorize-result .compare-view")
+    old = page.get_attribute("#colorize-result img >> nth=1", "src")
+    page.focus("#colorize-strength input[type=range]")
+    page.keyboard.press("Home")
+    page.wait_for_function("old => document.querySelectorAll('#colorize-result img')[1].getAttribute('src') !== old", arg=old)
+    assert_accessible(page)
 
 
 def test_editor_returns_paths_without_decoding(tmp_path):
     with gr.Blocks():
-        editor = tab._editor(tab._save(np.zeros((8, 8, 3), np.uint8), "face"))
+        editor = task_inputs.drawing_editor(variations.save(np.zeros((8, 8, 3), np.uint8), "face"))
     folder = Path(gr.utils.get_upload_folder())
     paths = (folder / "bomb.png", folder / "layer.png", tmp_path / "other.png")
     image, layer, other = (gr.FileData(path=str(path)) for path in paths)

@@ -309,6 +309,13 @@ def test_invalid_arguments(change, message, faces_folder, tmp_path, capsys):
     assert not out.exists()
 
 
+@pytest.mark.parametrize("given", [[], ["--data", "samples"]])
+def test_a_run_says_which_faces_it_uses(given, tmp_path, capsys):
+    options = "--tasks fsr4 --methods bilinear --metrics psnr --size 32 --limit 1".split()
+    assert main(["run", "fsr", *given, *options, "--out", str(tmp_path / "run")]) == 0
+    assert "Faces: 1 of samples (the sample faces of this package; choose others with --data), 32 px" in capsys.readouterr().err
+
+
 def test_report_of_missing_and_damaged_runs(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
     assert "is not a finished run" in capsys.readouterr().err

@@ -162,7 +162,7 @@ def test_wild(tmp_path, capsys):
     assert wide.shape == (64, 64, 3)
     assert read_image(out / "restored" / "wild" / "bicubic" / "small.png").shape == (64, 64, 3)
     for methods, metrics, message in (
-        ("oracle-wiener", "niqe_fitted", "needs the degradation"),
+        ("nonblind-wiener", "niqe_fitted", "needs the degradation"),
         ("bicubic", "psnr", "has no ground truth"),
     ):
         assert main([*arguments[:5], str(tmp_path / "none"), "--methods", methods, "--metrics", metrics]) == 2

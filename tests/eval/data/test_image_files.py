@@ -1,7 +1,9 @@
 """eval.data.image_files and eval.data.faces: folders and zip files, names, native sizes."""
 
+import shutil
 import unicodedata
 import zipfile
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,7 +15,10 @@ from eval.__main__ import main
 from eval.data import image_files
 from eval.data.faces import Faces
 from eval.data.image_files import by_name, find_images
+from eval.report.ablation import seed_blocks
+from eval.report.comparison import FinishedRun
 from eval.report.figures import rows
+from eval.report.report import report
 from gpen.errors import GPENError
 from gpen.file_names import by_same_stem, without_suffix
 from gpen.images import image_size, read_image
@@ -88,7 +93,7 @@ def test_undeclared_utf_8_names_of_macos(tmp_path):
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "x/../../a.png", "c:\\a.png"])
 def test_members_outside_of_the_archive_are_refused(name, tmp_path):
     path = write_zip(tmp_path / "evil.zip", {name: encoded()})
-    with pytest.raises(GPENError, match="outside of the archive"):
+    with pytest.raises(GPENError, match="is not a relative path with slashes"):
         find_images(path)
 
 
@@ -166,6 +171,13 @@ def test_enlargement_is_refused_or_marked(tmp_path, capsys):
     assert "Not at native size" in (tmp_path / "run" / "summary.tex").read_text()
     for name in ("recipe.json", "summary.json"):
         assert '"upscaled": 2' in (tmp_path / "run" / name).read_text()
+    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    assert report([tmp_path / "run", tmp_path / "again"]).count("Not at native size") == 3  # of each run and of their comparison
+    entries = FinishedRun.open(tmp_path / "run").summary
+    seeds = [
+        replace(entry, method=f"gpen:variant-{seed}.pth") for entry in entries if entry.method == "bicubic" for seed in (0, 1)
+    ]
+    assert "Not at native size" in seed_blocks(seeds)[-1].text
     assert main(["archive", str(tmp_path / "run"), str(tmp_path / "archived.json")]) == 0
     (tmp_path / "page.md").write_text("<!-- table archived.json -->\n<!-- /table -->\n")
     assert main(["tables", str(tmp_path / "page.md")]) == 0 and "Not at native size" in (tmp_path / "page.md").read_text()

@@ -243,3 +243,5 @@ def test_run_with_a_dataset_name(dataset, tmp_path, monkeypatch):
     command = ["run", "fsr", "--data", "celeba-hq", "--limit", "2", "--methods", "nearest", "--metrics", "psnr", "--size", "40"]
     assert main([*command, "--out", str(tmp_path / "run")]) == 0
     assert sorted(path.name for path in (tmp_path / "run" / "lq" / "fsr8").glob("*.png")) == ["00000000.png", "00000001.png"]
+    recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert recipe["data"].startswith("2 images of ") and recipe["data"].endswith("split train, rows 0 to 1")

@@ -77,6 +77,17 @@ def test_values_equal_those_of_the_libraries(celeba_test, tmp_path):
         np.testing.assert_array_equal(read_image(out / "lq" / "paired" / f"{i:08d}.png"), given)
 
 
+def test_results_have_the_names_of_the_inputs_or_of_the_ground_truth(celeba_test, tmp_path):
+    for i in range(5):
+        write(tmp_path / "results" / f"{i:08d}{'_00' * (i % 2)}.png", face(i)[:, ::-1])
+    out = tmp_path / "run"
+    command = ["--methods", f"folder:{tmp_path / 'results'}", "--metrics", "psnr", "--keep", "--out", str(out)]
+    assert paired(celeba_test, *command) == 0
+    for i in range(5):
+        (kept,) = (out / "restored" / "paired").glob(f"folder*/{i:08d}.png")
+        np.testing.assert_array_equal(read_image(kept), face(i)[:, ::-1])
+
+
 def test_smaller_size_reduces_ground_truth_and_inputs(tmp_path):
     write(tmp_path / "hq" / "a.png", face(0))
     write(tmp_path / "lq" / "a_00.png", face(1))
@@ -130,7 +141,7 @@ def test_two_columns_of_a_dataset(tmp_path, monkeypatch):
     assert pairs.faces.names == ["00000000", "00000001"] and pairs.faces.size == SIZE
     np.testing.assert_array_equal(read_image(pairs.inputs["00000001"]), face(1, 32))
     np.testing.assert_array_equal(pairs.faces.load("00000001"), face(1))
-    assert "split test, column high, all rows" in pairs.faces.description
+    assert "split test, column high, rows 0 to 1; inputs: " in pairs.faces.description
     with pytest.raises(GPENError, match="are both"):
         Pairs.open(source, source)
 
@@ -176,7 +187,7 @@ def test_a_name_in_two_subfolders_is_matched_by_its_path():
     (["--match", "lq"], "--match lq is not a pattern"), (["--match", "{name}{name}"], "is not a pattern"),
     (["--match", NAME], "5 of --gt without an input"), (["--data", "samples2"], "without --data"),
     (["--size", "16"], "--size 16 is out of range"), (["--size", "128"], "5 of 5 images"),
-    (["--methods", "oracle-rl"], "oracle-rl needs the degradation"), (["--tasks", "fsr8"], "is not a task of run paired"),
+    (["--methods", "nonblind-rl"], "nonblind-rl needs the degradation"), (["--tasks", "fsr8"], "is not a task of run paired"),
 ])  # fmt: skip
 def test_invalid_arguments(celeba_test, change, words, tmp_path, capsys):
     assert paired(celeba_test, "--metrics", "psnr", "--out", str(tmp_path / "run"), *change) == 2
@@ -190,12 +201,16 @@ def test_options_of_other_families(tmp_path, capsys):
 
 
 def test_images_that_are_not_square_and_several_sizes(tmp_path, capsys):
-    for i in range(3):
+    for i in range(4):
         write(tmp_path / "hq" / f"{i}.png", face(i, SIZE if i else 48))
-        write(tmp_path / "lq" / f"{i}_00.png", face(i, 32)[: 24 if i == 2 else 32])
+        write(tmp_path / "lq" / f"{i}_00.png", face(i, 32)[: 24 if i > 1 else 32])
     command = ["--metrics", "psnr", "--methods", "nearest", "--out", str(tmp_path / "run")]
-    assert paired(tmp_path, *command) == 2
-    assert "several sizes (2 with 64 px, 1 with 48 px); choose one with --size" in capsys.readouterr().err
+    assert paired(tmp_path, *command, "--limit", "2") == 2
+    assert "several sizes (1 with 48 px, 1 with 64 px); choose one with --size" in capsys.readouterr().err
     assert paired(tmp_path, *command, "--size", "48") == 2
-    assert "2_00.png has 32 x 24 px; paired images are square" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "2 of 4 images of --lq are not square" in error and "2_00.png with 32 x 24 px" in error and "3_00.png" in error
     assert paired(tmp_path, *command, "--size", "48", "--limit", "2") == 0
+    write(tmp_path / "hq" / "1.png", face(1)[:60])
+    assert paired(tmp_path, *command, "--size", "48", "--limit", "2") == 2
+    assert "1 of 2 images of --gt are not square" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from eval.__main__ import main
 from eval.data import protocols
 from eval.data.protocols import CONTENT, find_protocol
 from eval.metrics.registry import METRICS
+from gpen.errors import GPENError
 
 COUNTS = {
     "celeba-test": [3000], "lfw-test": [1711], "webphoto-test": [407, 469], "celebchild-test": [180], "wider-test": [970],
@@ -80,3 +81,30 @@ def test_invalid_arguments(capsys):
                              (["list", "--name", "x"], "Unknown protocol 'x'")):  # fmt: skip
         assert main(["protocol", *arguments]) == 2
         assert words in capsys.readouterr().err
+
+
+def test_protocol_of_a_run(faces_folder, tmp_path, capsys):
+    pack = find_protocol("celeba-test")
+    pack.check_run(3000, 512, ("paired",))
+    for count, size, tasks, words in (
+        (3000, 512, ("bfr",), "has given inputs; run it with: python -m eval run paired"),
+        (2999, 512, ("paired",), "2,999 images and --size 512, the protocol celeba-test 3,000 images of 512 px"),
+        (3000, 256, ("paired",), "--size 256"),
+    ):
+        with pytest.raises(GPENError, match=words):
+            pack.check_run(count, size, tasks)
+    command = [
+        "run",
+        "wild",
+        "--data",
+        str(faces_folder),
+        "--out",
+        str(tmp_path / "run"),
+        "--size",
+        "64",
+        "--metrics",
+        "niqe_fitted",
+    ]
+    assert main([*command, "--protocol", "lfw-test"]) == 2
+    assert "the protocol lfw-test 1,711 images of 512 px" in capsys.readouterr().err
+    assert main([*command, "--protocol", "lfw"]) == 2 and "Unknown protocol 'lfw'" in capsys.readouterr().err

@@ -25,7 +25,7 @@ from gpen.restoration import tasks
 
 SIZE = 64
 SMALL = gpen.GPENConfig(size=32, narrow=0.0625, channel_multiplier=1, style_dim=64, mapping_layers=2)
-CLASSICAL = ["nlm", "tv", "oracle-wiener", "oracle-rl"]
+CLASSICAL = ["nlm", "tv", "nonblind-wiener", "nonblind-rl"]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_denoisers_on_noisy_and_clean_faces(face, method):
     assert psnr(restore_one(method, clean), clean.truth) > 38
 
 
-@pytest.mark.parametrize("method", ["oracle-wiener", "oracle-rl"])
+@pytest.mark.parametrize("method", ["nonblind-wiener", "nonblind-rl"])
 @pytest.mark.parametrize(
     "blur", [{}, {"blur_kind": "anisotropic", "blur_sigma_y": 0.5, "blur_angle": 30}, {"blur_kind": "motion", "blur_angle": 60}]
 )
@@ -83,7 +83,7 @@ def test_non_blind_deconvolution_removes_blur(face, method, blur):
     assert psnr(restore_one(method, blurred), face) > psnr(blurred.lq, face) + 0.3
 
 
-@pytest.mark.parametrize("method", ["oracle-wiener", "oracle-rl"])
+@pytest.mark.parametrize("method", ["nonblind-wiener", "nonblind-rl"])
 def test_non_blind_deconvolution_without_blur_is_bicubic(face, method):
     small = sample(face, scale=4)
     difference = cv2.absdiff(restore_one(method, small), restore_one("bicubic", small))
@@ -271,7 +271,8 @@ def test_missing_result(results, face):
 
 @pytest.mark.parametrize(("name", "words"), [
     ("lancsoz", "choose from nearest"), ("bilinear:x", "choose from"), ("unet:/no/file", "not a U-Net"),
-    ("spandrel", "write spandrel:PATH"), ("folder", "write folder:DIR"),
+    ("spandrel", "write spandrel:PATH"), ("folder", "write folder:DIR"), ("onnx", "write onnx:FILE"),
+    ("a=none", "Unknown method"),
     ("spandrel:/no/file", "is not a file"), ("folder:/no/folder", "is not a folder"), ("pulse:/no/file.pth", "/no/file.pth"),
 ])  # fmt: skip
 def test_invalid_names(name, words):
@@ -294,7 +295,7 @@ def test_methods_with_paths(prior, results, tmp_path, monkeypatch):
         (truths / path.name).write_bytes(path.read_bytes())
         if path.parent != results:
             path.rename(results / path.name)
-    methods = [f"unet:{net}", f"pulse:{prior[1]}", f"folder:{results}", "oracle-rl"]
+    methods = [f"unet:{net}", f"pulse:{prior[1]}", f"folder:{results}", "nonblind-rl"]
     out = tmp_path / "run"
     command = ["run", "fsr", "--data", str(truths), "--out", str(out), "--size", str(SIZE), "--metrics", "psnr"]
     assert main([*command, "--methods", ",".join(methods)]) == 0
@@ -339,4 +340,6 @@ def test_telea_on_a_constant_face():
 def test_methods_that_need_a_mask_or_a_degradation(faces_folder, tmp_path, capsys):
     run = ["run", "--data", str(faces_folder), "--size", "64", "--out", str(tmp_path / "run"), "--methods"]
     assert main([run[0], "bfr", *run[1:], "telea"]) == 2 and "only the task inpaint" in capsys.readouterr().err
-    assert main([run[0], "colorize", *run[1:], "oracle-rl"]) == 2 and "the task colorize does not have" in capsys.readouterr().err
+    assert (
+        main([run[0], "colorize", *run[1:], "nonblind-rl"]) == 2 and "the task colorize does not have" in capsys.readouterr().err
+    )

@@ -7,13 +7,16 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eval.benchmark.summary import SummaryEntry
 from eval.metrics import fid
 from eval.metrics.registry import METRICS, load_metrics
-from eval.metrics.weights import MetricSettings
+from eval.metrics.weights import MetricSettings, MissingMetric
+from eval.report.tables import metric_headings
 from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
 from gpen.images import read_image
@@ -102,6 +105,71 @@ def test_features_equal_pytorch_fid(home, sets):
     ours = functions["fid"](images(sets[0])[:3])
     assert ours.shape == (3, 2048) and ours.std() > 0.01
     np.testing.assert_array_equal(ours, theirs)
+
+
+def basicsr_features(folder):
+    """Features in the order of operations of BasicSR and VQFR: [0, 1], to [-1, 1], then resized."""
+    patch_torchvision()
+    from pytorch_fid.inception import InceptionV3
+
+    net = InceptionV3([0], resize_input=True, normalize_input=False).eval()
+    x = torch.stack([torch.from_numpy(image).permute(2, 0, 1).float() / 255 for image in images(folder)])
+    with torch.no_grad():
+        return torch.nn.functional.adaptive_avg_pool2d(net((x - 0.5) / 0.5)[0], 1).flatten(1).numpy()  # [n, 64]
+
+
+@pytest.mark.parametrize("as_tensors", [False, True])
+def test_statistics_of_basicsr(home, sets, tmp_path, as_tensors):
+    """On random weights: the features, the moments in a .pth, and the distance by BasicSR's formula."""
+    blurred, sharp = map(basicsr_features, sets)
+    ours = fid.Inception(MetricSettings(verify=False), dims=64)(images(sets[0]))
+    np.testing.assert_allclose(ours, blurred, rtol=1e-4, atol=1e-5 * abs(blurred).max())
+    mean, cov = sharp.mean(axis=0), np.cov(sharp, rowvar=False)
+    stored = {"mean": torch.from_numpy(mean), "cov": torch.from_numpy(cov)} if as_tensors else {"mean": mean, "cov": cov}
+    path = tmp_path / "inception_FFHQ_512-f7b384ab.pth"
+    torch.save({"name": "FFHQ", "size": 512, **stored}, path)
+    mu, sigma = fid.load_statistics(MetricSettings(fid_statistics=str(path)))
+    np.testing.assert_array_equal(mu, mean)
+    np.testing.assert_array_equal(sigma, cov)
+    own_cov = np.cov(blurred, rowvar=False)
+    shift, root = blurred.mean(axis=0) - mean, scipy.linalg.sqrtm(own_cov @ cov)
+    expected = shift @ shift + np.trace(own_cov) + np.trace(cov) - 2 * np.trace(root.real)
+    assert METRICS["fid_statistics"].distance(ours, (mu, sigma)) == pytest.approx(
+        expected, rel=5e-3
+    )  # few images: its matrix root
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("inception_FFHQ_512-f7b384ab.pth", "FFHQ"), ("a/inception_FFHQ_512.pth", "FFHQ"), ("celeba-test.npz", "celeba-test"),
+     ("ffhq256.npz", "ffhq256"), ("inception_.pth", "inception_")],
+)  # fmt: skip
+def test_name_of_the_statistics(file, name):
+    assert fid.statistics_name(file) == name
+
+
+def test_heading_names_the_statistics():
+    entries = [SummaryEntry("fsr8", method, "fid_statistics", 9.0, None, None, 5, reference="FFHQ") for method in ("gpen", "tv")]
+    assert metric_headings(entries, 5) == {"fid_statistics": "FID (FFHQ), n = 5 ↓"}
+    assert entries[0].to_dict()["reference"] == "FFHQ" and SummaryEntry(**entries[0].to_dict()) == entries[0]
+    assert metric_headings([SummaryEntry("fsr8", "gpen", "fid", 9.0, None, None, 5)]) == {"fid": "FID (GT) ↓"}
+
+
+class Attack:
+    def __reduce__(self):
+        return os.system, ("echo attack",)
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    ({"mean": Attack()}, "not loaded for security reasons"), ({"mean": np.zeros(3)}, "has no mu and sigma, or mean and cov"),
+    ({"mean": np.zeros(3), "cov": np.zeros((2, 2))}, r"not \[d\] and"), (b"<html>", "has no mu and sigma"),
+])  # fmt: skip
+def test_invalid_statistics_of_basicsr(home, tmp_path, content, words, capfd):
+    path = tmp_path / "statistics.pth"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(MissingMetric, match=words):
+        fid.load_statistics(MetricSettings(fid_statistics=str(path)))
+    assert "attack" not in capfd.readouterr().out
 
 
 def test_invalid_files_make_a_metric_missing(home, tmp_path):

@@ -1,5 +1,7 @@
 """eval.metrics and eval.metrics.squeezenet: values agree with the libraries, missing weights are reported."""
 
+import importlib.metadata
+import sys
 from dataclasses import replace
 
 import cv2
@@ -9,7 +11,7 @@ import torch
 
 from eval.metrics import fid
 from eval.metrics.lpips import LPIPS_BACKBONES
-from eval.metrics.registry import METRICS, compare, load_metrics
+from eval.metrics.registry import DEFAULT_METRICS, METRICS, compare, load_metrics
 from eval.metrics.squeezenet import SqueezeNet
 from eval.metrics.weights import MetricSettings
 from gpen.compat import patch_torchvision
@@ -17,7 +19,7 @@ from gpen.errors import GPENError
 from gpen.training.losses.squeezenet import CAFFE_MEAN
 from tests.eval.metrics.backbones import place_lpips
 
-NO_FILES = MetricSettings(squeezenet="", identity_model="", fid_statistics="", niqe_parameters="")
+NO_FILES = MetricSettings(squeezenet="", identity_model="", fid_statistics="", niqe_parameters="", deg_weights="", lmd_weights="")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -45,6 +47,7 @@ def test_lpips_equals_the_package(backbone, face_pair, tmp_path, monkeypatch):
 def test_missing_weights(face_pair, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *args, **kwargs: pytest.fail("downloads"))
+    monkeypatch.setitem(sys.modules, "pyiqa", None)
     functions, missing = load_metrics(METRICS, NO_FILES)
     assert set(functions) - {"landmarks"} == {"psnr", "psnr_y", "ssim", "ssim_y", "ssim_uniform", "niqe_fitted"}
     assert set(functions) | set(missing) == set(METRICS)
@@ -86,6 +89,14 @@ def test_registry():
         assert metric.library and metric.colour and metric.needs
         assert ("LPIPS" in metric.title) == name.startswith("lpips_")
     assert METRICS["squeezenet"].title == "SqueezeNet distance"
+    for metric in METRICS.values():
+        assert metric.package in ("gpen", "pyiqa") or importlib.metadata.version(metric.package)
+        assert (metric.package == "pyiqa") == ("non-commercial" in metric.licence)
+
+
+def test_lpips_and_fid_are_the_first_columns():
+    first = [METRICS[name].title for name in DEFAULT_METRICS][:5]
+    assert first == ["LPIPS (alex)", "FID (GT)", "FID (given statistics)", "KID (GT)", "PSNR (RGB)"]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

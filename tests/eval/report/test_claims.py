@@ -90,8 +90,8 @@ def test_sets_of_different_size_stand_in_different_tables(tmp_path):
     entries = [BETTER, fid[0], small, fid[1]]
     assert list(by_size(entries)) == [110, 50]
     blocks = compact_blocks(ArchivedRun("r", {}, entries))
-    heads = [block.head[-1] for block in blocks if isinstance(block, Table)]
-    assert heads == ["FID (true images), n = 110 ↓", "FID (true images), n = 50 ↓"]
+    heads = [block.head[2] for block in blocks if isinstance(block, Table)]
+    assert heads == ["FID (GT), n = 110 ↓", "FID (GT), n = 50 ↓"]
 
     settings = {"verify": True, "size": 256, "seed": 0}
     recipe = {"command": "c", "settings": settings, "metrics": {}, "missing": {}, "earlier": [], "tasks": {}}
@@ -99,10 +99,10 @@ def test_sets_of_different_size_stand_in_different_tables(tmp_path):
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
     text = report([tmp_path])
     first, second = text.split("### fsr8 (bicubic, antialiased), n = 110")[1].split("### fsr8 (bicubic, antialiased), n = 50")
-    assert "gpen" in first and "tv" not in first and "FID (true images), n = 50 ↓" in second and "n = 110" not in second
+    assert "gpen" in first and "tv" not in first and "FID (GT), n = 50 ↓" in second and "n = 110" not in second
     assert "**+1.00 [+0.20, +1.80]**" in first and "1 comparison with bilinear" in first
     table = ArchivedRun("r", {}, entries).table("fsr8")
-    assert list(table["n"]) == [110, 50] and "FID (true images) ↓" in table.columns
+    assert list(table["n"]) == [110, 50] and "FID (GT) ↓" in table.columns
 
 
 def test_niqe_names_the_number_of_patches():

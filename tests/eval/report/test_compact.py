@@ -11,7 +11,12 @@ from gpen.errors import GPENError
 from tests import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "docs" / "evaluation.md"]
-METHODS = {"bilinear (the input)": "bilinear", "PULSE-like, own prior of 64 px": "pulse"}  # labels of the tables
+METHODS = {  # labels of the tables
+    "bilinear (the input)": "bilinear",
+    "PULSE-like, own prior of 64 px": "pulse",
+    "Wiener (non-blind, uses the true blur kernel)": "nonblind-wiener",
+    "Richardson-Lucy (non-blind, uses the true blur kernel)": "nonblind-rl",
+}
 COPY = re.compile(r"<!-- table (\S+) -->(.*?)<!-- /table -->", re.DOTALL)
 
 

@@ -23,7 +23,7 @@ from eval.metrics.weights import MetricSettings
 from eval.report import archive
 from eval.report.ablation import seed_blocks
 from eval.report.document import Bullets, Heading, Paragraph, Table, latex, markdown
-from eval.report.published import published_json, published_tables
+from eval.report.published import TITLES, published_json, published_tables
 from eval.report.report import report, write_reports
 from eval.report.tables import method_labels, metric_heading, metric_label
 from gpen.errors import GPENError
@@ -62,24 +62,45 @@ def test_formats(runs, capsys):
         report([runs / "first"], "doc")
 
 
-def test_published_results(runs):
-    text = report([runs / "first"])
-    measured, apart = text.split("## Published results")
-    assert "25.44" in apart and "25.44" not in measured and "48.97" in apart
+def test_published_results_are_printed_on_request(runs, capsys):
+    assert "ublished" not in report([runs / "first"]) and json.loads(report([runs / "first"], "json"))["published"] == []
+    assert main(["report", "--published"]) == 0
+    text = capsys.readouterr().out
     for table in published_tables():
-        assert table.name in apart and table.source in apart and table.protocol in apart
+        assert f"### {table.name}\n" in text and table.source in text and table.protocol in text
+    assert "25.44" in text and "∞" in text
+    assert json.loads(report([], "json", published=True))["published"] == published_json()
+
+
+def test_published_results_are_never_below_a_run_of_another_protocol(runs, tmp_path):
+    text = report([runs / "first"], published=True)
+    assert "No published table has the protocol of these runs" in text and "25.44" not in text
+    shutil.copytree(runs / "first", tmp_path / "run")
+    recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    recipe["settings"]["protocol"] = "celeba-test"
+    (tmp_path / "run" / "recipe.json").write_text(json.dumps(recipe))
+    measured, apart = report([tmp_path / "run"], published=True).split("## Published results")
+    assert "25.44" in apart and "25.44" not in measured
+    (name,) = [table.name for table in published_tables() if table.pack == "celeba-test"]
+    assert [line[4:] for line in apart.splitlines() if line.startswith("### ")] == [name]
     for block in re.split(r"\| published +\|", apart)[1:]:  # a table of published results has no measured method
         assert "bicubic" not in block.split("\n\n")[0]
-    assert published_tables()[1].figures["GPEN"]["psnr"] == Decimal("25.44")
-    assert str(published_tables()[0].figures["GPEN"]["psnr"]) == "20.80"  # with the published digits
+
+
+def test_published_figures_have_the_published_digits():
+    gpen_paper, restoreformer, dmdp = published_tables()[:3]
+    assert restoreformer.figures["GPEN"]["psnr"] == Decimal("25.44") and str(gpen_paper.figures["GPEN"]["psnr"]) == "20.80"
+    assert str(dmdp.figures["RestoreFormer++"]["lpips"]) == "0.450" and str(dmdp.figures["CodeFormer"]["fid"]) == "63.621"
+    methods = {method for table in published_tables() for method in table.figures}
+    assert {"GPEN", "GFP-GAN", "CodeFormer", "VQFR", "DifFace", "DiffBIR", "PMRF (25 steps)", "OSDFace"} <= methods
     assert published_json()[1]["figures"]["ground truth"] == {
-        "psnr": None,
-        "ssim": 1,
-        "lpips": 0,
-        "fid": 41.66,
-        "identity_angle": 0,
-    }
-    assert all(row.keys() == table.lower_better.keys() for table in published_tables() for row in table.figures.values())
+        "psnr": None, "ssim": 1, "lpips": 0, "fid": 41.66, "identity_angle": 0,
+    }  # fmt: skip
+    for table in published_tables():
+        assert table.source and table.protocol and not table.protocol.endswith(".")
+        assert set(table.lower_better) <= set(TITLES)
+        assert all(row.keys() == table.lower_better.keys() for row in table.figures.values())
+        assert all(table.lower_better[name] == (name not in ("psnr", "ssim", "musiq", "ids")) for name in table.lower_better)
 
 
 def test_comparison_of_runs(runs):

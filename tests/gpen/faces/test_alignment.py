@@ -7,6 +7,7 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gpen.faces.alignment as alignment_module
 from gpen.errors import GPENError
 from gpen.faces.alignment import ALIGNMENTS, FFHQ_POINTS_512, align, aligned_face, alignment_matrix, template, warp
 from gpen.images import downscale
@@ -112,3 +113,43 @@ def test_warp_and_inverse_do_not_shift(times):
     y, x = np.indices((100, 100))
     middles = [(np.average(x, weights=i[..., 0]), np.average(y, weights=i[..., 0])) for i in (image, back)]
     assert np.allclose(*middles, atol=0.2)  # OpenCV interpolates at 1/32 px of the smaller image
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.floats(0.3, 5), st.floats(-3.1, 3.1), st.floats(0, 119), st.floats(0, 59), st.integers(0, 99),
+    st.sampled_from([cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT]),
+)  # fmt: skip
+def test_the_crop_of_a_very_wide_image_gives_the_same_warp(scale, angle, x, y, seed, border):
+    image = np.random.default_rng(seed).integers(0, 256, (6, 12, 3), dtype=np.uint8)
+    image = cv2.resize(image, (120, 60), interpolation=cv2.INTER_CUBIC)
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = np.concatenate([turn, (16 - turn @ (x, y))[:, None]], axis=1)  # (x, y) is in the middle of 32 x 32 px
+    whole = warp(image, matrix, (32, 32), border)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alignment_module, "_within_limit", limited(100))
+        cropped = warp(image, matrix, (32, 32), border)
+    assert np.abs(whole.astype(int) - cropped).max() <= 3 and np.abs(whole.astype(int) - cropped).mean() < 0.1
+
+
+def limited(most):
+    """`_within_limit` for a smaller limit."""
+    original = alignment_module._within_limit
+
+    def crop(*arguments):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(alignment_module, "MAX_WARPED", most)
+            return original(*arguments)
+
+    return crop
+
+
+@pytest.mark.parametrize(("h", "w"), [(64, 33000), (33000, 64), (64, 32768)])
+def test_a_face_in_a_photo_beyond_the_limit_of_opencv_is_aligned(astronaut, h, w):
+    photo = np.full((h, w, 3), 90, np.uint8)
+    x, y = (w - 70, 0) if w > h else (0, h - 70)
+    photo[y : y + 64, x : x + 64] = cv2.resize(astronaut[HEAD], (64, 64), interpolation=cv2.INTER_AREA)
+    points = (template(64) + (x, y)).astype(np.float32)
+    crop, matrix = align(photo, points, 64)
+    assert np.abs(crop.astype(int) - photo[y : y + 64, x : x + 64]).mean() < 5
+    assert np.allclose(points @ matrix[:, :2].T + matrix[:, 2], template(64), atol=0.1), "the matrix is that from the photo"

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen.errors import GPENError
-from gpen.faces.detection import load_detector
+from gpen.faces.alignment import template
+from gpen.faces.detection import CONFIRMED, RESCORE_SIZES, Detector, load_detector, rescores
 from tests import ROOT, SHARED
 
 COUNTS = {  # number of faces, counted manually
@@ -124,6 +125,42 @@ def test_number_of_faces_in_real_photos(detect, name):
         left, right, nose, *mouth = face.landmarks[:, 0]
         assert face.landmarks.shape == (5, 2) and left < right and min(left, mouth[0]) < nose < max(right, mouth[1])
         assert face.landmarks[:2, 1].max() < face.landmarks[3:, 1].min()
+
+
+def points_of_a_face(side, x=0.0, y=0.0):
+    """Box corners and landmarks [7, 2] of an upright face with a box of `side` px."""
+    return np.concatenate([[(0, 0), (side, side)], template(256) * side / 140 - 0.4 * side]) + (x, y)
+
+
+@pytest.mark.parametrize(
+    ("upright", "mirrored", "found"),
+    [(0.97, 0.97, False), (0.95, 0.0, False), (0.97, 0.99, True), (0.99, 0.0, True), (0.0, 0.99, False), (1.0, 1.0, True)],
+)
+def test_an_uncertain_detection_must_be_confirmed_by_one_of_its_views(upright, mirrored, found):
+    image = np.zeros((120, 120, 3), np.uint8)
+    image[:, :60] = 200  # the left half is bright, unless the view is mirrored
+
+    def network(view):
+        side = len(view) // 3
+        if side not in RESCORE_SIZES:  # the whole photo, with a pattern taken for a face
+            return points_of_a_face(22, 64, 64)[None], np.array([0.95])
+        score = upright if view[:, 0].mean() > view[:, -1].mean() else mirrored
+        return points_of_a_face(side, side, side)[None], np.array([score])
+
+    expected = [upright] * 3 if max(upright, mirrored) >= CONFIRMED else [0] * 3
+    assert rescores(network, image, points_of_a_face(22, 48, 48)) == expected
+    detector = Detector(network, 0.8, 0.999, rescore=lambda *arguments: rescores(network, *arguments))
+    assert bool(detector(image, rotated=False)) == found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "scale"), [("group/solvay_1927.png", 2.0), ("group/solvay_1927.png", 2.5)])
+def test_patterns_in_enlarged_photos_are_no_faces(detect, name, scale):
+    path = SHARED / "photos" / name
+    if not path.is_file():
+        pytest.skip(f"{path} does not exist")
+    photo = cv2.resize(cv2.imread(str(path)), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    assert len(detect(photo[..., ::-1].copy(), rotated=False)) == COUNTS[name]
 
 
 def test_yunet(astronaut):

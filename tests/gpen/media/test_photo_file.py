@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -210,3 +211,12 @@ def test_unsupported_16_bit_layouts_are_named(shape, settings, words, tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.full(shape, 30000, np.uint16), metadata=None, **settings)
     with pytest.raises(gpen.GPENError, match=words):
         read_photo(tmp_path / "a.tif")
+
+
+def test_a_photo_beyond_the_limit_of_pillow_is_an_error_with_the_limit(tmp_path):
+    header = struct.pack(">IIBBBBB", 20000, 10000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    data = b"".join(struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
+    (tmp_path / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    with pytest.raises(gpen.GPENError, match=r"large\.png has more than 178 megapixels: make it smaller"):
+        read_photo(tmp_path / "large.png")

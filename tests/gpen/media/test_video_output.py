@@ -79,7 +79,8 @@ def test_marks_of_colours_are_kept(matrix, primaries, transfer, colour_range, ch
 
 def test_unmarked_video_is_marked_as_players_read_it_so_that_upscaling_keeps_its_colours(tmp_path):
     source = encode(tmp_path / "a.mp4", FRAMES)
-    restore(source, tmp_path / "b.mp4", lambda image: image.repeat(8, 0).repeat(8, 1))
+    rows = restore(source, tmp_path / "b.mp4", lambda image: image.repeat(8, 0).repeat(8, 1))["properties"]
+    assert rows["matrix"] == "added: BT.601" and rows["size"] == "changed: 128 x 96 to 1024 x 768"
     assert stream_of(source)["colorspace"] == 2 and stream_of(tmp_path / "b.mp4")["colorspace"] == 5
     assert difference([image[::8, ::8] for image in read(tmp_path / "b.mp4")[0]], FRAMES) < 7
 
@@ -108,6 +109,19 @@ def test_hdr_keeps_its_bits_marks_and_light_levels(suffix, codec, transfer, chan
     with av.open(str(tmp_path / f"b{suffix}")) as made:
         luma = next(made.decode(video=0)).to_ndarray()[40, :128]
     assert len(np.unique(luma)) > 90, "8 bits would have less than 80 levels"
+
+
+@pytest.mark.parametrize("change", [lambda image: image ^ 1, None])
+def test_grey_video_keeps_its_levels(change, tmp_path):
+    frames = [np.repeat(np.linspace(0, 255, 128).astype(np.uint8)[None, :, None], 96, 0).repeat(3, 2)] * 3
+    source = encode(tmp_path / "a.mkv", frames, "ffv1", "gray", color_range=2)
+    rows = restore(source, tmp_path / "b.mkv", change or first_only())["properties"]
+    assert difference(frames, read(tmp_path / "b.mkv")[0]) < 2 and rows["chroma"] == "changed: none to 4:2:0"
+
+
+def test_transparency_is_reported(tmp_path):
+    source = encode(tmp_path / "a.mov", FRAMES, "png", "rgba")
+    assert restore(source, tmp_path / "b.mov")["properties"]["alpha"] == "dropped: yes"
 
 
 def test_more_bits_than_the_container_can_store_are_reported(tmp_path):

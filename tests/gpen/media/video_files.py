@@ -16,10 +16,13 @@ def moving_frames(n, height=96, width=128):
 
 
 def encode(
-    path, frames, codec="libx264", pix_fmt="yuv420p", rate=25, options=None, muxer=None, format=None, change=None, **marks
+    path, frames, codec="libx264", pix_fmt="yuv420p", rate=25, options=(), muxer=None, format=None, change=None, start=0, **marks
 ):
-    """Write a video without sound. options: of the encoder. muxer: of the container. change: called with the stream before it is
-    opened. marks: attributes of the codec context, such as sample_aspect_ratio, colorspace, color_range, color_primaries."""
+    """Write a video without sound.
+
+    options: of the encoder. muxer: of the container. change: called with the container and the stream before it is opened.
+    start: time of the first frame. marks: attributes of the codec context, such as sample_aspect_ratio and colorspace.
+    """
     with av.open(f"file:{path}", "w", format=format, options=muxer or {}) as container:
         stream = container.add_stream(
             codec, rate=rate, options={"crf": "8"} | (options or {}) if "264" in codec else options or {}
@@ -31,7 +34,7 @@ def encode(
         if change:
             change(container, stream)
         for k, image in enumerate(frames):
-            container.mux(stream.encode(to_frame(image, pix_fmt, k, marks)))
+            container.mux(stream.encode(to_frame(image, pix_fmt, k + start, marks)))
         container.mux(stream.encode())
     return path
 

@@ -145,3 +145,17 @@ def test_real_photo(net):
     assert found.score > 0.9 and found.crop.mean() > 60
     changed = (result.image != astronaut).any(axis=2)
     assert changed[100:140, 200:250].mean() > 0.9 and not changed[300:].any() and not changed[:, 350:].any()
+
+
+@pytest.mark.parametrize(("h", "w"), [(100, 33000), (33000, 130)])
+def test_face_in_a_photo_larger_than_opencv_can_warp(net, photo, h, w):
+    large = np.full((h, w, 3), 90, np.uint8)
+    y, x = h - 100, w - 130
+    large[y:, x:] = photo
+    moved = [
+        Face((f.box[0] + x, f.box[1] + y, f.box[2] + x, f.box[3] + y), f.landmarks + np.float32((x, y)), 0.99) for f in FACES
+    ]
+    image = gpen.Restorer(net).photo(large, faces=moved).image
+    near = gpen.Restorer(net).photo(photo, faces=FACES).image
+    assert np.abs(near.astype(int) - image[y:, x:]).mean() < 2 and not np.array_equal(image[y:, x:], photo)
+    assert (image[: y - 100 if y else None, : x - 100 if x else None] == 90).all()

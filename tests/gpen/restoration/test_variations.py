@@ -62,6 +62,16 @@ def test_psnr_is_within_1_db_of_the_network_output(restorer, seed, z, features, 
         assert stated >= own - 1
 
 
+def test_border_is_that_of_the_network_output(restorer):
+    result = vary(restorer, make_image(), 2, config=VariationConfig(z=10, features=10))
+    width = int(variations.BORDER * 64)
+    for variation in result.images:
+        changed = (variation != result.plain).any(2)
+        assert changed[16:48, 16:48].mean() > 0.5
+        changed[width:-width, width:-width] = False
+        assert not changed.any()
+
+
 def test_diversity_increases_with_the_strength(restorer):
     small, large = (
         diversity(vary(restorer, make_image(), 4, config=VariationConfig(z=k, features=0.3 * k)).images) for k in (0.2, 2)

@@ -1,6 +1,7 @@
 """Hugging Face datasets as training data, with small local datasets."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,45 @@ def test_dataset_is_stored_as_a_folder_of_images_in_order(parquet, images):
     assert same(read(hub.local_folder(f"{parquet}:train[:2]:photo")), images[:2])
 
 
+def test_rows_of_a_dataset_are_named_by_their_numbers(parquet, images):
+    folder = hub.local_folder(f"{parquet}:train[2:5]:photo")
+    assert same(read(folder), images[2:5]) and sorted(path.stem for path in folder.iterdir()) == [
+        f"0000000{k}" for k in (2, 3, 4)
+    ]
+    last = hub.local_folder(f"{parquet}:train[4:]:photo")
+    assert same(read(last), images[4:]) and last != folder
+    source = hub.named(f"{parquet}:train[2:]:photo")
+    assert hub.named(source.name) == source and source.first(2) == hub.named(f"{parquet}:train[2:4]:photo")
+    assert source.first(2).describe().endswith("split train, column photo, rows 2 to 3")
+    assert source.describe().endswith("rows from 2") and hub.named(parquet).describe().endswith("split train, all rows")
+
+
+def test_training_and_test_rows_of_celeba_hq_are_disjoint():
+    training, test = hub.named("celeba-hq"), hub.named("celeba-hq-test")
+    assert training.dataset == test.dataset == "bitmind/celeb-a-hq"  # 30,000 rows at 1024 px
+    assert (test.start, test.stop, training.start, training.stop) == (0, 3000, 3000, None)
+    assert test.first(200).stop == 200 and test.first(5000) == test and training.first(10).stop == 3010
+
+
+def test_file_names_and_labels_are_kept(tmp_path, images):
+    source = tmp_path / "labelled"
+    for k, image in enumerate(images[:4]):
+        path = source / ("cat", "dog")[k % 2] / f"photo {k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), image)
+    folder = hub.local_folder(f"hf:{source}:train[1:]")
+    rows = [json.loads(line) for line in folder.with_name(f"{folder.name}.rows.jsonl").read_text().splitlines()]
+    assert (
+        [row["file"] for row in rows] == sorted(path.name for path in folder.iterdir()) == [f"0000000{k}.png" for k in (1, 2, 3)]
+    )
+    assert [(Path(row["name"]).name, row["label"]) for row in rows] == [
+        ("photo 2.png", "cat"),
+        ("photo 1.png", "dog"),
+        ("photo 3.png", "dog"),
+    ]
+    assert all(np.array_equal(cv2.imread(row["name"]), cv2.imread(str(folder / row["file"]))) for row in rows)
+
+
 def test_imagefolder_files_are_copied_or_converted_to_png(tmp_path, images):
     source = tmp_path / "photos"
     source.mkdir()
@@ -70,6 +110,10 @@ def test_imagefolder_files_are_copied_or_converted_to_png(tmp_path, images):
     assert [path.name for path in kept] == ["00000000.jpg", "00000001.png"]
     assert kept[0].read_bytes() == (source / "a.jpg").read_bytes()
     assert np.array_equal(cv2.imread(str(kept[1]))[..., ::-1], images[1])
+    (source / "b.tif").write_bytes((source / "b.tif").read_bytes()[:300])
+    (source / "a.jpg").write_bytes((source / "a.jpg").read_bytes() + b" ")  # another copy in the cache of datasets
+    with pytest.raises(gpen.GPENError, match="cannot be read"):
+        hub.local_folder(f"hf:{source}:train[1:]")
 
 
 def test_folders_and_environment_variables_for_known_datasets(parquet, images, tmp_path, monkeypatch):
@@ -100,8 +144,11 @@ def test_interrupted_download_is_resumed(parquet, images, monkeypatch):
     with pytest.raises(gpen.GPENError, match="the server hung up.*try again"):
         hub.local_folder(parquet)
     monkeypatch.setattr(hub, "_bytes", lambda item: read_now.append(item) or real(item))
-    assert same(read(hub.local_folder(parquet)), images)
+    folder = hub.local_folder(parquet)
+    assert same(read(folder), images)
     assert len(read_now) == 6
+    rows = [json.loads(line) for line in folder.with_name(f"{folder.name}.rows.jsonl").read_text().splitlines()]
+    assert [(row["file"], row["id"]) for row in rows] == [(f"0000000{k}.png", k) for k in range(6)]
 
 
 def test_training_on_a_dataset_matches_a_folder_and_resumes_exactly(parquet, tmp_path, monkeypatch):
@@ -118,7 +165,7 @@ def test_training_on_a_dataset_matches_a_folder_and_resumes_exactly(parquet, tmp
 @pytest.mark.parametrize(
     ("ending", "words"),
     [(":validation", "validation.*cannot be read"), (":train:id", "no column of images 'id': choose photo, mirrored"),
-     (":train:a:b", "not the name of a dataset"), (":train[:0]", "selects no image")],
+     (":train:a:b", "not the name of a dataset"), (":train[:0]", "selects no image"), (":train[3:3]", "selects no image")],
 )  # fmt: skip
 def test_invalid_dataset_name_raises_an_error(parquet, ending, words):
     with pytest.raises(gpen.GPENError, match=words) as caught:

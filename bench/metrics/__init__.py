@@ -1,0 +1,1 @@
+"""Comparison of the metrics with those of other libraries."""

@@ -1,0 +1,203 @@
+"""Owner page of a study: counts, leaderboard with intervals, raters, export and import.
+
+It has the address /?tab=leaderboard&owner, and opens with the token in GPEN_OWNER_TOKEN; without that variable it is disabled.
+The token is sent in a header of its own, because Spaces use Authorization. The HTML is generated here and displayed by
+owner.js; all numbers come from eval.preference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import itertools
+import os
+import secrets
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+
+from demo.server import web
+from demo.tabs.plots import columns, forest_plot, interval, number, table
+from eval.preference.analysis.quality import RaterQuality
+from eval.preference.analysis.scoring import PairScore, Scores
+from eval.preference.exports import FORMATS
+from eval.preference.survey import Survey
+from gpen.errors import GPENError
+
+TOKEN_VARIABLE = "GPEN_OWNER_TOKEN"
+WRONG_TOKEN_SECONDS = 0.5  # delay of the response to a wrong token, against guessing
+MAX_IMPORT_BYTES = 64 * 2**20  # bytes
+FILE_EXTENSIONS = {"jsonl": "jsonl", "csv": "csv", "choix": "json"}
+EMPTY_ROW = {  # row of a method with too few votes
+    "strength": None, "low": None, "high": None, "win_rate": None, "wins": 0, "ties": 0, "n": 0,
+    "mos": None, "mos_low": None, "mos_high": None, "dmos": None,
+}  # fmt: skip
+
+
+def is_enabled() -> bool:
+    """Return whether a token is set, which enables the owner page."""
+    return bool(os.environ.get(TOKEN_VARIABLE))
+
+
+def routes(survey: Survey) -> list[Route]:
+    """Return the routes of the owner page, each of which requires the token in the header X-Owner-Token."""
+
+    def show(request: Request, body: bytes) -> dict:
+        return {"html": report(survey), "formats": list(FORMATS)}
+
+    def export(request: Request, body: bytes) -> StreamingResponse:
+        form = request.path_params["form"]
+        pieces = iter(survey.export(form))
+        first = next(pieces, "")  # errors are raised here, before the response has started
+        name = f"votes-{form}.{FILE_EXTENSIONS.get(form, 'txt')}"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        return StreamingResponse(itertools.chain([first], pieces), media_type="text/plain", headers=headers)
+
+    def import_votes(request: Request, body: bytes) -> dict:
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            raise web.RequestError("The file is not UTF-8 text: choose a file that was exported from this page.", 400) from None
+        return {"new": survey.import_votes(text, request.path_params["form"])}
+
+    return [
+        Route("/study/owner/report", web.json_endpoint(show, guard=_guard), methods=["POST"]),
+        Route("/study/owner/export/{form}", web.json_endpoint(export, guard=_guard), methods=["POST"]),
+        Route("/study/owner/import/{form}", web.json_endpoint(import_votes, MAX_IMPORT_BYTES, _guard), methods=["POST"]),
+    ]
+
+
+async def _guard(request: Request) -> None:
+    token = os.environ.get(TOKEN_VARIABLE)
+    if not token:
+        raise web.RequestError(f"The owner page is disabled: set {TOKEN_VARIABLE} and restart the server.", 403)
+    given = request.headers.get("X-Owner-Token", "").encode(
+        "latin-1"
+    )  # starlette decodes headers as latin-1; owner.js sends UTF-8
+    if not secrets.compare_digest(given, token.encode()):
+        await asyncio.sleep(WRONG_TOKEN_SECONDS)
+        raise web.RequestError(f"This is not the token in {TOKEN_VARIABLE}: check it and try again.", 401)
+
+
+def report(survey: Survey) -> str:
+    """Return the page as HTML; names and texts of the study are escaped."""
+    counts = survey.counts()
+    try:
+        if not counts["answers"]:
+            raise GPENError("There are no answers yet.")
+        scores = survey.leaderboard()
+    except GPENError as error:  # too few answers for scores
+        return _tiles(counts, None) + _warnings([web.error_message(error)]) + _raters(survey.quality(), survey.rules.describe())
+    parts = [
+        _tiles(counts, scores["alpha"]),
+        _warnings(scores["warnings"]),
+        _leaderboard(scores),
+        _pairs(scores["pairs"], scores["missing"]),
+        _levels(scores["levels"], list(scores["methods"])),
+        _raters(survey.quality(), scores["rule"]),
+    ]
+    return "\n".join(filter(None, parts))
+
+
+def _warnings(sentences: list[str]) -> str:
+    return "".join(f'<p class="warning">{html.escape(sentence)}</p>' for sentence in sentences)
+
+
+def _tiles(counts: dict, alpha: float | None) -> str:
+    needed = counts["trials"]
+    figures = [
+        (counts["answers"], "answers"),
+        (counts["raters"], "raters"),
+        (counts["needed"], f"still needed of {needed}"),
+        (f"{counts['items']['done']} of {counts['items']['total']}", "items complete"),
+        (number(alpha), "Krippendorff's alpha"),
+        (counts["undone"], "undone"),
+    ]
+    tiles = "".join(f"<div><dt>{figure}</dt><dd>{html.escape(what)}</dd></div>" for figure, what in figures)
+    last = f'<p class="quiet">Last answer {html.escape(counts["last"][:19].replace("T", " "))} UTC</p>' if counts["last"] else ""
+    return f'<dl>{tiles}</dl><progress max="{needed or 1}" value="{needed - counts["needed"]}"></progress>{last}'
+
+
+def _leaderboard(scores: Scores) -> str:
+    methods: dict[str, dict[str, Any]] = {name: {**EMPTY_ROW, **row} for name, row in scores["methods"].items()}
+    rows = [
+        [html.escape(name), interval(row, "strength", "low", "high"), _share(row["win_rate"]), row["wins"], row["ties"], row["n"]]
+        for name, row in methods.items()
+    ]
+    plots = forest_plot("Strength, Bradley-Terry, natural log", columns(methods, "strength", "low", "high"), centre=0.0)
+    heads = ["Method", "Strength", "Win rate, mean over opponents", "Wins", "Ties", "Comparisons"]
+    if scores["protocol"] == "rating":
+        plots = forest_plot("Mean opinion score, 1 to 5", columns(methods, "mos", "mos_low", "mos_high"), ends=(1, 5)) + plots
+        heads += ["MOS", "DMOS"]
+        for cells, row in zip(rows, methods.values(), strict=True):
+            cells += [interval(row, "mos", "mos_low", "mos_high"), number(row["dmos"])]
+    note = (
+        f"Intervals: {html.escape(scores['intervals'])} The win rate has the same weight for every opponent; uncertain pairs are "
+        "shown more often, so that wins and comparisons differ between methods by design: compare methods by their strength."
+    )
+    return f'<h3>Leaderboard</h3>{plots}{table(heads, rows)}<p class="quiet">{note}</p>'
+
+
+def _pairs(pairs: list[PairScore], missing: int | None) -> str:
+    """The table of all pairs; with tests only at the planned end of the study."""
+    rows = []
+    for pair in pairs:
+        rows.append([
+            f"{html.escape(pair['a'])} – {html.escape(pair['b'])}", pair["n"], f"{pair['wins_a']} : {pair['wins_b']}",
+            pair["ties"], interval(pair, "difference", "low", "high"),
+        ])  # fmt: skip
+    heads = ["Pair", "Comparisons", "Wins", "Ties", "Difference"]
+    if missing:
+        note = (
+            f"Tests follow when the {missing} missing answers of the plan have arrived. A study that ends as soon as a "
+            "difference seems significant has a higher rate of false positives than its level."
+        )
+    else:
+        note = "Tests: computed once, with the planned answers; p values are corrected for the number of pairs (Holm)."
+        heads += ["p (Holm)", ""]
+        for cells, pair in zip(rows, pairs, strict=True):
+            cells += [_p_value(pair["p_holm"]), _verdict(pair)]
+    return f'<h3>Pairs</h3>{table(heads, rows)}<p class="quiet">{note}</p>' if rows else ""
+
+
+def _verdict(pair: PairScore) -> str:
+    if pair["significant"] is None or pair["p"] is None:
+        return "–"
+    if pair["significant"]:
+        return "significant"
+    more = pair["answers_needed"]
+    return "not significant" if more is None else f"not significant: about {more} more answers needed"
+
+
+def _levels(levels: dict, methods: list[str]) -> str:
+    if not levels:
+        return ""
+    rows = [
+        [html.escape(level), *(interval(of.get(name, EMPTY_ROW), "strength", "low", "high") for name in methods)]
+        for level, of in levels.items()
+    ]
+    return f"<h3>Strength by degradation</h3>{table(['Level', *map(html.escape, methods)], rows)}"
+
+
+def _raters(quality: list[RaterQuality], rule: str) -> str:
+    rows = [
+        [f"<code>{html.escape(row.rater[:8])}</code>", row.answers, f"{row.passed} of {row.golds}",
+         f"{row.consistent} of {row.repeats}", _seconds(row.median_ms), row.fast, html.escape(row.dropped) or "kept"]
+        for row in quality
+    ]  # fmt: skip
+    heads = ["Rater", "Answers", "Gold questions passed", "Repeats agree", "Median time", "Too fast", ""]
+    return f'<h3>Raters</h3>{table(heads, rows)}<p class="quiet">{html.escape(rule)}</p>' if rows else ""
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f}%"
+
+
+def _seconds(ms: float | None) -> str:
+    return "–" if ms is None else f"{ms / 1000:.1f} s"
+
+
+def _p_value(p: float | None) -> str:
+    return "–" if p is None else "&lt; 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,91 @@
+"""Plots and tables as HTML for the tabs Leaderboard and Results and the page of the owner."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+ACCENT, INK = "#6366f1", "#010203"  # of plots; INK stands for the text colour of the page
+
+
+def forest_plot(
+    title: str,
+    points: dict[str, tuple],
+    ends: tuple[float, float] | None = None,
+    centre: float | None = None,
+) -> str:
+    """Return a forest plot as inline SVG: a dot and a confidence interval per name, on a common axis.
+
+    Args:
+        points: name -> (value, low, high); names with a None value are omitted.
+        ends: limits of the axis; default: the range of all intervals.
+        centre: position of a vertical reference line.
+    """
+    known = {name: point for name, point in points.items() if None not in point}
+    if not known:
+        return ""
+    rows, (values, lows, highs) = range(len(known)), np.array(list(known.values()), float).T
+    figure = Figure(figsize=(6.4, 0.36 * len(known) + 0.7), layout="constrained")
+    axis = figure.subplots()
+    axis.errorbar(values, rows, xerr=[values - lows, highs - values], fmt="o", color=ACCENT, elinewidth=2, markersize=7)
+    if centre is not None:
+        axis.axvline(centre, color=INK, alpha=0.5, linewidth=0.8)
+    if ends:
+        axis.set_xlim(*ends)
+    axis.set_ylim(len(known) - 0.5, -0.5)  # the first name is at the top
+    axis.set_yticks(rows, known, parse_math=False)
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel(title)
+    axis.spines[["top", "left", "right"]].set_visible(False)
+    return svg(figure, f"{title}; the table has the numbers")
+
+
+def svg(figure: Figure, alt_text: str) -> str:
+    """Return a figure as inline SVG, whose text and axes have the text colour of the page, in light and dark mode."""
+    for text in figure.findobj(Text):
+        text.set_color(INK)
+    for axis in figure.axes:
+        axis.tick_params(color=INK)
+        axis.spines[:].set_color(INK)
+    file = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": alt_text, "font.family": "sans-serif"}):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    drawn = file.getvalue()
+    drawn = drawn[drawn.index("<svg") :].replace(INK, "currentColor")
+    return f'<figure class="forest" role="img" aria-label="{html.escape(alt_text, quote=True)}">{drawn}</figure>'
+
+
+def columns(methods: dict, *keys: str) -> dict[str, tuple]:
+    """Select values of each row: name -> values of `keys`."""
+    return {name: tuple(row[key] for key in keys) for name, row in methods.items()}
+
+
+def table(heads: list[str], rows: list[list]) -> str:
+    """Return an HTML table. Cells are HTML; the first cell of each row is its heading."""
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
+    body = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
+    )
+    return f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def number(value: float | None, decimals: int = 2) -> str:
+    """Format a number; a dash for None."""
+    return "–" if value is None else f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
+
+
+def interval(row: Mapping[str, Any], *keys: str) -> str:
+    """Format the value, the lower and the upper bound in `keys` as HTML, in bold if the interval excludes 0."""
+    value, low, high = (row[key] for key in keys)
+    if value is None:
+        return "–"
+    bounds = "" if low is None else f" <small>{number(low)} to {number(high)}</small>"
+    excludes_zero = low is not None and (low > 0 or high < 0)
+    return f"<b>{number(value)}</b>{bounds}" if excludes_zero else f"{number(value)}{bounds}"

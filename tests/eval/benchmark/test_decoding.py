@@ -1,0 +1,190 @@
+"""Reading of images: each ground truth is decoded once per run, in constant memory; incomplete files are refused everywhere."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.data import astronaut
+
+import demo.images
+from eval.__main__ import main
+from eval.benchmark.run import run
+from eval.benchmark.settings import RunSettings
+from eval.data import decoded, faces
+from eval.data.decoded import DecodedImages
+from eval.data.faces import Faces
+from eval.data.paired import Pairs
+from eval.methods.external import ResultFolder
+from eval.metrics.weights import MetricSettings
+from gpen.errors import GPENError
+from gpen.images import read_image
+from gpen.media.photo_file import read_photo
+from gpen.training.data.dataset import check_images, list_images, read_face
+from tests import ROOT
+
+SIZE = 64
+
+
+def truths(folder, count):
+    folder.mkdir()
+    for i in range(count):
+        crop = astronaut()[9 * i : 9 * i + 192, 130 + 10 * i : 322 + 10 * i]
+        cv2.imwrite(str(folder / f"{i}.png"), cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA)[..., ::-1])
+    return folder
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    """How often each file of a ground truth was decoded."""
+    counts = Counter()
+
+    def counted(file):
+        counts[file.name] += 1
+        return read_image(file)
+
+    monkeypatch.setattr(faces, "read_image", counted)
+    return counts
+
+
+@pytest.mark.parametrize(("tasks", "metrics"), [
+    (("fsr8",), ("psnr",)), (("fsr8", "bfr", "paired"), ("psnr", "ssim", "psnr_y", "ssim_uniform")),
+])  # fmt: skip
+def test_each_ground_truth_is_decoded_once_per_run(tasks, metrics, decodings, tmp_path):
+    data, lq = truths(tmp_path / "hq", 5), truths(tmp_path / "lq", 5)
+    methods = ("bicubic", "nearest", "lanczos", "nlm")
+    given = {"lq": str(lq)} if "paired" in tasks else {}
+    settings = RunSettings(str(data), str(tmp_path / "run"), methods, tasks, metrics, SIZE, batch=2, **given)
+    run(settings, MetricSettings(), quiet=True)
+    assert decodings == {f"{i}.png": 1 for i in range(5)}  # n, for m methods, k metrics and all tasks
+    decodings.clear()
+    run(settings, MetricSettings(), quiet=True)  # nothing is missing
+    assert not decodings
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".")) == []
+
+
+def test_a_full_disk_costs_time_only(decodings, tmp_path, monkeypatch):
+    data, tables = truths(tmp_path / "hq", 4), []
+    for name in ("free", "full"):
+        settings = RunSettings(str(data), str(tmp_path / name), ("bicubic",), ("bfr",), ("psnr",), SIZE)
+        run(settings, MetricSettings(), quiet=True)
+        rows = (tmp_path / name / "per_image.csv").read_text().splitlines()
+        tables.append([row.rpartition(",")[0] for row in rows])
+        disk = SimpleNamespace(free=2 * 3 * SIZE**2 / decoded.FREE)  # room for two images
+        monkeypatch.setattr(decoded.shutil, "disk_usage", lambda folder, disk=disk: disk)
+    assert tables[0] == tables[1]
+    assert decodings["0.png"] == decodings["1.png"] == 2 and decodings["3.png"] > 4
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from("abcd"), max_size=12), st.integers(0, 5))
+def test_stored_images_equal_the_decoded_ones(tmp_path_factory, names, limit):
+    images = {name: np.random.default_rng(ord(name)).integers(0, 256, (40, 40, 3), dtype=np.uint8) for name in "abcd"}
+    calls = Counter()
+    store = DecodedImages(tmp_path_factory.mktemp("store"), 40)
+    store._limit = limit
+
+    def decode(name):
+        calls[name] += 1
+        return images[name]
+
+    for name in names:
+        np.testing.assert_array_equal(store.get(name, decode), images[name])
+    kept = list(dict.fromkeys(names))[:limit]
+    assert all(calls[name] == 1 for name in kept)
+    assert all(calls[name] == names.count(name) for name in set(names) - set(kept))
+    store.close()
+
+
+GROWTH = """
+import resource, sys
+from eval.benchmark.run import run
+from eval.benchmark.settings import RunSettings
+from eval.metrics.weights import MetricSettings
+def peak(count, out):
+    settings = RunSettings(sys.argv[1], out, ("bicubic",), ("paired",), ("psnr",), size=256, batch=4, limit=count, lq=sys.argv[2])
+    run(settings, MetricSettings(), quiet=True)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+few = peak(8, sys.argv[3] + "/few")
+print(peak(48, sys.argv[3] + "/many") - few)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
+def test_memory_of_a_paired_run_is_independent_of_the_number_of_images(tmp_path):
+    rng = np.random.default_rng(0)
+    for side in ("hq", "lq"):
+        (tmp_path / side).mkdir()
+        for i in range(48):
+            noise = cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), (256, 256))
+            cv2.imwrite(str(tmp_path / side / f"{i}.jpg"), noise)
+    done = subprocess.run(
+        [sys.executable, "-c", GROWTH, tmp_path / "hq", tmp_path / "lq", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    images_mib = 40 * 3 * 256 * 256 * 3 / 2**20  # MiB of results, ground truth and inputs of 40 images
+    assert float(done.stdout) < images_mib / 2
+
+
+# --- one reader
+
+
+@pytest.fixture(params=[".jpg", ".png", ".webp", ".tif", ".bmp"])
+def incomplete(request, tmp_path):
+    """A folder with one image, of which the last third is missing."""
+    path = tmp_path / "faces" / f"0{request.param}"
+    truths(path.parent, 1)
+    data = cv2.imencode(request.param, cv2.imread(str(path.parent / "0.png")))[1].tobytes()
+    (path.parent / "0.png").unlink()
+    path.write_bytes(data[: 2 * len(data) // 3])
+    return path
+
+
+READERS = {
+    "gpen.images": read_image,
+    "gpen restore": read_photo,
+    "training": lambda path: read_face(path, SIZE),
+    "check of the training images": lambda path: check_images(list_images(path.parent), skip_bad=False),
+    "evaluation": lambda path: Faces.open(path.parent, SIZE).load("0"),
+    "results of a method": lambda path: ResultFolder.open(path.parent).load("0"),
+    "page": demo.images.decode,
+    "page, faces": lambda path: demo.images.read_face(path, SIZE),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_incomplete_files_are_refused_everywhere(reader, incomplete):
+    with pytest.raises(GPENError) as error:
+        READERS[reader](incomplete)
+    assert str(error.value).count("\n") == 0
+
+
+def test_image_files_are_opened_by_one_module_only():
+    opened = re.compile(r"Image\.open\(|imread\(|imdecode\(|decode_example\(")
+    own = {"gpen/images.py", "gpen/degradation/operators.py"}  # the second decodes the JPEG that it has encoded
+    sources = [path for package in ("gpen", "eval", "demo", "bench") for path in (ROOT / package).rglob("*.py")]
+    found = {path.relative_to(ROOT).as_posix() for path in sources if opened.search(path.read_text())}
+    assert found == own
+
+
+def test_incomplete_files_stop_a_run_before_the_first_method(tmp_path, capsys):
+    data, lq = truths(tmp_path / "hq", 3), truths(tmp_path / "lq", 3)
+    path = lq / "2.png"
+    path.write_bytes(path.read_bytes()[:-300])
+    assert Pairs.open(lq, data).faces.size == SIZE  # its header is complete
+    command = ["run", "paired", "--lq", str(lq), "--gt", str(data), "--methods", "nearest", "--metrics", "psnr"]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 2
+    assert "2.png cannot be read as an image" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "per_image.csv").exists()
