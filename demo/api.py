@@ -14,9 +14,9 @@ import numpy as np
 
 import gpen
 from demo import experiment, images
+from demo.photo import photo_state
 from demo.server import gradio_patches
 from demo.server.messages import show_user_errors, without_paths
-from demo.tabs import photo_state
 from demo.tabs.playground import NETWORK_LIMIT, image_input
 from eval.metrics import registry
 from gpen.degradation.degradation import BLUR_KINDS, PRESETS

@@ -15,10 +15,10 @@ import gradio as gr
 
 import gpen
 from demo import compare, images, languages
+from demo.photo import photo_files, photo_state, photo_views
+from demo.photo.photo_state import UPSCALE_FACTORS, PhotoState
 from demo.server import gradio_patches
 from demo.server.messages import show_user_errors, without_paths
-from demo.tabs import photo_files, photo_state, photo_views
-from demo.tabs.photo_state import UPSCALE_FACTORS, PhotoState
 from demo.tabs.playground import NETWORK_LIMIT
 from demo.theme import STATIC
 from gpen.errors import GPENError

@@ -11,7 +11,7 @@ from gpen.cli.parsing import Folder, parse
 from gpen.errors import GPENError
 from gpen.images import square_crop, write_image
 from gpen.models import checkpoints
-from gpen.models.sampling import sample_faces
+from gpen.restoration.sampling import sample_faces
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from PIL import Image
 
 import gpen
 from demo import images
+from demo.photo.photo_state import PhotoState
 from demo.tabs import photo
-from demo.tabs.photo_state import PhotoState
 from gpen.faces.alignment import aligned_face
 from gpen.faces.detection import load_detector
 from tests.demo.conftest import TIMEOUT

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from demo import images
-from demo.tabs import photo_files, photo_state
+from demo.photo import photo_files, photo_state
 from gpen.media.provenance import SOURCE_TYPE
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo.tabs import photo_state
-from demo.tabs.photo_state import PhotoState
+from demo.photo import photo_state
+from demo.photo.photo_state import PhotoState
 from gpen.errors import GPENError
 from gpen.faces.alignment import aligned_face
 from tests.icc import display_p3

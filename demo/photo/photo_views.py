@@ -9,8 +9,8 @@ import gradio as gr
 import numpy as np
 
 from demo import compare, images, languages
-from demo.tabs.photo_files import BatchResult, preview_file
-from demo.tabs.photo_state import PhotoState
+from demo.photo.photo_files import BatchResult, preview_file
+from demo.photo.photo_state import PhotoState
 from gpen.faces.alignment import Face, align
 
 FACE_SIDE = 512  # px, largest side of a compared face

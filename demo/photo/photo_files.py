@@ -17,9 +17,9 @@ import skimage.data
 
 import gpen
 from demo import images
+from demo.photo.photo_state import PhotoState, find_faces, restore_faces
 from demo.server import gradio_patches
 from demo.server.messages import without_paths
-from demo.tabs.photo_state import PhotoState, find_faces, restore_faces
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
 from gpen.images import encode

@@ -8,7 +8,7 @@ import torch
 import gpen
 from gpen.cli import main
 from gpen.models.network import Generator, GPENConfig
-from gpen.models.sampling import sample_faces
+from gpen.restoration.sampling import sample_faces
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Photos of the tab Restore a photo: state, files and HTML."""
