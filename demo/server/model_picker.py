@@ -12,9 +12,9 @@ from pathlib import Path
 from safetensors import safe_open
 
 import gpen
-from demo.server import zerogpu
+from demo.server import tensor_names, zerogpu
 from gpen.errors import GPENError
-from gpen.models import download, names
+from gpen.models import download
 from gpen.models.checkpoints import PUBLISHED_MODELS
 
 MAX_LOADED = 1
@@ -67,7 +67,7 @@ def _restores(path: Path) -> bool:
     """Return whether a file seems to be a model for restoration, without reading its tensors."""
     if path.stem in PUBLISHED_MODELS:
         return path.stem.startswith(_RESTORES) and not path.stem.endswith("-D")
-    if not names.holds_restoration_network(path):
+    if not tensor_names.holds_restoration_network(path):
         return False
     if path.suffix == ".pth":
         return True

@@ -15,7 +15,7 @@ RESTORATION = {"ecd0.0.0.weight", "encoder.to_z.weight"}  # in the published lay
 _LEGACY_PICKLES = 4  # of torch < 1.6: magic number, protocol, sizes of types, content
 
 
-def tensor_names(path: Path) -> set[str]:
+def read_names(path: Path) -> set[str]:
     """Return the names of the tensors in a .safetensors or .pth file, empty for any other file or one that cannot be read.
 
     Of a .pth file, which may be a training checkpoint with several networks, the other strings of its pickle are included.
@@ -38,7 +38,7 @@ def tensor_names(path: Path) -> set[str]:
 
 def holds_restoration_network(path: Path) -> bool:
     """Return whether a file seems to have a GPEN for restoration or a related task, from the names of its tensors."""
-    return bool(RESTORATION & tensor_names(path))
+    return bool(RESTORATION & read_names(path))
 
 
 def _strings(file: IO[bytes]) -> Iterator[str]:
