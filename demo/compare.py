@@ -34,7 +34,7 @@ class ComparedImage:
         src: a data URI, or the URL of a file (`file_url`).
         label: one or two words, such as "Damaged".
         alt_text: what the image shows, for screen readers.
-        values: replace the placeholders of `alt_text`.
+        values: replace the placeholders of `label` and `alt_text`.
     """
 
     src: str
@@ -72,7 +72,7 @@ def render(images: Sequence[ComparedImage], width: int, height: int) -> str:
     layers = "".join(
         '<figure class="compare-layer">'
         f'<img src="{html.escape(image.src)}" {_alt(image)} draggable="false">'
-        f"{_element(image.label, 'figcaption')}</figure>"
+        f"{_label(image, 'figcaption')}</figure>"
         for image in images
     )
     handle = f'<div class="compare-handle" role="slider" tabindex="0" aria-valuemin="0" aria-valuemax="100">{_ARROWS}</div>'
@@ -89,7 +89,7 @@ def _pairs(images: Sequence[ComparedImage]) -> str:
     if len(images) < 3:
         return ""
     buttons = "".join(
-        f'<button type="button" data-pair="{i}">{_element(left.label)} | {_element(right.label)}</button>'
+        f'<button type="button" data-pair="{i}">{_label(left)} | {_label(right)}</button>'
         for i, (left, right) in enumerate(zip(images, images[1:], strict=False))
     )
     return f'<div class="compare-pairs" role="group" {languages.attributes(aria_label="page.compare.pairs")}>{buttons}</div>'
@@ -99,8 +99,11 @@ def _is_key(text: str) -> bool:
     return text in languages.table()
 
 
-def _element(text: str, tag: str = "span") -> str:
-    return languages.html(text, tag) if _is_key(text) else f"<{tag}>{html.escape(text)}</{tag}>"
+def _label(image: ComparedImage, tag: str = "span") -> str:
+    if not _is_key(image.label):
+        return f"<{tag}>{html.escape(image.label)}</{tag}>"
+    names = languages.PLACEHOLDER.findall(languages.table()[image.label])
+    return languages.html(image.label, tag, **{name: image.values[name] for name in names})
 
 
 def _alt(image: ComparedImage) -> str:

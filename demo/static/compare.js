@@ -13,7 +13,7 @@ let drag = null; // {offset of the pointer from the divider in px, position at t
 
 const find = (selector) => element.querySelector(selector);
 const expanded = () => element.hasAttribute("popover");
-const label = ({ dataset, textContent }) => (dataset.text ? gpen.text(dataset.text) : textContent);
+const label = ({ dataset, textContent }) => (dataset.text ? gpen.text(dataset.text, JSON.parse(dataset.values ?? "{}")) : textContent);
 
 function show() {
   element.style.setProperty("--position", `${position}%`);

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import gpen
-from demo import compare, images, samples
+from demo import compare, images, languages, samples
 from demo.server import zerogpu
 from demo.server.messages import show_user_errors
 from demo.tabs.playground import NETWORK_LIMIT, image_input
@@ -27,24 +27,19 @@ from gpen.errors import GPENError
 from gpen.models import checkpoints
 from gpen.restoration import tasks
 
-TITLES = {"colorize": "Colourise", "inpaint": "Fill in", "seg2face": "Segmentation map to face"}
-DESCRIPTIONS = {
-    "colorize": "Adds colour to a grey face. The luminance of every pixel is preserved; the colours are invented.",
-    "inpaint": "Paint over the region to fill in. Its content is invented; all other pixels are returned unchanged.",
-    "seg2face": "Generates a face from a segmentation map with the 19 classes of CelebAMask-HQ, as colours or as labels 0 to 18.",
-}
-LABELS = {"colorize": ("Grey", "Coloured"), "inpaint": ("Masked", "Filled in"), "seg2face": ("Map", "Face")}  # before, after
-BUTTON_LABELS = {"colorize": "Colourise", "inpaint": "Fill in"}  # of tasks with an input image
-OWN_MODEL_NOTE = "The model is a small one that this project trained; {}.pth in a folder of GPEN_MODELS replaces it."
+NAMES = ("colorize", "inpaint", "seg2face")
 SAMPLE_SIDE = 256  # px
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 
 def about(task: str) -> str:
-    """Describe a task, and its model if it is that of this project."""
+    """Return HTML that describes a task, and its model if it is that of this project."""
     model = tasks.local_model(task)
     own = model is not None and model.parent == checkpoints.ASSETS
-    return DESCRIPTIONS[task] + (f" {OWN_MODEL_NOTE.format(tasks.TASKS[task].models[0])}" if own else "")
+    texts = [languages.html(f"variations.{task}.about")]
+    if own:
+        texts.append(languages.html("variations.own_model", file=f"{tasks.TASKS[task].models[0]}.pth"))
+    return f"<p>{' '.join(texts)}</p>"
 
 
 def missing_model_message(task: str) -> str:
@@ -83,7 +78,7 @@ def panel(task: str, device: torch.device, opened: gr.Tab) -> None:
     """Build the panel of a task with a model inside the tab `opened`; the sample is processed when it is first selected."""
     face = samples.astronaut(SAMPLE_SIDE)
     source: gr.Image | gr.ImageEditor
-    gr.HTML(f"<h2>{TITLES[task]}</h2><p>{about(task)}</p>", elem_id=f"about-{task}")
+    gr.HTML(languages.html(f"variations.{task}.title", tag="h2") + about(task), elem_id=f"about-{task}")
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
             if task == "inpaint":
@@ -91,15 +86,18 @@ def panel(task: str, device: torch.device, opened: gr.Tab) -> None:
             else:
                 sample = save(tasks.grey(face), "face") if task == "colorize" else None  # there is no sample segmentation map
                 source = image_input(
-                    value=sample, label="Image", sources=["upload", "clipboard"], height=300, buttons=[], elem_id=f"{task}-image"
-                )
-            button = gr.Button(BUTTON_LABELS.get(task, "Generate"), variant="primary", elem_id=f"{task}-go")
+                    value=sample, label=languages.text("variations.image"), sources=["upload", "clipboard"], height=300,
+                    buttons=[], elem_id=f"{task}-image",
+                )  # fmt: skip
+            button = gr.Button(languages.text(f"variations.{task}.run"), variant="primary", elem_id=f"{task}-go")
         with gr.Column(scale=3, min_width=300):
-            view = compare.view(elem_id=f"{task}-result", label=" and ".join(LABELS[task]))
+            view = compare.view(elem_id=f"{task}-result", label=f"variations.{task}.pair")
             strength = gr.Slider(
-                0, 1, 1, step=0.01, label="Colour strength", buttons=[], visible=task == "colorize", elem_id=f"{task}-strength"
-            )
-            download = gr.DownloadButton("↓ PNG", size="sm", interactive=False, elem_id=f"{task}-download")
+                0, 1, 1, step=0.01, label=languages.text("variations.colorize.strength"), buttons=[],
+                visible=task == "colorize", elem_id=f"{task}-strength",
+            )  # fmt: skip
+            png = str(languages.text("variations.download"))
+            download = gr.DownloadButton(png, size="sm", interactive=False, elem_id=f"{task}-download")
     made = gr.State(("", ""))  # files before and after; the result is faded to the first without running the network again
     results = [view, download]
 
@@ -135,8 +133,8 @@ def panel(task: str, device: torch.device, opened: gr.Tab) -> None:
 
 def _compared(view: gr.HTML, task: str, before: str, after: str) -> str:
     shown = [
-        compare.ComparedImage(compare.file_url(view, path), label, f"{label} image of the face")
-        for path, label in zip((before, after), LABELS[task], strict=True)
+        compare.ComparedImage(compare.file_url(view, path), f"variations.{task}.{name}", f"variations.{task}.{name}_image")
+        for name, path in (("before", before), ("after", after))
     ]
     return compare.render(shown, 1, 1)
 
@@ -202,6 +200,6 @@ def _network(task: str, device: torch.device) -> gpen.Restorer:
     return _loaded(here, device)
 
 
-@functools.lru_cache(maxsize=len(TITLES))
+@functools.lru_cache(maxsize=len(NAMES))
 def _loaded(file: Path, device: torch.device) -> gpen.Restorer:
     return zerogpu.make_restorer(gpen.load(file, device=device))

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from demo import languages
 from demo.server import web
 from demo.tabs import owner
-from demo.tabs.plots import columns, forest_plot, interval, number, table
+from demo.tabs.plots import interval, number, strength_plot, table
 from demo.theme import STATIC
 from eval.preference.analysis.scoring import Scores
 from eval.preference.survey import Survey
@@ -84,9 +84,9 @@ def _results(scores: Scores) -> str:
         parts.append(languages.html("leaderboard.preliminary", tag="p", n=scores["missing"], total=scores["planned"]))
     heads = [languages.html(f"leaderboard.{name}") for name in ("method", "strength", "comparisons")]
     rows = [[html.escape(name), interval(row, "strength", "low", "high"), row["n"]] for name, row in methods.items()]
-    parts.append(forest_plot("Strength, Bradley-Terry, natural log", columns(methods, "strength", "low", "high"), centre=0.0))
+    parts.append(strength_plot(methods))
     if scores["protocol"] == "rating":
-        heads.append("MOS")
+        heads.append(languages.html("leaderboard.mos"))
         for cells, row in zip(rows, methods.values(), strict=True):
             cells.append(interval(row, "mos", "mos_low", "mos_high"))
     parts.append(table(heads, rows))

@@ -19,7 +19,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from demo.server import web
-from demo.tabs.plots import columns, forest_plot, interval, number, table
+from demo.tabs.plots import columns, forest_plot, interval, number, strength_plot, table
 from eval.preference.analysis.quality import RaterQuality
 from eval.preference.analysis.scoring import PairScore, Scores
 from eval.preference.exports import FORMATS
@@ -126,10 +126,13 @@ def _leaderboard(scores: Scores) -> str:
         [html.escape(name), interval(row, "strength", "low", "high"), _share(row["win_rate"]), row["wins"], row["ties"], row["n"]]
         for name, row in methods.items()
     ]
-    plots = forest_plot("Strength, Bradley-Terry, natural log", columns(methods, "strength", "low", "high"), centre=0.0)
+    plots = strength_plot(methods)
     heads = ["Method", "Strength", "Win rate, mean over opponents", "Wins", "Ties", "Comparisons"]
     if scores["protocol"] == "rating":
-        plots = forest_plot("Mean opinion score, 1 to 5", columns(methods, "mos", "mos_low", "mos_high"), ends=(1, 5)) + plots
+        plots = (
+            forest_plot("leaderboard.mos_axis", "leaderboard.mos_plot", columns(methods, "mos", "mos_low", "mos_high"), (1, 5))
+            + plots
+        )
         heads += ["MOS", "DMOS"]
         for cells, row in zip(rows, methods.values(), strict=True):
             cells += [interval(row, "mos", "mos_low", "mos_high"), number(row["dmos"])]

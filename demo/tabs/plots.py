@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +11,14 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from demo import languages
+
 ACCENT, INK = "#6366f1", "#010203"  # of plots; INK stands for the text colour of the page
 
 
 def forest_plot(
     title: str,
+    alt_text: str,
     points: dict[str, tuple],
     ends: tuple[float, float] | None = None,
     centre: float | None = None,
@@ -24,6 +26,7 @@ def forest_plot(
     """Return a forest plot as inline SVG: a dot and a confidence interval per name, on a common axis.
 
     Args:
+        title, alt_text: keys of demo.languages; the title of the axis is English.
         points: name -> (value, low, high); names with a None value are omitted.
         ends: limits of the axis; default: the range of all intervals.
         centre: position of a vertical reference line.
@@ -42,24 +45,33 @@ def forest_plot(
     axis.set_ylim(len(known) - 0.5, -0.5)  # the first name is at the top
     axis.set_yticks(rows, known, parse_math=False)
     axis.tick_params(axis="y", length=0)
-    axis.set_xlabel(title)
+    axis.set_xlabel(languages.english(title))
     axis.spines[["top", "left", "right"]].set_visible(False)
-    return svg(figure, f"{title}; the table has the numbers")
+    return svg(figure, alt_text)
 
 
-def svg(figure: Figure, alt_text: str) -> str:
-    """Return a figure as inline SVG, whose text and axes have the text colour of the page, in light and dark mode."""
+def strength_plot(methods: dict) -> str:
+    """Return the forest plot of the strengths of methods: name -> row with strength, low and high."""
+    points = columns(methods, "strength", "low", "high")
+    return forest_plot("leaderboard.strength_axis", "leaderboard.strength_plot", points, centre=0.0)
+
+
+def svg(figure: Figure, alt_text: str, **values: object) -> str:
+    """Return a figure as inline SVG, whose text and axes have the text colour of the page, in light and dark mode.
+
+    `alt_text` is a key of demo.languages; `values` replace the placeholders of its text.
+    """
     for text in figure.findobj(Text):
         text.set_color(INK)
     for axis in figure.axes:
         axis.tick_params(color=INK)
         axis.spines[:].set_color(INK)
     file = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": alt_text, "font.family": "sans-serif"}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": languages.english(alt_text, **values), "font.family": "sans-serif"}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     drawn = file.getvalue()
     drawn = drawn[drawn.index("<svg") :].replace(INK, "currentColor")
-    return f'<figure class="forest" role="img" aria-label="{html.escape(alt_text, quote=True)}">{drawn}</figure>'
+    return f'<figure class="forest" role="img" {languages.attributes(values, aria_label=alt_text)}>{drawn}</figure>'
 
 
 def columns(methods: dict, *keys: str) -> dict[str, tuple]:
@@ -86,6 +98,6 @@ def interval(row: Mapping[str, Any], *keys: str) -> str:
     value, low, high = (row[key] for key in keys)
     if value is None:
         return "–"
-    bounds = "" if low is None else f" <small>{number(low)} to {number(high)}</small>"
+    bounds = "" if low is None else " " + languages.html("leaderboard.range", tag="small", low=number(low), high=number(high))
     excludes_zero = low is not None and (low > 0 or high < 0)
     return f"<b>{number(value)}</b>{bounds}" if excludes_zero else f"{number(value)}{bounds}"

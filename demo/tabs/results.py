@@ -11,20 +11,13 @@ from typing import Any
 
 import gradio as gr
 
+from demo import languages
 from demo.tabs.plots import svg
 from eval.data.lq_sets import task_label
 from eval.report import archive
 from eval.report.tables import metric_label
 from gpen.errors import GPENError
 
-NO_RESULTS = (
-    "<p>There are no results: evaluate with <code>python -m eval run</code>, then archive the run with "
-    "<code>python -m eval archive RUN assets/results/NAME.json</code>.</p>"
-)
-INTRO = (
-    "<h2>Results</h2><p>Evaluation results with the command that produced them. Click on a column heading to sort. "
-    "Empty cells are infinite or were not computed. Plots show means with 95% confidence intervals.</p>"
-)
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -36,17 +29,22 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
         gr.HTML(f"<p>{html.escape(str(error))}</p>", elem_id="no-results")
         return
     if not runs:
-        gr.HTML(NO_RESULTS, elem_id="no-results")
+        gr.HTML(languages.html("results.none_html", tag="p"), elem_id="no-results")
         return
     first = next(iter(runs.values()))
     task = first.tasks[0]
-    gr.HTML(INTRO)
+    gr.HTML(languages.html("results.heading", tag="h2") + languages.html("results.intro", tag="p"))
     with gr.Row():
-        titles = gr.Dropdown(list(runs), value=first.title, label="Run", min_width=260, elem_id="results-run")
-        tasks = gr.Dropdown(_labelled(first.tasks), value=task, label="Task", min_width=260, elem_id="results-task")
-        metrics = gr.Dropdown(
-            _choices(first, task), value=first.metrics(task)[0], label="Plotted metric", min_width=260, elem_id="results-metric"
+        titles = gr.Dropdown(
+            list(runs), value=first.title, label=languages.text("results.run"), min_width=260, elem_id="results-run"
         )
+        tasks = gr.Dropdown(
+            _labelled(first.tasks), value=task, label=languages.text("results.task"), min_width=260, elem_id="results-task"
+        )
+        metrics = gr.Dropdown(
+            _choices(first, task), value=first.metrics(task)[0], label=languages.text("results.metric"), min_width=260,
+            elem_id="results-metric",
+        )  # fmt: skip
     table, about, bars, trade_off, command = _views(first, task, first.metrics(task)[0])
     shown = [
         gr.Dataframe(table, interactive=False, pinned_columns=1, elem_id="results-table", buttons=["copy", "fullscreen"]),
@@ -57,7 +55,13 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
         shown.append(gr.HTML(trade_off, min_width=320, visible=bool(trade_off), elem_id="results-trade-off"))
     shown.append(
         gr.Code(
-            command, language="shell", label="Command", interactive=False, wrap_lines=True, lines=1, elem_id="results-command"
+            command,
+            language="shell",
+            label=languages.text("results.command"),
+            interactive=False,
+            wrap_lines=True,
+            lines=1,
+            elem_id="results-command",
         )
     )
 
@@ -88,9 +92,9 @@ def _choices(run: archive.ArchivedRun, task: str) -> list[tuple[str, str]]:
 
 def _views(run: archive.ArchivedRun, task: str, metric: str) -> tuple:
     """Return values for the table, the line below it, the two plots and the command."""
-    bars = svg(run.interval_plot(task, metric), f"{metric_label(metric)} of each method, mean with 95% interval")
+    bars = svg(run.interval_plot(task, metric), "results.intervals", metric=metric_label(metric))
     figure = run.trade_off(task)
-    trade_off = svg(figure, "Distortion and perceptual quality, a point per method") if figure else ""
+    trade_off = svg(figure, "results.trade_off") if figure else ""
     return run.table(task), _about(run, task), bars, trade_off, "\n".join(run.commands)
 
 
@@ -98,11 +102,11 @@ def _about(run: archive.ArchivedRun, task: str) -> str:
     """Return the number, degradation and size of the images, the date, the claims, and how metrics are computed, as HTML."""
     settings, n = run.recipe.get("settings", {}), max(entry.n for entry in run.summary if entry.task == task)
     facts = [
-        f"{n} images",
-        run.recipe.get("tasks", {}).get(task, ""),
-        f"{settings['size']} px" if "size" in settings else "",
-        f"seed {settings.get('seed', 0)}",
-        run.recipe.get("time", "")[:10],
+        languages.html("results.images", n=n),
+        html.escape(run.recipe.get("tasks", {}).get(task, "")),
+        html.escape(f"{settings['size']} px") if "size" in settings else "",
+        languages.html("results.seed", seed=settings.get("seed", 0)),
+        html.escape(run.recipe.get("time", "")[:10]),
     ]
     metrics = run.recipe.get("metrics", {})
     metric_items = "".join(
@@ -111,6 +115,7 @@ def _about(run: archive.ArchivedRun, task: str) -> str:
         for name, m in metrics.items()
         if name in run.metrics(task)
     )
-    details = f"<details><summary>How the metrics are computed</summary><ul>{metric_items}</ul></details>" if metric_items else ""
+    how = languages.html("results.how", tag="summary")
+    details = f"<details>{how}<ul>{metric_items}</ul></details>" if metric_items else ""
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in run.notes(task))
-    return f"<p>{html.escape(', '.join(filter(None, facts)))}</p>{notes}{details}"
+    return f"<p>{', '.join(filter(None, facts))}</p>{notes}{details}"

@@ -8,7 +8,7 @@ import cv2
 import gradio as gr
 import numpy as np
 
-from demo import images
+from demo import images, languages
 from demo.server import gradio_patches
 from gpen.errors import GPENError
 from gpen.restoration import tasks
@@ -82,7 +82,7 @@ def drawing_editor(image: str) -> gr.ImageEditor:
     The files are not decoded by gradio.
     """
     component = gr.ImageEditor(
-        {"background": image, "layers": [], "composite": None}, label="Image",
+        {"background": image, "layers": [], "composite": None}, label=languages.text("variations.image"),
         type="filepath", format="png", sources=["upload", "clipboard"], layers=False, transforms=(),
         brush=gr.Brush(colors=[BRUSH], color_mode="fixed"), elem_id="inpaint-image", buttons=[],
     )  # fmt: skip

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
 
 import gpen
-from demo import compare, experiment, figures, images, samples
+from demo import compare, experiment, figures, images, languages, samples
 from demo.server import gradio_patches, zerogpu
 from demo.server.messages import show_user_errors
 from demo.tabs.playground import NETWORK_LIMIT, image_input
@@ -22,10 +22,6 @@ MAX_VARIATIONS = 8  # of a request
 INITIAL_VARIATIONS = 4
 HARDLY_DIFFERENT = 4.0  # RMS on the scale 0 to 255; two images that differ less are hard to tell apart
 SAMPLE_DEGRADATION = Degradation(blur_sigma=2.0, scale=8.0, noise_sigma=4.0)  # of the initial sample face
-INTRO = (
-    "<h2>Variations</h2><p>Many sharp faces have the same low-quality image. Each variation matches the input about as well as "
-    "the default output does; what differs between them is invented. Choose an image to compare it with the default output.</p>"
-)
 FIRST = 2  # index of the first variation after the input and the default output
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
@@ -36,7 +32,24 @@ _THUMBNAIL_SCRIPT = """element.addEventListener("click", (event) => {
   trigger("click", { index: Number(chosen.dataset.index) });
 });"""
 
-Item = tuple[str, str]  # path of an image, and its label
+
+class Item(NamedTuple):
+    """An image that can be compared.
+
+    Attributes:
+        path: its file.
+        name: the key of its label in the section variations of demo.languages; that of its alternative text ends with _image.
+        number: of a variation from 1, else 0.
+    """
+
+    path: str
+    name: str
+    number: int = 0
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values of the placeholders of its texts."""
+        return {"number": self.number} if self.number else {}
 
 
 def generate(
@@ -61,47 +74,48 @@ def panel(restorer: gpen.Restorer) -> None:
     size = restorer.net.size
     sample = save(SAMPLE_DEGRADATION.resized(samples.astronaut(size)), "face")
     first = _items(*generate(zerogpu.startup_restorer(restorer), sample, None, INITIAL_VARIATIONS, 0))
-    gr.HTML(INTRO)
+    gr.HTML(languages.html("variations.heading", tag="h2") + languages.html("variations.intro", tag="p"))
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
             face = image_input(
-                value=sample, label="Face", sources=["upload", "clipboard"], height=240, buttons=[], elem_id="variations-face"
-            )
+                value=sample, label=languages.text("variations.face"), sources=["upload", "clipboard"], height=240, buttons=[],
+                elem_id="variations-face",
+            )  # fmt: skip
             n = gr.Slider(
-                2, MAX_VARIATIONS, INITIAL_VARIATIONS, step=1, label="Number of variations", buttons=[], elem_id="variations-n"
-            )
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31, elem_id="variations-seed")
-            with gr.Accordion("Style of another face", open=False):
+                2, MAX_VARIATIONS, INITIAL_VARIATIONS, step=1, label=languages.text("variations.count"), buttons=[],
+                elem_id="variations-n",
+            )  # fmt: skip
+            seed_label = languages.text("variations.seed")
+            seed = gr.Number(0, label=seed_label, precision=0, minimum=0, maximum=2**31, elem_id="variations-seed")
+            with gr.Accordion(languages.text("variations.style"), open=False):
                 reference = image_input(
-                    label="Face with the style",
-                    sources=["upload", "clipboard"],
-                    height=180,
-                    buttons=[],
+                    label=languages.text("variations.style_face"), sources=["upload", "clipboard"], height=180, buttons=[],
                     elem_id="variations-style",
-                )
-            button = gr.Button("Generate", variant="primary", elem_id="variations-go")
+                )  # fmt: skip
+            button = gr.Button(languages.text("variations.generate"), variant="primary", elem_id="variations-go")
         with gr.Column(scale=3, min_width=300):
-            view = compare.view(elem_id="variations-view", label="Default output and variation")
+            view = compare.view(elem_id="variations-view", label="variations.compared")
             thumbnails = gr.HTML(
                 html_template="${value}", js_on_load=_THUMBNAIL_SCRIPT, apply_default_css=False, elem_id="variations-gallery"
             )
             text = gr.HTML(first[1], elem_id="variations-note")
-            download = gr.DownloadButton("↓ PNG", size="sm", elem_id="variations-download")
+            png = str(languages.text("variations.download"))
+            download = gr.DownloadButton(png, size="sm", elem_id="variations-download")
     items = gr.State(first[0])
-    view.value, thumbnails.value, download.value = *_shown(view, first[0]), first[0][FIRST][0]
+    view.value, thumbnails.value, download.value = *_shown(view, first[0]), first[0][FIRST].path
     ask = zerogpu.gpu(functools.partial(generate, restorer), restorer, MAX_VARIATIONS + 1)
 
     @show_user_errors
     def show(path: str | None, style: str | None, count: float, start: float) -> list:
         found, sentence = _items(*ask(path, style, count, start))
-        return [found, *_shown(view, found), found[FIRST][0], sentence]
+        return [found, *_shown(view, found), found[FIRST].path, sentence]
 
     @show_user_errors
     def select(event: gr.EventData, found: list[Item]) -> tuple[str, str]:
         index = min(max(int(event.index), 1), len(found) - 1)
-        if not Path(found[index][0]).is_file():
+        if not Path(found[index].path).is_file():
             raise GPENError("The images are no longer on the server: generate them again.")
-        return _compared(view, found, index), found[index][0]
+        return _compared(view, found, index), found[index].path
 
     @show_user_errors
     def generate_variations(image: str, n: float = 4, seed: float = 0, reference: str | None = None) -> tuple[list[str], dict]:
@@ -135,16 +149,14 @@ def panel(restorer: gpen.Restorer) -> None:
 
 def note(found: variations.Variations) -> str:
     """Return HTML that says how much the variations differ, and how well they match the input."""
-    far, fits = variations.diversity(found.images), sorted({f"{fit:.1f}" for fit in found.fits}, key=float)
-    number = f"{far:.1f} on the scale 0 to 255 (root mean square)"
-    if far < HARDLY_DIFFERENT:
-        spread = f"The variations hardly differ, by {number} on average: every random code leads to almost the same face."
+    far, low, high = variations.diversity(found.images), f"{min(found.fits):.1f}", f"{max(found.fits):.1f}"
+    differ = languages.html("variations.hardly_differ" if far < HARDLY_DIFFERENT else "variations.differ", rms=f"{far:.1f}")
+    default = f"{found.plain_fit:.1f}"
+    if low == high:
+        match = languages.html("variations.match", default=default, fit=low)
     else:
-        spread = f"Two variations differ by {number} on average."
-    return (
-        f'<p role="status">{spread} Degraded again, the default output matches the input with {found.plain_fit:.1f} dB, the '
-        f"variations with {' to '.join(dict.fromkeys((fits[0], fits[-1])))} dB.</p>"
-    )
+        match = languages.html("variations.match_range", default=default, low=low, high=high)
+    return f'<p role="status">{differ} {match}</p>'
 
 
 def save(image: np.ndarray, name: str) -> str:
@@ -155,26 +167,31 @@ def save(image: np.ndarray, name: str) -> str:
 def _items(face: np.ndarray, found: variations.Variations) -> tuple[list[Item], str]:
     """Return the input, the default output, the variations and the map of their spread, and the note."""
     spread = figures.error_map(2 * np.stack(found.images).std(axis=0, dtype=np.float32).mean(axis=2))  # [size, size, 3]
-    shown = [("face", "Input", face), ("default", "Default output", found.plain)]
-    shown += [(f"variation-{k}", f"Variation {k}", image) for k, image in enumerate(found.images, 1)]
-    shown.append(("spread", "Where they differ", spread))
-    return [(save(image, name), label) for name, label, image in shown], note(found)
+    items = [Item(save(face, "face"), "input"), Item(save(found.plain, "default"), "default")]
+    items += [Item(save(image, f"variation-{k}"), "variation", k) for k, image in enumerate(found.images, 1)]
+    return [*items, Item(save(spread, "spread"), "spread")], note(found)
 
 
 def _shown(view: gr.HTML, items: list[Item]) -> tuple[str, str]:
     """Return the values of the comparison and of the thumbnails, with the first variation chosen."""
     buttons = "".join(
         f'<button type="button" data-index="{index}" aria-pressed="{str(index == FIRST).lower()}">'
-        f'<img src="{compare.file_url(view, path)}" alt="" width="128" height="128">{label}</button>'
-        for index, (path, label) in enumerate(items)
+        f'<img src="{compare.file_url(view, item.path)}" alt="" width="128" height="128">'
+        f"{languages.html(f'variations.{item.name}', **item.values)}</button>"
+        for index, item in enumerate(items)
         if index
     )
-    return _compared(view, items, FIRST), f'<div role="group" aria-label="Images to compare">{buttons}</div>'
+    label = languages.attributes(aria_label="page.compare.pairs")
+    return _compared(view, items, FIRST), f'<div role="group" {label}>{buttons}</div>'
 
 
 def _compared(view: gr.HTML, items: list[Item], index: int) -> str:
     """Compare an image with the default output, and the default output with the input."""
     pair = items[:2] if index == 1 else [items[1], items[index]]
-    return compare.render(
-        [compare.ComparedImage(compare.file_url(view, path), label, f"{label} of the face") for path, label in pair], 1, 1
-    )
+    compared = [
+        compare.ComparedImage(
+            compare.file_url(view, item.path), f"variations.{item.name}", f"variations.{item.name}_image", item.values
+        )
+        for item in pair
+    ]
+    return compare.render(compared, 1, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gradio as gr
 
 import gpen
+from demo import languages
 from demo.tabs import face_tasks, variations
 from gpen.restoration import tasks
 
@@ -16,11 +17,11 @@ def tab(restorer: gpen.Restorer) -> None:
     """Build the tab inside the current gr.Blocks. `restorer` is a gpen.Restorer."""
     device = next(restorer.net.parameters()).device
     with gr.Tabs(elem_id="variations-tabs", overflow_behavior="wrap"):
-        with gr.Tab("Variations", id="variations", elem_id="tab-variations-face"):
+        with gr.Tab(languages.text("variations.heading"), id="variations", elem_id="tab-variations-face"):
             variations.panel(restorer)
-        for task, title in face_tasks.TITLES.items():
+        for task in face_tasks.NAMES:
             if tasks.local_model(task):
-                with gr.Tab(title, id=task, elem_id=f"tab-{task}") as opened:
+                with gr.Tab(languages.text(f"variations.{task}.title"), id=task, elem_id=f"tab-{task}") as opened:
                     face_tasks.panel(task, device, opened)
     gr.HTML(_missing(), visible=bool(_missing()), elem_id="missing-tasks", padding=False)
     with gr.Column(visible=False):
@@ -30,11 +31,10 @@ def tab(restorer: gpen.Restorer) -> None:
 def _missing() -> str:
     """Return a line of HTML about the tasks without a model, "" if every task has one."""
     parts = [
-        f"{names[0]}.pth adds {face_tasks.TITLES[task]}"
-        for task in face_tasks.TITLES
+        languages.html(f"variations.{task}.missing", file=f"{names[0]}.pth")
+        for task in face_tasks.NAMES
         if not tasks.local_model(task) and (names := tasks.TASKS[task].models)
     ]
     if not parts:
         return ""
-    source = "Models published by the authors of GPEN, in a folder of GPEN_MODELS, add more after a restart"
-    return f"<p><small>{source}: {'; '.join(parts)}.</small></p>"
+    return f"<p><small>{languages.html('variations.missing')} {'; '.join(parts)}.</small></p>"

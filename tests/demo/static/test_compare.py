@@ -38,6 +38,12 @@ def test_texts_have_keys_and_values():
     assert 'alt="Where GPEN differs from the original" data-text-alt="playground.errors.image"' in text
 
 
+def test_label_may_have_values():
+    image = compare.ComparedImage("x", "variations.variation", "variations.variation_image", {"number": 3})
+    text = compare.render([image], 2, 1)
+    assert 'data-values="{&quot;number&quot;: 3}">Variation 3</figcaption>' in text and 'alt="Variation 3 of the face"' in text
+
+
 def test_pairs_are_offered_for_three_images_only():
     assert "data-pair" not in value(2, 0) and value(3, 0).count("data-pair") == 2
 

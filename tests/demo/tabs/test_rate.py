@@ -1,6 +1,7 @@
 """Routes of the Rate tab and of the owner page."""
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -290,7 +291,8 @@ def test_published_leaderboard_has_strengths_votes_and_alpha_but_no_raters(surve
     monkeypatch.setattr(survey, "counts", lambda: {"answers": 31, "needed": 9})
     text = leaderboard.public_results(survey)
     assert "&lt;b&gt;evil&lt;/b&gt;" in text and "<b>evil" not in text
-    assert "<b>0.50</b> <small>0.10 to 0.90" in text and "<td>−0.50 <small>" in text  # bold: the interval excludes 0
+    cells = re.sub("<small[^>]*>", "<small>", text)
+    assert "<b>0.50</b> <small>0.10 to 0.90" in cells and "<td>−0.50 <small>" in cells  # bold: the interval excludes 0
     assert "<dt>31</dt>" in text and "<dt>0.61</dt>" in text and "9 of the 40 planned answers are missing" in text
     assert "Rater" not in text and "Wins" not in text
     scores["methods"] = {name: row | {"low": None, "high": None} for name in METHODS}
@@ -307,11 +309,13 @@ def test_standard_texts_of_a_study_are_translated():
 
 def test_forest_plot_has_a_row_per_known_method_and_follows_the_text_colour():
     points = {"gpen": (0.5, 0.2, 0.9), "<b>$x$</b>": (-0.5, -0.9, -0.2), "unknown": (0.1, None, None)}
-    plot = plots.forest_plot("Strength", points, centre=0.0)
+    plot = plots.forest_plot("leaderboard.strength_axis", "leaderboard.strength_plot", points, centre=0.0)
     assert plot.count("<svg") == 1 and "gpen" in plot and "unknown" not in plot
     assert "<b>" not in plot and "$x$" in plot
     assert "currentColor" in plot and plots.INK not in plot
-    assert plots.forest_plot("Strength", {"unknown": (None, None, None)}) == ""
+    assert 'aria-label="Strength, Bradley-Terry' in plot and 'data-text-aria-label="leaderboard.strength_plot"' in plot
+    unknown = {"unknown": {"strength": None, "low": None, "high": None}}
+    assert plots.strength_plot(unknown) == ""
 
 
 def test_started_app_serves_the_study(server):

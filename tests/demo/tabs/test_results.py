@@ -1,6 +1,7 @@
 """The Results tab: tables, plots and commands of archived runs, and messages without them."""
 
 import json
+import re
 
 import gradio as gr
 import pytest
@@ -59,7 +60,18 @@ def test_latest_run_is_shown_with_command(runs):
     table = components["results-table"].value
     assert table["headers"] == ["method", "PSNR (RGB) ↑", "NIQE (fitted on faces) ↓"]
     assert table["data"][1][:2] == ["gpen", 22.0]
-    assert "7 images, made as fsr4, 256 px, seed 0, 2026-02-02" in components["results-about"].value
+    about = components["results-about"].value
+    assert "7 images, made as fsr4, 256 px, seed 0, 2026-02-02" in re.sub("<[^>]+>", "", about)
+
+
+def test_texts_are_translated(runs):
+    components, _ = build(runs)
+    labels = [components[f"results-{name}"].label for name in ("run", "task", "metric", "command")]
+    assert [json.loads(str(label).partition("__i18n__")[2])["key"] for label in labels] == [
+        f"results.{name}" for name in ("run", "task", "metric", "command")
+    ]
+    assert 'data-text="results.images" data-values="{&quot;n&quot;: 7}"' in components["results-about"].value
+    assert 'data-text-aria-label="results.trade_off"' in components["results-trade-off"].value
 
 
 def test_claims_and_the_number_of_comparisons_are_stated(runs):

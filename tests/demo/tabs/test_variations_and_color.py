@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import gpen
-from demo import images
+from demo import images, languages
 from demo.tabs import face_tasks, task_inputs, variations
 from demo.tabs import variations_and_color as tab
 from gpen.restoration import tasks
 from gpen.restoration.variations import Variations
 from tests.demo.accessibility import SCHEMES, assert_accessible
 from tests.demo.conftest import TIMEOUT
+
+TAG = re.compile("<[^>]+>")
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +83,20 @@ def build(restorer) -> dict:
 
 def test_tasks_without_model_are_hidden_and_named_in_one_line(restorer, models):
     shown = build(restorer)
-    assert face_tasks.DESCRIPTIONS["colorize"] in shown["about-colorize"].value and "colorize-result" in shown
+    assert languages.english("variations.colorize.about") in shown["about-colorize"].value and "colorize-result" in shown
     assert not {"tab-inpaint", "tab-seg2face", "inpaint-result", "seg2face-result"} & set(shown)
-    line = shown["missing-tasks"].value
+    line = TAG.sub("", shown["missing-tasks"].value)
     assert "GPEN-Inpainting-1024.pth adds Fill in; GPEN-Seg2face-512.pth adds Segmentation map to face." in line
-    assert "Colourise" not in line and line.count("<p>") == 1
+    assert "Colourise" not in line and shown["missing-tasks"].value.count("<p>") == 1
+
+
+def test_labels_are_translated(restorer, models, all_models):
+    shown = build(restorer)
+    names = ("face", "n", "seed", "style", "download")
+    labels = [shown[f"variations-{name}"].label for name in names] + [shown[f"{task}-image"].label for task in face_tasks.NAMES]
+    labels += [shown[f"tab-{task}"].label for task in face_tasks.NAMES] + [shown["colorize-strength"].label]
+    labels += [shown[f"{name}-go"].value for name in ("variations", *face_tasks.NAMES)]
+    assert all("variations." in str(label) for label in labels), labels
 
 
 def test_no_line_if_every_task_has_a_model(restorer, models, all_models):
@@ -98,8 +109,8 @@ def test_description_names_bundled_model(restorer, models, model_file):
     own = models.parent / "assets" / "gpen-inpaint.safetensors"
     own.parent.mkdir()
     own.write_bytes(model_file.read_bytes())
-    assert "this project trained" in face_tasks.about("inpaint")
-    assert face_tasks.about("colorize") == face_tasks.DESCRIPTIONS["colorize"]
+    assert "this project trained; GPEN-Inpainting-1024.pth in a folder" in face_tasks.about("inpaint")
+    assert "this project trained" not in face_tasks.about("colorize")
 
 
 @hypothesis.settings(max_examples=20, deadline=None)
@@ -118,8 +129,9 @@ def test_colour_strength_scales_the_chroma_and_keeps_the_luminance(strength, see
 def test_note_says_how_much_variations_differ_without_repeating_scores(photo):
     base = photo.astype(int)
     far = Variations([photo, np.clip(base + 20, 0, 255).astype(np.uint8)], photo, [30.01, 30.04], 30.0)
-    text = variations.note(far)
-    assert "hardly" not in text and "with 30.0 dB, the variations with 30.0 dB." in text and 'role="status"' in text
+    text = TAG.sub("", variations.note(far))
+    assert "hardly" not in text and "with 30.0 dB, the variations with 30.0 dB." in text
+    assert variations.note(far).startswith('<p role="status">')
     near = Variations([photo, np.clip(base + 1, 0, 255).astype(np.uint8)], photo, [30.0, 31.04], 30.0)
     text = variations.note(near)
     assert "hardly differ, by 1.0 on the scale 0 to 255" in text and "30.0 to 31.0 dB" in text
@@ -128,7 +140,8 @@ def test_note_says_how_much_variations_differ_without_repeating_scores(photo):
 def test_thumbnails_have_names_and_no_scores(restorer):
     shown = build(restorer)
     thumbnails = shown["variations-gallery"].value
-    assert re.findall(r">([^<>]+)</button>", thumbnails) == [
+    assert 'data-text="variations.variation" data-values="{&quot;number&quot;: 2}">Variation 2<' in thumbnails
+    assert re.findall(r">([^<>]+)</span></button>", thumbnails) == [
         "Default output", "Variation 1", "Variation 2", "Variation 3", "Variation 4", "Where they differ",
     ]  # fmt: skip
     assert thumbnails.count('aria-pressed="true"') == 1 and "dB" not in thumbnails
@@ -180,7 +193,7 @@ def test_task_endpoints_are_documented(tab_client):
         assert described[name]["description"]
 
 
-@pytest.mark.parametrize("task", face_tasks.TITLES)
+@pytest.mark.parametrize("task", face_tasks.NAMES)
 def test_api_explains_how_to_get_missing_model(tab_client, models, files, task):
     (models / "GPEN-Colorization-1024.safetensors").unlink()
     given = [handle_file(files["plain.png"])] * (2 if task == "inpaint" else 1)
