@@ -27,8 +27,6 @@ from gpen.images import downscale, encode, read_bytes, square_crop
 
 MAX_BYTES = 25 * 2**20  # of a file
 MAX_PIXELS = 40_000_000  # of a decoded image, 120 MB as RGB; a larger one is reduced
-MAX_FILE_PIXELS = 200_000_000  # of an image in a file, the size of the largest photos of phones
-Image.MAX_IMAGE_PIXELS = MAX_FILE_PIXELS // 2  # Pillow does not open an image of more than twice as many pixels
 MIN_SIDE = 16  # px
 MAX_ASPECT = 8  # longer side / shorter side
 CLARITY_SIDE = 128  # px, at which the detail of faces is compared
@@ -57,7 +55,7 @@ def read(path: str | os.PathLike | None) -> UploadedImage:
     """Read an image file; transparent pixels become white, and an image of more than MAX_PIXELS is reduced.
 
     Raises GPENError, without the path on the server, if that is not possible or if the file is larger than MAX_BYTES or has more
-    than MAX_FILE_PIXELS.
+    than gpen.images.MAX_FILE_PIXELS.
     """
     if path is None:
         raise GPENError("There is no image: choose one.")
@@ -166,7 +164,7 @@ def _check_shape(image: Image.Image) -> None:
         raise GPENError(f"This image has {width} x {height} pixels, which is too narrow: crop it to the face.")
 
 
-_large_decode = threading.Lock()  # an image of MAX_FILE_PIXELS takes 0.8 GB in Pillow, with transparency 1.6 GB
+_large_decode = threading.Lock()  # an image of gpen.images.MAX_FILE_PIXELS takes 0.8 GB in Pillow, with transparency 1.6 GB
 
 
 def _reduce(image: Image.Image) -> None:

@@ -26,6 +26,8 @@ from gpen.exif import from_text, orientation
 
 ASTRONAUT_CROP = (18, 136, 178)  # top, left, side in px: the roughly FFHQ-aligned face of scikit-image's astronaut
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # no decoder that starts another program
+MAX_FILE_PIXELS = 200_000_000  # of an image in a file, the size of the largest photos of phones
+Image.MAX_IMAGE_PIXELS = MAX_FILE_PIXELS // 2  # Pillow does not open an image of more than twice as many pixels
 Image.init()
 FORMATS = [name for name in _FORMATS if name in Image.OPEN]  # older versions of Pillow lack AVIF
 TRANSPOSITIONS = {  # by EXIF orientation
@@ -188,9 +190,7 @@ def decoding(name: str | os.PathLike, data: bytes) -> Iterator[Image.Image]:
         reason = "unsupported kind of TIFF" if tiff else "unknown format" if data else "it is empty"
         raise GPENError(f"{name} cannot be read as an image ({reason}): give a JPEG, PNG, WebP, TIFF or BMP file.") from None
     except Image.DecompressionBombError:
-        raise GPENError(
-            f"{name} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6} megapixels: make it smaller."
-        ) from None
+        raise GPENError(f"{name} has more than {MAX_FILE_PIXELS // 10**6} megapixels: make it smaller.") from None
     except MemoryError:
         raise GPENError(f"There is not enough memory to decode {name}: make it smaller.") from None
     except Exception as error:  # decoders raise many types (OSError, SyntaxError, struct.error, ...) on damaged data

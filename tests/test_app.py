@@ -8,8 +8,6 @@ import pytest
 import app
 from tests import ROOT
 
-SHARING = ("Image", "ImageEditor", "ImageSlider", "Gallery", "Chatbot", "Audio", "Video")  # components with a Share button
-
 
 def test_import_builds_no_page():
     script = "import gradio, app; gradio.Blocks.__init__ = None; assert 'demo' not in vars(app)"
@@ -27,18 +25,6 @@ def test_demo_is_built_once_when_it_is_used(monkeypatch):
         vars(app).pop("demo", None)
     with pytest.raises(AttributeError, match="page"):
         app.page  # noqa: B018
-
-
-def test_no_component_offers_to_share_an_image(restorer, monkeypatch):
-    """Gradio's Share button publishes the image; it is shown on Spaces unless `buttons` is given without it."""
-    page = app.build(restorer)
-    images = [block for block in page.blocks.values() if type(block).__name__ in SHARING and is_visible(block)]
-    assert len(images) > 2
-    assert [block.elem_id for block in images if block.buttons is None or "share" in block.buttons] == []
-
-
-def is_visible(block) -> bool:
-    return block.visible and (block.parent is None or is_visible(block.parent))
 
 
 def test_served_page_is_at_module_level_for_the_reloader(monkeypatch):

@@ -32,7 +32,17 @@ def read_names(path: Path) -> set[str]:
                     name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
                     return set(_strings(archive.open(name)))
             return {name for _ in range(_LEGACY_PICKLES) for name in _strings(file)}
-    except (OSError, SafetensorError, StopIteration, ValueError, struct.error, zipfile.BadZipFile, NotImplementedError):
+    except (
+        OSError,
+        SafetensorError,
+        StopIteration,
+        ValueError,
+        struct.error,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        MemoryError,
+        OverflowError,
+    ):
         return set()
 
 

@@ -9,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+import app
 from demo import images
 from gpen.errors import GPENError
 from gpen.faces.alignment import FFHQ_POINTS_512, Face
 from tests.icc import display_p3
+
+SHARING = ("Image", "ImageEditor", "ImageSlider", "Gallery", "Chatbot", "Audio", "Video")  # components with a Share button
 
 
 def assert_near(image, expected, level):
@@ -178,3 +181,15 @@ def test_clearest_of_several_faces_is_used(tmp_path):
     assert images.clearest(photo, faces) is faces[1] and images.clearest(photo, faces[2:]) is faces[2]
     image, count = images.find_face(tmp_path / "photo.png", 64, lambda _: faces)
     assert count == 3 and image.shape == (64, 64, 3)
+
+
+def test_no_component_offers_to_share_an_image(restorer):
+    """Gradio's Share button publishes the image; it is shown on Spaces unless `buttons` is given without it."""
+    page = app.build(restorer)
+    images = [block for block in page.blocks.values() if type(block).__name__ in SHARING and is_visible(block)]
+    assert len(images) > 2
+    assert [block.elem_id for block in images if block.buttons is None or "share" in block.buttons] == []
+
+
+def is_visible(block) -> bool:
+    return block.visible and (block.parent is None or is_visible(block.parent))

@@ -59,7 +59,6 @@ def test_shown_errors_have_no_paths():
         lambda folder: images.decode(_file(folder / "broken.png")),
         lambda folder: checkpoints.load(folder / "missing.pth"),
         lambda folder: checkpoints.load(_file(folder / "broken.pth")),
-        lambda folder: checkpoints.download_url("GPEN-BFR-2048"),
         lambda folder: download.fetch("http://127.0.0.1:9/x", folder / "x", progress=False),
     ],
 )

@@ -113,6 +113,7 @@ def test_damaged_file_shows_error_and_page_keeps_working(open_app, files):
         page.set_input_files("#upload input[type=file]", files[name])
         page.wait_for_selector(f"[data-testid=toast-body]:has-text('{words}')")
         assert restored_image(page) == old
+    wait_until(page, lambda: page.locator("#upload img").count() == 0)  # the last file was removed
     page.wait_for_selector("#upload input[type=file]", state="attached")
     page.set_input_files("#upload input[type=file]", files["turned.jpg"])
     wait_for_another_image(page, old)
