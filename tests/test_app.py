@@ -9,6 +9,7 @@ import app
 from tests import ROOT
 
 
+@pytest.mark.slow
 def test_import_builds_no_page():
     script = "import gradio, app; gradio.Blocks.__init__ = None; assert 'demo' not in vars(app)"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

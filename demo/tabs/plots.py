@@ -94,10 +94,12 @@ def number(value: float | None, decimals: int = 2) -> str:
 
 
 def interval(row: Mapping[str, Any], *keys: str) -> str:
-    """Format the value, the lower and the upper bound in `keys` as HTML, in bold if the interval excludes 0."""
+    """Format the value and the bounds in `keys` as HTML, in bold if the interval excludes 0; None is a bound that is infinite."""
     value, low, high = (row[key] for key in keys)
     if value is None:
         return "–"
-    bounds = "" if low is None else " " + languages.html("leaderboard.range", tag="small", low=number(low), high=number(high))
-    excludes_zero = low is not None and (low > 0 or high < 0)
+    bounds = (
+        "" if low is high is None else " " + languages.html("leaderboard.range", tag="small", low=number(low), high=number(high))
+    )
+    excludes_zero = (low is not None and low > 0) or (high is not None and high < 0)
     return f"<b>{number(value)}</b>{bounds}" if excludes_zero else f"{number(value)}{bounds}"

@@ -360,6 +360,7 @@ def test_overriding_the_size_keeps_a_smaller_input(tmp_path):
     assert (network.size, network.in_size) == (128, 16)
 
 
+@pytest.mark.slow
 def test_help_imports_no_training_code():
     code = (
         "import sys; from gpen.cli import main\n"

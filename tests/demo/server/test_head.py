@@ -12,6 +12,8 @@ from demo.languages import english
 from demo.server import head
 from tests.demo.conftest import TIMEOUT
 
+pytestmark = pytest.mark.slow  # starts the app
+
 
 @pytest.fixture(scope="module")
 def web(server):

@@ -209,6 +209,14 @@ def test_report_shows_counts_and_raters(ask_owner, client, survey):
     assert ask_owner("report").json()["html"] == report
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "bold"), [(0.1, None, True), (-0.1, None, False), (None, -0.1, True), (None, None, False)]
+)
+def test_interval_with_an_infinite_bound_is_shown(low, high, bold):
+    text = plots.interval({"strength": 0.5, "low": low, "high": high}, "strength", "low", "high")
+    assert ("<b>0.50</b>" in text) == bold and "0.50" in text and ("–" in text) == ((low is None) != (high is None))
+
+
 def test_report_escapes_method_names(survey, monkeypatch):
     row = {"strength": 0.5, "low": 0.1, "high": 0.9, "wins": 7, "n": 10, "ties": 1, "win_rate": 0.75}
     unsaid = {"strength": None, "low": None, "high": None, "wins": 0, "n": 1, "ties": 1, "win_rate": 0.5}
@@ -318,6 +326,7 @@ def test_forest_plot_has_a_row_per_known_method_and_follows_the_text_colour():
     assert plots.strength_plot(unknown) == ""
 
 
+@pytest.mark.slow
 def test_started_app_serves_the_study(server):
     import urllib.request
 
