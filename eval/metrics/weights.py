@@ -70,12 +70,23 @@ def require_checkpoint(url: str, metric: str, verify: bool) -> Path:
 
 
 def read_tensors(path: Path, metric: str) -> dict[str, torch.Tensor]:
-    """Read a state dict, also one under the key state_dict, without running code of the file. Raises MissingMetric."""
+    """Read a state dict, also one under the key state_dict, without running code of the file. Raises MissingMetric.
+
+    The prefix "module." of networks trained on several GPUs is removed.
+    """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         content = content.get("state_dict", content)
         if all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
-            return dict(content)
+            return {name.removeprefix("module."): tensor for name, tensor in content.items()}
     except (OSError, RuntimeError, EOFError, ValueError, AttributeError, pickle.UnpicklingError):
         pass
     raise MissingMetric(f"{metric}: {path} cannot be read as weights; check the path or download the file again.")
+
+
+def load_tensors(net: torch.nn.Module, tensors: dict[str, torch.Tensor], metric: str, path: Path, expected: str) -> None:
+    """Load the tensors of the file `path`. Raises MissingMetric, naming the `expected` file, if they do not fit."""
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError:
+        raise MissingMetric(f"{metric}: {path} is not {expected}; give that file.") from None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from eval.metrics.cache import VectorCache
-from eval.metrics.weights import MetricSettings, MissingMetric, read_tensors
+from eval.metrics.weights import MetricSettings, MissingMetric, load_tensors, read_tensors
 
 SIZE = 128  # px
 
@@ -111,10 +111,7 @@ def load_deg(settings: MetricSettings) -> Deg:
             "GPEN_DEG_WEIGHTS=FILE."
         )
     path = Path(settings.deg_weights)
-    state = {name.removeprefix("module."): tensor for name, tensor in read_tensors(path, "Deg").items()}
+    state = read_tensors(path, "Deg")
     net = ArcFaceResNet18(squeeze=any(".se." in name for name in state))
-    try:
-        net.load_state_dict(state)
-    except RuntimeError:
-        raise MissingMetric(f"Deg: {path} is not resnet18_110.pth of arcface-pytorch; give that file.") from None
+    load_tensors(net, state, "Deg", path, "resnet18_110.pth of arcface-pytorch")
     return Deg(net, settings.device)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eval.metrics.cache import VectorCache
-from eval.metrics.weights import MetricSettings, MissingMetric, read_tensors
+from eval.metrics.weights import MetricSettings, MissingMetric, load_tensors, read_tensors
 
 SIZE, HEATMAP, LANDMARKS = 256, 64, 98
 DEPTH = 4  # levels of an hourglass
@@ -175,10 +175,7 @@ def load_lmd(settings: MetricSettings) -> LandmarkDistance:
             "--lmd-weights FILE or GPEN_LMD_WEIGHTS=FILE."
         )
     path = Path(settings.lmd_weights)
-    state = {name.removeprefix("module."): tensor for name, tensor in read_tensors(path, "LMD").items()}
+    state = read_tensors(path, "LMD")
     net = LandmarkNet(len({name for name in state if re.fullmatch(r"l\d+\.weight", name)}))
-    try:
-        net.load_state_dict(state)
-    except RuntimeError:
-        raise MissingMetric(f"LMD: {path} is not alignment_WFLW_4HG.pth of adaptive wing loss; give that file.") from None
+    load_tensors(net, state, "LMD", path, "alignment_WFLW_4HG.pth of adaptive wing loss")
     return LandmarkDistance(net, settings.device)

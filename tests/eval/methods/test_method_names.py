@@ -20,12 +20,6 @@ SIZE = 64
 SMALL = gpen.GPENConfig(size=32, narrow=0.0625, channel_multiplier=1, style_dim=64, mapping_layers=2)
 
 
-@pytest.fixture(scope="module")
-def spandrel():
-    gpen.compat.patch_torchvision()
-    return pytest.importorskip("spandrel")
-
-
 def test_spandrel_names_the_method_for_gpen_files(spandrel, tmp_path):
     torch.manual_seed(0)
     path = tmp_path / "GPEN-BFR-512.pth"

@@ -203,12 +203,6 @@ def test_tables_name_the_prior_of_an_inversion(prior, tmp_path, monkeypatch):
 # --- external methods
 
 
-@pytest.fixture(scope="module")
-def spandrel():
-    gpen.compat.patch_torchvision()
-    return pytest.importorskip("spandrel")
-
-
 def test_input_range_of_face_networks(spandrel, face):
     """GFPGAN with random weights: input in [-1, 1], as in its training, not the [0, 1] of the descriptor."""
     from spandrel.architectures.GFPGAN import GFPGAN
