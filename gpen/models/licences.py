@@ -9,5 +9,5 @@ PUBLISHED = (
     "No licence is stated by the authors since March 2026; before that their README said "
     "'(c) Alibaba, 2021. For academic and non-commercial use only.'"
 )
-ASSETS = {"gpen-256": IN_FULL[FFHQ], "gpen-colorize": GENERATED_FACES, "prior-64": GENERATED_FACES}  # files without an entry
+ASSETS = {"gpen-256": IN_FULL[FFHQ], "gpen-colorize": IN_FULL[FFHQ], "prior-64": GENERATED_FACES}  # files without an entry
 UNKNOWN = "The file states no licence."

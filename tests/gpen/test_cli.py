@@ -140,7 +140,7 @@ def test_info_prints_the_settings(model, capsys):
     ("model", "licence"),
     [
         (None, "CC BY-NC-SA 4.0 (non-commercial; trained on FFHQ)"),
-        ("gpen-colorize", "research use; licences of some training faces are not stated"),
+        ("gpen-colorize", "CC BY-NC-SA 4.0 (non-commercial; trained on FFHQ)"),
         ("prior-64", "research use; licences of some training faces are not stated"),
     ],
 )

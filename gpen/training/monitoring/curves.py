@@ -53,7 +53,8 @@ def draw(records: list[dict], path: Path) -> None:
         axis = figure.add_subplot(rows, columns, place)
         for name in series:
             points = [(record["images_seen"], record[name]) for record in records if name in record]
-            axis.plot(*zip(*points, strict=True), linewidth=1, label=name.rsplit("/", 1)[0])
+            marker = "." if len(points) == 1 else None  # a line of one point is invisible
+            axis.plot(*zip(*points, strict=True), linewidth=1, marker=marker, label=name.rsplit("/", 1)[0])
         for start in starts:
             axis.axvline(start, color="0.6", linewidth=0.8, linestyle=":")
         if len(series) > 1:
