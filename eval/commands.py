@@ -156,9 +156,10 @@ class Archive:
 
 @dataclass(frozen=True)
 class Tables:
-    """Write the tables of archived runs in Markdown files anew, such as those of README.md and docs/evaluation.md.
+    """Write the tables of archived runs in Markdown files anew, such as those of README.md and docs/results.md.
 
-    A table stands between the lines <!-- table ARCHIVE.json --> and <!-- /table -->.
+    A table stands between the lines <!-- table ARCHIVE.json --> and <!-- /table -->. tasks=A,B, methods=A,B and metrics=A,B after
+    the file reduce it.
     """
 
     files: tyro.conf.Positional[
