@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.demo.accessibility import SCHEMES, assert_accessible
+from tests.demo.accessibility import assert_accessible
 
 pytestmark = pytest.mark.browser
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -164,6 +164,5 @@ def test_invalid_photo_shows_error_and_pasted_photo_works(open_tab, files, coupl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_result_has_no_accessibility_violation(open_photo, couple, scheme):
-    assert_accessible(open_photo(couple, color_scheme=scheme, reduced_motion="reduce"))
+def test_result_has_no_accessibility_violation(open_photo, couple):
+    assert_accessible(open_photo(couple, reduced_motion="reduce"))
