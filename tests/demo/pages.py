@@ -3,12 +3,24 @@
 Before the next test uses a page, its document is left and everything that it stored is deleted.
 """
 
-from collections import defaultdict
+from __future__ import annotations
 
-from playwright.sync_api import Browser, Error, Page
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # imported late, with the browser
+    from playwright.sync_api import Browser, Page
 
 WIDE = {"width": 1400, "height": 900}  # px
 CHANGEABLE = ("viewport", "color_scheme", "reduced_motion", "permissions")  # settings of an open page; others are of a context
+
+# whether nothing has scrolled and no slider has moved for ten frames
+STILL = """() => {
+  const look = [scrollX, scrollY, ...[...document.querySelectorAll("[role=slider]")].map(e => e.ariaValueNow)].join();
+  window.stillLooks = look === window.lastStill ? (window.stillLooks ?? 0) + 1 : 0;
+  window.lastStill = look;
+  return window.stillLooks >= 10;
+}"""
 
 
 class Pages:
@@ -44,6 +56,8 @@ class Pages:
 
     def release(self) -> None:
         """End the use of all pages; those that cannot be emptied are closed."""
+        from playwright.sync_api import Error
+
         for key, page in self._used:
             try:
                 _empty(page)
@@ -63,3 +77,13 @@ def _empty(page: Page) -> None:
     session = page.context.new_cdp_session(page)
     session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
     session.detach()
+
+
+def swipe(page: Page, path: list[tuple[float, float]]) -> None:
+    """Move one finger along a path in CSS pixels of the window, and wait until the page has followed."""
+    session = page.context.new_cdp_session(page)
+    for kind, points in (("touchStart", path[:1]), *(("touchMove", [point]) for point in path[1:]), ("touchEnd", [])):
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
+    session.detach()
+    page.evaluate("window.stillLooks = 0")
+    page.wait_for_function(STILL)

@@ -14,7 +14,7 @@ from tests.demo.accessibility import SCHEMES, assert_accessible
 from tests.demo.conftest import METHODS
 
 REMEMBERS = "Object.keys(localStorage).some(key => key.startsWith('gpen.rate'))"  # whether the browser stores data
-TRIES, WAIT = 1000, 60  # ms between attempts: the page ignores keys pressed too early
+TRIES, WAIT = 1000, 60  # ms between attempts: the page ignores keys and clicks that come too early
 
 pytestmark = pytest.mark.browser
 
@@ -49,14 +49,18 @@ def pairwise(serve, study):
     return serve(study)
 
 
-def press(page, key: str, until: str) -> None:
-    """Press the key repeatedly until the selector `until` matches."""
+def repeat(page, action, until: str) -> None:
+    """Repeat the action until the selector `until` matches."""
     for _ in range(TRIES):
-        page.keyboard.press(key)
+        action()
         if page.locator(until).count():
             return
         page.wait_for_timeout(WAIT)
-    raise AssertionError(f"{key} did not lead to {until}; the page says: {page.inner_text('.rate')}")
+    raise AssertionError(f"{until} was not reached; the page says: {page.inner_text('.rate')}")
+
+
+def press(page, key: str, until: str) -> None:
+    repeat(page, lambda: page.keyboard.press(key), until)
 
 
 def done(number: int, total: int = 5) -> str:
@@ -144,9 +148,7 @@ def test_double_click_lost_response_and_full_disk_keep_one_answer_per_trial(visi
     page = visit(url)
     begin(page)
     rater = rater_of(page, survey)
-    page.wait_for_timeout(400)
-    page.dblclick("button.left")
-    page.wait_for_selector(done(1))
+    repeat(page, lambda: page.dblclick("button.left"), done(1))
     wait_for_answers(page, survey, 1, rater)
 
     replies = []
@@ -224,7 +226,6 @@ def test_rating_and_ranking_protocols(visit, serve, study, tmp_path, protocol, k
     page = visit(url)
     page.click("text=I agree")
     page.wait_for_selector(".candidate img")
-    page.wait_for_timeout(300)
     for key in keys[:-1]:
         page.keyboard.press(key)
     press(page, keys[-1], done(1, 2))
