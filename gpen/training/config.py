@@ -192,6 +192,20 @@ class PriorConfig(RunConfig):
             raise GPENError(f"reconstruction_share is from 0 to below 1; got {self.reconstruction_share}.")
         if self.reconstruction_share and self.discriminator != "projected":
             raise GPENError('reconstruction_share needs discriminator = "projected", whose features LPIPS compares.')
+        self.reconstructions(self.batch_size)
+
+    def reconstructions(self, n: int) -> int:
+        """How many of the n images of a process in a step are reconstructions.
+
+        Raises GPENError if reconstruction_share makes none of them, or all, a reconstruction.
+        """
+        count = round(self.reconstruction_share * n)
+        if self.reconstruction_share and not 0 < count < n:
+            raise GPENError(
+                f"With reconstruction_share {self.reconstruction_share}, {count} of {n} images per step and process are "
+                "reconstructions: choose reconstruction_share and batch_size with at least one reconstruction and one sample."
+            )
+        return count
 
 
 @dataclass(frozen=True)

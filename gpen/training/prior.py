@@ -94,7 +94,7 @@ class Prior:
         """Images [n, 3, size, size]: first reconstructions of as many real ones, then samples; and the loss of z."""
         z, noise, crossing = self._latent(self.config.batch_size, random)
         losses = {}
-        if pairs := self._pairs(len(real)):
+        if pairs := self.config.reconstructions(len(real)):
             with self.autocast:
                 mean, log_variance = self.encoder(real[:pairs])
             losses["kl"] = kl_divergence(mean, log_variance)
@@ -104,14 +104,10 @@ class Prior:
         with self.autocast:
             return self.forward(self._styles(z, crossing), noise).float(), losses
 
-    def _pairs(self, n: int) -> int:
-        """How many of n images are reconstructions."""
-        return round(self.config.reconstruction_share * n)
-
     def _losses(self, fake: Tensor, real: Tensor, step: int, random: torch.Generator) -> dict[str, Tensor]:
         """The terms of the generator's loss by name, before their weights; images [n, 3, size, size]."""
         config, losses = self.config, {}
-        if pairs := self._pairs(len(real)):
+        if pairs := self.config.reconstructions(len(real)):
             losses["content"] = _content(fake[:pairs], real[:pairs])
         if config.range_weight:
             losses["range"] = range_penalty(fake)
