@@ -18,7 +18,7 @@ from eval.benchmark.summary import GROUND_TRUTH
 from eval.data.decoded import DecodedImages
 from eval.data.faces import SAMPLES, Faces
 from eval.data.image_files import ImageFile
-from eval.data.lq_sets import INPAINT, PAIRED, TASKS, UNDEGRADED, WILD, LQSet, Sample, build_lq_set
+from eval.data.lq_sets import INPAINT, PAIRED, TASKS, UNDEGRADED, WILD, LQSet, Sample, build_lq_set, given_name
 from eval.data.paired import Pairs
 from eval.data.protocols import find_protocol
 from eval.methods.registry import INPAINTING_METHODS, NON_BLIND, load_method, parse_method
@@ -91,8 +91,14 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
     _check(settings)
     group, out = Distributed(settings.device), Path(settings.out)
     device = "cpu" if group.device.type == "cpu" else str(group.device)  # weights cannot be loaded to "cpu:0" of accelerate
-    weights = {name: load_method(name, device).weights for name in settings.methods}  # before a download of the data
+    weights, checks = {}, []
+    for name in settings.methods:  # before a download of the data
+        method = load_method(name, device)
+        weights[name] = method.weights
+        checks.append(method.check)
     faces, given = _open_data(settings)
+    for check in checks:
+        check({name: given_name(given[name]) if name in given else "" for name in faces.names})
     if settings.protocol:
         find_protocol(settings.protocol).check_run(len(faces.names), settings.size, settings.tasks)
     names = dict.fromkeys([*settings.metrics, *_measured_metrics(out)])
