@@ -99,8 +99,8 @@ def pulse(prior: Generator, samples: list[Sample], size: int, settings: PulseSet
     rates = (settings.rate * one_cycle(step, settings.steps) for step in range(settings.steps))
     errors, optimizer = _Errors(samples, size, prior), torch.optim.Adam(free)
     for faces, losses in _descend(make, errors, optimizer, rates, settings.tolerance, project):
-        better = losses < lowest
-        lowest[better], best[better] = losses[better], faces[better]
+        best = torch.where((losses < lowest)[:, None, None, None], faces, best)  # indices would wait for the device
+        lowest = torch.minimum(lowest, losses)
     return [to_image(face) for face in best]
 
 
