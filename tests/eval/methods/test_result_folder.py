@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 import pytest
-from skimage.data import astronaut
 
 import gpen
 from eval.__main__ import main
@@ -12,11 +11,6 @@ from eval.methods.registry import load_method
 from gpen.images import write_image
 
 SIZE = 64
-
-
-@pytest.fixture(scope="module")
-def face():
-    return cv2.resize(astronaut()[:220, 110:330], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
 def sample(face, name):

@@ -9,15 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpen
-from eval.methods.unet import UNetTraining, unet_config
 from gpen.models.checkpoints import read_metadata
 from gpen.training.config import FinetuneConfig, PriorConfig
 from gpen.training.data.dataset import FacePairs, list_images
 from gpen.training.data.fingerprints import CHOSEN_ON, TRAINED_ON, fingerprint, join_notes, split_fingerprints
 from gpen.training.finetune import finetune
-from gpen.training.loop import train
 from gpen.training.prior import train_prior
-from gpen.training.runtime.parallel import Distributed
 
 SETTINGS = {
     "network": gpen.GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2),
@@ -48,12 +45,6 @@ def test_weights_store_the_training_faces_of_both_stages_and_of_a_resumed_run(fa
     assert trained_on(finetune(third, tmp_path / "gpen", longer, resume=True)) == set.union(
         *map(fingerprints, (faces, other, third))
     )
-
-
-def test_weights_of_the_unet_store_the_training_faces(faces, tmp_path):
-    config = dataclasses.replace(unet_config(16, 4, adversarial=False), batch_size=4, workers=0)
-    path = train(UNetTraining(config, Distributed("cpu")), FacePairs(faces, config), tmp_path / "run")
-    assert trained_on(path) == fingerprints(faces)
 
 
 def test_equal_files_have_one_fingerprint(faces):
