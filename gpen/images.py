@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import re
 import secrets
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,13 +23,16 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
 from gpen.errors import GPENError
-from gpen.exif import from_text, orientation
+from gpen.exif import describe_tiff, from_text, orientation
 
 ASTRONAUT_CROP = (18, 136, 178)  # top, left, side in px: the roughly FFHQ-aligned face of scikit-image's astronaut
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # no decoder that starts another program
 MAX_FILE_PIXELS = 200_000_000  # of an image in a file, the size of the largest photos of phones
 Image.MAX_IMAGE_PIXELS = MAX_FILE_PIXELS // 2  # Pillow does not open an image of more than twice as many pixels
 Image.init()
+cv2.utils.logging.setLogLevel(
+    cv2.utils.logging.LOG_LEVEL_SILENT
+)  # its messages about unusual files would be printed beside those of gpen
 FORMATS = [name for name in _FORMATS if name in Image.OPEN]  # older versions of Pillow lack AVIF
 TRANSPOSITIONS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -186,16 +190,24 @@ def decoding(name: str | os.PathLike, data: bytes) -> Iterator[Image.Image]:
     except UnidentifiedImageError:
         if data[4:12] in HEIF and not heif:
             raise GPENError(f'{name} is a HEIC image: pip install "gpen[heif]", or save it as JPEG.') from None
-        tiff = data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-        reason = "unsupported kind of TIFF" if tiff else "unknown format" if data else "it is empty"
+        if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            raise GPENError(f"{name} cannot be used: {unsupported_tiff(data)}") from None
+        reason = "unknown format" if data else "it is empty"
         raise GPENError(f"{name} cannot be read as an image ({reason}): give a JPEG, PNG, WebP, TIFF or BMP file.") from None
     except Image.DecompressionBombError:
         raise GPENError(f"{name} has more than {MAX_FILE_PIXELS // 10**6} megapixels: make it smaller.") from None
     except MemoryError:
         raise GPENError(f"There is not enough memory to decode {name}: make it smaller.") from None
     except Exception as error:  # decoders raise many types (OSError, SyntaxError, struct.error, ...) on damaged data
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = re.sub(r" \(-?\d+ bytes not processed\)", "", " ".join(str(error).split())) or type(error).__name__
         raise GPENError(f"{name} cannot be read as an image ({reason}): it may be truncated or damaged.") from None
+
+
+def unsupported_tiff(data: bytes) -> GPENError:
+    """The error for a TIFF that cannot be read."""
+    if layout := describe_tiff(data):
+        return GPENError(f"a TIFF of {layout} is not supported: save it as RGB or grey with 8 or 16 bits.")
+    return GPENError("its TIFF directory is missing: it may be truncated or damaged.")
 
 
 @functools.cache
