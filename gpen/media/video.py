@@ -25,11 +25,11 @@ from gpen.media.prefetch import per_thread, prefetch_map
 from gpen.media.properties import compare
 from gpen.media.provenance import Provenance, Region, append_video_xmp, marked, other_boxes, read_video_xmp, source_type
 from gpen.media.video_input import VideoInput
-from gpen.media.video_output import CONTAINERS, VideoOutput, muxer_options
+from gpen.media.video_output import CONTAINERS, ISO_MEDIA, VideoOutput, muxer_options
 from gpen.media.video_properties import describe
 from gpen.optional import import_optional
 
-HOLDS_XMP = ("mp4", "mov", "3gp", "avi")  # containers with a place for XMP
+HOLDS_XMP = (*ISO_MEDIA, "avi")  # containers with a place for XMP
 
 
 def restore_video(

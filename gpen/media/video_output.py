@@ -55,6 +55,7 @@ class Container:
     options: dict[str, str] = field(default_factory=dict)
 
 
+ISO_MEDIA = ("mp4", "mov", "3gp")  # containers of the ISO base media format
 FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: the duration of a packet is that of its frame
 _M2TS = {"mpegts_m2ts_mode": "1"}
 CONTAINERS = {  # by suffix
@@ -86,7 +87,9 @@ class VideoOutput:
         self.encoder = container.encoder
         self.changed = False  # whether a frame was
         self.upscale = 1.0  # of the results
-        self.last = -1  # time of the last frame, in ticks
+        self.first = self.last = -1  # times of the first and last frame, in ticks
+        self.duration = 0  # of the last frame, in ticks
+        self.first_dts: int | None = None  # time of decoding of the first packet, in ticks
         self.tick = cast(Fraction, source.stream.time_base)  # s
         self.streams: dict[int, av.stream.Stream] = {}  # by the index of their source
         source.copied = {stream.index for stream in source.reader.streams if stream.index != source.stream.index}
@@ -120,11 +123,21 @@ class VideoOutput:
         seconds = frame.duration * cast(Fraction, frame.time_base) or 1 / self.source.rate
         new.duration = round(seconds / self.tick)
         new.pts, new.time_base, new.pict_type = self.last, self.tick, 0  # the encoder chooses the key frames
-        self._mux(stream.encode(new))
+        self.first = self.last if self.first < 0 else self.first
+        self.duration = new.duration
+        packets = stream.encode(new)
+        if packets and self.first_dts is None:
+            self.first_dts = packets[0].dts
+        self._mux(packets)
 
     def close(self) -> None:
         """Flush the encoder."""
-        self._mux(self.stream.encode() if self.stream else [])
+        packets = self.stream.encode() if self.stream else []
+        if packets and self.container.name in ISO_MEDIA:  # it stores times of decoding; only the last packet has a duration
+            first = packets[0].dts if self.first_dts is None else self.first_dts
+            decoded = cast(int, packets[-1].dts) - cast(int, first)
+            packets[-1].duration = max(self.last + self.duration - self.first - decoded, 1)
+        self._mux(packets)
 
     def _new_frame(self, frame: av.VideoFrame, image: np.ndarray, result: np.ndarray) -> av.VideoFrame:
         """A frame of the pixels of `result`; of a frame with more than 8 bits, only what was changed has 8 bits."""
