@@ -15,10 +15,6 @@ STRIP_OFFSETS, STRIP_LENGTHS = 273, 279
 SHORT, LONG = 3, 4  # types of values
 VALUE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # type -> bytes per value
 _PREFIX = b"Exif\0\0"
-BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 259, 262, 277, 284, 338, 339
-PHOTOMETRICS = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab"}
-USUAL_COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)
-SAMPLE_FORMATS = {2: " signed", 3: " floating-point"}
 XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)(\d)""")
 
 
@@ -104,24 +100,6 @@ def tiff_values(entries: dict[int, Entry], layout: Layout, tag: int, default: in
     """The integers of an entry of a TIFF; (default,) if there is none."""
     entry = entries.get(tag)
     return layout.integers(entry) if entry is not None and entry.kind in (SHORT, LONG) else (default,)
-
-
-def describe_tiff(data: bytes) -> str:
-    """The layout of the pixels of a TIFF, as in "16-bit RGB with 3 channels in separate planes"; "" if it has no directory."""
-    entries, layout = read_entries(data)
-    if not entries:
-        return ""
-
-    def value(tag: int, default: int) -> int:
-        return tiff_values(entries, layout, tag, default)[0]
-
-    kind = PHOTOMETRICS.get(value(PHOTOMETRIC, 1), f"photometric {value(PHOTOMETRIC, 1)}")
-    form = SAMPLE_FORMATS.get(value(SAMPLE_FORMAT, 1), "")
-    planes = " in separate planes" if value(PLANAR, 1) != 1 else ""
-    method, samples = value(COMPRESSION, 1), value(SAMPLES, 1)
-    compression = "" if method in USUAL_COMPRESSIONS else f" compressed by method {method}"
-    file = " in a big-endian BigTIFF" if layout == Layout(">", big=True) else ""
-    return f"{value(BITS, 1)}-bit{form} {kind} with {samples} channel{'s' * (samples > 1)}{planes}{compression}{file}"
 
 
 def write_directory(entries: dict[int, Entry], order: str, offset: int) -> bytes:

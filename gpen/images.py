@@ -23,10 +23,12 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
 from gpen.errors import GPENError
-from gpen.exif import describe_tiff, from_text, orientation
+from gpen.exif import from_text, orientation
+from gpen.tiff_layout import check_tiff, unsupported_tiff
 
 ASTRONAUT_CROP = (18, 136, 178)  # top, left, side in px: the roughly FFHQ-aligned face of scikit-image's astronaut
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # no decoder that starts another program
+MPO = "MPO"  # format of Pillow for a JPEG of a camera with further images, which is read as the JPEG that it is
 MAX_FILE_PIXELS = 200_000_000  # of an image in a file, the size of the largest photos of phones
 Image.MAX_IMAGE_PIXELS = MAX_FILE_PIXELS // 2  # Pillow does not open an image of more than twice as many pixels
 Image.init()
@@ -79,8 +81,10 @@ def decode(
     with decoding(name, data) as image:
         if check is not None:
             check(image)
+        negative = image.format == "TIFF" and check_tiff(data)
         image = upright(image)
-        return to_rgb(to_srgb(image) if srgb else image, background)
+        rgb = to_rgb(to_srgb(image) if srgb else image, background)
+        return 255 - rgb if negative else rgb
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -201,13 +205,6 @@ def decoding(name: str | os.PathLike, data: bytes) -> Iterator[Image.Image]:
     except Exception as error:  # decoders raise many types (OSError, SyntaxError, struct.error, ...) on damaged data
         reason = re.sub(r" \(-?\d+ bytes not processed\)", "", " ".join(str(error).split())) or type(error).__name__
         raise GPENError(f"{name} cannot be read as an image ({reason}): it may be truncated or damaged.") from None
-
-
-def unsupported_tiff(data: bytes) -> GPENError:
-    """The error for a TIFF that cannot be read."""
-    if layout := describe_tiff(data):
-        return GPENError(f"a TIFF of {layout} is not supported: save it as RGB or grey with 8 or 16 bits.")
-    return GPENError("its TIFF directory is missing: it may be truncated or damaged.")
 
 
 @functools.cache

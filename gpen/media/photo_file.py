@@ -20,18 +20,20 @@ from PIL import Image, TiffImagePlugin
 from gpen.errors import GPENError
 from gpen.exif import as_stored, orientation, update_exif
 from gpen.images import (
+    MPO,
     add_8_bit_change,
     decode_16_bits,
     decoding,
     read_bytes,
+    register_heif,
     swap_red_and_blue,
     to_8_bits,
-    unsupported_tiff,
     upright,
 )
 from gpen.media import containers
 from gpen.media.provenance import Provenance, marked, without_padding
 from gpen.media.tiff import STRAIGHT_ALPHA, deep_layout, encode_tiff, straight_alpha, tiff_xmp
+from gpen.tiff_layout import check_tiff
 
 QUALITY = 95  # of JPEG (without chroma subsampling), and of WebP unless the file was lossless
 TURNS = {
@@ -110,14 +112,14 @@ def read_photo(path: Path) -> Photo:
 
 
 def _read(image: Image.Image, data: bytes, path: Path) -> Photo:
-    kind = "JPEG" if image.format == "MPO" else image.format  # MPO: JPEG of a camera with additional images
+    kind = "JPEG" if image.format == MPO else image.format
     if kind not in ENCODERS:
         raise GPENError(f"{path} is a {kind} file, which cannot be written: give a JPEG, PNG, WebP, TIFF or BMP file.")
-    if (count := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
+    if (count := getattr(image, "n_frames", 1)) > 1 and image.format != MPO:
         raise GPENError(f"{path} holds {count} images: save each in a separate file.")
+    if kind == "TIFF":
+        check_tiff(data)
     if image.mode in ("I", "F"):
-        if kind == "TIFF":
-            raise unsupported_tiff(data)
         raise GPENError(f"{path} has 32 bits per channel: save it with 8 or 16.")
     tiff = cast(TiffImagePlugin.TiffImageFile, image)  # only used for TIFF
     deep = (kind == "PNG" and data[24] == 16) or (kind == "TIFF" and max(tiff.tag_v2.get(258, (1,))) == 16)
@@ -229,4 +231,9 @@ ENCODERS: dict[str, Callable[[Photo, Provenance | None], bytes]] = {
     "AVIF": _with_options,
     "HEIF": _with_options,
 }
-WRITABLE = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in ENCODERS) | {".heic", ".heif"}
+
+
+def is_writable(suffix: str) -> bool:
+    """Whether the suffix of an image, in lower case, is that of a format that can be written."""
+    register_heif()
+    return Image.registered_extensions().get(suffix) in (*ENCODERS, MPO)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from PIL import Image, TiffTags
 from PIL.JpegImagePlugin import get_sampling
 
-from gpen.exif import BITS, EXIF_IFD, GPS_IFD, SAMPLES, Entry, has_thumbnail, orientation, read_entries, tiff_values
-from gpen.images import decoding
+from gpen.exif import EXIF_IFD, GPS_IFD, Entry, has_thumbnail, orientation, read_entries, tiff_values
+from gpen.images import MPO, decoding
 from gpen.media import containers, tiff
 from gpen.media.provenance import GENERATED, source_type
+from gpen.tiff_layout import BITS, SAMPLES
 
 PRESENT = "yes"  # value of a property that a file has or has not
 CHANNELS = {
@@ -34,7 +35,7 @@ def describe_photo(data: bytes) -> dict[str, str]:
     """Each property that an image file has, for `compare`. Raises GPENError if the file cannot be read."""
     with decoding("The photo", data) as image:
         info, count = image.info, getattr(image, "n_frames", 1)
-        kind = "JPEG" if image.format == "MPO" else str(image.format)
+        kind = "JPEG" if image.format == MPO else str(image.format)
         rows = {
             "format": kind,
             "size": f"{image.width} x {image.height}",

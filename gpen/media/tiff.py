@@ -8,25 +8,19 @@ import zlib
 import numpy as np
 
 from gpen.exif import (
-    BITS,
     EXIF_IFD,
-    EXTRA_SAMPLES,
     GPS_IFD,
     ORIENTATION,
-    PHOTOMETRIC,
     PIXEL_HEIGHT,
     PIXEL_WIDTH,
-    PLANAR,
-    SAMPLE_FORMAT,
-    SAMPLES,
     Entry,
     integer_entry,
     read_entries,
     tiff_values,
     write_directory,
 )
-from gpen.images import unsupported_tiff
 from gpen.media.containers import update_photoshop, update_xmp
+from gpen.tiff_layout import BITS, EXTRA_SAMPLES, PHOTOMETRIC, SAMPLES, check_tiff, unsupported_tiff
 
 XMP, IPTC, PHOTOSHOP, PROFILE, WORKING_LAYERS, C2PA = 700, 33723, 34377, 34675, 37724, 52545
 # Tags of the layout of the pixels, which belong to one encoding of them, and those of other images in the file.
@@ -46,16 +40,14 @@ def deep_layout(data: bytes) -> tuple[bool, int]:
 
     Raises GPENError for a layout that OpenCV does not decode correctly: separate planes, grey with alpha, CMYK and others.
     """
+    negative = check_tiff(data)
     entries, layout = read_entries(data)
-
-    def value(tag: int, default: int) -> int:
-        return tiff_values(entries, layout, tag, default)[0]
-
-    photometric, samples = value(PHOTOMETRIC, 1), value(SAMPLES, 1)
-    supported = {0: (1,), 1: (1,), 2: (3, 4)}.get(photometric, ())
-    if samples not in supported or samples > 1 and value(PLANAR, 1) != 1 or value(SAMPLE_FORMAT, 1) not in (1, 4):  # 4: undefined
+    photometric, samples, extra = (
+        tiff_values(entries, layout, tag, default)[0] for tag, default in ((PHOTOMETRIC, 1), (SAMPLES, 1), (EXTRA_SAMPLES, 0))
+    )
+    if samples not in {0: (1,), 1: (1,), 2: (3, 4)}.get(photometric, ()):
         raise unsupported_tiff(data)
-    return photometric == 0, value(EXTRA_SAMPLES, 0)
+    return negative, extra
 
 
 def straight_alpha(pixels: np.ndarray, extra: int) -> np.ndarray:

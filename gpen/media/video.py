@@ -72,7 +72,7 @@ def restore_video(
                 raise GPENError(f"{source} has no frame that can be decoded: it may be truncated.")
             if output.changed:
                 if provenance:
-                    faces = [Region(*track["box"], track["first"], track["last"]) for track in report["tracks"]]
+                    faces = [Region(*track["box"], first=track["first"], last=track["last"]) for track in report["tracks"]]
                     provenance = replace(provenance, faces=[face.scaled(output.upscale) for face in faces])
                 report["properties"] = _finish(source, partial, frames, container.name in HOLDS_XMP, provenance)
             else:
