@@ -72,8 +72,10 @@ def restore_video(
                 raise GPENError(f"{source} has no frame that can be decoded: it may be truncated.")
             if output.changed:
                 if provenance:
-                    faces = [Region(*track["box"], first=track["first"], last=track["last"]) for track in report["tracks"]]
-                    provenance = replace(provenance, faces=[face.scaled(output.upscale) for face in faces])
+                    faces = [Region(*track["box"]).scaled(output.upscale) for track in report["tracks"]]
+                    times = [{"first": track["first"], "last": track["last"]} for track in report["tracks"]]
+                    faces = [face._replace(**time) for face, time in zip(faces, times, strict=True)]
+                    provenance = replace(provenance, faces=faces)
                 report["properties"] = _finish(source, partial, frames, container.name in HOLDS_XMP, provenance)
             else:
                 shutil.copyfile(source, partial)
