@@ -21,7 +21,18 @@ RAW_IMAGES = {
     ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".raf", ".rw2", ".orf", ".pef", ".srw", ".x3f",
     ".3fr", ".iiq", ".erf", ".kdc", ".dcr", ".mrw", ".rwl", ".raw",
 }  # fmt: skip
-OTHER_IMAGES = {".jxl", ".jxr", ".psb", ".xcf", ".exr", ".hdr", ".pfm", ".dds", ".mpo"}  # of no known MIME type on some systems
+OTHER_IMAGES = {
+    ".jxl",
+    ".jxr",
+    ".psb",
+    ".xcf",
+    ".exr",
+    ".hdr",
+    ".pfm",
+    ".dds",
+    ".tga",
+    ".mpo",
+}  # of no known MIME type on some systems
 OTHER_VIDEOS = {".mts", ".m2ts", ".3gp", ".vob", ".dv", ".mxf", ".rm", ".rmvb", ".divx", ".asf", ".ogm", ".ogv", ".f4v"}
 
 

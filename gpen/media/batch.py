@@ -127,10 +127,10 @@ def restore_files(
     """Restore each of `files` (see `find_files`) and yield its entry of the report, in order.
 
     make_detector: called once per thread. An entry has the keys input, output, status ("restored", "no face": copied, "skipped":
-    exists already, "failed"), error (if failed), seconds (per step: read, detect, restore, write), for a photo faces (box,
-    landmarks, score; in px of the upright photo), for a video video (see `restore_video`), and properties if it was changed (see
-    `compare_photos` and `properties.compare`). Raises GPENError before any work if a file would replace itself without
-    settings.overwrite.
+    exists already, "failed"), error (if failed), reason (if skipped), seconds (per step: read, detect, restore, write), for a
+    photo faces (box, landmarks, score; in px of the upright photo), for a video video (see `restore_video`), and properties if it
+    was changed (see `compare_photos` and `properties.compare`). Raises GPENError before any work if a file would replace itself
+    without settings.overwrite.
     """
     for source, target in files.items():
         if not settings.overwrite and target.exists() and target.samefile(source):
@@ -187,7 +187,7 @@ class _Run:
         work = Work(*places)
         work.row = {"input": str(work.source), "output": str(work.target), "status": "restored", "seconds": {}}
         if work.target.exists() and not self.settings.overwrite:
-            work.row["status"] = "skipped"
+            work.row |= {"status": "skipped", "reason": "the result exists already"}
         elif not work.is_video:
             with work.step("read"):
                 if is_video(work.source):

@@ -156,7 +156,10 @@ def test_second_run_skips_existing_files_unless_overwrite(photos, tmp_path, rest
     run(photos, out, restorer)
     (out / "a.jpg").unlink()
     (out / "b.png").write_bytes(b"mine")
-    again = {row["input"]: row["status"] for row in run(photos, out, restorer)}
+    rows = list(run(photos, out, restorer))
+    again = {row["input"]: row["status"] for row in rows}
+    reasons = {row["input"]: row["reason"] for row in rows if row["status"] == "skipped"}
+    assert set(reasons.values()) == {"the result exists already"}
     assert again[str(photos / "a.jpg")] == "restored" and again[str(photos / "broken.png")] == "failed"
     assert again[str(photos / "b.png")] == "skipped" and (out / "b.png").read_bytes() == b"mine"
     run(photos, out, restorer, overwrite=True)
