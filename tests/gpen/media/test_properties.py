@@ -112,6 +112,7 @@ def test_reasons_are_given_for_what_is_dropped():
     assert compare_photos(bmp.data, bmp.encode(Provenance("model", "")), True)["provenance"] == "none: a BMP has none"
 
 
+@settings(deadline=None)
 @given(*[st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["yes", "1", "2"]))] * 2)
 def test_every_property_of_both_files_is_named_once(before, after):
     rows = compare(before, after, {})

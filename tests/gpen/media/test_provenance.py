@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen.faces.alignment import Face
@@ -102,6 +102,7 @@ def face_at(box):
     return Face(box, points.astype(np.float32), 0.99)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.binary(min_size=4, max_size=4).filter(lambda k: k != AVI_XMP), st.binary(max_size=9)), max_size=5))
 def test_xmp_is_the_last_chunk_of_an_avi(chunks):
     with tempfile.TemporaryDirectory() as folder:
@@ -139,6 +140,7 @@ def test_the_mark_of_a_camera_is_removed_without_provenance_too(tmp_path):
     assert source_type(read_video_xmp(tmp_path / "b.mp4")) == ""
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_in_place_of_xmp_are_marked(data):
     xmp = marked(data, PROVENANCE)
