@@ -16,7 +16,7 @@ from eval.preference.build import StudySettings, build, from_folders, from_run
 from eval.preference.golds import describe_golds
 from eval.preference.study import Study
 from gpen.errors import GPENError
-from gpen.images import write_atomically
+from gpen.images import replace_atomically, write_atomically
 
 if TYPE_CHECKING:
     from eval.preference.survey import Survey
@@ -96,7 +96,7 @@ class Export:
         with closing(self.store.survey()) as survey:
             pieces = survey.export(self.store.format_of(self.out))
             if self.out:
-                with open(self.out, "w") as file:
+                with replace_atomically(self.out) as partial, partial.open("w") as file:
                     file.writelines(pieces)
             else:
                 sys.stdout.writelines(pieces)

@@ -20,6 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gpen.errors import GPENError
+from gpen.images import move_durably
 
 # Server of the GPEN authors, NAME.pth. The 1024 and 2048 px models are on ModelScope: gpen.models.modelscope.
 MODELS_URL = "https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models"
@@ -126,7 +127,7 @@ def _fetch(url: str, path: Path, sha256: str | None, check: Callable | None, pro
         raise GPENError(
             f"{url} returned a wrong file, which was deleted ({wrong}): download the right one and {_manual_install(path)}."
         )
-    partial.replace(path)
+    move_durably(partial, path)
 
 
 def _transfer(url: str, partial: Path, progress: bool, timeout: float) -> None:

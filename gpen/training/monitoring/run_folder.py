@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gpen.errors import GPENError
-from gpen.images import replace_atomically, to_image, write_image
+from gpen.images import replace_atomically, to_image, write_atomically, write_image
 from gpen.optional import import_optional
 from gpen.training.monitoring.curves import draw, read_log
 
@@ -37,7 +37,7 @@ class TrainingRun:
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         if self.writes:
             kept = [record for record in self.read_log() if record["images_seen"] <= state["images_seen"]]
-            self.lines.write_text("".join(json.dumps(record) + "\n" for record in kept))
+            write_atomically(self.lines, "".join(json.dumps(record) + "\n" for record in kept).encode())
         return state
 
     def save(self, state: dict) -> None:
