@@ -23,7 +23,7 @@ import torch
 from tqdm import tqdm
 
 from eval.benchmark.profiling import measure as measure_cost
-from eval.benchmark.provenance import Recipe, check_recipe, make_recipe
+from eval.benchmark.provenance import Recipe, check_recipe, environment_of, make_recipe
 from eval.benchmark.restoration_cache import RestorationCache
 from eval.benchmark.settings import RunSettings
 from eval.benchmark.store import SECONDS, Row, RunStore, merge_parts
@@ -37,7 +37,9 @@ from eval.data.protocols import find_protocol
 from eval.methods.registry import INPAINTING_METHODS, NON_BLIND, Method, load_method, parse_method
 from eval.metrics.registry import METRICS, is_per_image, load_metrics, needs_ground_truth
 from eval.metrics.weights import MetricSettings
+from gpen.environment import environment_id
 from gpen.errors import GPENError
+from gpen.folder_lock import lock_folder
 from gpen.images import write_atomically, write_image
 from gpen.training.runtime.parallel import Distributed
 
@@ -97,7 +99,7 @@ class Plan:
     columns: list[str]  # metrics with one value per image
     recipe: Recipe
     missing_metrics: dict[str, str]  # metric -> why it is not available
-    decoded: DecodedImages  # the ground truth
+    environment: str  # id
     bar: ProgressBar
 
     @property
@@ -115,19 +117,20 @@ def run(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = Fa
     Returns a message for each metric that is not available.
 
     Later calls can add tasks, methods, images and metrics to RUN. Raises GPENError for unknown names, for images that cannot be
-    read, and for a RUN that was made with another size, seed or weight file.
+    read, for a RUN that was made with another size, seed or weight file, and for one to which another process writes. Rows that
+    were measured with other code, libraries, device or batch size are kept and marked.
     """
-    plan = prepare(settings, metric_settings, quiet)
-    with closing(plan.decoded):
+    with ExitStack() as stack:
+        plan = prepare(settings, metric_settings, stack, quiet)
         measure(plan)
-    plan.group.wait()
-    if plan.group.rank == 0:
-        finish(plan)
+        plan.group.wait()
+        if plan.group.rank == 0:
+            finish(plan)
     return plan.missing_metrics
 
 
-def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = False) -> Plan:
-    """Check the settings, load the metrics, build the LQ sets and write the recipe."""
+def prepare(settings: RunSettings, metric_settings: MetricSettings, stack: ExitStack, quiet: bool = False) -> Plan:
+    """Check the settings, load the metrics, build the LQ sets and write the recipe; `stack` holds the lock of RUN."""
     labels = {parse_method(name).label: name for name in settings.methods}
     baseline = labels.get(settings.baseline, settings.baseline)  # the baseline may be given by its label
     methods = dict.fromkeys([baseline, INPUT, *settings.methods, GROUND_TRUTH])
@@ -144,12 +147,17 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
     metrics = {task: TaskMetrics.select(functions, task) for task in settings.tasks}
     upscaled = 0 if set(settings.tasks) == {WILD} else faces.check_native_size()
     columns = [name for name in functions if is_per_image(name)]
-    recipe = make_recipe(settings, metric_settings, weights, functions, missing, faces, upscaled)
-    check_recipe(out / "recipe.json", recipe)
+    measured_in = environment_of(device, settings.batch)
+    recipe = make_recipe(settings, metric_settings, weights, functions, missing, faces, upscaled, measured_in)
+    if group.rank == 0:
+        stack.enter_context(lock_folder(out))
+    changed = check_recipe(out / "recipe.json", recipe)
+    if changed and group.rank == 0:
+        print(f"{out} was measured in another environment ({changed}): its reports say so.", file=sys.stderr)
     if not quiet and group.rank == 0:
         which = " (the sample faces of this package; choose others with --data)" if settings.data == SAMPLES else ""
         print(f"Faces: {len(faces.names)} of {settings.data}{which}, {settings.size} px", file=sys.stderr)
-    decoded = DecodedImages(out, settings.size)
+    decoded = stack.enter_context(closing(DecodedImages(out, settings.size)))
     faces = faces.with_decoded(decoded)
 
     bar = _progress(quiet or group.rank > 0)
@@ -167,7 +175,9 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
         RunStore.open(out, columns).close()  # writes the header
         _write_json(out / "recipe.json", recipe)
         group.wait()
-    return Plan(settings, metric_settings, group, device, lq_sets, metrics, columns, recipe, missing, decoded, bar)
+    return Plan(
+        settings, metric_settings, group, device, lq_sets, metrics, columns, recipe, missing, environment_id(measured_in), bar
+    )
 
 
 def _open_data(settings: RunSettings) -> tuple[Faces, dict[str, ImageFile]]:
@@ -230,7 +240,7 @@ class MethodRun:
         if not batches:
             return
         method = load_method(self.name, self.plan.device)
-        cache = RestorationCache.open(self.plan.settings.cache, self.name, method)
+        cache = RestorationCache.open(self.plan.settings.cache, self.name, method, self.plan.device)
         if parse_method(self.name).kind in NETWORKS:
             method.restore(list(lq_set.samples(names[:1])), size)
         for batch in self.plan.bar(f"{self.task}: {self.name}")(batches):
@@ -270,7 +280,9 @@ class MethodRun:
             self.part.features.add(network, self.task, self.name, [names[i] for i in new], vectors[new])
         old = self.done.rows.get(self.task, self.name)
         rows = {name: _row(values, i, old.get(name, {})) for i, name in enumerate(names) if missing[i]}
-        self.part.rows.append(self.task, self.name, rows)  # last: a row implies that the features of the image are stored
+        self.part.rows.append(
+            self.task, self.name, rows, self.plan.environment
+        )  # last: a row implies that the features of the image are stored
 
     def _restore(self, method: Method, cache: RestorationCache, samples: list[Sample]) -> tuple[list[np.ndarray], list[float]]:
         """(results, seconds of each), from the cache if it contains the complete batch."""

@@ -8,8 +8,9 @@ distance. null is a value that does not exist or is infinite, with the reason in
 difference if it is not n. "reference" is the name of the reference set of a metric with given statistics. "chosen" is the
 number of images of the run on which the method, the baseline or the metric was chosen, if there are any: the value is no test
 result (eval.benchmark.chosen). "upscaled" is the number of images whose ground truth was enlarged to the size of the run, if
-there are any. In addition to the metrics there are the costs "seconds"
-per image, "images_per_second", and the peak memory "memory_mib" and, on a GPU, "cuda_mib".
+there are any. "environments" is the number of environments (code, libraries, device, batch size) in which the rows of the task
+were measured, if there are several; recipe.json describes them. In addition to the metrics there are the costs "seconds" per
+image, "images_per_second", and the peak memory "memory_mib" and, on a GPU, "cuda_mib".
 """
 
 import hashlib
@@ -51,12 +52,16 @@ class SummaryEntry:
     diff_n: int | None = None
     chosen: int = 0
     upscaled: int = 0
+    environments: int = 1
     reference: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form, without an empty note, diff_n, chosen, upscaled and reference."""
+        """The JSON form, without an empty note, diff_n, chosen, upscaled and reference, and without a single environment."""
         optional = ("note", "diff_n", "chosen", "upscaled", "reference")
-        return {key: value for key, value in asdict(self).items() if value or key not in optional}
+        entries = {key: value for key, value in asdict(self).items() if value or key not in optional}
+        if self.environments == 1:
+            del entries["environments"]
+        return entries
 
 
 def summarise(
@@ -77,7 +82,7 @@ def summarise(
     entries = []
     for task, method in groups:
         own, base = store.rows.get(task, method), store.rows.get(task, baseline)
-        empty = SummaryEntry(task, method, "", None, None, None, 0, baseline)
+        empty = SummaryEntry(task, method, "", None, None, None, 0, baseline, environments=len(store.rows.environments(task)))
         measured = [per_image_entry(replace(empty, metric=name), own, base) for name in store.rows.metrics]
         measured += [
             _with_difference(set_entries[name, task, method], set_entries.get((name, task, baseline)))
@@ -89,6 +94,7 @@ def summarise(
                 entry,
                 chosen=max(chosen.get(name, 0) for name in (method, baseline, entry.metric)),
                 upscaled=0 if task == WILD else upscaled,
+                environments=empty.environments,
             )
             for entry in measured
         ]

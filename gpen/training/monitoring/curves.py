@@ -13,7 +13,7 @@ from gpen.errors import GPENError
 from gpen.images import replace_atomically
 
 COLUMNS = 4  # of panels
-NOT_DRAWN = ("images_seen", "images_per_second", "phase")
+NOT_DRAWN = ("images_seen", "images_per_second", "phase", "environment")
 
 
 def read_log(path: str | Path) -> list[dict]:
