@@ -197,6 +197,7 @@ class Survey:
         """Copy the last votes to the mirror, if there is one, and close the store."""
         if self.mirror:
             self.mirror.stop()
+            self.mirror = None
         self.store.close()
 
     def counts(self) -> dict:
