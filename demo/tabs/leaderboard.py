@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import os
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import gradio as gr
@@ -15,7 +16,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from demo import languages
-from demo.server import web
+from demo.server import owner_access, web
 from demo.tabs import owner
 from demo.tabs.plots import interval, number, strength_plot, table
 from demo.theme import STATIC
@@ -42,13 +43,13 @@ def tab(survey: Survey | None) -> None:
     )
 
 
-def routes(survey: Survey) -> list[Route]:
-    """Return the public route of the tab, and those of the owner page."""
+def routes(survey: Survey, run: Callable[..., Awaitable[object]]) -> list[Route]:
+    """Return the public route of the tab, and those of the owner page. run: calls functions that use the store, in a thread."""
 
     def show(request: Request, body: bytes) -> dict:
-        return {"html": public_results(survey), "owner": owner.is_enabled()}
+        return {"html": public_results(survey), "owner": owner_access.token() is not None}
 
-    return [Route("/study/leaderboard", web.json_endpoint(show), methods=["POST"]), *owner.routes(survey)]
+    return [Route("/study/leaderboard", web.json_endpoint(show, run=run), methods=["POST"]), *owner.routes(survey, run)]
 
 
 def is_public() -> bool:

@@ -45,7 +45,7 @@ def rate(survey, choose, answers=1000, ms=900):
         trials = survey.next(code, 1)
         if not trials:
             break
-        shown = survey.study.order(survey.study.trial(trials[0]["trial"]), survey.rater(code))
+        _, shown = survey.tickets.redeem(trials[0]["trial"], survey.rater(code))
         survey.answer(code, id=f"answer-{k:04}", trial=trials[0]["trial"], choice=choose(shown), ms=ms)
     return code
 
