@@ -90,13 +90,15 @@ def open_survey() -> Survey | None:
 
 
 def start_mirror(survey: Survey | None) -> None:
-    """Start copying votes to the dataset in GPEN_VOTES_REPO, if it is set; see eval.preference.mirror."""
+    """Start copying votes to the dataset or mounted folder GPEN_VOTES_REPO, if it is set; see eval.preference.mirror."""
     repo = os.environ.get("GPEN_VOTES_REPO")
     if survey is None or not repo:
         return
     from eval.preference.mirror import Mirror  # imported late because of huggingface_hub
+    from eval.preference.mounted import MountedFolder
 
-    mirror = Mirror(survey.store, survey.study.name, repo, survey.reload_keys, survey.import_votes)
+    api = MountedFolder(repo) if os.path.isabs(repo) else None
+    mirror = Mirror(survey.store, survey.study.name, repo, survey.reload_keys, survey.import_votes, api)
     mirror.start()
     survey.mirror = mirror
     print(f"Study {survey.study.name}: {survey.counts()['answers']} answers, copied to {repo}.", flush=True)

@@ -29,6 +29,8 @@ from gpen.errors import GPENError
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+    from eval.preference.mounted import MountedFolder
+
 PERIOD = 60.0  # s, between two pushes; the Hub accepts about 128 commits per hour
 SEGMENT = 2000  # events in a file; a push uploads one file again
 MAX_FILES = 50  # more files than this are joined when an instance starts
@@ -68,11 +70,12 @@ class Mirror:
         repo: str,
         on_keys: Callable[[], None],
         on_old_votes: Callable[[list[Vote]], object],
-        api: "HfApi | None" = None,
+        api: "HfApi | MountedFolder | None" = None,
     ):
         from huggingface_hub import HfApi  # imported here because it takes time
 
-        self.repo, self._store, self._study, self._api = repo, store, study, api or HfApi()
+        self.repo, self._store, self._study = repo, store, study
+        self._api: Any = api or HfApi()
         self._on_keys, self._on_old_votes = on_keys, on_old_votes
         self.instance = f"{now()[:19].replace(':', '')}-{secrets.token_hex(4)}"
         self._files: dict[str, EventFile] = {}
