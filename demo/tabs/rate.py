@@ -95,7 +95,7 @@ def start_mirror(survey: Survey | None) -> None:
     if survey is None or not repo:
         return
     from eval.preference.mirror import Mirror  # imported late because of huggingface_hub
-    from eval.preference.mounted import MountedFolder
+    from eval.preference.storage.mounted import MountedFolder
 
     api = MountedFolder(repo) if os.path.isabs(repo) else None
     mirror = Mirror(survey.store, survey.study.name, repo, survey.reload_keys, survey.import_votes, api)

@@ -4,7 +4,7 @@ import pytest
 
 from eval.preference import mirror
 from eval.preference.mirror import Mirror
-from eval.preference.mounted import MountedFolder
+from eval.preference.storage.mounted import MountedFolder
 from eval.preference.storage.store import VoteStore
 from eval.preference.survey import Survey
 from gpen.errors import GPENError
