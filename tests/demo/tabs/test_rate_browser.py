@@ -5,7 +5,8 @@ import pytest
 
 from demo import languages, shell
 from demo.languages import table
-from demo.tabs import leaderboard, owner, rate
+from demo.server import owner_access
+from demo.tabs import leaderboard, rate
 from eval.preference.build import StudySettings, build, from_folders
 from eval.preference.storage.engines import StoreError
 from eval.preference.storage.store import VoteStore
@@ -164,7 +165,7 @@ def test_double_click_lost_response_and_full_disk_keep_one_answer_per_trial(visi
     assert replies == [200, 200] and len(wait_for_answers(page, survey, 2, rater)) == 2
     page.unroute("**/study/answer")
 
-    def refuse(answer):
+    def refuse(*_):
         raise StoreError("The disk is full; the answer is not stored yet.")
 
     with monkeypatch.context() as full:
@@ -235,7 +236,7 @@ def test_rating_and_ranking_protocols(visit, serve, study, tmp_path, protocol, k
 
 def test_owner_views_exports_and_imports_results(visit, pairwise, monkeypatch):
     url, survey = pairwise
-    monkeypatch.setenv(owner.TOKEN_VARIABLE, "secret-ü")
+    monkeypatch.setenv(owner_access.TOKEN_VARIABLE, "secret-ü")
     page = visit(f"{url}?tab=leaderboard")
     page.wait_for_selector("#leaderboard .report p")
     page.click("text=For the owner of the study")
