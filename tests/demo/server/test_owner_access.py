@@ -36,9 +36,8 @@ def access(clock, monkeypatch):
 def ask(access, token, call="export/csv"):
     """The status of a request, 200 if it is accepted."""
     headers = [(b"x-owner-token", token.encode())]
-    request = Request(
-        {"type": "http", "path": f"/study/owner/{call}", "headers": headers, "query_string": b"", "server": ("x", 80)}
-    )
+    address = {"path": f"/study/owner/{call}", "query_string": b"", "server": ("x", 80)}
+    request = Request({"type": "http", "headers": headers, **address})
     try:
         asyncio.run(access(request))
     except RequestError as error:

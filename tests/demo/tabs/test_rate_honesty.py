@@ -1,8 +1,10 @@
 """Votes of the Rate tab from scripts, other raters and old consents; login; copies. The routes, without a browser."""
 
 import json
+import signal
 import time
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -13,6 +15,8 @@ from eval.preference.storage.store import VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError
+from tests.demo.conftest import TIMEOUT, serve_app
+from tests.eval.preference.hub import REPO, Hub
 
 
 @pytest.fixture
@@ -174,3 +178,19 @@ def test_owner_sees_copies_and_unusual_patterns(client, survey, monkeypatch):
         (trial,) = ask(client, "next", code=code, n=1).json()
         answer(client, code, trial["trial"])
     assert "6 raters with 6 answers share one network" in owner.report(survey)
+
+
+@pytest.mark.slow
+def test_terminated_app_copies_the_last_answers(model_file, study, tmp_path):
+    """Failure sequence: a Space that was stopped lost the answers of up to five minutes."""
+    with Hub() as hub:
+        copies = {"GPEN_VOTES_REPO": REPO, "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_test"}
+        with serve_app(model_file, study, tmp_path, **copies) as (url, process):
+            with httpx.Client(base_url=url) as client:
+                code = consenting(client)
+                (trial,) = ask(client, "next", code=code, n=1).json()
+                assert answer(client, code, trial["trial"]).status_code == 200
+            assert "answer" not in {event["event"] for event in hub.events()}
+            process.terminate()
+            assert process.wait(TIMEOUT) == 128 + signal.SIGTERM
+        assert {event["event"] for event in hub.events()} == {"key", "consent", "answer"}
