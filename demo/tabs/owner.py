@@ -29,7 +29,7 @@ from gpen.errors import GPENError
 MAX_IMPORT_BYTES = 64 * 2**20  # bytes
 FILE_EXTENSIONS = {"jsonl": "jsonl", "csv": "csv", "choix": "json"}
 EMPTY_ROW = {  # row of a method with too few votes
-    "strength": None, "low": None, "high": None, "win_rate": None, "wins": 0, "ties": 0, "n": 0,
+    "group": 0, "strength": None, "low": None, "high": None, "win_rate": None, "wins": 0, "ties": 0, "n": 0,
     "mos": None, "mos_low": None, "mos_high": None, "dmos": None,
 }  # fmt: skip
 
@@ -106,7 +106,7 @@ def _anomalies(found: list[Anomaly]) -> str:
         for anomaly in found
     ]  # fmt: skip
     note = "Look at these raters; nobody is excluded because of a pattern. Networks are known since the start of the server only."
-    shown = table(["Pattern", "Raters", "Finding"], rows) if rows else "<p>None was found.</p>"
+    shown = table(["Pattern", "Raters", "Finding"], rows) if rows else "<p>There are no unusual patterns.</p>"
     return f'<h3>Unusual patterns</h3>{shown}<p class="quiet">{note}</p>'
 
 
@@ -137,6 +137,10 @@ def _leaderboard(scores: Scores) -> str:
     ]
     plots = strength_plot(methods)
     heads = ["Method", "Strength", "Win rate, mean over opponents", "Wins", "Ties", "Comparisons"]
+    if len(scores["groups"]) > 1:
+        heads.append("Group")
+        for cells, row in zip(rows, methods.values(), strict=True):
+            cells.append(row["group"] + 1)
     if scores["protocol"] == "rating":
         plots = (
             forest_plot("leaderboard.mos_axis", "leaderboard.mos_plot", columns(methods, "mos", "mos_low", "mos_high"), (1, 5))

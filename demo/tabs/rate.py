@@ -36,7 +36,6 @@ SCRIPTS = ("rate_panes.js", "rate_outbox.js", "rate_trial.js", "rate.js")  # in 
 NO_STUDY = (
     "There is no study: build one with <code>python -m eval study build</code> and set <code>GPEN_STUDY</code> to its folder."
 )
-LOGIN_VARIABLE = "GPEN_LOGIN"  # "1": raters need an account
 _FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 ShortText = Annotated[str, Field(max_length=64)]
 Ids = Annotated[list[ShortText], Field(max_length=200)]
@@ -106,7 +105,7 @@ def start_mirror(survey: Survey | None) -> None:
 
 def needs_login() -> bool:
     """Return whether raters need an account of Hugging Face."""
-    return os.environ.get(LOGIN_VARIABLE) == "1"
+    return os.environ.get(leaderboard.LOGIN_VARIABLE) == "1"
 
 
 def tab(survey: Survey | None) -> None:
@@ -203,6 +202,7 @@ def _about(survey: Survey, _: StudyRequest) -> dict:
         "version": study.consent_version,
         "session": study.session,
         "pause": study.pause,
+        "copies": survey.mirror is not None,  # whether answers are safe only when they are copied
     }
 
 

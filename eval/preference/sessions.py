@@ -22,7 +22,7 @@ Value = TypeVar("Value")
 class TooManySessionsError(GPENError):
     """The network has started too many sessions."""
 
-    status = 429
+    status = 403  # not 429, after which the page tries again at once
 
     def __init__(self) -> None:
         super().__init__("Too many people have started this study from your network today; please try again tomorrow.")
@@ -106,6 +106,10 @@ class ReadCache:
         self._clock = clock
         self._entries: dict[str, tuple[float, Any]] = {}
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def clear(self) -> None:
+        """Forget all results."""
+        self._entries.clear()
 
     def read(self, name: str, compute: Callable[[], Value], age: float) -> Value:
         """The result of `compute`, at most `age` seconds old where nobody computes it already."""

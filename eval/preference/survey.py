@@ -262,7 +262,9 @@ class Survey:
                 )
             if vote.gold:
                 gold_passed(replace(vote, expected=""))  # the store keeps no expected answer
-        return self.store.add_all([self._imported(vote) for vote in votes])
+        new = self.store.add_all([self._imported(vote) for vote in votes])
+        self._cache.clear()
+        return new
 
     def _imported(self, vote: Vote) -> Vote:
         """The vote as stored: its id is the digest of the vote in the file, so that a second import finds the same id."""

@@ -9,10 +9,11 @@ from statistics import mean, pstdev
 from eval.preference.storage.votes import Vote
 from eval.preference.study import Choice
 
-BURST, BURST_SECONDS = 20, 60  # answers of one rater within so many seconds
+BURST, BURST_SECONDS = 30, 60  # answers of one rater within so many seconds
 MIN_ANSWERS = 10  # of a rater, for a statement about its response times
 EVEN_TIMING = 0.05  # smallest plausible SD / mean of the response times of a person
 SAME_TIMES = 0.5  # fraction of response times, in ms, that two raters have in common
+MAX_SHARING = 20  # raters with one response time; a time that more share, such as a round number, says nothing
 ONE_SIDE, ONE_SIDE_ANSWERS = 0.95, 20  # fraction and number of choices of one side
 NETWORK_RATERS, NETWORK_SHARE = 5, 0.2  # raters of one network: number, and fraction of all raters
 
@@ -65,7 +66,7 @@ def _same_timing(times: dict[str, list[float]]) -> list[Anomaly]:
             raters_of[value].add(rater)
     shared: dict[tuple[str, str], int] = defaultdict(int)
     for raters in raters_of.values():
-        if len(raters) <= BURST:  # a time that many share, such as a round number, says nothing about two of them
+        if len(raters) <= MAX_SHARING:
             for pair in combinations(sorted(raters), 2):
                 shared[pair] += 1
     return [

@@ -12,28 +12,34 @@ import gpen
 from demo import samples
 from demo.server import zerogpu
 from demo.tabs import rate
+from eval.preference.storage.store import VoteStore
+from eval.preference.study import Study
+from eval.preference.survey import Survey
 from gpen.errors import GPENError
 
 
-def test_votes_are_mirrored_if_dataset_is_set(monkeypatch):
-    asked = []
-    monkeypatch.setattr("eval.preference.mirror.mirror", lambda survey, repo, folder: asked.append((survey, repo)))
+def test_votes_are_mirrored_if_dataset_is_set(study, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr("eval.preference.mirror.Mirror.start", lambda mirror: started.append(mirror.repo))
     monkeypatch.delenv("GPEN_VOTES_REPO", raising=False)
-    rate.start_mirror("survey")
+    survey = Survey(Study.open(study), VoteStore.open(tmp_path / "votes.sqlite"))
+    rate.start_mirror(survey)
     monkeypatch.setenv("GPEN_VOTES_REPO", "me/ratings")
     rate.start_mirror(None)
-    assert not asked
-    rate.start_mirror("survey")
-    assert asked == [("survey", "me/ratings")]
+    assert not started and survey.mirror is None
+    rate.start_mirror(survey)
+    assert started == ["me/ratings"] and survey.mirror.repo == "me/ratings"
+    survey.store.close()
 
 
-def test_unreachable_dataset_exits_with_one_line_error(monkeypatch):
+def test_unreachable_dataset_exits_with_one_line_error(study, tmp_path, monkeypatch):
     def unreachable(*_):
         raise GPENError("the dataset me/ratings cannot be reached")
 
     monkeypatch.setenv("GPEN_VOTES_REPO", "me/ratings")
-    monkeypatch.setattr("eval.preference.mirror.mirror", unreachable)
-    monkeypatch.setattr(rate, "open_survey", lambda: "survey")
+    monkeypatch.setattr("eval.preference.mirror.Mirror.start", unreachable)
+    monkeypatch.setenv("GPEN_STUDY", str(study))
+    monkeypatch.setenv("GPEN_VOTES", str(tmp_path / "votes.sqlite"))
 
     with pytest.raises(SystemExit) as caught:
         app.main([])

@@ -91,9 +91,7 @@ class Hub:
             return to.send(data, X_Repo_Commit=self.sha, ETag=f'"{blob_id(data)}"', X_Linked_Size=len(data))
         action = path.removeprefix(f"/api/datasets/{REPO}")
         if action == "":
-            return to.send(
-                {"id": REPO, "private": self.private, "sha": self.sha, "siblings": [], "tags": [], "downloads": 0, "likes": 0}
-            )
+            return to.send({"id": REPO, "private": self.private, "sha": self.sha})
         if action.startswith("/revision/"):
             return to.send({"id": REPO, "private": self.private, "sha": self.sha})
         if action.startswith("/tree/"):

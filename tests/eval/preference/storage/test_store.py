@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from bench.raters import compare, crash, load
 from eval.preference.storage import schema
 from eval.preference.storage.engines import StoreError
+from eval.preference.storage.refusals import ConsentNeededError
 from eval.preference.storage.store import Totals, VoteStore
 from eval.preference.storage.votes import Vote
 from eval.preference.survey import Survey
@@ -93,6 +94,43 @@ def test_consent_is_required(store):
     assert store.consented("s", "r", "v1") and not store.consented("s", "r", "v2") and not store.consented("s", "q", "v1")
     store.consent("s", "r", "v2")
     assert store.consented("s", "r", "v2")
+
+
+def test_consent_version_is_checked_with_each_answer(store):
+    """Failure sequence: after the consent text had changed, raters who had agreed to the old one continued to be recorded."""
+    store.consent("s", "r", "v1")
+    assert store.add(vote("one", trial="t1"), "v1", limit=9)
+    for change in (lambda: store.add(vote("two", trial="t2"), "v2", limit=9), lambda: store.undo("s", "r", "v2", "one")):
+        with pytest.raises(ConsentNeededError) as refused:
+            change()
+        assert refused.value.status == 428
+    assert valid_votes(store) == [("one", "t1", "left")]
+    store.consent("s", "r", "v2")
+    assert store.add(vote("two", trial="t2"), "v2", limit=9)
+
+
+def test_rater_has_a_limited_number_of_answers(store):
+    """Failure sequence: any number of answers was accepted from one rater."""
+    store.consent("s", "r", "v")
+    for k in range(2):
+        assert store.add(vote(f"a{k}", trial=f"t{k}"), "v", limit=2)
+    with pytest.raises(GPENError, match="at most 2 answers"):
+        store.add(vote("more", trial="t9"), "v", limit=2)
+    assert not store.add(vote("a1", trial="t1"), "v", limit=2)  # a retry is no error
+    for k in range(2, 20):
+        store.undo("s", "r", "v")
+        assert store.add(vote(f"a{k}", trial="t1"), "v", limit=2)
+    store.undo("s", "r", "v")
+    with pytest.raises(GPENError, match="at most 2 answers"):  # undone answers take space too
+        store.add(vote("more", trial="t1"), "v", limit=2)
+
+
+def test_import_does_not_revive_deleted_votes(store):
+    """Failure sequence: the owner imported an old export, and the answers of a rater who had deleted them were back."""
+    many = [vote(f"a{k}", rater=f"r{k % 2}", trial=f"t{k}", time="2026-01-01T00:00:00+00:00") for k in range(4)]
+    store.add_all(many)
+    assert store.delete("s", "r0") == 2 and store.add_all(many) == 0 and len(store.votes("s")) == 2
+    assert store.delete("s", "never-seen") == 0 and store.add_all([vote("x", rater="never-seen")]) == 0
 
 
 def test_import_is_idempotent(store):
@@ -226,6 +264,19 @@ def test_close_releases_all_locks(sqlite_file):
                 assert add(store, vote(f"a{k}", trial=f"t{k}"))
     finally:
         sa.event.remove(sa.engine.Engine, "commit", slow_commit)
+
+
+def test_file_system_without_wal_is_refused(tmp_path, monkeypatch):
+    """Failure sequence: on such a file system the pragma is ignored without an error, and the store used a rollback journal."""
+    real = sqlite3.connect
+
+    class WithoutWAL(sqlite3.Connection):
+        def execute(self, query, *arguments):
+            return super().execute(query.replace("= WAL", "= DELETE"), *arguments)
+
+    monkeypatch.setattr(sqlite3.dbapi2, "connect", lambda *given, **named: real(*given, **named, factory=WithoutWAL))
+    with pytest.raises(GPENError, match="cannot use WAL on this file system .its journal mode is delete."):
+        VoteStore.open(tmp_path / "votes.sqlite")
 
 
 def test_open_waits_for_another_writer_of_a_new_database(tmp_path):
