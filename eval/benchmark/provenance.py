@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
-from eval.benchmark.chosen import count_chosen
+from eval.benchmark.known_images import KnownImages, count_known_images
 from eval.benchmark.settings import RunSettings
 from eval.data.faces import Faces
 from eval.data.lq_sets import task_description
@@ -66,7 +66,8 @@ class Recipe(Call):
     metrics: dict[str, dict[str, Any]]  # by metric: how it is computed
     missing: dict[str, str]  # metric -> why it is not available
     environments: dict[str, Environment]  # by the id in the column "provenance" of per_image.csv: code, libraries, device, batch
-    chosen: dict[str, int]  # method or metric -> images of this run on which it was chosen, see eval.benchmark.chosen
+    trained: dict[str, int]  # method -> images of this run on which it was trained, see eval.benchmark.known_images
+    chosen: dict[str, int]  # method or metric -> images of this run on which it was chosen
     earlier: list[Call]
 
 
@@ -82,8 +83,9 @@ def make_recipe(
 ) -> Recipe:
     """The recipe as JSON values."""
     metrics = list(metrics)
-    files = {name: [path] for name, path in weights.items() if path}
+    files: dict[str, list[Path]] = {name: [path] for name, path in weights.items() if path}
     files |= {name: METRICS[name].weights(metric_settings) for name in metrics}
+    known = count_known_images(files, faces)
     describe = ("title", "library", "backbone", "colour", "crop", "mode", "lower_better", "needs", "seen_in_training", "licence")
     return {
         "command": shlex.join(sys.orig_argv),
@@ -103,7 +105,8 @@ def make_recipe(
         },
         "missing": missing,
         "environments": {environment_id(measured_in): measured_in},
-        "chosen": count_chosen(files, faces),
+        "trained": known.trained,
+        "chosen": known.chosen,
         "earlier": [],
     }
 
@@ -139,6 +142,7 @@ def check_recipe(path: Path, recipe: Recipe) -> str:
     recipe["tasks"] = tasks | recipe["tasks"]
     recipe["upscaled"] = max(old.get("upscaled", 0), recipe["upscaled"])
     recipe["weights"] = weights | recipe["weights"]
+    recipe["trained"] = old.get("trained", {}) | recipe["trained"]
     recipe["chosen"] = old.get("chosen", {}) | recipe["chosen"]
     recipe["metrics"] = metrics | recipe["metrics"]
     call: Call = {"command": old["command"], "time": old["time"], "settings": settings}
@@ -152,6 +156,11 @@ def environment_of(device: str, batch: int | None = None) -> Environment:
     """The environment of measurements with this project on a device; batch: images at a time, None for any."""
     root, settings = Path(__file__).resolve().parents[2], {} if batch is None else {"batch": batch}
     return environment(device, LIBRARIES, (root / "gpen", root / "eval"), **settings)
+
+
+def known_images(recipe: Recipe) -> KnownImages:
+    """The images that the methods and metrics of all calls know."""
+    return KnownImages(recipe["trained"], recipe["chosen"])
 
 
 def _package_version(package: str) -> str | None:

@@ -17,7 +17,7 @@ from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS
 from eval.report.archive import ArchivedRun, read
 from eval.report.document import Block, Note, Table, markdown
-from eval.report.tables import CHOSEN_MARK, by_size, emphasised, format_value, method_labels, metric_headings, table_notes
+from eval.report.tables import KNOWN_MARK, by_size, emphasised, format_value, method_labels, metric_headings, table_notes
 from gpen.errors import GPENError
 from gpen.images import write_atomically
 
@@ -50,7 +50,7 @@ def compact_blocks(run: ArchivedRun) -> list[Block]:
 def _cell(entry: SummaryEntry | None) -> str:
     if entry is None or entry.mean is None:
         return "-"
-    return emphasised(format_value(entry.metric, entry.mean, fewer=1) + f" {CHOSEN_MARK}" * bool(entry.chosen), entry)
+    return emphasised(format_value(entry.metric, entry.mean, fewer=1) + f" {KNOWN_MARK}" * entry.is_known, entry)
 
 
 def with_tables(text: str, folder: Path) -> str:

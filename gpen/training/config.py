@@ -113,6 +113,7 @@ class RunConfig:
     compile: bool = False  # use torch.compile for the network; on a CPU it needs a C++ compiler
     workers: int = 1  # number of processes that read and degrade images; 0: the training process itself
     skip_bad: bool = False  # leave out files that are no complete image, instead of refusing the folder
+    allow_upscaled: bool = False  # enlarge images that are smaller than the network, instead of refusing the folder
     save_interval: int = 4000  # images between two checkpoints, at least 1
     grid_interval: int = 4000  # images between two image grids, at least 1
     validation: ValidationConfig = field(default_factory=ValidationConfig)
