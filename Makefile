@@ -4,12 +4,14 @@
 # make lint           ruff, mypy, import rules
 # make notebooks      run all notebooks; NBMAKE=--overwrite stores the new outputs
 # make bench          benchmarks of speed, page and database
+# make lock           write requirements-lock.txt, the packages of a Space with their digests
+# make audit          check the packages of a Space for known holes, where the advisories can be reached
 # make constraints    write the versions installed in .venv, or in BIN=ENVIRONMENT/bin, to constraints.txt
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo test test-fast lint notebooks bench constraints clean
+.PHONY: demo test test-fast lint notebooks bench lock audit constraints clean
 
 demo: .venv/demo
 	$(BIN)/python app.py
@@ -37,6 +39,12 @@ bench: .venv/test
 	$(BIN)/python -m bench.raters
 	$(BIN)/python -m bench.intervals
 	$(BIN)/python -m bench.visitors
+
+lock: .venv/test
+	$(BIN)/python -m demo.deploy.lock
+
+audit: .venv/test
+	$(BIN)/python -m demo.deploy.audit
 
 # The files .venv/demo and .venv/test record when the requirements were installed.
 .venv/demo: requirements.txt constraints.txt

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,8 @@ def serve() -> None:
         rate.start_mirror(survey)  # runs in a thread of its own
     page = build(survey=survey)
     globals()["demo"] = page  # found by the reloader of `gradio app.py`
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as when interrupted, with the steps below
     try:
         page.launch(
             server_name=host,
@@ -93,6 +97,9 @@ def serve() -> None:
             raise
         message = f"Port {port} is in use: stop the program that uses it, or set another one with --port or GRADIO_SERVER_PORT."
         raise gpen.GPENError(message) from None
+    finally:
+        if survey is not None:
+            survey.close()  # copies the last votes to the mirror
 
 
 def __getattr__(name: str) -> Any:

@@ -40,8 +40,8 @@ from gpen.errors import GPENError, exit_status
 MAX_RETRIES = 100  # retries while the store is busy
 
 T = TypeVar("T")
-OnAcknowledged = Callable[[str, str, str, str], object]  # rater, id, trial, choice
-Acknowledged = dict[tuple[str, str], tuple[str, str]]  # (rater, id) -> (trial, choice)
+OnAcknowledged = Callable[[str, str, str, str], object]  # rater, id, ticket of the trial, choice
+Acknowledged = dict[tuple[str, str], tuple[str, str]]  # (rater, id) -> (ticket of the trial, choice)
 
 
 @dataclass
@@ -129,7 +129,8 @@ def compare(survey: Survey, acknowledged: Acknowledged, taken_back: set[tuple[st
     """
     stored = survey.store.votes(survey.study.name)
     by_key = {(answer.rater, answer.id): (answer.trial, answer.choice) for answer in stored}
-    standing = {key: value for key, value in acknowledged.items() if key not in taken_back}
+    trials = {key: survey.tickets.redeem(ticket, key[0])[0].id for key, (ticket, _) in acknowledged.items()}
+    standing = {key: (trials[key], choice) for key, (_, choice) in acknowledged.items() if key not in taken_back}
     twice = Counter((answer.rater, answer.trial) for answer in stored)
     raters = {rater for rater, _ in acknowledged}
     return {

@@ -25,7 +25,7 @@ from gpen.cli.parsing import Flag, Folder, parse
 from gpen.engines.registry import load_engine
 from gpen.errors import exit_status
 from gpen.faces.alignment import Face
-from gpen.images import astronaut_face, resize_to
+from gpen.images import astronaut_face, replace_atomically, resize_to
 
 FACE_SPACING = 120  # px, distance between neighbouring faces of the photo
 POINTS = np.array(
@@ -111,7 +111,8 @@ def plot(results: dict[str, list[Point]], path: Path) -> None:
         axis.set_xlabel(label)
         axis.set_ylabel("seconds")
         axis.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    with replace_atomically(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)
     plt.close(figure)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from bench.common.harness import write_results
+from gpen.images import replace_atomically
 
 REFERENCES = ("textbook", "roofline", "roofline-bf16")
 TOLERANCE, PSNR = 1e-4, 40.0  # maximum relative error in float32; minimum PSNR in bfloat16, dB, default model
@@ -117,5 +118,6 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     axes.set_xticks(range(len(cases)), [f"{name}\nbatch {n}" for name, n in cases])
     axes.set_ylabel("speed relative to the textbook form")
     figure.legend(loc="outside upper center", ncols=len(engines), frameon=False, fontsize=8)
-    figure.savefig(path, dpi=120)
+    with replace_atomically(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)
     plt.close(figure)

@@ -10,7 +10,6 @@ import base64
 import hashlib
 import math
 import os
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from PIL import Image
 import gpen.images
 from gpen.errors import GPENError
 from gpen.faces.alignment import Face, align, aligned_face
-from gpen.images import downscale, encode, read_bytes, square_crop
+from gpen.images import downscale, encode, read_bytes, replace_atomically, square_crop
 
 MAX_BYTES = 25 * 2**20  # of a file
 MAX_PIXELS = 40_000_000  # of a decoded image, 120 MB as RGB; a larger one is reduced
@@ -132,14 +131,13 @@ def save(data: bytes, folder: str | os.PathLike, name: str) -> str:
     """Write `data` to folder/HASH/name and return the path. Equal data are stored only once."""
     path = Path(folder) / hashlib.sha256(data).hexdigest() / name
     try:
-        os.utime(path)  # gradio deletes cached files by age
-        return str(path)
+        if path.stat().st_size == len(data):  # not truncated by a loss of power
+            os.utime(path)  # gradio deletes cached files by age
+            return str(path)
     except FileNotFoundError:
         pass
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    os.replace(file.name, path)  # no request reads an incomplete file; without fsync, since these files are a cache
+    with replace_atomically(path, durable=False) as partial:  # a slider writes several files per second
+        partial.write_bytes(data)
     return str(path)
 
 

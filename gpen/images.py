@@ -5,6 +5,7 @@ Images are uint8 RGB [h, w, 3] unless noted otherwise; tensors are float32 [3, h
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import os
@@ -247,11 +248,14 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
 
 
 @contextmanager
-def replace_atomically(path: str | os.PathLike) -> Iterator[Path]:
+def replace_atomically(path: str | os.PathLike, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`, which replaces `path` on success and is deleted after an error.
 
     The temporary name is unique, so that several processes can write the same file, and short, so that it is valid for every
-    valid `path`. Missing folders are created.
+    valid `path`. Missing folders are created. The content is on disk before the name, see `move_durably`. durable=False does not
+    wait for the disk, for a cache whose readers check the size: after a loss of power the file can be truncated.
+
+    All packages write files with this function.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -261,11 +265,38 @@ def replace_atomically(path: str | os.PathLike) -> Iterator[Path]:
         mode = partial.stat().st_mode  # of a new file of this user; some writers (safetensors) set a narrower one
         yield partial
         partial.chmod(mode)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        if durable:
+            move_durably(partial, path)
+        else:
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def move_durably(source: Path, target: Path) -> None:
+    """Rename a file or folder so that after a loss of power `target` is complete, unchanged or missing, never truncated.
+
+    The content of `source` is synchronised with the disk before the rename, and the folder of `target` after it; of a folder only
+    its list of names, since its files were written with `replace_atomically`.
+    """
+    _synchronise(source)
+    source.replace(target)
+    _synchronise(target.parent)
+
+
+def _synchronise(path: Path) -> None:
+    """Wait until a file, or the list of names in a folder, is on disk."""
+    folder = path.is_dir()
+    if folder and not hasattr(os, "O_DIRECTORY"):
+        return  # Windows synchronises the names itself
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if not folder or error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot synchronise folders
+            raise
+    finally:
+        os.close(number)
 
 
 def resize_to(image: np.ndarray, size: int) -> np.ndarray:

@@ -6,6 +6,8 @@ import sys
 import tomllib
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from gpen.errors import GPENError
 from gpen.images import astronaut_face, write_image
@@ -18,6 +20,16 @@ MODULES = {  # distribution: module, where the names differ
     "facenet-pytorch": "facenet_pytorch", "pytorch-fid": "pytorch_fid", "scikit-image": "skimage", "sqlalchemy": "sqlalchemy",
     "psycopg": "psycopg", "huggingface_hub": "huggingface_hub",
 }  # fmt: skip
+FIXED = {  # distribution: first version without a known hole on what this project does with it, and the hole
+    "torch": ("2.10", "CVE-2026-24747: torch.load with weights_only corrupts memory"),
+    "pillow": ("12.3", "CVE-2026-59205, CVE-2026-59199: ImageCms and Image.paste write out of bounds"),
+    "opencv-python": ("4.12", "CVE-2025-53644: a JPEG 2000 file causes a write out of bounds"),
+    "pillow-heif": ("1.6", "CVE-2026-62289, CVE-2026-28231: HEIC files, also in libheif"),
+    "onnx": ("1.21", "CVE-2026-27489: external data outside of the folder of a model"),
+    "tqdm": ("4.66.3", "CVE-2024-34062: code in options of the command line"),
+    "pytest": ("9.0.3", "CVE-2025-71176: predictable temporary folders"),
+    "setuptools": ("78.1.1", "CVE-2025-47273: files outside of the target folder"),
+}
 WITHOUT_EXTRAS = """
 import sys
 for name in sys.argv[1].split(","):
@@ -91,6 +103,17 @@ def test_requirements_agree_with_pyproject():
         name = distribution(requirement)
         if name in listed:
             assert listed[name] == requirement.lower()
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_lowest_version_has_no_known_hole(name):
+    stated = [*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"], *PROJECT["dependency-groups"]["test"]]
+    stated += [requirement for extra in EXTRAS.values() for requirement in extra]
+    floors = [Requirement(text).specifier for text in stated if isinstance(text, str) and distribution(text) == name]
+    assert floors
+    for floor in floors:
+        lowest = next(Version(one.version) for one in floor if one.operator in (">=", "=="))
+        assert lowest >= Version(FIXED[name][0]), FIXED[name][1]
 
 
 def test_constraints_have_every_requirement():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
 import random
 import socket
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from gpen.environment import processor
 from gpen.images import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,11 +37,8 @@ def set_clock(cpu_time: bool, threads: int | None = None) -> Clock:
 
 def machine(cpu_time: bool) -> dict[str, str | int]:
     """Describe the processor, the number of threads, the version of PyTorch and the clock."""
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")] or [platform.processor()]
     clock = "cpu" if cpu_time else "wall"
-    return {"processor": names[0], "threads": torch.get_num_threads(), "torch": torch.__version__, "clock": clock}
+    return {"processor": processor(), "threads": torch.get_num_threads(), "torch": torch.__version__, "clock": clock}
 
 
 def free_port() -> int:

@@ -38,7 +38,11 @@ VARIABLES = (
     Variable("GPEN_STUDY", "folder of the study in the Rate tab", "`assets/study`"),
     Variable("GPEN_VOTES", "SQLite file or database address for the answers", "`DATABASE_URL`, then `runs/votes.sqlite`"),
     Variable("DATABASE_URL", "database address for the answers, if `GPEN_VOTES` is not set", "none"),
-    Variable("GPEN_VOTES_REPO", "private dataset on the Hub (`OWNER/NAME`) to which the answers are copied", "none"),
+    Variable(
+        "GPEN_VOTES_REPO",
+        "private dataset on the Hub (`OWNER/NAME`) or mounted folder (absolute path) to which the answers are copied",
+        "none",
+    ),
     Variable("HF_TOKEN", "token of the Hub with write access to this dataset", "that of `hf auth login`"),
     Variable("GPEN_OWNER_TOKEN", "token of the owner page of the study; without it the page is disabled", "none"),
     Variable("GPEN_PUBLIC_LEADERBOARD", "`1` shows the results of the study to all visitors in the Leaderboard tab", "not shown"),

@@ -29,8 +29,9 @@ def json_endpoint(
     function: Callable[[Request, bytes], object],
     max_bytes: int = MAX_BYTES,
     guard: Callable[[Request], Awaitable[None]] | None = None,
+    run: Callable[..., Awaitable[object]] = run_in_threadpool,
 ) -> Callable:
-    """Return an async endpoint for starlette's Route that calls `function(request, body)` in a thread.
+    """Return an async endpoint for starlette's Route that calls `run(function, request, body)`, by default in a thread.
 
     `guard` can reject a request before its body is read. The result of `function` is sent as JSON unless it is a Response.
     A GPENError becomes {"error": message} with status 400 (permanent), 503 if the error has `retry` set (the same request
@@ -42,7 +43,7 @@ def json_endpoint(
             if guard:
                 await guard(request)
             data = await _read(request, max_bytes)
-            result = await run_in_threadpool(function, request, data)
+            result = await run(function, request, data)
         except GPENError as error:
             status = 503 if getattr(error, "retry", False) else getattr(error, "status", 400)
             return JSONResponse({"error": error_message(error)}, status, headers={"Cache-Control": "no-store"})

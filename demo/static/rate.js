@@ -6,6 +6,7 @@
 const MIN_ANSWER_TIME = 250; // ms, minimum time of an answer: ignores the second click of a double click
 const PREFETCH = 4; // trials loaded in advance, enough for a short loss of connection
 const MAX_UNDO = 20; // answers that can be undone, also after a reload
+const CONFIRM = 60_000; // ms, between two questions whether sent answers are safe
 
 function rate(root) {
   const base = `${window.gradio_config?.root ?? ""}/study`;
@@ -34,15 +35,17 @@ function rate(root) {
   root.replaceChildren(title, bar, notice, stage, foot, question);
   document.addEventListener("keydown", onKeyDown, true);
   begin();
+  setInterval(confirmSent, CONFIRM);
 
   async function begin() {
     waiting("rate.loading_study");
     about = await server.ask("about");
     title.replaceChildren(studyText(about.title, "rate.study.title"));
     store = browserStorage(`gpen.rate.${about.study}.`);
-    box = outbox(store);
+    box = outbox(store, about.copies);
     const known = store.get("code");
-    const state = known && (await server.ask("resume", { code: known }).catch(() => null));
+    const state = known && about.login !== false && (await server.ask("resume", { code: known }).catch(() => null));
+    if (state?.deleted) store.clear();
     if (!state?.consented) return consentScreen(Boolean(known));
     enter(known, state.progress);
   }
@@ -50,7 +53,9 @@ function rate(root) {
   function enter(newCode, newProgress) {
     code = newCode;
     progress = newProgress;
+    if (!progress.done && !box.pending().length) store.remove("history"); // nothing to undo
     send();
+    confirmSent();
     if (store.get("practised")) advance();
     else practice();
     refill();
@@ -65,16 +70,39 @@ function rate(root) {
       refusal = null;
       drawFrame();
     };
-    const refused = (sentence, entry) => {
+    const refused = (error, entry) => {
+      if (!entry) return refuseRater(error);
       answered.delete(entry.body.trial);
-      showRefusal(sentence);
+      showRefusal(error.message);
     };
     return box.flush(server.ask, done, refused, () => code !== null && code === mine).then(drawFrame);
   }
 
+  /** Ask whether the sent answers are safe, and send those again that the server has lost. */
+  async function confirmSent() {
+    const mine = code;
+    if (!mine) return;
+    const ask = (ids) => server.ask("unconfirmed", { code: mine, ids }, () => code === mine);
+    await box.confirm(ask).catch(() => null); // asked again later
+    if (code === mine && box.pending().length) send();
+  }
+
+  /** The server refuses the rater until a consent or a login; all answers and the code stay in the browser. */
+  function refuseRater(error) {
+    if (!code) return;
+    code = current = null; // stops all pending requests
+    [ready, answered, exhausted, filling] = [[], new Set(), false, null];
+    if (error.status === NEEDS_CONSENT) consentScreen(true);
+    else if (error.status === NEEDS_LOGIN) begin();
+    else screen("centred", [h("p", {}, error.message), startAgain()]);
+  }
+
+  const startAgain = () => button(text("rate.start_again"), null, () => (forget(), consentScreen(false)));
+
   /** Fetch trials until PREFETCH of them are loaded or loading. */
   function refill() {
-    filling ??= fill().catch((error) => showError(error.message)).finally(() => (filling = null));
+    filling ??= fill().catch((error) => (error.keepsAnswers ? refuseRater(error) : showError(error.message)))
+      .finally(() => (filling = null));
     return filling;
   }
 
@@ -87,9 +115,9 @@ function rate(root) {
       const trials = await server.ask("next", ask, () => code === mine);
       if (code !== mine) return;
       const fresh = trials.filter(({ trial }) => !held().includes(trial) && !answered.has(trial));
-      exhausted = trials.length === 0;
+      exhausted = trials.length === 0 && (!unsent.length || count().done >= count().total);
       ready.push(...fresh.map(prepare));
-      if (trials.length && !fresh.length) await sleep(500); // just answered: wait until the server has stored the answer
+      if (!fresh.length && !exhausted) await sleep(500); // wait until the server has stored the last answers
     }
   }
 
@@ -184,8 +212,15 @@ function rate(root) {
         enter(mine, progress);
       };
       consent(store.get("code") ?? uniqueId())
-        .catch(() => (store.clear(), consent(uniqueId()))) // the answers of this rater were deleted: use a new code
-        .catch((error) => showError(error.message));
+        .catch((error) => {
+          if (error.status !== DELETED) throw error;
+          store.clear();
+          return consent(uniqueId()); // the answers of this rater were deleted: use a new code
+        })
+        .catch((error) => {
+          agree.disabled = false;
+          showRefusal(error.message);
+        });
     }, { class: "primary" });
     screen("consent", [
       h("p", { class: "text" }, instructions()),
@@ -194,7 +229,9 @@ function rate(root) {
       h("div", { class: "text sheet" }, studyText(about.consent, "rate.study.consent"),
         text("rate.version", { version: about.version }, "small")),
       store.lasts ? null : text("rate.no_storage", null, "p", { class: "quiet" }),
-      h("div", { class: "row" }, agree, button(text("rate.decline"), null, declined)),
+      about.login === false
+        ? text("rate.log_in", null, "p")
+        : h("div", { class: "row" }, agree, button(text("rate.decline"), null, declined)),
     ]);
   }
 
@@ -242,6 +279,7 @@ function rate(root) {
     const mine = code;
     screen("centred", [text("rate.sending", null, "p", { class: "quiet" })]);
     await send();
+    confirmSent();
     const own = code === mine && (await server.ask("agreement", { code }, () => code === mine).catch(() => null));
     if (!own || code !== mine || current) return;
     const back = history().length > 0;
@@ -250,7 +288,7 @@ function rate(root) {
   }
 
   function showError(sentence) {
-    screen("centred", [h("p", {}, sentence), button(text("rate.start_again"), null, () => (forget(), consentScreen(false)))]);
+    screen("centred", [h("p", {}, sentence), button(text("rate.try_again"), null, begin, { class: "primary" })]);
   }
 
   function forget() {
@@ -272,7 +310,7 @@ function rate(root) {
     screen("centred", [text("rate.deleting", null, "p", { class: "quiet" })]);
     const { deleted } = await server.ask("delete", { code: mine }).catch(() => ({ deleted: 0 }));
     forget();
-    screen("centred", [text("rate.deleted", { n: deleted }, "p"), button(text("rate.start_again"), null, () => consentScreen(false))]);
+    screen("centred", [text("rate.deleted", { n: deleted }, "p"), startAgain()]);
   }
 
   // ---- the frame --------------------------------------------------------------------------------------------------

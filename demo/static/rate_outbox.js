@@ -1,8 +1,19 @@
 // Outbox of the Rate tab: every answer is stored in the browser first, sent in order, and sent again until the server
-// confirms it. An answer carries its own id, so that sending it twice does not duplicate it.
+// confirms it. An answer carries its own id, so that sending it twice does not duplicate it. Where the disk of the server may
+// be lost, an answer is kept in the browser until the server has copied it, and is sent again if the server has lost it.
+
+const [NEEDS_LOGIN, DELETED, NEEDS_CONSENT, BUSY] = [401, 410, 428, 429]; // HTTP status
 
 /** The server rejected a request permanently; all other errors are retried. */
-class RejectedError extends Error {}
+class RejectedError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+    this.keepsAnswers = [NEEDS_LOGIN, DELETED, NEEDS_CONSENT].includes(status); // the rater is refused, not the answer
+  }
+}
+
+const MAX_CONFIRMED = 200; // entries in one question
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -71,7 +82,7 @@ function connection(base, report) {
     });
     const result = await response.json().catch(() => null);
     if (response.ok && result !== null) return result;
-    if (result?.error && response.status < 500) throw new RejectedError(result.error);
+    if (result?.error && response.status < 500 && response.status !== BUSY) throw new RejectedError(result.error, response.status);
     throw new Error(result?.error ?? gpen.text("rate.status", { status: response.status }));
   }
 
@@ -94,11 +105,15 @@ function connection(base, report) {
   return { call, retry, ask: (name, body, wanted) => retry(name, () => call(name, body), wanted) };
 }
 
-/** Unsent requests, oldest first. Each entry has its own key, so that two tabs of a browser can share the storage. */
-function outbox(store) {
-  const keys = () => store.keys("op:");
-  const pending = () => keys().map((key) => JSON.parse(store.get(key) ?? "null")).filter(Boolean);
-  let last = Number(keys().at(-1)?.slice(3, 19) ?? 0);
+/**
+ * Unsent requests, oldest first. Each entry has its own key, so that two tabs of a browser can share the storage: "op:" and
+ * the time before it is sent, "ok:" and the time after that, while `keeps`, until `confirm` removes it.
+ */
+function outbox(store, keeps) {
+  const keys = (kind = "op:") => store.keys(kind);
+  const entry = (key) => JSON.parse(store.get(key) ?? "null");
+  const pending = () => keys().map(entry).filter(Boolean);
+  let last = Math.max(...["op:", "ok:"].map((kind) => Number(keys(kind).at(-1)?.slice(3, 19) ?? 0)));
   let sending = null; // promise of the loop below
   return {
     pending,
@@ -106,22 +121,41 @@ function outbox(store) {
       last = Math.max(Date.now(), last + 1); // strictly increasing, even if the clock is changed
       store.set(`op:${String(last).padStart(16, "0")}${uniqueId()}`, JSON.stringify({ name, body }));
     },
-    /** Send all entries; resolves when all are sent or no longer wanted. `ask(name, body)` sends one. */
+    /**
+     * Send all entries; resolves when all are sent or no longer wanted. `ask(name, body)` sends one. After an error that
+     * refuses the rater, all entries are kept, and `refused` is called without one.
+     */
     flush(ask, done, refused, wanted) {
       sending ??= (async () => {
         for (let key; wanted() && (key = keys()[0]); ) {
-          const entry = JSON.parse(store.get(key) ?? "null");
+          const sent = entry(key);
           try {
-            const result = entry && (await ask(entry.name, entry.body, wanted));
+            const result = sent && (await ask(sent.name, sent.body, wanted));
+            if (sent && !result) return; // no longer wanted
+            if (sent && keeps) store.set(key.replace("op:", "ok:"), JSON.stringify(sent));
             store.remove(key);
             if (result) done(result);
           } catch (error) {
+            if (error.keepsAnswers) return refused(error);
             store.remove(key);
-            refused(error.message, entry);
+            refused(error, sent);
           }
         }
       })().finally(() => (sending = null));
       return sending;
+    },
+    /** Ask which sent entries are safe: these are removed, and those that the server has lost are to be sent again. */
+    async confirm(ask) {
+      const sent = keys("ok:").slice(0, MAX_CONFIRMED).map((key) => ({ key, ...entry(key) }));
+      if (!sent.length) return;
+      const id = ({ name, body }) => (name === "undo" ? `undo:${body.id}` : body.id);
+      const result = await ask(sent.map(id));
+      if (!result) return;
+      for (const one of sent) {
+        if (result.waiting.includes(id(one))) continue;
+        if (result.missing.includes(id(one))) store.set(one.key.replace("ok:", "op:"), JSON.stringify({ name: one.name, body: one.body }));
+        store.remove(one.key);
+      }
     },
   };
 }

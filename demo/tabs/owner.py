@@ -1,17 +1,14 @@
-"""Owner page of a study: counts, leaderboard with intervals, raters, export and import.
+"""Owner page of a study: counts, leaderboard with intervals, raters, unusual patterns, export and import.
 
-It has the address /?tab=leaderboard&owner, and opens with the token in GPEN_OWNER_TOKEN; without that variable it is disabled.
-The token is sent in a header of its own, because Spaces use Authorization. The HTML is generated here and displayed by
-owner.js; all numbers come from eval.preference.
+It has the address /?tab=leaderboard&owner, and opens with the token in GPEN_OWNER_TOKEN; without that variable it is disabled
+(demo/server/owner_access.py). The HTML is generated here and displayed by owner.js; all numbers come from eval.preference.
 """
 
 from __future__ import annotations
 
-import asyncio
 import html
 import itertools
-import os
-import secrets
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -19,29 +16,25 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from demo.server import web
+from demo.server.owner_access import OwnerAccess
 from demo.tabs.plots import columns, forest_plot, interval, number, strength_plot, table
+from eval.preference import exports
+from eval.preference.analysis.anomalies import Anomaly
 from eval.preference.analysis.quality import RaterQuality
 from eval.preference.analysis.scoring import PairScore, Scores
 from eval.preference.exports import FORMATS
 from eval.preference.survey import Survey
 from gpen.errors import GPENError
 
-TOKEN_VARIABLE = "GPEN_OWNER_TOKEN"
-WRONG_TOKEN_SECONDS = 0.5  # delay of the response to a wrong token, against guessing
 MAX_IMPORT_BYTES = 64 * 2**20  # bytes
 FILE_EXTENSIONS = {"jsonl": "jsonl", "csv": "csv", "choix": "json"}
 EMPTY_ROW = {  # row of a method with too few votes
-    "strength": None, "low": None, "high": None, "win_rate": None, "wins": 0, "ties": 0, "n": 0,
+    "group": 0, "strength": None, "low": None, "high": None, "win_rate": None, "wins": 0, "ties": 0, "n": 0,
     "mos": None, "mos_low": None, "mos_high": None, "dmos": None,
 }  # fmt: skip
 
 
-def is_enabled() -> bool:
-    """Return whether a token is set, which enables the owner page."""
-    return bool(os.environ.get(TOKEN_VARIABLE))
-
-
-def routes(survey: Survey) -> list[Route]:
+def routes(survey: Survey, run: Callable[..., Awaitable[object]]) -> list[Route]:
     """Return the routes of the owner page, each of which requires the token in the header X-Owner-Token."""
 
     def show(request: Request, body: bytes) -> dict:
@@ -60,45 +53,61 @@ def routes(survey: Survey) -> list[Route]:
             text = body.decode()
         except UnicodeDecodeError:
             raise web.RequestError("The file is not UTF-8 text: choose a file that was exported from this page.", 400) from None
-        return {"new": survey.import_votes(text, request.path_params["form"])}
+        return {"new": survey.import_votes(exports.read(text, request.path_params["form"]))}
 
+    access = OwnerAccess()
     return [
-        Route("/study/owner/report", web.json_endpoint(show, guard=_guard), methods=["POST"]),
-        Route("/study/owner/export/{form}", web.json_endpoint(export, guard=_guard), methods=["POST"]),
-        Route("/study/owner/import/{form}", web.json_endpoint(import_votes, MAX_IMPORT_BYTES, _guard), methods=["POST"]),
+        Route("/study/owner/report", web.json_endpoint(show, guard=access, run=run), methods=["POST"]),
+        Route("/study/owner/export/{form}", web.json_endpoint(export, guard=access, run=run), methods=["POST"]),
+        Route("/study/owner/import/{form}", web.json_endpoint(import_votes, MAX_IMPORT_BYTES, access, run), methods=["POST"]),
     ]
-
-
-async def _guard(request: Request) -> None:
-    token = os.environ.get(TOKEN_VARIABLE)
-    if not token:
-        raise web.RequestError(f"The owner page is disabled: set {TOKEN_VARIABLE} and restart the server.", 403)
-    given = request.headers.get("X-Owner-Token", "").encode(
-        "latin-1"
-    )  # starlette decodes headers as latin-1; owner.js sends UTF-8
-    if not secrets.compare_digest(given, token.encode()):
-        await asyncio.sleep(WRONG_TOKEN_SECONDS)
-        raise web.RequestError(f"This is not the token in {TOKEN_VARIABLE}: check it and try again.", 401)
 
 
 def report(survey: Survey) -> str:
     """Return the page as HTML; names and texts of the study are escaped."""
-    counts = survey.counts()
+    counts, copies = survey.counts(), _copies(survey)
     try:
         if not counts["answers"]:
             raise GPENError("There are no answers yet.")
         scores = survey.leaderboard()
     except GPENError as error:  # too few answers for scores
-        return _tiles(counts, None) + _warnings([web.error_message(error)]) + _raters(survey.quality(), survey.rules.describe())
+        raters = _raters(survey.quality(), survey.rules.describe())
+        return _tiles(counts, None) + copies + _warnings([web.error_message(error)]) + raters + _anomalies(survey.anomalies())
     parts = [
         _tiles(counts, scores["alpha"]),
+        copies,
         _warnings(scores["warnings"]),
         _leaderboard(scores),
         _pairs(scores["pairs"], scores["missing"]),
         _levels(scores["levels"], list(scores["methods"])),
         _raters(survey.quality(), scores["rule"]),
+        _anomalies(survey.anomalies()),
     ]
     return "\n".join(filter(None, parts))
+
+
+def _copies(survey: Survey) -> str:
+    """A sentence about the copy of the votes in a dataset; a warning if it is not up to date."""
+    status = survey.copy_status()
+    if status is None:
+        return ""
+    age = "never" if status.age is None else f"{status.age / 60:.1f} minutes ago"
+    waiting = f"{status.waiting} event{'s' if status.waiting != 1 else ''} not copied yet"
+    sentence = f"Copy in the dataset {status.repo}: last brought up to date {age}, {waiting}."
+    if status.error:
+        return _warnings([f"{sentence} The last attempt failed: {status.error}"])
+    return f'<p class="quiet">{html.escape(sentence)}</p>'
+
+
+def _anomalies(found: list[Anomaly]) -> str:
+    rows = [
+        [html.escape(anomaly.kind), " ".join(f"<code>{html.escape(rater[:8])}</code>" for rater in anomaly.raters),
+         html.escape(anomaly.sentence)]
+        for anomaly in found
+    ]  # fmt: skip
+    note = "Look at these raters; nobody is excluded because of a pattern. Networks are known since the start of the server only."
+    shown = table(["Pattern", "Raters", "Finding"], rows) if rows else "<p>There are no unusual patterns.</p>"
+    return f'<h3>Unusual patterns</h3>{shown}<p class="quiet">{note}</p>'
 
 
 def _warnings(sentences: list[str]) -> str:
@@ -128,6 +137,10 @@ def _leaderboard(scores: Scores) -> str:
     ]
     plots = strength_plot(methods)
     heads = ["Method", "Strength", "Win rate, mean over opponents", "Wins", "Ties", "Comparisons"]
+    if len(scores["groups"]) > 1:
+        heads.append("Group")
+        for cells, row in zip(rows, methods.values(), strict=True):
+            cells.append(row["group"] + 1)
     if scores["protocol"] == "rating":
         plots = (
             forest_plot("leaderboard.mos_axis", "leaderboard.mos_plot", columns(methods, "mos", "mos_low", "mos_high"), (1, 5))

@@ -27,17 +27,21 @@ def forest_plot(
 
     Args:
         title, alt_text: keys of demo.languages; the title of the axis is English.
-        points: name -> (value, low, high); names with a None value are omitted.
+        points: name -> (value, low, high); names without a value are omitted. A bound of None is an arrow to the end of the axis.
         ends: limits of the axis; default: the range of all intervals.
         centre: position of a vertical reference line.
     """
-    known = {name: point for name, point in points.items() if None not in point}
+    known = {name: point for name, point in points.items() if point[0] is not None}
     if not known:
         return ""
-    rows, (values, lows, highs) = range(len(known)), np.array(list(known.values()), float).T
+    rows, (values, lows, highs) = range(len(known)), np.array(list(known.values()), float).T  # None becomes NaN
     figure = Figure(figsize=(6.4, 0.36 * len(known) + 0.7), layout="constrained")
     axis = figure.subplots()
-    axis.errorbar(values, rows, xerr=[values - lows, highs - values], fmt="o", color=ACCENT, elinewidth=2, markersize=7)
+    reach = np.ptp([*values, *lows[np.isfinite(lows)], *highs[np.isfinite(highs)]]) or 1.0  # length of an arrow
+    axis.errorbar(
+        values, rows, xerr=[np.where(np.isnan(lows), reach, values - lows), np.where(np.isnan(highs), reach, highs - values)],
+        xlolims=np.isnan(highs), xuplims=np.isnan(lows), fmt="o", color=ACCENT, elinewidth=2, markersize=7,
+    )  # fmt: skip
     if centre is not None:
         axis.axvline(centre, color=INK, alpha=0.5, linewidth=0.8)
     if ends:
@@ -94,12 +98,12 @@ def number(value: float | None, decimals: int = 2) -> str:
 
 
 def interval(row: Mapping[str, Any], *keys: str) -> str:
-    """Format the value and the bounds in `keys` as HTML, in bold if the interval excludes 0; None is a bound that is infinite."""
+    """Format the value and the bounds in `keys` as HTML, in bold if the interval excludes 0; None: no bound is known."""
     value, low, high = (row[key] for key in keys)
     if value is None:
         return "–"
-    bounds = (
-        "" if low is high is None else " " + languages.html("leaderboard.range", tag="small", low=number(low), high=number(high))
-    )
+    known = {name: number(bound) for name, bound in (("low", low), ("high", high)) if bound is not None}
+    text = {("low", "high"): "range", ("low",): "at_least", ("high",): "at_most"}.get(tuple(known))
+    bounds = " " + languages.html(f"leaderboard.{text}", tag="small", **known) if text else ""
     excludes_zero = (low is not None and low > 0) or (high is not None and high < 0)
     return f"<b>{number(value)}</b>{bounds}" if excludes_zero else f"{number(value)}{bounds}"

@@ -1,28 +1,30 @@
 """Server side of the Rate tab, a blind comparison by volunteers; rate.js is the page.
 
-Raters are identified by a random code that only their browser stores; there are no names, cookies or stored addresses.
-The routes under /study validate requests and pass them to eval.preference.survey.Survey. Of the study folder, only images
-listed in its manifest are served; their file names are hashes of their content.
+Raters are identified by a random code that only their browser stores; there are no names, cookies or stored addresses. With
+GPEN_LOGIN=1, raters log in with an account of Hugging Face, and a keyed hash of the account replaces the code.
+The routes under /study validate requests and pass them to eval.preference.survey.Survey, in threads of their own. Of the study
+folder, only images listed in its manifest are served, under handles that reveal nothing (eval/preference/tickets.py).
 """
 
 from __future__ import annotations
 
 import html
 import os
-import tempfile
+import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import gradio as gr
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from starlette.requests import Request
-from starlette.responses import FileResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
-from demo.server import web
+from demo.server import owner_access, web
+from demo.server.executor import BoundedExecutor
 from demo.tabs import leaderboard
 from demo.theme import STATIC
+from eval.preference.storage.location import locate
 from eval.preference.storage.store import VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey
@@ -34,8 +36,9 @@ SCRIPTS = ("rate_panes.js", "rate_outbox.js", "rate_trial.js", "rate.js")  # in 
 NO_STUDY = (
     "There is no study: build one with <code>python -m eval study build</code> and set <code>GPEN_STUDY</code> to its folder."
 )
-_FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+_FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 ShortText = Annotated[str, Field(max_length=64)]
+Ids = Annotated[list[ShortText], Field(max_length=200)]
 
 
 class StudyRequest(BaseModel):
@@ -46,11 +49,12 @@ class StudyRequest(BaseModel):
 
 class RaterRequest(StudyRequest):
     code: ShortText
+    _address: str | None = PrivateAttr(None)  # of the client
 
 
 class NextRequest(RaterRequest):
     n: Annotated[int, Field(ge=1, le=8)] = 2
-    holding: Annotated[list[ShortText], Field(max_length=200)] = []
+    holding: Ids = []
 
 
 class AnswerRequest(RaterRequest):
@@ -64,32 +68,44 @@ class UndoRequest(RaterRequest):
     id: ShortText
 
 
+class UnconfirmedRequest(RaterRequest):
+    ids: Ids
+
+
 def open_survey() -> Survey | None:
     """Open the study in GPEN_STUDY with its store; None if there is no study.
 
-    GPEN_VOTES is an SQLite file or a database address; eval.preference.storage.store defines the default. Raises GPENError if
-    GPEN_STUDY is not a study or the store cannot be opened.
+    eval.preference.storage.location says where the store is. Prints how many votes it has. Raises GPENError if GPEN_STUDY is not
+    a study, the store cannot be opened, or the token of the owner can be guessed.
     """
     named = os.environ.get("GPEN_STUDY")
     if not named and not SAMPLE_STUDY.is_dir():
         return None
-    votes = os.environ.get("GPEN_VOTES")
-    if votes and "://" not in votes:
-        votes = f"sqlite:///{Path(votes).resolve()}"
-    return Survey(Study.open(named or SAMPLE_STUDY), VoteStore.open(votes or None))
+    owner_access.check_token()
+    location = locate()
+    survey = Survey(Study.open(named or SAMPLE_STUDY), VoteStore.open(location))
+    print(f"Study {survey.study.name}: {survey.counts()['answers']} answers in {location}.", flush=True)
+    return survey
 
 
-def start_mirror(survey: Survey | None) -> object:
-    """Start copying votes to the dataset in GPEN_VOTES_REPO; return None if it is not set.
-
-    See eval.preference.mirror.
-    """
+def start_mirror(survey: Survey | None) -> None:
+    """Start copying votes to the dataset or mounted folder GPEN_VOTES_REPO, if it is set; see eval.preference.mirror."""
     repo = os.environ.get("GPEN_VOTES_REPO")
     if survey is None or not repo:
-        return None
-    from eval.preference.mirror import mirror  # imported late because of huggingface_hub
+        return
+    from eval.preference.mirror import Mirror  # imported late because of huggingface_hub
+    from eval.preference.storage.mounted import MountedFolder
 
-    return mirror(survey, repo, tempfile.mkdtemp(prefix="gpen-votes-"))
+    api = MountedFolder(repo) if os.path.isabs(repo) else None
+    mirror = Mirror(survey.store, survey.study.name, repo, survey.reload_keys, survey.import_votes, api)
+    mirror.start()
+    survey.mirror = mirror
+    print(f"Study {survey.study.name}: {survey.counts()['answers']} answers, copied to {repo}.", flush=True)
+
+
+def needs_login() -> bool:
+    """Return whether raters need an account of Hugging Face."""
+    return os.environ.get(leaderboard.LOGIN_VARIABLE) == "1"
 
 
 def tab(survey: Survey | None) -> None:
@@ -97,6 +113,8 @@ def tab(survey: Survey | None) -> None:
     if survey is None:
         gr.HTML(f"<p>{NO_STUDY}</p>", elem_id="no-study")
         return
+    if needs_login():
+        gr.LoginButton(elem_id="rate-login")  # also adds the routes and the session cookie of the login
     title = html.escape(survey.study.title)
     scripts = "\n".join((STATIC / name).read_text() for name in SCRIPTS)
     gr.HTML(
@@ -120,20 +138,47 @@ def routes(survey: Survey | None) -> list[Route]:
         if name not in ENDPOINTS:
             raise web.RequestError(f"There is no endpoint {name[:40]!r} in the study.", 404)
         request_type, function = ENDPOINTS[name]
-        return function(survey, _parsed(request_type, body))
+        ask = _parsed(request_type, body)
+        if isinstance(ask, RaterRequest):
+            ask._address = _address(request)
+            if needs_login():
+                ask.code = _code_of_account(survey, request)
+        elif name == "about" and needs_login():
+            return _about(survey, ask) | {"login": account(request) is not None}
+        return function(survey, ask)
 
-    def image(request: Request, body: bytes) -> FileResponse:
+    def image(request: Request, body: bytes) -> Response:
         try:
-            path = survey.study.image(f"images/{request.path_params['name']}")
+            path = survey.tickets.image(request.path_params["handle"])
         except GPENError as error:
             raise web.RequestError(str(error), 404) from None
-        return FileResponse(path, media_type="image/png", headers=_FOR_EVER)
+        return Response(path.read_bytes(), media_type="image/png", headers=_FOR_EVER)  # without the ETag and date of the file
 
+    store_threads = BoundedExecutor()
     return [
-        *leaderboard.routes(survey),  # before the endpoints of raters, whose route has a placeholder
-        Route("/study/images/{name}", web.json_endpoint(image), methods=["GET"]),
-        Route("/study/{call}", web.json_endpoint(rater_call), methods=["POST"]),
+        *leaderboard.routes(survey, store_threads),  # before the endpoints of raters, whose route has a placeholder
+        Route("/study/images/{handle}", web.json_endpoint(image, run=store_threads), methods=["GET"]),
+        Route("/study/{call}", web.json_endpoint(rater_call, run=store_threads), methods=["POST"]),
     ]
+
+
+def account(request: Request) -> str | None:
+    """Return the id of the account of Hugging Face with which the visitor is logged in, from gradio's session cookie."""
+    login = (request.scope.get("session") or {}).get("oauth_info") or {}
+    return login.get("userinfo", {}).get("sub") if login.get("expires_at", 0) > time.time() else None
+
+
+def _code_of_account(survey: Survey, request: Request) -> str:
+    visitor = account(request)
+    if visitor is None:
+        raise web.RequestError("Log in with your Hugging Face account to take part in this study.", 401)
+    return survey.tickets.code(visitor)
+
+
+def _address(request: Request) -> str | None:
+    """Return the address of the client: on a Space, the one that its proxy has seen and added last."""
+    named = request.headers.get("x-forwarded-for") if "SPACE_ID" in os.environ else None
+    return named.split(",")[-1].strip() if named else request.client.host if request.client else None
 
 
 def _parsed(request_type: type[StudyRequest], body: bytes) -> StudyRequest:
@@ -157,17 +202,18 @@ def _about(survey: Survey, _: StudyRequest) -> dict:
         "version": study.consent_version,
         "session": study.session,
         "pause": study.pause,
+        "copies": survey.mirror is not None,  # whether answers are safe only when they are copied
     }
 
 
 def _consent(survey: Survey, ask: RaterRequest) -> dict:
-    survey.consent(ask.code)
+    survey.consent(ask.code, ask._address)
     return {"progress": survey.progress(ask.code)}
 
 
 def _resume(survey: Survey, ask: RaterRequest) -> dict:
     if not survey.consented(ask.code):
-        return {"consented": False}
+        return {"consented": False, "deleted": survey.deleted(ask.code)}
     return {"consented": True, "progress": survey.progress(ask.code)}
 
 
@@ -188,6 +234,7 @@ ENDPOINTS: dict[str, tuple[type[StudyRequest], Callable[[Survey, Any], object]]]
     "next": (NextRequest, lambda survey, ask: survey.next(ask.code, ask.n, ask.holding)),
     "answer": (AnswerRequest, _answer),
     "undo": (UndoRequest, _undo),
+    "unconfirmed": (UnconfirmedRequest, lambda survey, ask: survey.unconfirmed(ask.code, ask.ids)),
     "agreement": (RaterRequest, lambda survey, ask: survey.agreement(ask.code)),
     "delete": (RaterRequest, lambda survey, ask: {"deleted": survey.delete(ask.code)}),
 }

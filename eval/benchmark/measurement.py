@@ -66,7 +66,7 @@ class MethodRun:
         if not batches:
             return
         method = load_method(self.name, self.plan.device)
-        cache = RestorationCache.open(self.plan.settings.cache, self.name, method)
+        cache = RestorationCache.open(self.plan.settings.cache, self.name, method, self.plan.device)
         if parse_method(self.name).kind in NETWORKS:
             method.restore(list(lq_set.samples(names[:1])), size)
         for batch in self.plan.bar(f"{self.task}: {self.name}")(batches):
@@ -106,7 +106,8 @@ class MethodRun:
             self.part.features.add(network, self.task, self.name, [names[i] for i in new], vectors[new])
         old = self.done.rows.get(self.task, self.name)
         rows = {name: _row(values, i, old.get(name, {})) for i, name in enumerate(names) if missing[i]}
-        self.part.rows.append(self.task, self.name, rows)  # last: a row implies that the features of the image are stored
+        # last: a row implies that the features of the image are stored
+        self.part.rows.append(self.task, self.name, rows, self.plan.environment)
 
     def _restore(self, method: Method, cache: RestorationCache, samples: list[Sample]) -> tuple[list[np.ndarray], list[float]]:
         """(results, seconds of each), from the cache if it contains the complete batch."""

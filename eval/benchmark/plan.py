@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from eval.benchmark.known_images import known_sentences
-from eval.benchmark.provenance import Recipe, check_recipe, known_images, make_recipe
+from eval.benchmark.provenance import Recipe, check_recipe, environment_of, known_images, make_recipe
 from eval.benchmark.settings import RunSettings
 from eval.benchmark.store import RunStore, merge_parts, write_json
 from eval.benchmark.summary import GROUND_TRUTH
@@ -24,7 +25,9 @@ from eval.data.protocols import find_protocol
 from eval.methods.registry import INPAINTING_METHODS, NON_BLIND, load_method, parse_method
 from eval.metrics.registry import METRICS, is_per_image, load_metrics, needs_ground_truth
 from eval.metrics.weights import MetricSettings
+from gpen.environment import environment_id
 from gpen.errors import GPENError
+from gpen.folder_lock import lock_folder
 from gpen.training.runtime.parallel import Distributed
 
 INPUT = "bilinear"  # the input of a network: the LQ image resized to the size of the ground truth
@@ -70,7 +73,7 @@ class Plan:
     columns: list[str]  # metrics with one value per image
     recipe: Recipe
     missing_metrics: dict[str, str]  # metric -> why it is not available
-    decoded: DecodedImages  # the ground truth
+    environment: str  # id
     bar: ProgressBar
 
     @property
@@ -82,8 +85,8 @@ class Plan:
         return [name for name in self.settings.methods if task != WILD or name != GROUND_TRUTH]
 
 
-def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = False) -> Plan:
-    """Check the settings, load the metrics, build the LQ sets and write the recipe."""
+def prepare(settings: RunSettings, metric_settings: MetricSettings, stack: ExitStack, quiet: bool = False) -> Plan:
+    """Check the settings, load the metrics, build the LQ sets and write the recipe; `stack` holds the lock of RUN."""
     labels = {parse_method(name).label: name for name in settings.methods}
     baseline = labels.get(settings.baseline, settings.baseline)  # the baseline may be given by its label
     methods = dict.fromkeys([baseline, INPUT, *settings.methods, GROUND_TRUTH])
@@ -106,14 +109,19 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
     metrics = {task: TaskMetrics.select(functions, task) for task in settings.tasks}
     upscaled = 0 if set(settings.tasks) == {WILD} else faces.check_native_size()
     columns = [name for name in functions if is_per_image(name)]
-    recipe = make_recipe(settings, metric_settings, weights, functions, missing, faces, upscaled)
-    check_recipe(out / "recipe.json", recipe)
+    measured_in = environment_of(device, settings.batch)
+    recipe = make_recipe(settings, metric_settings, weights, functions, missing, faces, upscaled, measured_in)
+    if group.rank == 0:
+        stack.enter_context(lock_folder(out))
+    changed = check_recipe(out / "recipe.json", recipe)
+    if changed and group.rank == 0:
+        print(f"{out} was measured in another environment ({changed}): its reports say so.", file=sys.stderr)
     if not quiet and group.rank == 0:
         which = " (the sample faces of this package; choose others with --data)" if settings.data == SAMPLES else ""
         print(f"Faces: {len(faces.names)} of {settings.data}{which}, {settings.size} px", file=sys.stderr)
         for sentence in known_sentences(known_images(recipe), len(faces.names)):
             print(sentence, file=sys.stderr)
-    decoded = DecodedImages(out, settings.size)
+    decoded = stack.enter_context(closing(DecodedImages(out, settings.size)))
     faces = faces.with_decoded(decoded)
 
     bar = _progress(quiet or group.rank > 0)
@@ -131,7 +139,9 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
         RunStore.open(out, columns).close()  # writes the header
         write_json(out / "recipe.json", recipe)
         group.wait()
-    return Plan(settings, metric_settings, group, device, lq_sets, metrics, columns, recipe, missing, decoded, bar)
+    return Plan(
+        settings, metric_settings, group, device, lq_sets, metrics, columns, recipe, missing, environment_id(measured_in), bar
+    )
 
 
 def _open_data(settings: RunSettings) -> tuple[Faces, dict[str, ImageFile]]:

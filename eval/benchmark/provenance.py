@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -18,6 +17,7 @@ from eval.data.faces import Faces
 from eval.data.lq_sets import task_description
 from eval.metrics.registry import METRICS
 from eval.metrics.weights import MetricSettings
+from gpen.environment import Environment, differences, environment, environment_id, package_version
 from gpen.errors import GPENError
 from gpen.models.download import file_hash
 from gpen.version import __version__
@@ -35,6 +35,7 @@ PACKAGES = (
     "pillow",
     "pyiqa",
 )
+LIBRARIES = (*PACKAGES, "torchvision", "scipy", "spandrel", "openvino")  # whose versions can change a value
 MUST_AGREE = ("size", "seed", "verify")  # settings that all rows of a table share
 DEFINITION = ("library", "backbone", "colour")  # of a metric: the values of a column share them
 
@@ -64,6 +65,7 @@ class Recipe(Call):
     weights: dict[str, list[WeightFile]]  # by method or metric
     metrics: dict[str, dict[str, Any]]  # by metric: how it is computed
     missing: dict[str, str]  # metric -> why it is not available
+    environments: dict[str, Environment]  # by the id in the column "provenance" of per_image.csv: code, libraries, device, batch
     trained: dict[str, int]  # method -> images of this run on which it was trained, see eval.benchmark.known_images
     chosen: dict[str, int]  # method or metric -> images of this run on which it was chosen
     earlier: list[Call]
@@ -77,6 +79,7 @@ def make_recipe(
     missing: dict[str, str],
     faces: Faces,
     upscaled: int,
+    measured_in: Environment,
 ) -> Recipe:
     """The recipe as JSON values."""
     metrics = list(metrics)
@@ -89,7 +92,7 @@ def make_recipe(
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": dataclasses.asdict(settings) | {"verify": metric_settings.verify},
         "versions": {"python": platform.python_version(), "commit": _commit()}
-        | {package: _version(package) for package in PACKAGES},
+        | {package: package_version(package) for package in PACKAGES},
         "data": f"{len(faces.names)} images of {faces.description}",
         "upscaled": upscaled,
         "tasks": {task: task_description(task) for task in settings.tasks},
@@ -101,19 +104,21 @@ def make_recipe(
             for name in metrics
         },
         "missing": missing,
+        "environments": {environment_id(measured_in): measured_in},
         "trained": known.trained,
         "chosen": known.chosen,
         "earlier": [],
     }
 
 
-def check_recipe(path: Path, recipe: Recipe) -> None:
+def check_recipe(path: Path, recipe: Recipe) -> str:
     """Compare with the recipe in RUN, if it exists, and add the data of earlier calls to the new recipe.
 
-    Raises GPENError if the rows of both would not be comparable.
+    Returns what differs from the environment of the last call, in words; "" if nothing does. Raises GPENError if the rows of both
+    would not be comparable.
     """
     if not path.is_file():
-        return
+        return ""
     try:
         old = json.loads(path.read_text())
         settings, tasks, weights, metrics = old["settings"], old["tasks"], old["weights"], old["metrics"]
@@ -142,6 +147,15 @@ def check_recipe(path: Path, recipe: Recipe) -> None:
     recipe["metrics"] = metrics | recipe["metrics"]
     call: Call = {"command": old["command"], "time": old["time"], "settings": settings}
     recipe["earlier"] = [*old.get("earlier", []), call]
+    before, (now,) = old.get("environments", {}), recipe["environments"].values()
+    recipe["environments"] = before | recipe["environments"]
+    return differences(list(before.values())[-1], now) if before else ""
+
+
+def environment_of(device: str, batch: int | None = None) -> Environment:
+    """The environment of measurements with this project on a device; batch: images at a time, None for any."""
+    root, settings = Path(__file__).resolve().parents[2], {} if batch is None else {"batch": batch}
+    return environment(device, LIBRARIES, (root / "gpen", root / "eval"), **settings)
 
 
 def known_images(recipe: Recipe) -> KnownImages:
@@ -149,16 +163,9 @@ def known_images(recipe: Recipe) -> KnownImages:
     return KnownImages(recipe["trained"], recipe["chosen"])
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def _package_version(package: str) -> str | None:
     """The version of a package of a metric; that of this project also if it is not installed."""
-    return __version__ if package == "gpen" else _version(package)
+    return __version__ if package == "gpen" else package_version(package)
 
 
 def _commit() -> str | None:

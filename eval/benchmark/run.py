@@ -10,7 +10,7 @@ RUN/parts/r; process 0 merges the parts. The batches do not depend on the number
 network's output depend on the batch; the merged table therefore equals that of a single process.
 """
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from eval.benchmark.measurement import measure
 from eval.benchmark.plan import Plan, prepare
@@ -28,14 +28,15 @@ def run(settings: RunSettings, metric_settings: MetricSettings, quiet: bool = Fa
     Returns a message for each metric that is not available.
 
     Later calls can add tasks, methods, images and metrics to RUN. Raises GPENError for unknown names, for images that cannot be
-    read, and for a RUN that was made with another size, seed or weight file.
+    read, for a RUN that was made with another size, seed or weight file, and for one to which another process writes. Rows that
+    were measured with other code, libraries, device or batch size are kept and marked.
     """
-    plan = prepare(settings, metric_settings, quiet)
-    with closing(plan.decoded):
+    with ExitStack() as stack:
+        plan = prepare(settings, metric_settings, stack, quiet)
         measure(plan)
-    plan.group.wait()
-    if plan.group.rank == 0:
-        finish(plan)
+        plan.group.wait()
+        if plan.group.rank == 0:
+            finish(plan)
     return plan.missing_metrics
 
 

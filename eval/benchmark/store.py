@@ -1,6 +1,6 @@
 """The measurements of a run on disk: rows per image and features for the set metrics.
 
-    RUN/per_image.csv    image,task,method,METRIC,...,seconds
+    RUN/per_image.csv    image,task,method,METRIC,...,seconds,provenance
     RUN/features.sqlite  one vector per image, task, method and network; distances computed from them; peak memory
     RUN/parts/RANK/      the same two files of one of several processes, until they are merged
 
@@ -16,7 +16,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -27,8 +27,9 @@ from eval.metrics.registry import METRICS
 from gpen.errors import GPENError
 from gpen.images import write_atomically
 
-SECONDS = "seconds"  # the last column: time per image
-Row = dict[str, float]  # column -> value, without the columns of RowKey
+SECONDS = "seconds"  # time per image
+PROVENANCE = "provenance"  # the last column: id of the environment of a row, several joined by +; see recipe.json
+Row = dict[str, float]  # column -> value, without the columns of RowKey and PROVENANCE
 
 
 class RowKey(NamedTuple):
@@ -65,7 +66,8 @@ def merge_parts(out: Path) -> None:
     with closing(RunStore.open(out, {name for header in headers for name in header if name in METRICS})) as store:
         for part in parts:
             store.features.merge(part / "features.sqlite")
-            store.rows.merge(read_rows(part / "per_image.csv")[1])
+            table = read_rows(part / "per_image.csv")
+            store.rows.merge(table.rows, table.provenance)
         store.rows.compact()
     shutil.rmtree(out / "parts")
 
@@ -75,8 +77,8 @@ class PerImageTable:
 
     def __init__(self, path: Path, metrics: Iterable[str]):
         self.path = path
-        header, self._rows, complete = read_rows(path)
-        columns = {name for name in header if name not in (*RowKey._fields, SECONDS)} | set(metrics)
+        header, self._rows, complete, self._provenance = read_rows(path)
+        columns = {name for name in header if name not in (*RowKey._fields, SECONDS, PROVENANCE)} | set(metrics)
         self.metrics = [name for name in METRICS if name in columns]
         if not complete or header != self._header():
             self._write()
@@ -89,12 +91,24 @@ class PerImageTable:
         """Every (task, method) with rows, in the order of the first row."""
         return list(dict.fromkeys((key.task, key.method) for key in self._rows))
 
-    def append(self, task: str, method: str, rows: dict[str, Row]) -> None:
-        """Add rows by image, or replace them; they are on disk when this returns."""
-        self.merge({RowKey(image, task, method): row for image, row in rows.items()})
+    def environments(self, task: str) -> set[str]:
+        """The ids of the environments in which the rows of a task were measured; "" where none was recorded."""
+        marks = [self._provenance.get(key, "") for key in self._rows if key.task == task]
+        return {mark for joined in set(marks) for mark in joined.split("+")}
 
-    def merge(self, rows: dict[RowKey, Row]) -> None:
+    def append(self, task: str, method: str, rows: dict[str, Row], provenance: str = "") -> None:
+        """Add rows by image, or replace them; they are on disk when this returns.
+
+        provenance: id of the environment. A replaced row keeps its earlier id too, because it keeps values.
+        """
+        keys = {RowKey(image, task, method): row for image, row in rows.items()}
+        self.merge(keys, dict.fromkeys(keys, provenance))
+
+    def merge(self, rows: dict[RowKey, Row], provenance: dict[RowKey, str]) -> None:
         """Add rows, or replace them; they are on disk when this returns."""
+        for key in rows:
+            marks = {*provenance[key].split("+"), *(self._provenance.get(key, "").split("+") if key in self._rows else ())}
+            self._provenance[key] = "+".join(sorted(marks))
         self._rows |= rows
         with open(self.path, "ab") as file:
             file.write(self._text(rows).encode())
@@ -108,39 +122,50 @@ class PerImageTable:
         self._write()
 
     def _header(self) -> list[str]:
-        return [*RowKey._fields, *self.metrics, SECONDS]
+        return [*RowKey._fields, *self.metrics, SECONDS, PROVENANCE]
 
     def _text(self, rows: dict[RowKey, Row]) -> str:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         for key, row in rows.items():
             values = [row.get(name) for name in (*self.metrics, SECONDS)]
-            writer.writerow([*key, *("" if value is None else repr(float(value)) for value in values)])
+            texts = ("" if value is None else repr(float(value)) for value in values)
+            writer.writerow([*key, *texts, self._provenance.get(key, "")])
         return text.getvalue()
 
     def _write(self) -> None:
         write_atomically(self.path, (",".join(self._header()) + "\n" + self._text(self._rows)).encode())
 
 
-def read_rows(path: Path) -> tuple[list[str], dict[RowKey, Row], bool]:
-    """Read per_image.csv: (header, rows, whether the file is complete, so that rows can be appended).
+class Table(NamedTuple):
+    """The content of per_image.csv."""
 
-    Raises GPENError for another table.
-    """
+    header: list[str]
+    rows: dict[RowKey, Row]
+    complete: bool  # so that rows can be appended; otherwise a line was cut off or damaged by a kill or a loss of power
+    provenance: dict[RowKey, str]  # the column PROVENANCE, which older runs lack
+
+
+def read_rows(path: Path) -> Table:
+    """Read per_image.csv, without incomplete and damaged lines. Raises GPENError for another table."""
     data = path.read_bytes() if path.is_file() else b""
     lines = data[: data.rfind(b"\n") + 1]
     table = list(csv.reader(io.StringIO(lines.decode(errors="replace"))))
     if not table:
-        return [], {}, False
-    header, rows = table[0], dict[RowKey, Row]()
-    if tuple(header[:3]) != RowKey._fields or header[-1] != SECONDS:
+        return Table([], {}, False, {})
+    header, rows, provenance = table[0], dict[RowKey, Row](), dict[RowKey, str]()
+    marked = header[-1] == PROVENANCE
+    names = header[3:-1] if marked else header[3:]
+    if tuple(header[:3]) != RowKey._fields or names[-1:] != [SECONDS]:
         raise GPENError(f"{path} is not a table of a run; choose another --out.")
     for line in table[1:]:
         if len(line) == len(header):
             image, task, method, *values = line
-            columns = zip(header[3:], values, strict=True)
-            rows[RowKey(image, task, method)] = {name: float(value) for name, value in columns if value}
-    return header, rows, lines == data and len(rows) == len(table) - 1
+            key, mark = RowKey(image, task, method), values.pop() if marked else ""
+            with suppress(ValueError):  # zeros, which some file systems leave after a loss of power
+                rows[key] = {name: float(value) for name, value in zip(names, values, strict=True) if value}
+                provenance[key] = mark
+    return Table(header, rows, lines == data and len(rows) == len(table) - 1, provenance)
 
 
 class FeatureStore:

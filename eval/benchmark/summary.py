@@ -8,8 +8,9 @@ distance. null is a value that does not exist or is infinite, with the reason in
 difference if it is not n. "reference" is the name of the reference set of a metric with given statistics. "trained" and "chosen"
 are the numbers of images of the run on which the method, the baseline or the metric was trained or chosen, if there are any: the
 value is no test result (eval.benchmark.known_images). "upscaled" is the number of images whose ground truth was enlarged to the
-size of the run, if there are any. In addition to the metrics there are the costs "seconds" per image, "images_per_second", and
-the peak memory "memory_mib" and, on a GPU, "cuda_mib".
+size of the run, if there are any. "environments" is the number of environments (code, libraries, device, batch size) in which the
+rows of the task were measured, if there are several; recipe.json describes them. In addition to the metrics there are the costs
+"seconds" per image, "images_per_second", and the peak memory "memory_mib" and, on a GPU, "cuda_mib".
 """
 
 import hashlib
@@ -53,6 +54,7 @@ class SummaryEntry:
     trained: int = 0
     chosen: int = 0
     upscaled: int = 0
+    environments: int = 1
     reference: str = ""
 
     @property
@@ -61,9 +63,12 @@ class SummaryEntry:
         return bool(self.trained or self.chosen)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form, without an empty note, diff_n, trained, chosen, upscaled and reference."""
+        """The JSON form, without an empty note, diff_n, trained, chosen, upscaled and reference, and a single environment."""
         optional = ("note", "diff_n", "trained", "chosen", "upscaled", "reference")
-        return {key: value for key, value in asdict(self).items() if value or key not in optional}
+        entries = {key: value for key, value in asdict(self).items() if value or key not in optional}
+        if self.environments == 1:
+            del entries["environments"]
+        return entries
 
 
 def summarise(
@@ -84,7 +89,7 @@ def summarise(
     entries = []
     for task, method in groups:
         own, base = store.rows.get(task, method), store.rows.get(task, baseline)
-        empty = SummaryEntry(task, method, "", None, None, None, 0, baseline)
+        empty = SummaryEntry(task, method, "", None, None, None, 0, baseline, environments=len(store.rows.environments(task)))
         measured = [per_image_entry(replace(empty, metric=name), own, base) for name in store.rows.metrics]
         measured += [
             _with_difference(set_entries[name, task, method], set_entries.get((name, task, baseline)))
@@ -97,6 +102,7 @@ def summarise(
                 trained=max(known.trained.get(name, 0) for name in (method, baseline, entry.metric)),
                 chosen=max(known.chosen.get(name, 0) for name in (method, baseline, entry.metric)),
                 upscaled=0 if task == WILD else upscaled,
+                environments=empty.environments,
             )
             for entry in measured
         ]

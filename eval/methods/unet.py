@@ -32,7 +32,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gpen.errors import GPENError
-from gpen.images import to_image, to_tensor
+from gpen.images import replace_atomically, to_image, to_tensor
 from gpen.models.config import GPENConfig
 from gpen.training.config import FinetuneConfig
 from gpen.training.finetune import Finetune
@@ -80,7 +80,8 @@ def restore(net: UNet, images: Sequence[np.ndarray]) -> list[np.ndarray]:
 def save(net: UNet, path: Path, notes: dict[str, str] | None = None) -> Path:
     """Write `net` and `notes` to a .safetensors file in float16, sufficient for 8-bit results; returns its path."""
     state = {name: tensor.detach().cpu().half().contiguous() for name, tensor in net.state_dict().items()}
-    save_file(state, path, {"format": "gpen-unet", "size": str(net.size)} | (notes or {}))
+    with replace_atomically(path) as partial:
+        save_file(state, partial, {"format": "gpen-unet", "size": str(net.size)} | (notes or {}))
     return path
 
 

@@ -64,7 +64,7 @@ class StudySettings:
     training: Annotated[int, option("N")] = 2
     """training trials before the first trial, 0 or more"""
     seed: int = 0
-    """seed of the order of images and trials, an integer"""
+    """seed of the choice of gold trials, an integer"""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,9 @@
 """Commands of the preference study: python -m eval study build | export | import | score | sample."""
 
 import json
-import os
 import sys
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -19,9 +17,10 @@ from gpen.errors import GPENError
 from gpen.images import write_atomically
 
 if TYPE_CHECKING:
-    from eval.preference.survey import Survey
+    from eval.preference.storage.votes import Vote
 
 INTERVALS = ("faces", "images")
+NO_VOTES = 1  # exit status of a command that found no votes
 
 
 @dataclass(frozen=True)
@@ -58,99 +57,137 @@ class Build:
         study = build(sources, self.out, self.settings)
         print(f"{study.folder}: {len(study.items)} items, {', '.join(study.methods)}; {study.answers} answers per item")
         print(describe_golds(study))
+        if not study.shows_input:
+            print("Raters do not see the inputs: an input is identical with a result, which it would reveal.")
 
 
-@dataclass(frozen=True)
-class Store:
-    """A study with its vote store."""
+FORMAT_HELP = option("jsonl|csv|choix", "by the suffix of the file, else jsonl")
+WHERE = option("WHERE", "$DATABASE_URL, else $GPEN_VOTES, else runs/votes.sqlite")
 
-    study: Annotated[str, option("STUDY")]
-    """folder of the study"""
-    format: Annotated[str | None, option("jsonl|csv|choix", "by the suffix of the file, else jsonl")] = None
-    """format of the votes"""
-    database: Annotated[str | None, option("URL", "$DATABASE_URL, else runs/votes.sqlite")] = None
-    """database of the votes, SQLite or PostgreSQL"""
 
-    def survey(self) -> "Survey":
-        """Open the study with its store."""
-        from eval.preference.storage.store import VoteStore  # imported here because SQLAlchemy and scipy take time to import
-        from eval.preference.survey import Survey
+def _read(where: str | None, name: str | None, study: Study | None) -> "list[Vote]":
+    """Read the votes of the study `name`, and print how many there are and where.
 
-        return Survey(Study.open(self.study), VoteStore.open(self.database))
+    where: a file of votes, or a store; default: see storage/location.py. Without a name, all votes of a file, or the votes of
+    `study` in a store, are read. Never creates a store. Without votes, the list is empty and the message is a warning.
+    """
+    from eval.preference import exports  # imported here because SQLAlchemy and scipy take time to import
+    from eval.preference.storage.location import is_vote_file, locate
+    from eval.preference.storage.refusals import NoStoreError
+    from eval.preference.storage.store import VoteStore
 
-    def format_of(self, file: str | None) -> str:
-        """The format given, else that of the suffix of `file`."""
-        by_suffix = {".csv": "csv", ".json": "choix"}
-        return self.format or by_suffix.get(os.path.splitext(file or "")[1], "jsonl")
+    others: dict[str, int] = {}
+    if where and is_vote_file(where):
+        place = where
+        votes = [vote for vote in exports.read_file(where) if name in (None, vote.study)]
+    else:
+        location = locate(where)
+        place, name = str(location), name or (study.name if study else None)
+        try:
+            with closing(VoteStore.open(location, create=False)) as store:
+                others = store.studies()
+                votes = [vote for study in others if name in (None, study) for vote in store.votes(study)]
+        except NoStoreError as error:
+            print(f"warning: 0 votes: {error}", file=sys.stderr)
+            return []
+    of_study = f" of the study {name}" if name else ""
+    if votes:
+        print(f"{len(votes)} votes{of_study} in {place}.", file=sys.stderr)
+    else:
+        found = ", ".join(f"{study} ({count})" for study, count in others.items())
+        more = f"; it has votes of {found}" if found else "; name the votes of the page with --votes, or set GPEN_VOTES"
+        print(f"warning: 0 votes{of_study} in {place}{more}.", file=sys.stderr)
+    return votes
 
 
 @dataclass(frozen=True)
 class Export:
-    """Export the votes of the store."""
+    """Export the votes of a study."""
 
-    store: Annotated[Store, tyro.conf.arg(name="")]
+    study: Annotated[str, option("STUDY")]
+    """folder of the study"""
     out: Annotated[str | None, option("FILE", "standard output")] = None
     """file to write"""
+    format: Annotated[str | None, FORMAT_HELP] = None
+    """format of the votes"""
+    votes: Annotated[str | None, WHERE] = None
+    """where the votes are: an SQLite file, a database URL, or a file of votes"""
 
-    def __call__(self) -> None:
-        with closing(self.store.survey()) as survey:
-            pieces = survey.export(self.store.format_of(self.out))
-            if self.out:
-                with open(self.out, "w") as file:
-                    file.writelines(pieces)
-            else:
-                sys.stdout.writelines(pieces)
+    def __call__(self) -> int:
+        from eval.preference import exports
+
+        study = Study.open(self.study)
+        votes = _read(self.votes, study.name, study)
+        if not votes:
+            return NO_VOTES
+        pieces = exports.write(votes, self.format or exports.format_of(self.out))
+        if self.out:
+            write_atomically(self.out, "".join(pieces).encode())
+        else:
+            sys.stdout.writelines(pieces)
+        return 0
 
 
 @dataclass(frozen=True)
 class Import:
-    """Import votes into the store; votes that it contains are ignored."""
+    """Import votes into a store; votes that it contains, and those of raters who deleted them, are ignored."""
 
-    votes: tyro.conf.Positional[Annotated[str, option("FILE")]]
+    file: tyro.conf.Positional[Annotated[str, option("FILE")]]
     """file of votes"""
-    store: Annotated[Store, tyro.conf.arg(name="")]
+    study: Annotated[str, option("STUDY")]
+    """folder of the study"""
+    format: Annotated[str | None, FORMAT_HELP] = None
+    """format of the file"""
+    votes: Annotated[str | None, WHERE] = None
+    """where to store the votes: an SQLite file or a database URL"""
 
-    def __call__(self) -> None:
-        try:
-            text = Path(self.votes).read_text()
-        except UnicodeDecodeError as error:
-            raise GPENError(f"{self.votes} is not a text file; give votes in jsonl, csv or choix format.") from error
-        with closing(self.store.survey()) as survey:
-            print(f"{survey.import_votes(text, self.store.format_of(self.votes))} new votes")
+    def __call__(self) -> int:
+        from eval.preference import exports
+        from eval.preference.storage.location import locate
+        from eval.preference.storage.store import VoteStore
+        from eval.preference.survey import Survey
+
+        location, study, votes = locate(self.votes), Study.open(self.study), exports.read_file(self.file, self.format)
+        if not votes:
+            print(f"warning: 0 votes in {self.file}; nothing is imported.", file=sys.stderr)
+            return NO_VOTES
+        with closing(Survey(study, VoteStore.open(location))) as survey:
+            new = survey.import_votes(votes)
+        print(f"{len(votes)} votes in {self.file}; {new} of them are new in {location}.")
+        return 0
 
 
 @dataclass(frozen=True)
 class Score:
     """Compute strengths, intervals and agreement from a file of votes."""
 
-    votes: Annotated[str, option("FILE")]
-    """votes.jsonl, one vote per line"""
+    votes: Annotated[str | None, WHERE] = None
+    """where the votes are: a file of votes, an SQLite file or a database URL"""
     out: Annotated[str | None, option("FILE", "standard output")] = None
     """scores.json to write"""
     study: Annotated[str | None, option("STUDY", "none")] = None
     """folder of the study, for the levels of degradation and the planned number of answers, before which no test is made"""
-    study_name: Annotated[str | None, option("NAME", "the only study of the file")] = None
-    """name of the study to score, if the file contains several"""
+    study_name: Annotated[str | None, option("NAME", "all votes of a file, that of --study in a store")] = None
+    """name of the study to score, if there are several"""
     run: Annotated[str | None, option("RUN", "none")] = None
     """folder of python -m eval run, for the agreement of its metrics with raters"""
     intervals: Annotated[str, option("|".join(INTERVALS))] = INTERVALS[0]
     """population of the intervals: faces like these, or these images only"""
     rules: Annotated[ExclusionRules, tyro.conf.arg(name="")] = field(default_factory=ExclusionRules)
 
-    def __call__(self) -> None:
+    def __call__(self) -> int:
         from eval.metrics.registry import METRICS  # imported here because scipy takes time to import
         from eval.preference.analysis.agreement import read_rows
         from eval.preference.analysis.scoring import score
         from eval.preference.plan import plan_of
-        from eval.preference.storage.votes import read_votes
 
         if self.intervals not in INTERVALS:
             raise GPENError(f"Unknown --intervals {self.intervals!r}; choose from {', '.join(INTERVALS)}.")
-        votes = read_votes(self.votes)
-        if self.study_name is not None:
-            votes = [vote for vote in votes if vote.study == self.study_name]
-        rows = read_rows(self.run) if self.run else None
         study = Study.open(self.study) if self.study else None
+        votes = _read(self.votes, self.study_name, study)
+        if not votes:
+            return NO_VOTES
+        rows = read_rows(self.run) if self.run else None
         lower_better = {name: metric.lower_better for name, metric in METRICS.items()} if rows else None
         levels, plan = (study.levels, plan_of(study, votes)) if study else (None, None)
         scores = score(votes, self.rules, levels, rows, lower_better, plan, over_faces=self.intervals == INTERVALS[0])
@@ -164,6 +201,7 @@ class Score:
             print(f"{missing}: p values are computed when the study is complete.", file=sys.stderr)
         for warning in scores["warnings"]:
             print(f"warning: {warning}", file=sys.stderr)
+        return 0
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Export and import of votes in the formats of other programs.
 
     jsonl    votes.jsonl, the complete data
-    csv      the same columns
+    csv      the same columns; a text that starts with = + - @ has an apostrophe in front, for spreadsheets
     choix    JSON for lucasmaystre/choix: choix.opt_pairwise(len(methods), data)
 
 choix has no ties, so that these are a separate list; data_of and ties_of give the rater and the item of each pair. Gold trials,
@@ -11,12 +11,16 @@ times and response times are not exported to choix, and "both_bad" is a tie ther
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from eval.preference.storage.votes import Vote, columns, comparisons, parse_lines, protocol_of
 from eval.preference.study import Choice, Protocol
 from gpen.errors import GPENError
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 def write(votes: list[Vote], form: str) -> Iterator[str]:
@@ -30,6 +34,20 @@ def read(text: str, form: str, name: str = "The file") -> list[Vote]:
     Raises GPENError that starts with `name` and gives the position.
     """
     return _format(form)[1](text, name)
+
+
+def read_file(path: str | Path, form: str | None = None) -> list[Vote]:
+    """Read a file of votes; form: default by its suffix. Raises GPENError for a file that is not such text."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise GPENError(f"{path} cannot be read; give a text file of votes, in the format {', '.join(FORMATS)}.") from error
+    return read(text, form or format_of(path), str(path))
+
+
+def format_of(path: str | Path | None) -> str:
+    """The format of a file by its suffix: csv, choix for .json, else jsonl."""
+    return {".csv": "csv", ".json": "choix"}.get(Path(path or "").suffix.lower(), "jsonl")
 
 
 def _format(form: str) -> tuple[Callable, Callable]:
@@ -47,7 +65,16 @@ def _write_csv(votes: list[Vote]) -> Iterator[str]:
     yield _csv_line(columns(protocol_of(votes) if votes else Protocol.PAIRWISE))
     for vote in votes:
         values = vote.to_dict().values()
-        yield _csv_line(json.dumps(value) if isinstance(value, bool | list | None) else value for value in values)
+        yield _csv_line(json.dumps(value) if isinstance(value, bool | list | None) else _neutral(value) for value in values)
+
+
+def _neutral(value: object) -> object:
+    """A text that spreadsheets would compute as a formula, with an apostrophe in front; `_original` removes it."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def _original(value: str) -> str:
+    return value[1:] if value.startswith("'") and _FORMULA.match(value) else value
 
 
 def _csv_line(values: Iterable) -> str:
@@ -63,7 +90,7 @@ def _read_csv(text: str, name: str) -> list[Vote]:
         raise GPENError(f"{name} has no column rater; the first line must hold the column names, as in an export.")
     for row in table:
         source = f"{name}, line {len(votes) + 2}"
-        values: dict[str, Any] = {key: value for key, value in row.items() if key and value is not None}
+        values: dict[str, Any] = {key: _original(value) for key, value in row.items() if key and isinstance(value, str)}
         for key in {"ms", "rating", "order", "gold"} & values.keys():
             try:
                 values[key] = json.loads(values[key].lower() if key == "gold" else values[key] or "null")

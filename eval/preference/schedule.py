@@ -2,11 +2,10 @@
 
 Every set of methods (a pair, in pairwise studies) has a target share of the answers: half of all answers are distributed evenly,
 the other half by uncertainty, the probability that the estimated order of two methods is wrong. The set with the largest deficit
-is selected, with the item that has the fewest answers to it. The positions of gold trials and repeats are a function of the seed
-and the rater.
+is selected, with the item that has the fewest answers to it. The positions of gold trials and repeats depend on the rater and on
+the secret key of the deployment (tickets.py).
 """
 
-import random
 import threading
 import time
 
@@ -17,6 +16,7 @@ from eval.preference.analysis.bradley_terry import fit, information_standard_err
 from eval.preference.storage.store import VoteStore
 from eval.preference.storage.votes import Vote
 from eval.preference.study import Choice, Protocol, Study, Trial, TrialKind
+from eval.preference.tickets import Tickets
 
 EVEN_SHARE = 0.5  # of the answers, independent of the uncertainty, so that every pair receives answers
 REFRESH = 60.0  # s, between reads of the store, which update the counts of other processes and unanswered trials
@@ -29,10 +29,10 @@ class Schedule:
     A trial that was handed out counts as answered until the next refresh, so that simultaneous raters receive different trials.
     """
 
-    def __init__(self, study: Study, store: VoteStore):
-        self._study, self._store = study, store
+    def __init__(self, study: Study, store: VoteStore, tickets: Tickets):
+        self._study, self._store, self._tickets = study, store, tickets
         self._lock = threading.Lock()
-        self._random = np.random.default_rng(study.seed)
+        self._random = np.random.default_rng(tickets.random("schedule").getrandbits(64))
         self._set_index = {unit: i for i, unit in enumerate(study.method_sets)}
         self._item_index = {item.id: i for i, item in enumerate(study.items)}
         self._ids = [[study.trial_id(TrialKind.ORDINARY, item, unit) for item in study.items] for unit in study.method_sets]
@@ -58,16 +58,16 @@ class Schedule:
         if not self._study.gold_every:
             return False
         block, place = divmod(position, self._study.gold_every)
-        return place == random.Random(f"{self._study.seed}/{rater}/{block}").randrange(self._study.gold_every)
+        return place == self._tickets.random("block", rater, block).randrange(self._study.gold_every)
 
     def _repeat_is_due(self, rater: str, position: int, history: list[Vote], holding: list[Trial]) -> bool:
         everything: list[Vote | Trial] = [*history, *holding]
         repeated = sum(known.kind == TrialKind.REPEAT for known in everything)
-        return repeated < int(self._study.repeats * position + random.Random(f"{self._study.seed}/{rater}").random())
+        return repeated < int(self._study.repeats * position + self._tickets.random("repeats", rater).random())
 
     def _gold(self, rater: str, seen: set[str]) -> Trial | None:
         golds = [trial for trial in self._golds if trial.id not in seen]
-        return random.Random(f"{self._study.seed}/{rater}/{len(golds)}").choice(golds) if golds else None
+        return self._tickets.random("gold", rater, len(golds)).choice(golds) if golds else None
 
     def _repeat(self, history: list[Vote], seen: set[str]) -> Trial | None:
         """The repeat of the oldest answer that has not been repeated."""

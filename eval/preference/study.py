@@ -8,14 +8,13 @@
     gold       a trial with a known better image, which detects inattentive raters
     repeat     a trial that the rater has answered before, with the sides exchanged
 
-The page receives neither the methods nor the kind of a trial: images are named by their content and trials by a keyed hash. The
-order on the screen is a function of the study's seed, the rater and the trial, so that it can be reproduced.
+The page receives neither the methods nor the kind of a trial, but a ticket and handles of the images (tickets.py). The manifest
+may be public: nothing that raters must not know is computed from it alone.
 """
 
 import hashlib
 import itertools
 import json
-import random
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -97,7 +96,7 @@ class Study:
     consent: str
     methods: tuple[str, ...]
     reference: str | None  # method that is the hidden reference of a rating
-    seed: int
+    seed: int  # of the gold trials when the study was built
     answers: int  # votes that each item needs, over all its trials
     repeats: float  # fraction of a rater's trials that are repeats
     gold_every: int  # one gold trial per this number of trials; 0: none
@@ -150,7 +149,7 @@ class Study:
         return trials
 
     def trial_id(self, kind: TrialKind, item: Item, methods: tuple[str, ...]) -> str:
-        """The id of a trial, 16 hexadecimal digits; without the seed it reveals nothing about the trial."""
+        """The id of a trial in the store and in exports, 16 hexadecimal digits; the page never receives it."""
         key = json.dumps([self.seed, self.name, kind, item.id, methods])
         return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
 
@@ -160,39 +159,6 @@ class Study:
             raise GPENError("The trial does not belong to a study on this server; reload the page.")
         return self.trials[trial_id]
 
-    def order(self, trial: Trial, rater: str) -> tuple[str, ...]:
-        """The methods in the order displayed to this rater, from left to right; reversed for a repeat."""
-        methods = list(trial.methods)
-        random.Random(f"{self.seed}/{rater}/{trial.original}").shuffle(methods)
-        return tuple(reversed(methods) if trial.kind == TrialKind.REPEAT else methods)
-
-    def public(self, trial: Trial, rater: str) -> dict:
-        """The data of a trial that the page receives."""
-        return {"trial": trial.id} | self._shown(trial.item, self.order(trial, rater))
-
-    def training_trials(self) -> list[dict]:
-        """Public trials with the correct answer and an explanation, for the training round."""
-        trials = []
-        for number, item in enumerate(self.training):
-            damage = f" ({item.damage})" if item.damage else ""
-            if self.protocol == Protocol.RATING:
-                answer: dict = {"scores": list(GOLD_RATINGS), "why": f"This image is damaged{damage}: a low score is correct."}
-                order: tuple[str, ...] = (WORSE,)
-            else:
-                order = (BETTER, WORSE) if number % 2 else (WORSE, BETTER)
-                answer = {"better": order.index(BETTER), "why": f"The other image is damaged{damage}: this one is better."}
-            trials.append({"trial": f"training-{number}"} | self._shown(item, order) | answer)
-        return trials
-
-    def _shown(self, item: Item, order: tuple[str, ...]) -> dict:
-        return {
-            "protocol": self.protocol,
-            "images": [item.results[method] for method in order],
-            "input": item.input,
-            "width": item.width,
-            "height": item.height,
-        }
-
     @cached_property
     def image_paths(self) -> frozenset[str]:
         """The paths of all images in the manifest."""
@@ -200,10 +166,16 @@ class Study:
         return frozenset(path for item in items for path in (item.input, *item.results.values()) if path)
 
     def image(self, relative: str) -> Path:
-        """The file of an image. Raises GPENError for a path that is not in the manifest."""
-        if relative not in self.image_paths:
-            raise GPENError(f"The study has no image {relative!r}; reload the page.")
+        """The file of an image in the manifest."""
         return (self.folder / relative).resolve()
+
+    @property
+    def shows_input(self) -> bool:
+        """Whether raters may see the inputs: not if an input is the same file as a result, which it would identify.
+
+        The answer is the same for all trials, so that it does not distinguish gold trials either.
+        """
+        return not any(item.input in item.results.values() for item in self.items)
 
     @property
     def levels(self) -> dict[str, str]:

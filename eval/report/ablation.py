@@ -15,7 +15,7 @@ from eval.benchmark.summary import SummaryEntry
 from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS
 from eval.report.document import Block, Heading, Note, Paragraph, Table
-from eval.report.tables import by_size, format_value, metric_heading, seen_note, upscaled_note
+from eval.report.tables import by_size, environments_note, format_value, metric_heading, seen_note, upscaled_note
 from gpen.errors import GPENError
 
 TASKS = ("bfr-gpen-release-scaled", "bfr-codeformer-2")  # blind restoration with a mild and a severe degradation
@@ -66,7 +66,7 @@ def _task_blocks(task: str, n: int, entries: list[SummaryEntry]) -> list[Block]:
         Table(["variant", "seeds", *(metric_heading(metric, n) for metric in metrics)], rows),
         Paragraph("Mean over trainings ± standard deviation."),
     ]
-    return blocks + [Note(note) for note in (seen_note(metrics), upscaled_note(entries)) if note]
+    return blocks + [Note(note) for note in (seen_note(metrics), upscaled_note(entries), environments_note(entries)) if note]
 
 
 def _by_variant(entries: list[SummaryEntry]) -> dict[str, dict[str, list[float]]]:

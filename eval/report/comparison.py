@@ -100,6 +100,7 @@ def comparison(runs: list[FinishedRun]) -> list[ComparisonEntry]:
                     trained=max(entry.trained, tables[name][key].trained),
                     chosen=max(entry.chosen, tables[name][key].chosen),
                     upscaled=max(entry.upscaled, tables[name][key].upscaled),
+                    environments=max(entry.environments, tables[name][key].environments),
                 ),
                 _pick(rows[name], task, method, shared[name][task]),
                 _pick(rows[first_name], task, method, shared[name][task]),

@@ -25,7 +25,7 @@ from eval.metrics.statistics import bootstrap_interval
 from eval.report.plots import TILE, line_plot, palette, scatter_plot
 from eval.report.tables import method_labels
 from gpen.errors import GPENError
-from gpen.images import read_image
+from gpen.images import read_image, replace_atomically
 
 if TYPE_CHECKING:
     import pandas
@@ -182,9 +182,9 @@ def write_all(run: str | Path, out: str | Path | None = None) -> list[Path]:
                 figures[f"strength-fsr-{operator}-{metric}"] = strength(run, metric, tasks=tasks)
         for task in (task for task in table["task"].unique() if task.startswith("bfr")):
             figures[f"strength-{task}-{metric}"] = strength(run, metric, tasks=[task], baseline="bilinear")
-    out.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
-        figure.savefig(out / f"{name}.png", dpi=160)
+        with replace_atomically(out / f"{name}.png") as partial:
+            figure.savefig(partial, format="png", dpi=160)
     return [out / f"{name}.png" for name in figures]
 
 

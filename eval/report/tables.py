@@ -41,6 +41,12 @@ UPSCALED_NOTE = (
 )
 
 
+ENVIRONMENTS_NOTE = (
+    "Measured in {environments} environments: the source code, a library, the device or the batch size changed between the calls "
+    "of the run, see environments in recipe.json."
+)
+
+
 def arrow(lower_better: bool) -> str:
     """The symbol for the direction of a metric."""
     return "↓" if lower_better else "↑"
@@ -92,15 +98,22 @@ def upscaled_note(entries: Iterable[SummaryEntry]) -> str:
     return UPSCALED_NOTE.format(upscaled=upscaled) if upscaled else ""
 
 
+def environments_note(entries: Iterable[SummaryEntry]) -> str:
+    """ENVIRONMENTS_NOTE if the rows of a task were measured in several environments, else ""."""
+    most = max((entry.environments for entry in entries), default=1)
+    return ENVIRONMENTS_NOTE.format(environments=most) if most > 1 else ""
+
+
 def table_notes(entries: Iterable[SummaryEntry], size: int | None = None, in_type: bool = True) -> list[str]:
     """The notes below a table of these entries. size: of the images, px. in_type: whether the table marks claims by its type.
 
     The number of comparisons and the rule of bold type, metrics seen in training, values that are no test results, an enlarged
-    ground truth, the number of patches of NIQE, and licences of packages that are not free software.
+    ground truth, several environments, the number of patches of NIQE, and licences of packages that are not free software.
     """
     entries = list(entries)
     metrics = {entry.metric for entry in entries}
-    notes = [comparisons_note(entries, in_type), seen_note(metrics), known_note(entries), upscaled_note(entries)]
+    notes = [comparisons_note(entries, in_type), seen_note(metrics), known_note(entries)]
+    notes += [upscaled_note(entries), environments_note(entries)]
     if "niqe" in metrics and size is not None:
         notes.append(niqe.patches_note(size))
     for licence in dict.fromkeys(METRICS[name].licence for name in METRICS if name in metrics and METRICS[name].licence):

@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from gpen.cli.parsing import File, OptionalFile, parse
 from gpen.errors import GPENError
+from gpen.images import write_atomically
 from gpen.training.monitoring.curves import draw, joined, read_log
 
 
@@ -34,7 +35,7 @@ class Curves:
         if not records:
             raise GPENError("The logs are empty: there is nothing to draw yet.")
         if self.log:
-            self.log.write_text("".join(json.dumps(record) + "\n" for record in records))
+            write_atomically(self.log, "".join(json.dumps(record) + "\n" for record in records).encode())
         draw(records, self.out)
 
 

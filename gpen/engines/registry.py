@@ -13,6 +13,7 @@ The exported graph, its value range and its metadata are described in gpen.engin
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import weakref
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 
 from gpen.engines.cpu import Prepared, supports
 from gpen.errors import GPENError
-from gpen.images import write_atomically
+from gpen.images import move_durably, write_atomically
 from gpen.models.network import GPEN, UnitRange
 from gpen.optional import import_optional
 
@@ -78,7 +79,10 @@ def export(net: GPEN | UnitRange, path: str | os.PathLike, engine: str = "onnx",
     graph = openvino.Core().read_model(_serialized(model))
     for one in model.metadata_props:
         graph.set_rt_info(one.value, ["gpen", one.key])
-    openvino.save_model(graph, path, compress_to_fp16=False)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        openvino.save_model(graph, Path(folder) / path.name, compress_to_fp16=False)
+        for suffix in (".bin", path.suffix):  # the file that is loaded by name is the last
+            move_durably(Path(folder, path.name).with_suffix(suffix), path.with_suffix(suffix))
     return path
 
 

@@ -170,6 +170,7 @@ def find(model: str | os.PathLike | None = None) -> Path:
         return path
     name = modelscope.NAMES.get(str(model), path.name)
     if here := local_model(name):
+        download.check_pinned(here)
         return here
     if name in PUBLISHED_MODELS:
         return _download(name)

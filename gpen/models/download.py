@@ -2,7 +2,10 @@
 
 Used for the published GPEN weights (see gpen.models.checkpoints) and OpenCV's face detector YuNet. Files are searched for in the
 environment variable GPEN_MODELS (one folder, or several as in PATH), then in the cache. GPEN_DOWNLOAD_URL sets a mirror; an
-empty value disables downloads.
+empty value disables downloads. Plain http is refused, also after a redirection, unless GPEN_ALLOW_HTTP=1.
+
+No checksums of the weights were published. The first download of a file that passes its check is recorded in FILE.sha256, in the
+form of the command sha256sum; later downloads of the file, also on machines to which FILE.sha256 is copied, must be the same.
 """
 
 from __future__ import annotations
@@ -10,16 +13,20 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.client
+import ipaddress
 import os
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from gpen.errors import GPENError
+from gpen.images import move_durably, write_atomically
 
 # Server of the GPEN authors, NAME.pth. The 1024 and 2048 px models are on ModelScope: gpen.models.modelscope.
 MODELS_URL = "https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models"
@@ -32,7 +39,18 @@ PAUSE = 1.0  # seconds before the first retry, doubled before each further one
 
 
 class _Refused(Exception):
-    """HTTP error for which a retry is useless."""
+    """Error for which a retry is useless."""
+
+
+class _EncryptedRedirects(urllib.request.HTTPRedirectHandler):
+    """Refuses a redirection to plain http."""
+
+    def redirect_request(self, request: Any, file: Any, code: int, message: str, headers: Any, url: str) -> Any:
+        _check_encrypted(url)
+        return super().redirect_request(request, file, code, message, headers, url)
+
+
+_opener = urllib.request.build_opener(_EncryptedRedirects)
 
 
 def cache_folder() -> Path:
@@ -64,6 +82,30 @@ def _file_hash(path: str, changed: int, size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def pinned_file(name: str) -> Path | None:
+    """Find the recorded digest of a file, NAME.sha256, in `folders()`."""
+    return local_file(f"{name}.sha256")
+
+
+def check_pinned(path: Path) -> None:
+    """Raise GPENError if a downloaded file is not the one that was recorded beside it."""
+    pin = Path(f"{path}.sha256")
+    if pin.is_file() and (found := file_hash(path)) != (expected := _read_pin(pin)):
+        raise GPENError(
+            f"{path} has changed since its download (its SHA-256 is {found[:16]}..., {pin.name} has {expected[:16]}...): "
+            "delete it to download it again, or delete both if the change is yours."
+        )
+
+
+def _read_pin(pin: Path) -> str:
+    words = pin.read_text().split()
+    if not words or len(words[0]) != 64 or not set(words[0]) <= set("0123456789abcdef"):
+        raise GPENError(
+            f"{pin} is damaged: it must begin with a SHA-256, as the command sha256sum prints it; restore or delete it."
+        )
+    return words[0]
+
+
 def source(default: str) -> str | None:
     """Base URL of downloads: `default`, or the mirror in GPEN_DOWNLOAD_URL; None if that is empty."""
     return os.environ.get("GPEN_DOWNLOAD_URL", default).rstrip("/") or None
@@ -92,7 +134,8 @@ def fetch(
     """Download `url` to `path` unless it exists; returns the path.
 
     Data is written to PATH.partial, from which a later attempt or process continues. It is renamed to PATH once it has the
-    announced length, the given `sha256` (hex) and `check(file)` raises no GPENError; otherwise it is deleted. timeout: seconds
+    announced length, the given `sha256` (hex) and `check(file)` raises no GPENError, else it is deleted. A file with a check and
+    without `sha256` must have the digest that was recorded at an earlier download, or its digest is recorded. timeout: seconds
     without data after which a connection is considered lost. Raises GPENError with the URL and how to install the file manually.
     """
     from filelock import FileLock  # a dependency of torch
@@ -102,6 +145,7 @@ def fetch(
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):  # one process at a time writes the partial file
             if not path.exists():
+                _check_encrypted(url)
                 _fetch(url, path, sha256, check, progress, timeout)
     except GPENError:
         raise
@@ -113,7 +157,10 @@ def fetch(
 
 
 def _fetch(url: str, path: Path, sha256: str | None, check: Callable | None, progress: bool, timeout: float) -> None:
-    partial = Path(f"{path}.partial")
+    partial, pin = Path(f"{path}.partial"), Path(f"{path}.sha256")
+    recorded = None if sha256 else pin if pin.is_file() else pinned_file(path.name)
+    if recorded:
+        sha256 = _read_pin(recorded)
     resumed = partial.exists()
     _transfer(url, partial, progress, timeout)
     wrong = _mismatch(partial, sha256, check)
@@ -123,10 +170,13 @@ def _fetch(url: str, path: Path, sha256: str | None, check: Callable | None, pro
         wrong = _mismatch(partial, sha256, check)
     if wrong:
         partial.unlink()
+        reason = f"{wrong}, recorded in {recorded}" if recorded else wrong
         raise GPENError(
-            f"{url} returned a wrong file, which was deleted ({wrong}): download the right one and {_manual_install(path)}."
+            f"{url} returned a wrong file, which was deleted ({reason}): download the right one and {_manual_install(path)}."
         )
-    partial.replace(path)
+    if check and not pin.is_file() and (recorded or not sha256):
+        write_atomically(pin, f"{file_hash(partial)}  {path.name}\n".encode())
+    move_durably(partial, path)
 
 
 def _transfer(url: str, partial: Path, progress: bool, timeout: float) -> None:
@@ -162,7 +212,7 @@ def _attempt(url: str, partial: Path, bar: tqdm, timeout: float) -> None:
     have = partial.stat().st_size if partial.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     request = urllib.request.Request(url, headers={"User-Agent": "gpen", "Accept-Encoding": "identity"} | headers)
-    with urllib.request.urlopen(request, timeout=timeout) as response:
+    with _opener.open(request, timeout=timeout) as response:
         if response.status != 206:
             have = 0
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
@@ -191,6 +241,20 @@ def _mismatch(partial: Path, sha256: str | None, check: Callable[[Path], object]
     except GPENError as error:
         return str(error).rstrip(".")
     return ""
+
+
+def _check_encrypted(url: str) -> None:
+    """Raise _Refused for plain http to another machine, where anybody on the way can replace the file."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "http" and not _is_local(parts.hostname or "") and os.environ.get("GPEN_ALLOW_HTTP") != "1":
+        raise _Refused("plain http is not encrypted: use https, or set GPEN_ALLOW_HTTP=1")
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _manual_install(path: Path) -> str:

@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections import defaultdict
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
+from gpen.environment import environment
 from gpen.errors import GPENError
+from gpen.folder_lock import lock_folder
 from gpen.training.config import RunConfig
 from gpen.training.data.dataset import Faces, batches, one_sentence_errors
 from gpen.training.data.fingerprints import Notes, join_notes
@@ -24,6 +27,8 @@ from gpen.training.runtime.memory import keep_freed
 from gpen.training.runtime.parallel import Distributed
 
 LOG_INTERVAL = 400  # images
+LIBRARIES = ("torch", "numpy", "opencv-python", "pillow", "lpips")  # whose versions can change a result
+PACKAGE = Path(__file__).resolve().parents[1]  # the source code of gpen
 PREVIEW = range(2**40, 2**40 + 8)  # numbers of items that no step uses
 
 
@@ -48,8 +53,15 @@ class Trainer(Protocol):
 
 def train(trainer: Trainer, dataset: Faces, out: str | Path, resume: bool = False) -> Path:
     """Run to the end of the settings; returns the file of the averaged network. Raises GPENError for what a user can correct."""
-    config, group = trainer.config, trainer.group
+    group = trainer.group
     run = TrainingRun(out, resume, writes=group.rank == 0)
+    with lock_folder(out) if run.writes else nullcontext():
+        return _train(trainer, dataset, run)
+
+
+def _train(trainer: Trainer, dataset: Faces, run: TrainingRun) -> Path:
+    config, group = trainer.config, trainer.group
+    run.mark(environment(group.device, LIBRARIES, [PACKAGE], batch=config.batch_size, processes=group.processes))
     if group.device.type == "cpu":
         keep_freed()
     state = run.load() or {}
@@ -82,7 +94,9 @@ def train(trainer: Trainer, dataset: Faces, out: str | Path, resume: bool = Fals
                 progress.save()
     group.wait()
     if progress.exported is None:
-        raise GPENError(f"{out} is at image {trainer.images_seen} of {total}: raise total_images in the settings to continue.")
+        raise GPENError(
+            f"{run.folder} is at image {trainer.images_seen} of {total}: raise total_images in the settings to continue."
+        )
     return progress.exported
 
 

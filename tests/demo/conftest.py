@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -134,20 +135,27 @@ def study(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def server(model_file, study, tmp_path_factory):
     """URL of `python app.py`, started as by a user, with the random network and the study."""
+    with serve_app(model_file, study, tmp_path_factory.mktemp("server")) as (url, _):
+        yield url
+
+
+@contextmanager
+def serve_app(model_file: Path, study: Path, folder: Path, **variables: str):
+    """Run `python app.py` with the files in `folder`; yields its URL and the process."""
     port = free_port()
-    folder = tmp_path_factory.mktemp("server")
     environment = os.environ | {
         "GPEN_MODEL": str(model_file), "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(folder / "cache"), "TORCH_HOME": str(folder / "torch"),
         "GPEN_MODELS": str(model_file.parent), "GPEN_STUDY": str(study), "GPEN_VOTES": str(folder / "votes.sqlite"),
-    }  # fmt: skip
-    environment.pop("SPACE_ID", None)
+    } | variables  # fmt: skip
+    for name in ("SPACE_ID", "DATABASE_URL"):
+        environment.pop(name, None)
     log = folder / "log.txt"
     with log.open("w") as output:
         process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=output, stderr=output)
     try:
         _wait(f"http://127.0.0.1:{port}/", process, log)
-        yield f"http://127.0.0.1:{port}/"
+        yield f"http://127.0.0.1:{port}/", process
     finally:
         process.terminate()
         process.wait(TIMEOUT)

@@ -1,6 +1,7 @@
 """Reading of uploaded files: the displayed image, or one clear error message."""
 
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -193,3 +194,9 @@ def test_no_component_offers_to_share_an_image(restorer):
 
 def is_visible(block) -> bool:
     return block.visible and (block.parent is None or is_visible(block.parent))
+
+
+def test_file_truncated_by_a_loss_of_power_is_written_again(tmp_path):
+    path = Path(images.save(b"a face", tmp_path, "face.png"))
+    path.write_bytes(b"a f")
+    assert images.save(b"a face", tmp_path, "face.png") == str(path) and path.read_bytes() == b"a face"

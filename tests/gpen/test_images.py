@@ -1,5 +1,10 @@
 """Reading, writing and conversion of images: truncated files, orientation, bit depth, atomic replacement."""
 
+import errno
+import os
+import re
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +13,7 @@ from PIL import Image
 
 import gpen
 from gpen.images import read_image, replace_atomically, resize_to, square_crop, to_8_bits, write_atomically, write_image
+from tests import ROOT
 
 
 def make_image(h: int = 40, w: int = 30) -> np.ndarray:
@@ -136,3 +142,58 @@ def test_a_tiff_that_would_be_read_wrongly_is_an_error(kind, tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, "uint16" if kind == "planes" else kind), metadata=None, **options)
     with pytest.raises(gpen.GPENError, match="a TIFF of .* is not supported"):
         read_image(tmp_path / "a.tif")
+
+
+def test_content_is_on_disk_before_the_name_and_the_name_before_the_return(tmp_path, monkeypatch):
+    """After a loss of power, a file whose name is on disk has its content, and a file that was written has its name."""
+    events, fsync, replace = [], os.fsync, Path.replace
+
+    def synchronise(number):
+        path = Path(os.readlink(f"/proc/self/fd/{number}"))
+        events.append("folder" if path == tmp_path / "new" else path.read_bytes())
+        fsync(number)
+
+    def rename(path, target):
+        events.append(f"{target.name} appears")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synchronise)
+    monkeypatch.setattr(Path, "replace", rename)
+    write_atomically(tmp_path / "new" / "a", b"content")
+    assert events == [b"content", "a appears", "folder"]
+
+
+def test_folder_that_cannot_be_synchronised_is_no_error_but_a_file_is(tmp_path, monkeypatch):
+    def refuse(number):
+        if os.path.isdir(f"/proc/self/fd/{number}") or refuse.all:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    refuse.all = False
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_atomically(tmp_path / "a", b"first")
+    refuse.all = True
+    with pytest.raises(OSError):
+        write_atomically(tmp_path / "a", b"second")
+    assert (tmp_path / "a").read_bytes() == b"first" and [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+WRITERS = re.compile(  # calls that write a file in place; `partial` is a path of replace_atomically or of a resumed download
+    r"\b(?:os\.(?:replace|rename)|np\.savez?|torch\.save|save_file|\w+\.(?:write_text|write_bytes|savefig|to_csv|imwrite))\("
+    r"|NamedTemporaryFile|mkstemp|\bopen\([^()]*[\"'][wx]b?[\"']"
+)
+ALLOWED = (
+    "torch.save(state, file)",
+    "np.savez(data",
+    "/proc/self/clear_refs",
+    "savefig(file, format=",
+)  # into memory or `partial`
+
+
+def test_all_packages_use_the_one_writer():
+    found = []
+    for path in sorted(path for package in ("gpen", "eval", "demo", "bench") for path in (ROOT / package).rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if WRITERS.search(line) and "partial" not in line and not any(part in line for part in ALLOWED):
+                found.append(f"{name}:{number}: {line.strip()}")
+    assert found == []

@@ -20,6 +20,7 @@ from typing import Literal, cast
 
 import numpy as np
 
+from eval.benchmark.store import PROVENANCE, RowKey
 from eval.preference.analysis.bootstrap import mean_interval
 from eval.preference.storage.votes import Comparisons, Vote, first_answers
 from gpen.errors import GPENError
@@ -67,7 +68,7 @@ def read_rows(run: str | Path) -> Rows:
         tasks = {row["task"] for row in table}
         rows = {}
         for row in table:
-            values = {name: float(value) for name, value in row.items() if name not in ("image", "task", "method") and value}
+            values = {name: float(value) for name, value in row.items() if name not in (*RowKey._fields, PROVENANCE) and value}
             rows[f"{row['task']}/{row['image']}", row["method"]] = values
             if len(tasks) == 1:
                 rows[row["image"], row["method"]] = values

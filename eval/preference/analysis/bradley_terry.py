@@ -6,8 +6,9 @@ R. R. Davidson, "On extending the Bradley-Terry model to accommodate ties in pai
 ties it is the model of Bradley and Terry (Biometrika 1952). The likelihood is concave in the strengths a and in log nu, so that
 Newton's method converges to the unique maximum. Several tables are fitted as one batch.
 
-A prior N(0, PRIOR_SD^2) on every strength keeps the estimate finite for a method that won or lost all comparisons, where the
-maximum likelihood estimate is infinite (L. R. Ford, 1957); otherwise its effect is negligible.
+A prior N(0, PRIOR_SD^2) on every strength keeps each estimate finite, also for a method that won or lost all comparisons, where
+the maximum likelihood estimate is infinite (L. R. Ford, 1957); otherwise its effect is negligible. `half_wins` gives such a
+method a strength of plausible size.
 """
 
 from dataclasses import dataclass
@@ -83,8 +84,8 @@ def _probabilities(strength: np.ndarray, log_nu: np.ndarray) -> tuple[np.ndarray
     return up / total, tie / total
 
 
-def information_standard_errors(wins: np.ndarray, ties: np.ndarray, fitted: DavidsonFit) -> np.ndarray:
-    """Standard errors [m, m] of the differences, from the information matrix.
+def information_covariance(wins: np.ndarray, ties: np.ndarray, fitted: DavidsonFit) -> np.ndarray:
+    """Covariance [m, m] of the strengths, with mean zero, from the information matrix.
 
     Fast, but ignores the correlation within raters.
     """
@@ -92,6 +93,13 @@ def information_standard_errors(wins: np.ndarray, ties: np.ndarray, fitted: Davi
     theta = np.append(fitted.strength, fitted.log_nu if with_ties else [])[None]
     _, information = _derivatives(theta, wins[None], ties[None], with_ties)
     covariance = np.linalg.inv(information[0])[: len(wins), : len(wins)]
+    centre = np.eye(len(wins)) - 1 / len(wins)
+    return centre @ covariance @ centre
+
+
+def information_standard_errors(wins: np.ndarray, ties: np.ndarray, fitted: DavidsonFit) -> np.ndarray:
+    """Standard errors [m, m] of the differences, from the information matrix."""
+    covariance = information_covariance(wins, ties, fitted)
     variance = np.diag(covariance)
     return np.sqrt(np.maximum(variance[:, None] + variance[None] - 2 * covariance, 0))
 
@@ -107,14 +115,26 @@ def bounded(wins: np.ndarray, ties: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     A strength is bounded from above if the method lost or tied against the other methods, directly or along a chain.
     """
     beats = (wins + ties) > 0
-    groups = _groups(beats, "strong")
     below, above = np.ones(len(wins), bool), np.ones(len(wins), bool)
-    for group in map(np.array, groups):
+    for group in map(np.array, _groups(beats, "strong")):
         others = np.setdiff1d(np.arange(len(wins)), group)
         if len(others):
             below[group] = beats[np.ix_(group, others)].any()
             above[group] = beats[np.ix_(others, group)].any()
     return below, above
+
+
+def half_wins(wins: np.ndarray, ties: np.ndarray) -> np.ndarray:
+    """Wins [m, m] to add where the votes alone do not bound the difference of two methods that were compared.
+
+    Half a win for each of the two, as F. J. Anscombe (Biometrika 1956) adds one half to both counts of a proportion that is 0 or
+    1. The difference of two methods is bounded if each won or tied against the other, directly or along a chain.
+    """
+    group = np.empty(len(wins), int)
+    for number, members in enumerate(_groups((wins + ties) > 0, "strong")):
+        group[members] = number
+    compared = (wins + wins.T + ties) > 0
+    return 0.5 * (compared & (group[:, None] != group[None]))
 
 
 def _groups(edges: np.ndarray, connection: str) -> list[list[int]]:

@@ -15,7 +15,7 @@ import numpy as np
 from eval.preference.analysis.agreement import Rows, choice_alpha, human_agreement, metric_agreement, rating_alpha
 from eval.preference.analysis.opinions import opinions
 from eval.preference.analysis.quality import ExclusionRules, rater_quality
-from eval.preference.analysis.strengths import MethodScore, PairScore, StrengthTable
+from eval.preference.analysis.strengths import MethodScore, Need, PairScore, StrengthTable
 from eval.preference.plan import Plan
 from eval.preference.storage.votes import TASK, Comparisons, Vote, comparisons, first_answers, protocol_of
 from eval.preference.study import SEVERITIES, Protocol
@@ -44,6 +44,8 @@ class Scores(TypedDict):
     raters: int
     faces: int
     methods: dict[str, MethodScore]  # best first
+    groups: list[list[str]]  # methods that were compared with each other, directly or through others
+    needed: list[Need]  # what is missing for strengths, by group
     intervals: str  # their meaning
     alpha: float | None
     dropped_raters: list[DroppedRater]
@@ -106,6 +108,8 @@ def score(
         "raters": len(pairs.raters),
         "faces": faces,
         "methods": methods,
+        "groups": [group.names for group in table.groups],
+        "needed": table.needs(),
         "intervals": _meaning(len(pairs.raters), faces if over_faces else None),
         "alpha": rating_alpha(counted) if protocol == Protocol.RATING else choice_alpha(pairs),
         "dropped_raters": [{"rater": record.rater, "reason": record.dropped, "answers": record.answers} for record in dropped],

@@ -65,7 +65,7 @@ def connect(url: str, timeout: float) -> sa.Engine:
             return _sqlite(parsed, timeout)
         return _postgresql(parsed, timeout)
     except sa.exc.ArgumentError as error:
-        raise GPENError("DATABASE_URL is not a database URL; give one such as postgresql://user@host/name.") from error
+        raise GPENError(f"{url.split(':')[0]}:// is not a database URL; give one such as postgresql://user@host/name.") from error
     except ModuleNotFoundError as error:
         raise missing_package("psycopg", "postgresql", "A PostgreSQL database") from error
 
@@ -90,19 +90,25 @@ def _sqlite(url: sa.URL, timeout: float) -> sa.Engine:
 
 
 def _enter_wal_mode(connection: sqlite3.Connection, timeout: float) -> None:
-    """Change to WAL mode, with retries.
+    """Change to WAL mode, with retries: SQLite does not apply its busy timeout to this change of a new database.
 
-    SQLite does not apply its busy timeout to this change of a new database.
+    Raises GPENError where the file system does not support WAL: SQLite then keeps the old mode without an error, in which a
+    killed process or a second one can lose votes.
     """
     deadline = time.monotonic() + max(timeout, 1.0)
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            break
         except sqlite3.OperationalError as error:
             if not (error.sqlite_errorname or "").startswith(_CODES[Failure.BUSY]) or time.monotonic() > deadline:
                 raise
             time.sleep(RETRY_INTERVAL)
+    if mode.lower() != "wal":
+        raise GPENError(
+            f"SQLite cannot use WAL on this file system (its journal mode is {mode}), so that votes could be lost; "
+            "store the votes on a local disk, or set DATABASE_URL to a PostgreSQL database."
+        )
 
 
 def _postgresql(url: sa.URL, timeout: float) -> sa.Engine:

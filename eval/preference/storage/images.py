@@ -20,9 +20,10 @@ def store_image(image: np.ndarray, out: Path) -> str:
 
 
 def store_input(path: ReadableFile | None, like: np.ndarray, out: Path) -> str | None:
-    """Write the input resized to the results, as a network receives it; returns its path, None without an input.
+    """Write the input, each pixel enlarged to a square; returns its path, None without an input.
 
-    Raises GPENError if the aspect ratios of the input and of the results, `like`, are different.
+    An interpolated input would be the same image as the result of that interpolation. Raises GPENError if the aspect ratios of
+    the input and of the results, `like`, are different.
     """
     if path is None:
         return None
@@ -32,7 +33,7 @@ def store_input(path: ReadableFile | None, like: np.ndarray, out: Path) -> str |
             f"{path} has {size_of(image)} px, not the aspect ratio of the results, {size_of(like)} px; "
             "give the input of these results."
         )
-    return store_image(cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR), out)
+    return store_image(cv2.resize(image, (w, h), interpolation=cv2.INTER_NEAREST), out)
 
 
 def size_of(image: np.ndarray) -> str:

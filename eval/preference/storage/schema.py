@@ -3,6 +3,7 @@
     raters    consent of each rater and its version, time of the deletion of the votes; raters are stored as hashes
     answers   votes, append-only; the id of a vote and an attempt at a trial are unique for a rater
     undos     ids of undone votes, append-only, so that a late retry of a vote remains undone
+    keys      secret keys of each study, of which the oldest signs the tickets of the trials (tickets.py)
 
 MIGRATIONS[i] changes a database from version i to version i + 1. New migrations are appended.
 """
@@ -56,6 +57,14 @@ undos = sa.Table(
     sa.Column("time", sa.Text, nullable=False),
 )
 
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("study", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),  # hexadecimal
+    sa.Column("time", sa.Text, nullable=False),
+)
+
 
 def _first_tables(connection: sa.Connection) -> None:
     for table in (raters, answers, undos):
@@ -67,7 +76,7 @@ def _index_of_trials(connection: sa.Connection) -> None:
     connection.execute(sa.text("CREATE INDEX answers_by_trial ON answers (study, kind, trial)"))
 
 
-MIGRATIONS: list[Callable[[sa.Connection], None]] = [_first_tables, _index_of_trials]
+MIGRATIONS: list[Callable[[sa.Connection], None]] = [_first_tables, _index_of_trials, keys.create]
 
 
 def migrate(connection: sa.Connection) -> None:

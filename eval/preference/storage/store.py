@@ -1,4 +1,4 @@
-"""The store of votes: SQLite in WAL mode by default, PostgreSQL if DATABASE_URL is set.
+"""The store of votes: SQLite in WAL mode, or PostgreSQL; location.py says which.
 
 A vote is acknowledged after its transaction is on disk (synchronous = FULL), so that a killed process loses none. Unique keys
 prevent duplicates by a double click, a retry after a lost connection or a second browser tab. Votes that were undone or deleted
@@ -6,12 +6,11 @@ are excluded from all counts and exports.
 """
 
 import json
-import os
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,14 +19,18 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from eval.preference.storage.engines import StoreError, connect, failure
-from eval.preference.storage.schema import answers, migrate, raters, undos
+from eval.preference.storage.events import delete_rater, deleted_raters, merge_events, now, read_events
+from eval.preference.storage.location import Location, locate
+from eval.preference.storage.refusals import ConsentNeededError, DeletedError, NoStoreError
+from eval.preference.storage.schema import answers, keys, migrate, raters, undos
+from eval.preference.storage.schema import version as schema_version
 from eval.preference.storage.votes import Vote
 from eval.preference.storage.writer import BatchWriter, WriterBusy
 from eval.preference.study import TrialKind
 from gpen.errors import GPENError
 
-DEFAULT_FILE = Path(__file__).resolve().parents[3] / "runs" / "votes.sqlite"
 TIMEOUT = 10.0  # s, until a write is reported as failed
+MAX_CHANGES = 10  # stored answers of a rater, undone ones included, per answer of a session
 _INSERT: dict[str, Callable] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 Result = TypeVar("Result")
 
@@ -54,13 +57,21 @@ class VoteStore:
         self._writer = BatchWriter(engine) if engine.dialect.name == "sqlite" else None
 
     @classmethod
-    def open(cls, url: str | None = None, timeout: float = TIMEOUT) -> "VoteStore":
-        """Connect to a database and create or migrate its tables.
+    def open(cls, where: str | Path | Location | None = None, timeout: float = TIMEOUT, create: bool = True) -> "VoteStore":
+        """Connect to a database and migrate its tables.
 
-        url: sqlite:/// or postgresql://; default DATABASE_URL, then runs/votes.sqlite. timeout: s, for locks and connections.
-        Raises StoreError if the database cannot be reached, GPENError for an invalid url.
+        where: a path of an SQLite file or a URL; default: see location.py. timeout: s, for locks and connections. create: whether
+        to create missing tables. Raises StoreError if the database cannot be reached, GPENError for an invalid URL, and
+        NoStoreError if nothing may be created and there is no store.
         """
-        return cls(connect(url or os.environ.get("DATABASE_URL") or f"sqlite:///{DEFAULT_FILE}", timeout), timeout)
+        location = where if isinstance(where, Location) else locate(where)
+        if not create and not location.has_store:
+            raise NoStoreError(location)
+        engine = connect(location.url, timeout)
+        if not create and not _has_tables(engine):
+            engine.dispose()
+            raise NoStoreError(location)
+        return cls(engine, timeout)
 
     def close(self) -> None:
         """Store the queued votes and close all connections."""
@@ -69,17 +80,18 @@ class VoteStore:
         self._engine.dispose()
 
     def consent(self, study: str, rater: str, version: str) -> None:
-        """Store the consent of a rater. Raises GPENError for a rater whose votes were deleted."""
+        """Store the consent of a rater. Raises DeletedError for a rater whose votes were deleted."""
 
         def job(connection: sa.Connection) -> None:
             row = self._rater(connection, study, rater, lock=True)
             if row is None:
                 self._insert(connection, raters, [_rater_row(study, rater, version)])
                 return
-            _refuse_deleted(row)
+            if row.deleted_time is not None:
+                raise DeletedError
             if row.consent_version != version:
                 change = raters.update().where(raters.c.study == study, raters.c.rater == rater)
-                connection.execute(change.values(consent_version=version, consent_time=_now()))
+                connection.execute(change.values(consent_version=version, consent_time=now()))
 
         self._write(job)
 
@@ -89,44 +101,76 @@ class VoteStore:
             row = self._rater(connection, study, rater)
         return row is not None and row.deleted_time is None and row.consent_version == version
 
-    def add(self, vote: Vote) -> bool:
+    def add(self, vote: Vote, consent: str, limit: int) -> bool:
         """Store a vote; False for a duplicate. The vote is on disk when this returns.
 
-        Raises GPENError for a rater without consent or with deleted votes, StoreError if it cannot be stored.
+        consent: version of the text that the rater must have agreed to. limit: number of valid votes of a rater. Raises
+        ConsentNeededError, DeletedError, GPENError above the limit, StoreError if the vote cannot be stored.
         """
-        same_trial = (answers.c.study == vote.study, answers.c.rater == vote.rater, answers.c.trial == vote.trial)
+        own = (answers.c.study == vote.study, answers.c.rater == vote.rater)
+        same_trial = (*own, answers.c.trial == vote.trial)
+        count = sa.select(sa.func.count()).select_from(answers)
 
         def job(connection: sa.Connection) -> bool:
-            _refuse_deleted(self._rater(connection, vote.study, vote.rater, lock=True))
-            undone = connection.scalar(sa.select(sa.func.count()).select_from(answers).where(*same_trial, ~_LIVE))
-            row = _vote_row(vote) | {"attempt": undone, "time": vote.time or _now()}
+            self._check(connection, vote.study, vote.rater, consent)
+            undone = connection.scalars(count.where(*same_trial, ~_LIVE)).one()
+            known = connection.scalars(count.where(*own, sa.or_(answers.c.id == vote.id, sa.and_(*same_trial, _LIVE)))).one()
+            if known:
+                return False
+            live, rows = (connection.scalars(count.where(*own, *more)).one() for more in ([_LIVE], []))
+            if live >= limit or rows >= MAX_CHANGES * limit:
+                raise GPENError(f"A rater gives at most {limit} answers to this study; these are complete.")
+            row = _vote_row(vote) | {"attempt": undone, "time": vote.time or now()}
             return self._insert(connection, answers, [row]) == 1
 
         return self._write(job)
 
     def add_all(self, votes: list[Vote]) -> int:
-        """Import votes and return the number of new ones. Consent is not required."""
+        """Import votes and return the number of new ones. Consent is not required; deleted votes are not revived."""
         people = sorted({(vote.study, vote.rater) for vote in votes})
 
         def job(connection: sa.Connection) -> int:
             self._insert(connection, raters, [_rater_row(study, rater, "") for study, rater in people])
-            return self._insert(connection, answers, [_vote_row(vote) | {"attempt": 0} for vote in votes])
+            gone = deleted_raters(connection, {study for study, _ in people})
+            kept = [vote for vote in votes if (vote.study, vote.rater) not in gone]
+            return self._insert(connection, answers, [_vote_row(vote) | {"attempt": 0} for vote in kept])
 
         return self._write(job)
 
-    def undo(self, study: str, rater: str, vote_id: str | None = None) -> Vote | None:
+    def events(self, study: str) -> list[dict]:
+        """Everything that is known of a study, as the events of the mirror (events.py)."""
+        with self._transaction() as connection:
+            return read_events(connection, study)
+
+    def merge(self, study: str, events: list[dict]) -> None:
+        """Add events of another store. Raises GPENError for a malformed event."""
+        self._write(lambda connection: merge_events(connection, study, events, self._insert))
+
+    def keys(self, study: str) -> list[str]:
+        """The secret keys of a study, the signing key first; a key is created if there is none."""
+        query = sa.select(keys.c.key).where(keys.c.study == study).order_by(keys.c.time, keys.c.key)
+
+        def job(connection: sa.Connection) -> list[str]:
+            if not (known := list(connection.scalars(query))):
+                known = [secrets.token_hex(32)]
+                self._insert(connection, keys, [{"study": study, "key": known[0], "time": now()}])
+            return known
+
+        return self._write(job)
+
+    def undo(self, study: str, rater: str, consent: str, vote_id: str | None = None) -> Vote | None:
         """Undo the vote with this id, or the last vote of the rater; returns it, None if there is none.
 
-        An id that has not arrived yet is stored, so that its vote is undone on arrival.
+        An id that has not arrived yet is stored, so that its vote is undone on arrival. Raises ConsentNeededError, DeletedError.
         """
         which = _LIVE if vote_id is None else answers.c.id == vote_id
         query = _SELECT.where(answers.c.study == study, answers.c.rater == rater, which).order_by(answers.c.seq.desc()).limit(1)
 
         def job(connection: sa.Connection) -> Vote | None:
-            _refuse_deleted(self._rater(connection, study, rater, lock=True))
+            self._check(connection, study, rater, consent)
             row = connection.execute(query).first()
             if row is not None or vote_id is not None:
-                undone = {"study": study, "rater": rater, "id": vote_id if row is None else vote_id or row.id, "time": _now()}
+                undone = {"study": study, "rater": rater, "id": vote_id if row is None else vote_id or row.id, "time": now()}
                 self._insert(connection, undos, [undone])
             return None if row is None else _vote(row)
 
@@ -143,10 +187,7 @@ class VoteStore:
             self._insert(connection, raters, [_rater_row(study, rater, "")])
             self._rater(connection, study, rater, lock=True)
             count = connection.scalars(sa.select(sa.func.count()).select_from(answers).where(*own, _LIVE)).one()
-            connection.execute(answers.delete().where(*own))
-            connection.execute(undos.delete().where(undos.c.study == study, undos.c.rater == rater))
-            change = raters.update().where(raters.c.study == study, raters.c.rater == rater)
-            connection.execute(change.values(consent_version="", deleted_time=_now()))
+            delete_rater(connection, study, rater, now())
             return count
 
         return self._write(job)
@@ -167,6 +208,21 @@ class VoteStore:
         with self._transaction() as connection:
             return connection.scalars(query.where(answers.c.study == study, answers.c.rater == rater, _LIVE)).one()
 
+    def deleted(self, study: str, rater: str) -> bool:
+        """Whether the rater deleted the votes."""
+        with self._transaction() as connection:
+            row = self._rater(connection, study, rater)
+        return row is not None and row.deleted_time is not None
+
+    def ids(self, study: str, rater: str) -> set[str]:
+        """The ids of all stored votes of a rater, undone ones included, and "undo:ID" of the undos."""
+        with self._transaction() as connection:
+            own = [
+                connection.scalars(sa.select(table.c.id).where(table.c.study == study, table.c.rater == rater)).all()
+                for table in (answers, undos)
+            ]
+        return {*own[0], *(f"undo:{id}" for id in own[1])}
+
     def counts(self, study: str) -> Counter[str]:
         """The number of valid votes by trial."""
         query = sa.select(answers.c.trial, sa.func.count()).where(answers.c.study == study, _LIVE).group_by(answers.c.trial)
@@ -180,6 +236,12 @@ class VoteStore:
         with self._transaction() as connection:
             rows: Sequence = connection.execute(query.group_by(*columns)).all()
         return [(json.loads(shown), json.loads(choice), count) for shown, choice, count in rows]
+
+    def studies(self) -> dict[str, int]:
+        """The number of valid votes of each study that has some."""
+        query = sa.select(answers.c.study, sa.func.count()).where(_LIVE).group_by(answers.c.study).order_by(answers.c.study)
+        with self._transaction() as connection:
+            return {study: count for study, count in connection.execute(query)}
 
     def totals(self, study: str) -> Totals:
         """The counts of a study."""
@@ -195,6 +257,14 @@ class VoteStore:
             undone = connection.scalars(sa.select(sa.func.count()).select_from(answers).where(of_study, ~_LIVE)).one()
         return Totals(count, golds, people, undone, last)
 
+    def _check(self, connection: sa.Connection, study: str, rater: str, consent: str) -> None:
+        """Lock the rater. Raises DeletedError, and ConsentNeededError without consent to this version of the text."""
+        row = self._rater(connection, study, rater, lock=True)
+        if row is not None and row.deleted_time is not None:
+            raise DeletedError
+        if row is None or row.consent_version != consent:
+            raise ConsentNeededError
+
     def _rater(self, connection: sa.Connection, study: str, rater: str, lock: bool = False) -> sa.Row | None:
         """lock: serialise the writes of one rater on PostgreSQL; SQLite serialises all writes."""
         query = sa.select(raters).where(raters.c.study == study, raters.c.rater == rater)
@@ -204,7 +274,7 @@ class VoteStore:
         """Insert rows and return the number of new ones; duplicates by a unique key are ignored."""
         if not rows:
             return 0
-        insert = _INSERT[connection.dialect.name](table).on_conflict_do_nothing().returning(table.c.rater)
+        insert = _INSERT[connection.dialect.name](table).on_conflict_do_nothing().returning(*table.primary_key)
         return len(connection.execute(insert, rows).all())
 
     def _write(self, job: Callable[[sa.Connection], Result]) -> Result:
@@ -243,16 +313,12 @@ def _vote(row: sa.Row) -> Vote:
     return Vote(**{**row._mapping, "kind": TrialKind(row.kind)})
 
 
-def _refuse_deleted(row: sa.Row | None) -> None:
-    if row is None:
-        raise GPENError("No consent is stored for this rater; reload the page and agree to the consent text.")
-    if row.deleted_time is not None:
-        raise GPENError("Your answers were deleted and no new ones are stored under this code; reload the page to start again.")
+def _has_tables(engine: sa.Engine) -> bool:
+    try:
+        return sa.inspect(engine).has_table(schema_version.name)
+    except SQLAlchemyError as error:
+        raise StoreError(failure(error)) from error
 
 
 def _rater_row(study: str, rater: str, version: str) -> dict:
-    return {"study": study, "rater": rater, "consent_version": version, "consent_time": _now()}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {"study": study, "rater": rater, "consent_version": version, "consent_time": now()}

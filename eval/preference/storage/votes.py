@@ -15,7 +15,6 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -130,15 +129,6 @@ def protocol_of(votes: Iterable[Vote]) -> Protocol:
     if len(found) > 1:
         raise GPENError(f"The votes have the protocols {' and '.join(sorted(found))}; give one protocol at a time.")
     return found.pop()
-
-
-def read_votes(path: str | Path) -> list[Vote]:
-    """Read a .jsonl file. Raises GPENError with the file and the line."""
-    try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise GPENError(f"{path} cannot be read; give a file with one JSON vote per line.") from error
-    return parse_lines(text, str(path))
 
 
 def parse_lines(text: str, name: str) -> list[Vote]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gpen.errors import GPENError
-from gpen.images import decode, encode
+from gpen.images import decode, encode, move_durably, write_atomically
 from gpen.models.download import cache_folder
 from gpen.optional import import_optional
 
@@ -122,9 +122,11 @@ def _fill(source: Source, folder: Path) -> None:
     with _explained(source), contextlib.ExitStack() as stack:
         stream, column, labels = _open(source)
         partial.mkdir(exist_ok=True)
-        there = len([path for path in partial.iterdir() if not path.name.startswith(".")])
-        known = table.read_text().splitlines(keepends=True)[:there] if there and table.is_file() else []
-        table.write_text("".join(known))
+        images = [path for path in partial.iterdir() if not path.name.startswith(".")]
+        lines = table.read_text().splitlines(keepends=True) if images and table.is_file() else []
+        known = [line for line in lines if line.endswith("}\n")][: len(images)]
+        there = len(known)  # after a loss of power there may be fewer lines than images
+        write_atomically(table, "".join(known).encode())
         rows = stack.enter_context(open(table, "a"))
         stream = stream.take(source.stop) if source.stop else stream
         quiet = not sys.stderr.isatty()
@@ -136,13 +138,12 @@ def _fill(source: Source, folder: Path) -> None:
             name = f"{k:08d}{_suffix(data)}"
             texts = {key: labels[key][item[key]] for key in labels if item[key] is not None and item[key] >= 0}
             print(json.dumps({"file": name, "name": image["path"], **item, **texts}, default=str), file=rows, flush=True)
-            unfinished = partial / ".unfinished"
-            unfinished.write_bytes(data)
-            unfinished.replace(partial / name)
+            write_atomically(partial / name, data)
+        os.fsync(rows.fileno())
     if not any(partial.iterdir()):
         shutil.rmtree(partial)
         raise GPENError(f"The split {source.split!r} of {source.dataset} holds no images: choose another.")
-    partial.replace(folder)
+    move_durably(partial, folder)
 
 
 def _open(source: Source) -> tuple:

@@ -10,9 +10,10 @@ import math
 from pathlib import Path
 
 from gpen.errors import GPENError
+from gpen.images import replace_atomically
 
 COLUMNS = 4  # of panels
-NOT_DRAWN = ("images_seen", "images_per_second", "phase")
+NOT_DRAWN = ("images_seen", "images_per_second", "phase", "environment")
 
 
 def read_log(path: str | Path) -> list[dict]:
@@ -64,4 +65,5 @@ def draw(records: list[dict], path: Path) -> None:
         axis.locator_params(axis="x", nbins=5)
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
+    with replace_atomically(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:] or "png", dpi=110)

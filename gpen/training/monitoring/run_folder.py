@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,17 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpen.environment import Environment, differences, environment_id
 from gpen.errors import GPENError
-from gpen.images import replace_atomically, to_image, write_image
+from gpen.images import replace_atomically, to_image, write_atomically, write_image
 from gpen.optional import import_optional
 from gpen.training.monitoring.curves import draw, read_log
 
 
 class TrainingRun:
-    """The folder of a training run: checkpoint.pt, log.jsonl, curves.png, grids/. Only a process that `writes` changes it."""
+    """The folder of a training run: checkpoint.pt, log.jsonl, environments.json, curves.png, grids/.
+
+    Only a process that `writes` changes it.
+    """
 
     def __init__(self, folder: str | Path, resume: bool, writes: bool = True):
-        self.folder, self.writes = Path(folder), writes
+        self.folder, self.writes, self.environment = Path(folder), writes, ""
         self.checkpoint, self.lines = self.folder / "checkpoint.pt", self.folder / "log.jsonl"
         if self.checkpoint.exists() and not resume:
             raise GPENError(f"{self.folder} already holds a run: continue it with --resume, or choose another folder.")
@@ -37,7 +42,7 @@ class TrainingRun:
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         if self.writes:
             kept = [record for record in self.read_log() if record["images_seen"] <= state["images_seen"]]
-            self.lines.write_text("".join(json.dumps(record) + "\n" for record in kept))
+            write_atomically(self.lines, "".join(json.dumps(record) + "\n" for record in kept).encode())
         return state
 
     def save(self, state: dict) -> None:
@@ -62,11 +67,24 @@ class TrainingRun:
                 f"The network could not be written to {self.folder} ({error}): free disk space, then use --resume."
             ) from None
 
+    def mark(self, found: Environment) -> None:
+        """Mark the following lines of the log with the id of their environment, which environments.json describes."""
+        self.environment = environment_id(found)
+        path = self.folder / "environments.json"
+        known = json.loads(path.read_text()) if path.exists() else {}
+        if not self.writes or self.environment in known:
+            return
+        if known:
+            changed = differences(list(known.values())[-1], found)
+            print(f"{self.folder} was trained in another environment ({changed}): its log is marked.", file=sys.stderr)
+        write_atomically(path, (json.dumps(known | {self.environment: found}, indent=1) + "\n").encode())
+
     def log(self, **record: float) -> None:
         """Append a line to log.jsonl."""
         if self.writes:
+            line = {k: round(v, 6) if isinstance(v, float) else v for k, v in record.items()}
             with self.lines.open("a") as file:
-                file.write(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in record.items()}) + "\n")
+                file.write(json.dumps(line | {"environment": self.environment}) + "\n")
 
     def read_log(self) -> list[dict]:
         """The lines of log.jsonl so far."""

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from demo import languages
+from demo.server import owner_access
 from demo.tabs import leaderboard, owner, plots, rate
 from eval.preference import build
 from eval.preference.exports import FORMATS
@@ -31,7 +32,9 @@ def votes(tmp_path) -> Path:
 
 
 @pytest.fixture
-def survey(study, votes) -> Survey:
+def survey(study, votes, monkeypatch) -> Survey:
+    monkeypatch.setattr("eval.preference.survey.COUNTS_AGE", 0)
+    monkeypatch.setattr("eval.preference.survey.LEADERBOARD_AGE", 0)
     return Survey(Study.open(study), VoteStore.open(f"sqlite:///{votes}", timeout=0.2))
 
 
@@ -69,8 +72,8 @@ def test_session_from_consent_to_end(client, survey):
     about = client.post("/study/about").json()
     assert about["protocol"] == "pairwise" and about["consent"] and about["version"] and about["session"] == 5
     code = new_code()
-    assert client.post("/study/resume", json={"code": code}).json() == {"consented": False}
-    assert client.post("/study/next", json={"code": code}).status_code == 400
+    assert client.post("/study/resume", json={"code": code}).json() == {"consented": False, "deleted": False}
+    assert client.post("/study/next", json={"code": code}).status_code == 428
     assert client.post("/study/consent", json={"code": code}).json()["progress"]["done"] == 0
     (practice,) = client.post("/study/training").json()
     assert practice["better"] in (0, 1) and practice["why"]
@@ -85,7 +88,8 @@ def test_session_from_consent_to_end(client, survey):
     assert resumed["consented"] and resumed["progress"]["finished"]
     assert client.post("/study/agreement", json={"code": code}).json()["answers"] == 5
     assert client.post("/study/delete", json={"code": code}).json() == {"deleted": 5}
-    assert client.post("/study/consent", json={"code": code}).status_code == 400
+    assert client.post("/study/consent", json={"code": code}).status_code == 410
+    assert client.post("/study/resume", json={"code": code}).json() == {"consented": False, "deleted": True}
 
 
 def test_responses_reveal_neither_methods_nor_gold_trials_nor_repeats(client, rater):
@@ -147,12 +151,10 @@ def test_only_images_of_the_study_are_served(client, survey, rater, study):
     (trial,) = client.post("/study/next", json={"code": rater, "n": 1}).json()
     image = client.get(f"/study/{trial['images'][0]}")
     assert image.content.startswith(b"\x89PNG") and "immutable" in image.headers["cache-control"]
-    (study / "images" / "stray.png").write_bytes(b"not of the study")
-    try:
-        for name in ("stray.png", "study.json", "../study.json", "..%2Fstudy.json", "%2e%2e%2fstudy.json", "%00", "..%5cx"):
-            assert client.get(f"/study/images/{name}").status_code in (404, 405), name
-    finally:
-        (study / "images" / "stray.png").unlink()
+    assert not {"etag", "last-modified"} & image.headers.keys()  # equal for all displays of one image
+    known = next((study / "images").iterdir()).name
+    for name in (known, "study.json", "../study.json", "..%2Fstudy.json", "%2e%2e%2fstudy.json", "%00", "..%5cx"):
+        assert client.get(f"/study/images/{name}").status_code in (404, 405), name
 
 
 def test_neither_code_nor_address_is_stored(client, survey, rater, votes):
@@ -166,6 +168,7 @@ def test_neither_code_nor_address_is_stored(client, survey, rater, votes):
 def test_environment_selects_study_and_store(study, tmp_path, monkeypatch):
     monkeypatch.setenv("GPEN_STUDY", str(study))
     monkeypatch.setenv("GPEN_VOTES", str(tmp_path / "mine.sqlite"))
+    monkeypatch.delenv("DATABASE_URL", raising=False)
     assert rate.open_survey().study.protocol == "pairwise" and (tmp_path / "mine.sqlite").exists()
     monkeypatch.setenv("GPEN_STUDY", str(tmp_path))
     with pytest.raises(GPENError, match="is not a study"):
@@ -183,12 +186,12 @@ def test_tab_without_study_explains_how_to_build_one():
 
 @pytest.mark.parametrize("call", ["report", "export/jsonl", "import/jsonl"])
 def test_owner_page_requires_the_token(client, monkeypatch, call):
-    monkeypatch.setattr(owner, "WRONG_TOKEN_SECONDS", 0)
-    monkeypatch.delenv(owner.TOKEN_VARIABLE, raising=False)
+    monkeypatch.setattr(owner_access, "WRONG_TOKEN_SECONDS", 0)
+    monkeypatch.delenv(owner_access.TOKEN_VARIABLE, raising=False)
     for headers in ({}, {"X-Owner-Token": ""}, OWNER):
         assert client.post(f"/study/owner/{call}", headers=headers).status_code == 403
     assert client.post("/study/leaderboard").json()["owner"] is False
-    monkeypatch.setenv(owner.TOKEN_VARIABLE, OWNER["X-Owner-Token"].decode())
+    monkeypatch.setenv(owner_access.TOKEN_VARIABLE, OWNER["X-Owner-Token"].decode())
     for headers in ({}, {"X-Owner-Token": ""}, {"X-Owner-Token": "guess"}, {"X-Owner-Token": "gu\u00e9ss".encode()}):
         assert client.post(f"/study/owner/{call}", headers=headers).status_code == 401
     assert client.post("/study/leaderboard").json()["owner"] is True
@@ -196,7 +199,7 @@ def test_owner_page_requires_the_token(client, monkeypatch, call):
 
 @pytest.fixture
 def ask_owner(client, monkeypatch):
-    monkeypatch.setenv(owner.TOKEN_VARIABLE, OWNER["X-Owner-Token"].decode())
+    monkeypatch.setenv(owner_access.TOKEN_VARIABLE, OWNER["X-Owner-Token"].decode())
     return lambda call, **given: client.post(f"/study/owner/{call}", headers=OWNER, **given)
 
 
@@ -215,9 +218,14 @@ def test_report_shows_counts_and_raters(ask_owner, client, survey):
 @pytest.mark.parametrize(
     ("low", "high", "bold"), [(0.1, None, True), (-0.1, None, False), (None, -0.1, True), (None, None, False)]
 )
-def test_interval_with_an_infinite_bound_is_shown(low, high, bold):
+def test_interval_with_one_bound_says_at_least_or_at_most(low, high, bold):
     text = plots.interval({"strength": 0.5, "low": low, "high": high}, "strength", "low", "high")
-    assert ("<b>0.50</b>" in text) == bold and "0.50" in text and ("–" in text) == ((low is None) != (high is None))
+    assert (
+        ("<b>0.50</b>" in text) == bold
+        and "0.50" in text
+        and ("at least" in text) == (low is not None)
+        and ("at most" in text) == (high is not None)
+    )
 
 
 def test_report_escapes_method_names(survey, monkeypatch):
@@ -229,7 +237,7 @@ def test_report_escapes_method_names(survey, monkeypatch):
         "study": "s", "protocol": "rating", "votes": 9, "raters": 2, "alpha": None, "dropped_raters": [], "rule": "a & b",
         "methods": {"<b>evil</b>": row, "plain": unsaid, "opinion": {"mos": 3.5, "mos_low": 3, "mos_high": 4, "dmos": None}},
         "pairs": [pair], "levels": {"mild": {"plain": unsaid}}, "metrics": {}, "warnings": ["<script>"],
-        "intervals": "for <these> images.", "missing": 0,
+        "intervals": "for <these> images.", "missing": 0, "groups": [["plain"]],
     }  # fmt: skip
     counts = survey.counts() | {"answers": 9}
     monkeypatch.setattr(survey, "leaderboard", lambda: scores)
@@ -292,11 +300,12 @@ def test_leaderboard_is_private_unless_published(client, survey, rater, monkeypa
 
 def test_published_leaderboard_has_strengths_votes_and_alpha_but_no_raters(survey, monkeypatch):
     monkeypatch.setenv(leaderboard.PUBLIC_VARIABLE, "1")
-    row = {"strength": 0.5, "low": 0.1, "high": 0.9, "wins": 7, "n": 10, "ties": 1, "win_rate": 0.75}
-    level = row | {"strength": -0.5, "low": -1.1, "high": 0.1}
+    row = {"group": 0, "strength": 0.5, "low": 0.1, "high": 0.9, "wins": 7, "n": 10, "ties": 1, "win_rate": 0.75}
+    level = row | {"group": 1, "strength": -0.5, "low": -1.1, "high": 0.1}
     scores = {
         "protocol": "pairwise", "votes": 31, "planned": 40, "missing": 9, "raters": 4, "alpha": 0.61, "rule": "a & b",
-        "intervals": "for these images.", "methods": {"<b>evil</b>": row, "plain": level},
+        "intervals": "for these images.", "methods": {"<b>evil</b>": row, "plain": level}, "needed": [],
+        "groups": [["<b>evil</b>"], ["plain"]], "dropped_raters": ["one"],
     }  # fmt: skip
     monkeypatch.setattr(survey, "leaderboard", lambda: scores)
     monkeypatch.setattr(survey, "counts", lambda: {"answers": 31, "needed": 9})
@@ -305,9 +314,20 @@ def test_published_leaderboard_has_strengths_votes_and_alpha_but_no_raters(surve
     cells = re.sub("<small[^>]*>", "<small>", text)
     assert "<b>0.50</b> <small>0.10 to 0.90" in cells and "<td>−0.50 <small>" in cells  # bold: the interval excludes 0
     assert "<dt>31</dt>" in text and "<dt>0.61</dt>" in text and "9 of the 40 planned answers are missing" in text
-    assert "Rater" not in text and "Wins" not in text
-    scores["methods"] = {name: row | {"low": None, "high": None} for name in METHODS}
+    assert "Raters</h3>" not in text and "Wins" not in text
+    assert "How votes were screened" in text and "1 of 5 raters was excluded" in text and "need no account" in text
+    few = dict.fromkeys(("strength", "low", "high"))
+    scores |= {
+        "methods": {name: row | few for name in METHODS},
+        "needed": [{"methods": ["a", "b"], "raters": 3, "comparisons": 0}],
+    }
     assert "9 more are needed" in leaderboard.public_results(survey)
+    assert "Still needed at least: raters 3, comparisons 0" in leaderboard.public_results(survey)
+
+    def nothing():
+        raise GPENError("No comparison is left.")
+
+    monkeypatch.setattr(survey, "leaderboard", nothing)
     monkeypatch.setattr(survey, "counts", lambda: {"answers": 31, "needed": 0})
     assert "No answer counts" in leaderboard.public_results(survey)
 
@@ -319,8 +339,10 @@ def test_standard_texts_of_a_study_are_translated():
 
 
 def test_forest_plot_has_a_row_per_known_method_and_follows_the_text_colour():
-    points = {"gpen": (0.5, 0.2, 0.9), "<b>$x$</b>": (-0.5, -0.9, -0.2), "unknown": (0.1, None, None)}
+    points = {"gpen": (0.5, 0.2, 0.9), "<b>$x$</b>": (-0.5, -0.9, -0.2), "unknown": (None, None, None)}
+    points["unbeaten"] = (0.8, 0.3, None)
     plot = plots.forest_plot("leaderboard.strength_axis", "leaderboard.strength_plot", points, centre=0.0)
+    assert "unbeaten" in plot
     assert plot.count("<svg") == 1 and "gpen" in plot and "unknown" not in plot
     assert "<b>" not in plot and "$x$" in plot
     assert "currentColor" in plot and plots.INK not in plot

@@ -1,10 +1,13 @@
 """The Rate tab in a browser, with an unreliable connection and a failing store."""
 
+import json
+
 import gradio as gr
 import pytest
 
 from demo import languages, shell
-from demo.tabs import leaderboard, owner, rate
+from demo.server import owner_access
+from demo.tabs import leaderboard, rate
 from eval.preference.build import StudySettings, build, from_folders
 from eval.preference.storage.engines import StoreError
 from eval.preference.storage.store import VoteStore
@@ -165,7 +168,7 @@ def test_double_click_lost_response_and_full_disk_keep_one_answer_per_trial(visi
     assert replies == [200, 200] and len(wait_for_answers(page, survey, 2, rater)) == 2
     page.unroute("**/study/answer")
 
-    def refuse(answer):
+    def refuse(*_):
         raise StoreError("The disk is full; the answer is not stored yet.")
 
     with monkeypatch.context() as full:
@@ -173,6 +176,67 @@ def test_double_click_lost_response_and_full_disk_keep_one_answer_per_trial(visi
         press(page, "b", done(3))
         page.wait_for_selector(".notice:has-text('The disk is full')")
     assert [answer.choice for answer in wait_for_answers(page, survey, 3, rater)] == ["left", "tie", "both_bad"]
+
+
+def kept(page, kind: str) -> list[dict]:
+    """The entries of the outbox: "op:" before they are sent, "ok:" until they are copied."""
+    entries = page.evaluate("Object.entries(localStorage)")
+    return [json.loads(entry) for key, entry in entries if f".{kind}" in key]
+
+
+def change(survey: Survey, query: str, rater: str) -> None:
+    """Change the store as a loss of the disk would."""
+    with survey.store._engine.begin() as connection:
+        connection.exec_driver_sql(query, (rater,))
+
+
+def test_lost_consent_keeps_the_code_and_all_answers(visit, pairwise):
+    """Failure sequence: the only way on was "Start again", which cleared the code and the unsent answers."""
+    url, survey = pairwise
+    page = visit(url)
+    begin(page)
+    rater = rater_of(page, survey)
+    press(page, "ArrowLeft", done(1))
+    wait_for_answers(page, survey, 1, rater)
+    change(survey, "UPDATE raters SET consent_version = 'older text' WHERE rater = ?", rater)
+    press(page, "t", "text=Please read this again")
+    assert rater_of(page, survey) == rater and [entry["name"] for entry in kept(page, "op:")] == ["answer"]
+    page.reload()
+    page.click("text=I agree")
+    assert [one.choice for one in wait_for_answers(page, survey, 2, rater)] == ["left", "tie"] and rater_of(page, survey) == rater
+    page.wait_for_selector(done(2))
+    press(page, "ArrowRight", done(3))
+    wait_for_answers(page, survey, 3, rater)
+
+
+def test_answers_stay_in_the_browser_until_they_are_copied(visit, pairwise, monkeypatch):
+    """Failure sequence: answers of the last minutes before the disk was lost were acknowledged, and gone."""
+
+    class Copies:
+        names: set[str] = set()
+
+        def copied(self, rater, names):
+            return self.names & set(names)
+
+    url, survey = pairwise
+    monkeypatch.setattr(survey, "mirror", Copies())
+    page = visit(url)
+    begin(page)
+    rater = rater_of(page, survey)
+    press(page, "ArrowLeft", done(1))
+    press(page, "t", done(2))
+    first, second = wait_for_answers(page, survey, 2, rater)
+    page.wait_for_function("!Object.keys(localStorage).some(key => key.includes('.op:'))")
+    assert [entry["body"]["id"] for entry in kept(page, "ok:")] == [first.id, second.id]
+    change(survey, "DELETE FROM answers WHERE rater = ? AND choice LIKE '%tie%'", rater)  # lost with the disk
+    Copies.names = {first.id}
+    page.reload()
+    again = wait_for_answers(page, survey, 2, rater)
+    assert [(one.id, one.choice) for one in again] == [(first.id, "left"), (second.id, "tie")]
+    page.wait_for_selector(done(2))
+    Copies.names = {first.id, second.id}
+    page.reload()
+    page.wait_for_function("!Object.keys(localStorage).some(key => key.includes('.ok:'))")
 
 
 def test_declining_stores_nothing_and_deleting_removes_everything(visit, pairwise):
@@ -235,14 +299,14 @@ def test_rating_and_ranking_protocols(visit, serve, study, tmp_path, protocol, k
 
 def test_owner_views_exports_and_imports_results(visit, pairwise, monkeypatch):
     url, survey = pairwise
-    monkeypatch.setenv(owner.TOKEN_VARIABLE, "secret-ü")
+    monkeypatch.setenv(owner_access.TOKEN_VARIABLE, "a-long-secret-with-ü")
     page = visit(f"{url}?tab=leaderboard")
     page.wait_for_selector("#leaderboard .report p")
     page.click("text=For the owner of the study")
     page.fill("input[type=password]", "wrong")
     page.keyboard.press("Enter")
     page.wait_for_selector(".notice:has-text('not the token')")
-    page.fill("input[type=password]", "secret-ü")
+    page.fill("input[type=password]", "a-long-secret-with-ü")
     page.keyboard.press("Enter")
     page.wait_for_selector("dl >> text=answers")
     with page.expect_download() as waiting:

@@ -71,7 +71,7 @@ def test_files_of_a_run(whole):
     rows = table(out)
     assert len(rows) == len(set(rows)) == 7 * 2 * 3  # images, tasks, methods with the input and the ground truth
     header = (out / "per_image.csv").read_text().splitlines()[0]
-    assert header == "image,task,method,psnr,ssim,squeezenet,seconds"
+    assert header == "image,task,method,psnr,ssim,squeezenet,seconds,provenance"
     entries = summary(out)
     assert {key[:2] for key in entries} == {(t, m) for t in ("fsr8", "bfr") for m in ("bilinear", "bicubic", "ground-truth")}
     for (_, _, metric), entry in entries.items():

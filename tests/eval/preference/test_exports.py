@@ -88,3 +88,13 @@ def test_invalid_files(form):
         assert str(error.value).startswith("votes.x") and "\n" not in str(error.value)
     with pytest.raises(GPENError, match="Unknown format 'xml'; choose from jsonl, csv, choix"):
         write([], "xml")
+
+
+@pytest.mark.parametrize("evil", ["=1+1", "+1", "-1", "@SUM(A1)", "'=1", "''@x"])
+def test_formulas_are_neutral_in_csv_and_come_back(evil):
+    """Failure sequence: an imported item named =HYPERLINK(...) was a formula in the CSV that the owner opened."""
+    votes = [vote(item=evil, rater=evil, left=evil)]
+    text = "".join(write(votes, "csv"))
+    cells = text.splitlines()[1].split(",")
+    assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells) and f"'{evil}" in cells
+    assert read(text, "csv") == votes

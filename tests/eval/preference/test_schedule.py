@@ -11,8 +11,11 @@ from eval.preference.schedule import REPEAT_GAP, Schedule
 from eval.preference.storage.store import VoteStore
 from eval.preference.storage.votes import Vote
 from eval.preference.study import Item, Protocol, Study
-from eval.preference.survey import new_code
+from eval.preference.survey import MAX_PENDING, new_code
+from eval.preference.tickets import Tickets
 from tests.eval.preference.simulated import rate
+
+KEY = "00" * 32
 
 
 def large_study(items=1000, methods=10):
@@ -49,16 +52,16 @@ def store(tmp_path):
 
 def test_even_coverage_of_pairs_and_items(studies, store):
     study = studies(repeats=0.0, gold_every=0)
-    given = ask(Schedule(study, store), study, 6, 30)  # 180 answers: each of 30 trials six times
+    given = ask(Schedule(study, store, Tickets(study, [KEY])), study, 6, 30)  # 180 answers: each of 30 trials six times
     assert set(Counter(answer.trial for answer in given).values()) == {6}
-    first = ask(Schedule(study, store), study, 1, 12)
+    first = ask(Schedule(study, store, Tickets(study, [KEY])), study, 1, 12)
     assert set(Counter(tuple(answer.shown) for answer in first).values()) == {2}
     assert max(Counter(answer.item for answer in first).values()) <= 3
 
 
 def test_simultaneous_raters_get_different_trials(studies, store):
     study = studies(repeats=0.0, gold_every=0)
-    schedule = Schedule(study, store)
+    schedule = Schedule(study, store, Tickets(study, [KEY]))
     assert len({schedule.next(f"r{r}", [], []).id for r in range(30)}) == 30
 
 
@@ -71,7 +74,9 @@ def test_uncertain_pairs_get_more_answers(store):
         a, b = (rank[name] for name in shown)
         return chance.choice(["left", "right"]) if a == b else "left" if a < b else "right"
 
-    given = ask(Schedule(study, store), study, 20, 40, choose, store) + ask(Schedule(study, store), study, 40, 40)
+    given = ask(Schedule(study, store, Tickets(study, [KEY])), study, 20, 40, choose, store) + ask(
+        Schedule(study, store, Tickets(study, [KEY])), study, 40, 40
+    )
     counts = Counter(tuple(answer.shown) for answer in given if answer.kind == "ordinary")
     even = sum(counts.values()) / 6
     assert counts["m0", "m1"] > 2 * even and min(counts.values()) > 0.45 * even
@@ -85,7 +90,7 @@ def test_trials_are_unique_except_for_repeats(survey):
     repeats = [
         (places[trial.original], i)
         for i, answer in enumerate(answers)
-        if (trial := survey.study.trial(answer.trial)).kind == "repeat"
+        if (trial := survey.study.trials[answer.trial]).kind == "repeat"
     ]
     assert 2 <= len(repeats) <= 4 and all(i - first > REPEAT_GAP for first, i in repeats)
     assert all(answers[first].shown == answers[i].shown[::-1] for first, i in repeats)
@@ -99,12 +104,14 @@ def test_trials_held_by_the_page_are_not_returned(survey):
     held = survey.next(code, 3)
     more = survey.next(code, 3, [trial["trial"] for trial in held])
     assert len({trial["trial"] for trial in held + more}) == 6
-    assert len(survey.next(code, 100)) == survey.study.session
+    given = [trial["trial"] for trial in survey.next(code, 100)]
+    assert len(given) == MAX_PENDING < survey.study.session and survey.next(code, 100) == survey.next(code, 100)
+    assert survey.next(code, 4, given) == []  # nobody can choose among trials
 
 
 def test_complete_study_returns_more_trials(studies, store):
     study = replace(studies(repeats=0.0, gold_every=0), answers=1)
-    schedule = Schedule(study, store)
+    schedule = Schedule(study, store, Tickets(study, [KEY]))
     assert len({answer.item for answer in ask(schedule, study, 1, 5)}) == 5  # one per item
     assert len(ask(schedule, study, 1, 30)) == 30
 
@@ -114,5 +121,5 @@ def test_large_study_is_read_once(store, monkeypatch):
     monkeypatch.setattr("eval.preference.schedule.REFRESH", 1e9)
     study, reads, counts = large_study(), [], store.counts
     monkeypatch.setattr(store, "counts", lambda name: reads.append(name) or counts(name))
-    asked = ask(Schedule(study, store), study, 2, 40)
+    asked = ask(Schedule(study, store, Tickets(study, [KEY])), study, 2, 40)
     assert len({(answer.rater, answer.trial) for answer in asked}) == 80 and len(reads) <= 1

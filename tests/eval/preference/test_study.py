@@ -9,7 +9,7 @@ from eval.__main__ import main
 from eval.preference.analysis.quality import golds_needed
 from eval.preference.build import StudySettings, build, effective_blur, from_folders, from_run
 from eval.preference.golds import golds_per_session
-from eval.preference.study import BETTER, Study
+from eval.preference.study import Study
 from gpen.errors import GPENError
 from gpen.images import encode, read_image, write_atomically
 from tests import ROOT
@@ -22,7 +22,8 @@ def test_study_from_folders_keeps_the_pixels(studies, folders):
     for item in study.items:
         for method, path in item.results.items():
             assert (read_image(study.image(path)) == read_image(folders["results"][method] / f"{item.id}.png")).all()
-        assert read_image(study.image(item.input)).shape == (32, 32, 3)  # resized to the input of a network
+        given = read_image(folders["inputs"] / f"{item.id}.png")
+        assert (read_image(study.image(item.input)) == given.repeat(4, 0).repeat(4, 1)).all()  # each pixel a square
 
 
 def test_study_from_a_run_has_levels_and_degradations(tmp_path, capsys):
@@ -121,52 +122,13 @@ def test_ranking_of_too_many_methods(tmp_path):
         build(from_folders(**write_folders(tmp_path / "in", 1, "abcdefg")), tmp_path / "study", StudySettings(protocol="ranking"))
 
 
-@pytest.mark.parametrize("protocol, shown", [("pairwise", 2), ("rating", 1), ("ranking", 4)])
-def test_public_trial_contains_only_images(studies, protocol, shown):
-    study = studies(protocol=protocol)
-    for trial in study.trials.values():
-        public = study.public(trial, "rater")
-        assert public.keys() == {"trial", "protocol", "images", "input", "width", "height"}
-        assert len(public["images"]) == (shown if trial.kind != "gold" else {"rating": 1}.get(protocol, 2))
-        text = json.dumps(public)
-        assert not any(word in text for word in ("gold", "repeat", "truth", "face"))
-    assert study.trials.keys().isdisjoint(f"{i}" for i in range(10)) and all(len(key) == 16 for key in study.trials)
-
-
-def test_order_is_random_reproducible_and_reversed_in_repeats(studies):
-    study = studies()
-    ordinary = [trial for trial in study.trials.values() if trial.kind == "ordinary"]
-    sides = Counter()
-    for rater in map(str, range(40)):
-        for trial in ordinary:
-            order = study.order(trial, rater)
-            sides[order[0] == trial.methods[0]] += 1
-            repeat = study.trial(study.trial_id("repeat", trial.item, trial.methods))
-            assert study.order(repeat, rater) == order[::-1] and study.order(trial, rater) == order
-    assert abs(sides[True] - sides[False]) < 5 * sum(sides.values()) ** 0.5
-
-
 def test_rating_has_a_hidden_reference(studies):
     study = studies(protocol="rating")
     assert study.reference == "ground-truth" and study.methods == (*METHODS, "ground-truth") and len(study.method_sets) == 5
 
 
-def test_image_rejects_other_paths(studies):
-    for path in ("study.json", "../study/study.json", "/etc/passwd", "images/../study.json"):
-        with pytest.raises(GPENError):
-            studies().image(path)
-
-
 def test_consent_version_depends_on_the_text(studies):
     assert studies(consent="Yes?").consent_version != studies().consent_version
-
-
-def test_training_trials_have_answers(studies):
-    study = studies()
-    for trial, item in zip(study.training_trials(), study.training, strict=True):
-        assert trial["images"][trial["better"]] == item.results[BETTER]
-        assert trial["why"] == f"The other image is damaged ({item.damage}): this one is better."
-    assert {trial["better"] for trial in study.training_trials()} == {0, 1}
 
 
 def test_sample_study():

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from eval.__main__ import main
-from eval.preference import mirror
+from eval.preference import exports
 from eval.preference.storage.store import VoteStore
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError
@@ -28,7 +28,7 @@ def votes(survey):
 def test_session(survey):
     code = new_code()
     assert not survey.consented(code) and survey.progress(code)["done"] == 0
-    with pytest.raises(GPENError, match="No consent is stored"):
+    with pytest.raises(GPENError, match="Your consent to the current text is not stored"):
         survey.next(code)
     survey.consent(code)
     trial, held = survey.next(code)
@@ -38,10 +38,10 @@ def test_session(survey):
     assert survey.undo(code) == trial and survey.undo(code) is None  # in the same order
     survey.answer(code, id="answer-2", trial=trial["trial"], choice="both_bad", ms=99)
     (line,) = votes(survey)
-    order = survey.study.order(survey.study.trial(trial["trial"]), survey.rater(code))
+    asked, order = survey.tickets.redeem(trial["trial"], survey.rater(code))
     assert list(line) == ["study", "rater", "trial", "item", "left", "right", "choice", "ms", "gold", "time"]
     assert (line["left"], line["right"], line["choice"], line["ms"]) == (*order, "both_bad", 99)
-    assert line["gold"] is (survey.study.trial(trial["trial"]).kind == "gold")
+    assert line["trial"] == asked.id and line["gold"] is (asked.kind == "gold")
 
 
 def test_progress_and_pauses(survey):
@@ -73,7 +73,7 @@ def test_agreement_of_a_rater(survey):
         ({"id": None}, "id of an answer must have"),
         ({"ms": -1}, "response time"),
         ({"ms": 1.5}, "response"),
-        ({"trial": "0" * 16}, "does not belong to a study"),
+        ({"trial": "0" * 16}, "was not given to this rater"),
         ({"code": "short"}, "rater code is not valid"),
         ({"code": None}, "not valid"),
     ],
@@ -113,7 +113,7 @@ def test_ratings_and_rankings(studies, tmp_path, protocol, choice, stored):
             survey.answer(code, id="answer-1", trial=trial["trial"], choice=wrong, ms=500)
     survey.answer(code, id="answer-1", trial=trial["trial"], choice=choice, ms=500)
     (line,) = votes(survey)
-    shown = survey.study.order(survey.study.trial(trial["trial"]), survey.rater(code))
+    _, shown = survey.tickets.redeem(trial["trial"], survey.rater(code))
     expected = stored | {"method": shown[0]} if stored else {"order": [shown[i] for i in choice]}
     assert {key: line[key] for key in expected} == expected
     survey.close()
@@ -140,22 +140,26 @@ def test_export_and_import_commands(survey, studies, tmp_path, capsys):
     rate(survey, choose_better)
     study, new = str(studies().folder), f"sqlite:///{tmp_path / 'new.sqlite'}"
     old = str(survey.store._engine.url)
-    export = ["study", "export", "--study", study, "--database", old]
+    export = ["study", "export", "--study", study, "--votes", old]
     assert main([*export, "--out", str(tmp_path / "votes.csv")]) == 0 and main(export) == 0
     assert capsys.readouterr().out == "".join(survey.export("jsonl"))
-    load = ["study", "import", str(tmp_path / "votes.csv"), "--study", study, "--database", new]
+    load = ["study", "import", str(tmp_path / "votes.csv"), "--study", study, "--votes", new]
+    file = tmp_path / "votes.csv"
     assert main(load) == 0 and main(load) == 0
-    assert capsys.readouterr().out == "30 new votes\n0 new votes\n"
+    place = f"{tmp_path / 'new.sqlite'} (--votes)"
+    assert capsys.readouterr().out == "".join(f"30 votes in {file}; {new} of them are new in {place}.\n" for new in (30, 0))
     assert main([*export[:-1], new]) == 0
-    assert capsys.readouterr().out == "".join(survey.export("jsonl"))
-    assert main(["study", "import", str(tmp_path / "votes.csv"), "--study", study, "--database", old]) == 0
-    assert capsys.readouterr().out == "0 new votes\n"  # existing votes are ignored
+    exported = capsys.readouterr()
+    assert exported.out == "".join(survey.export("jsonl"))
+    assert exported.err == f"30 votes of the study {studies().name} in {place}.\n"
+    assert main(["study", "import", str(file), "--study", study, "--votes", old]) == 0
+    assert "; 0 of them are new in " in capsys.readouterr().out  # existing votes are ignored
 
 
 def test_imported_repeats_remain_repeats(survey, studies, tmp_path):
     code = rate(survey, choose_better)
     with closing(Survey(studies(), VoteStore.open(f"sqlite:///{tmp_path / 'copy.sqlite'}"))) as copy:
-        copy.import_votes("".join(survey.export("jsonl")), "jsonl")
+        copy.import_votes(exports.read("".join(survey.export("jsonl")), "jsonl"))
         kinds = [Counter(vote.kind for vote in each.store.votes(each.study.name)) for each in (survey, copy)]
         assert kinds[0] == kinds[1] and kinds[0]["repeat"] > 0 and copy.agreement(code) == survey.agreement(code)
 
@@ -163,53 +167,9 @@ def test_imported_repeats_remain_repeats(survey, studies, tmp_path):
 def test_import_of_other_methods(survey):
     line = json.dumps({"rater": "r", "left": "a", "right": "other", "choice": "left"})
     with pytest.raises(GPENError, match="Vote 1 has the method 'other', which is not in this study"):
-        survey.import_votes(line, "jsonl")
+        survey.import_votes(exports.read(line, "jsonl"))
     gold = json.dumps({"rater": "r", "item": "i", "left": "a", "right": "b", "choice": "left", "gold": "a"})
     with pytest.raises(GPENError, match="The gold trial of the item 'i' with a, b has no ground truth"):
-        survey.import_votes(gold, "jsonl")  # the store would not keep the expected answer
+        survey.import_votes(exports.read(gold, "jsonl"))  # the store would not keep the expected answer
     with pytest.raises(GPENError, match="have the protocol ranking, the study pairwise"):
-        survey.import_votes(json.dumps({"rater": "r", "order": ["a", "b"]}), "jsonl")
-
-
-class Hub:
-    """A fake Hub: datasets are folders."""
-
-    def __init__(self, folder):
-        self.folder, self.settings = folder, {}
-
-    def scheduler(hub):
-        class CommitScheduler:
-            def __init__(self, *, folder_path, **settings):
-                hub.settings, self.source = settings, folder_path
-
-            def push_to_hub(self):
-                for file in self.source.rglob("votes.jsonl"):
-                    target = hub.folder / file.relative_to(self.source)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(file.read_bytes())
-
-        return CommitScheduler
-
-    def download(self, repo, path, repo_type):
-        from huggingface_hub.errors import EntryNotFoundError
-
-        if not (self.folder / path).exists():
-            raise EntryNotFoundError(path)
-        return str(self.folder / path)
-
-
-def test_mirror_restores_votes_after_a_restart(survey, studies, tmp_path, monkeypatch):
-    hub = Hub(tmp_path / "hub")
-    monkeypatch.setattr("huggingface_hub.CommitScheduler", hub.scheduler())
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", hub.download)
-    scheduler = mirror.mirror(survey, "me/votes", tmp_path / "scratch")
-    assert hub.settings["private"] and hub.settings["repo_type"] == "dataset" and hub.settings["squash_history"]
-    stays, goes = rate(survey, choose_better, 6), rate(survey, choose_better, 6)
-    scheduler.push_to_hub()
-    survey.delete(goes)
-    scheduler.push_to_hub()  # deleted votes are removed there too
-    fresh = Survey(studies(), VoteStore.open(f"sqlite:///{tmp_path / 'fresh.sqlite'}"))
-    mirror.mirror(fresh, "me/votes", tmp_path / "other")
-    assert votes(fresh) == votes(survey) and {vote["rater"] for vote in votes(fresh)} == {survey.rater(stays)}
-    assert fresh.progress(stays)["done"] == 6
-    fresh.close()
+        survey.import_votes(exports.read(json.dumps({"rater": "r", "order": ["a", "b"]}), "jsonl"))

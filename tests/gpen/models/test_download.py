@@ -255,3 +255,69 @@ def test_yunet_file_is_searched_then_downloaded_and_verified(server, tmp_path, m
     (tmp_path / download.YUNET_FILE).write_bytes(b"the user's own")
     monkeypatch.setenv("GPEN_MODELS", str(tmp_path))
     assert download.yunet_file() == tmp_path / download.YUNET_FILE
+
+
+def test_first_verified_download_is_recorded_and_later_ones_must_be_the_same(server, small, tmp_path):
+    first = published(GPEN(small))
+    server.files["/GPEN-BFR-256.pth"] = first
+    gpen.load("GPEN-BFR-256")
+    path = tmp_path / "cache" / "gpen" / "GPEN-BFR-256.pth"
+    pin = path.with_name("GPEN-BFR-256.pth.sha256")
+    assert pin.read_text() == f"{hashlib.sha256(first).hexdigest()}  GPEN-BFR-256.pth\n"
+    assert download.pinned_file("GPEN-BFR-256.pth") == pin
+
+    torch.manual_seed(1)
+    server.files["/GPEN-BFR-256.pth"] = other = published(GPEN(small))  # loads, but is not what was published
+    path.unlink()
+    with pytest.raises(gpen.GPENError, match=f"wrong file, which was deleted .its SHA-256 is .*, recorded in {pin}"):
+        gpen.load("GPEN-BFR-256")
+    assert not path.exists()
+    server.files["/GPEN-BFR-256.pth"] = first
+    gpen.load("GPEN-BFR-256")
+
+    path.write_bytes(other)
+    with pytest.raises(gpen.GPENError, match="GPEN-BFR-256.pth has changed since its download .* delete it to download it again"):
+        gpen.load("GPEN-BFR-256")
+    pin.write_text("not a digest")
+    with pytest.raises(gpen.GPENError, match="sha256 is damaged"):
+        gpen.load("GPEN-BFR-256")
+
+
+def test_recorded_digest_protects_another_machine(server, small, tmp_path, monkeypatch):
+    data = published(GPEN(small))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "GPEN-BFR-256.pth.sha256").write_text(f"{hashlib.sha256(data).hexdigest()}  GPEN-BFR-256.pth\n")
+    monkeypatch.setenv("GPEN_MODELS", str(tmp_path / "models"))
+    torch.manual_seed(1)
+    server.files["/GPEN-BFR-256.pth"] = published(GPEN(small))
+    with pytest.raises(gpen.GPENError, match="wrong file.*recorded in .*models/GPEN-BFR-256.pth.sha256"):
+        gpen.load("GPEN-BFR-256")
+    server.files["/GPEN-BFR-256.pth"] = data
+    gpen.load("GPEN-BFR-256")
+
+
+def test_plain_http_is_refused_except_from_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "_transfer", lambda *_: pytest.fail("a request was sent"))
+    with pytest.raises(
+        gpen.GPENError, match="http://mirror.example/a.bin cannot be downloaded .plain http is not encrypted: use https"
+    ):
+        download.fetch("http://mirror.example/a.bin", tmp_path / "a.bin")
+    monkeypatch.setattr(download, "_transfer", lambda url, partial, *_: partial.write_bytes(DATA))
+    for number, url in enumerate(("http://127.0.0.3:80/a", "http://[::1]/a", "http://localhost/a", "https://mirror.example/a")):
+        assert download.fetch(url, tmp_path / f"{number}.bin", SHA256).read_bytes() == DATA
+    monkeypatch.setenv("GPEN_ALLOW_HTTP", "1")
+    assert download.fetch("http://mirror.example/a.bin", tmp_path / "a.bin", SHA256).read_bytes() == DATA
+
+
+def test_redirection_to_plain_http_is_refused(server, tmp_path, monkeypatch):
+    def redirect(handler):
+        server.requests.append((handler.path, None))
+        handler.send_response(302)
+        handler.send_header("Location", "http://mirror.example/file.bin")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    monkeypatch.setattr(Handler, "do_GET", redirect)
+    with pytest.raises(gpen.GPENError, match="plain http is not encrypted"):
+        download.fetch(f"{server.url}/file.bin", tmp_path / "a.bin")
+    assert len(server.requests) == 1 and left(tmp_path) == []

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from bench.raters import compare, crash, load
 from eval.preference.storage import schema
 from eval.preference.storage.engines import StoreError
+from eval.preference.storage.refusals import ConsentNeededError
 from eval.preference.storage.store import Totals, VoteStore
 from eval.preference.storage.votes import Vote
 from eval.preference.survey import Survey
@@ -25,57 +26,61 @@ def vote(id="one", rater="r", trial="t", **changes):
     )
 
 
+def add(store, one):
+    return store.add(one, "v", limit=1000)
+
+
 def valid_votes(store, rater=None):
     return [(one.id, one.trial, one.choice) for one in store.votes("s", rater)]
 
 
 def test_round_trip_of_a_vote(store):
     store.consent("s", "r", "v")
-    assert store.add(vote(item="Zoë/1", shown=["gpen:é", "b"]))
+    assert add(store, vote(item="Zoë/1", shown=["gpen:é", "b"]))
     (one,) = store.votes("s", "r")
     assert replace(one, time="") == vote(item="Zoë/1", shown=["gpen:é", "b"]) and one.time.endswith("+00:00")
 
 
 def test_duplicates_are_ignored(store):
     store.consent("s", "r", "v")
-    assert [store.add(vote()), store.add(vote()), store.add(vote("two", choice="right"))] == [True, False, False]
+    assert [add(store, vote()), add(store, vote()), add(store, vote("two", choice="right"))] == [True, False, False]
     assert valid_votes(store) == [("one", "t", "left")]
     store.consent("s", "other", "v")
-    assert store.add(vote(rater="other"))  # ids are unique for each rater only
+    assert add(store, vote(rater="other"))  # ids are unique for each rater only
     assert replace(store.totals("s"), last=None) == Totals(answers=2, golds=0, raters=2, undone=0, last=None)
 
 
 def test_undo_with_late_retries(store):
     store.consent("s", "r", "v")
-    store.add(vote("one", trial="t1"))
-    store.add(vote("two", trial="t2"))
-    assert store.undo("s", "r").id == "two" and valid_votes(store) == [("one", "t1", "left")]
-    assert store.undo("s", "r", "two").id == "two" and valid_votes(store) == [("one", "t1", "left")]
-    assert not store.add(vote("two", trial="t2"))  # a late retry
-    assert store.add(vote("three", trial="t2", choice="tie"))
+    add(store, vote("one", trial="t1"))
+    add(store, vote("two", trial="t2"))
+    assert store.undo("s", "r", "v").id == "two" and valid_votes(store) == [("one", "t1", "left")]
+    assert store.undo("s", "r", "v", "two").id == "two" and valid_votes(store) == [("one", "t1", "left")]
+    assert not add(store, vote("two", trial="t2"))  # a late retry
+    assert add(store, vote("three", trial="t2", choice="tie"))
     assert valid_votes(store) == [("one", "t1", "left"), ("three", "t2", "tie")] and store.counts("s") == {"t1": 1, "t2": 1}
-    assert store.undo("s", "r", "four") is None  # the undo arrives before its vote
-    store.add(vote("four", trial="t4"))
+    assert store.undo("s", "r", "v", "four") is None  # the undo arrives before its vote
+    add(store, vote("four", trial="t4"))
     assert "four" not in str(valid_votes(store)) and store.totals("s").undone == 2
 
 
 def test_raters_cannot_change_votes_of_others(store):
     for rater in ("r", "thief"):
         store.consent("s", rater, "v")
-    store.add(vote())
-    assert store.undo("s", "thief") is None and store.undo("s", "thief", "one") is None
+    add(store, vote())
+    assert store.undo("s", "thief", "v") is None and store.undo("s", "thief", "v", "one") is None
     assert store.delete("s", "thief") == 0 and valid_votes(store, "thief") == [] and valid_votes(store) == [("one", "t", "left")]
 
 
 def test_delete_is_permanent(store, url):
     store.consent("s", "r", "v")
-    store.add(vote("one", trial="t1"))
-    store.add(vote("two", trial="t2"))
-    store.undo("s", "r")
+    add(store, vote("one", trial="t1"))
+    add(store, vote("two", trial="t2"))
+    store.undo("s", "r", "v")
     assert store.consented("s", "r", "v") and store.delete("s", "r") == 1
     assert valid_votes(store) == [] and not store.consented("s", "r", "v")
     with pytest.raises(GPENError, match="were deleted"):
-        store.add(vote("three"))
+        add(store, vote("three"))
     with pytest.raises(GPENError, match="were deleted"):
         store.consent("s", "r", "v")
     with store._engine.connect() as connection:
@@ -83,12 +88,49 @@ def test_delete_is_permanent(store, url):
 
 
 def test_consent_is_required(store):
-    with pytest.raises(GPENError, match="No consent is stored"):
-        store.add(vote())
+    with pytest.raises(GPENError, match="consent to the current text is not stored"):
+        add(store, vote())
     store.consent("s", "r", "v1")
     assert store.consented("s", "r", "v1") and not store.consented("s", "r", "v2") and not store.consented("s", "q", "v1")
     store.consent("s", "r", "v2")
     assert store.consented("s", "r", "v2")
+
+
+def test_consent_version_is_checked_with_each_answer(store):
+    """Failure sequence: after the consent text had changed, raters who had agreed to the old one continued to be recorded."""
+    store.consent("s", "r", "v1")
+    assert store.add(vote("one", trial="t1"), "v1", limit=9)
+    for change in (lambda: store.add(vote("two", trial="t2"), "v2", limit=9), lambda: store.undo("s", "r", "v2", "one")):
+        with pytest.raises(ConsentNeededError) as refused:
+            change()
+        assert refused.value.status == 428
+    assert valid_votes(store) == [("one", "t1", "left")]
+    store.consent("s", "r", "v2")
+    assert store.add(vote("two", trial="t2"), "v2", limit=9)
+
+
+def test_rater_has_a_limited_number_of_answers(store):
+    """Failure sequence: any number of answers was accepted from one rater."""
+    store.consent("s", "r", "v")
+    for k in range(2):
+        assert store.add(vote(f"a{k}", trial=f"t{k}"), "v", limit=2)
+    with pytest.raises(GPENError, match="at most 2 answers"):
+        store.add(vote("more", trial="t9"), "v", limit=2)
+    assert not store.add(vote("a1", trial="t1"), "v", limit=2)  # a retry is no error
+    for k in range(2, 20):
+        store.undo("s", "r", "v")
+        assert store.add(vote(f"a{k}", trial="t1"), "v", limit=2)
+    store.undo("s", "r", "v")
+    with pytest.raises(GPENError, match="at most 2 answers"):  # undone answers take space too
+        store.add(vote("more", trial="t1"), "v", limit=2)
+
+
+def test_import_does_not_revive_deleted_votes(store):
+    """Failure sequence: the owner imported an old export, and the answers of a rater who had deleted them were back."""
+    many = [vote(f"a{k}", rater=f"r{k % 2}", trial=f"t{k}", time="2026-01-01T00:00:00+00:00") for k in range(4)]
+    store.add_all(many)
+    assert store.delete("s", "r0") == 2 and store.add_all(many) == 0 and len(store.votes("s")) == 2
+    assert store.delete("s", "never-seen") == 0 and store.add_all([vote("x", rater="never-seen")]) == 0
 
 
 def test_import_is_idempotent(store):
@@ -133,12 +175,12 @@ def test_migration_of_a_database_of_version_1(url, monkeypatch):
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
         with closing(VoteStore.open(url)) as old:
             old.consent("s", "r", "v")
-            old.add(vote())
+            add(old, vote())
     with closing(VoteStore.open(url)) as store:
         assert valid_votes(store) == [("one", "t", "left")]
         assert "answers_by_trial" in {index["name"] for index in sa.inspect(store._engine).get_indexes("answers")}
     monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-    with pytest.raises(GPENError, match="version 2, newer than version 1 of this program"):
+    with pytest.raises(GPENError, match="version 3, newer than version 1 of this program"):
         VoteStore.open(url)
 
 
@@ -154,11 +196,11 @@ def test_locked_database_raises_store_error(sqlite_file):
         other = sqlite3.connect(sqlite_file, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="The server is busy: this answer waits in your page and is sent again.") as error:
-            store.add(vote())
+            add(store, vote())
         assert error.value.retry and valid_votes(store) == []  # reading is possible meanwhile
         other.execute("ROLLBACK")
         other.close()
-        assert store.add(vote()) and valid_votes(store) == [("one", "t", "left")]
+        assert add(store, vote()) and valid_votes(store) == [("one", "t", "left")]
 
 
 def test_full_disk_raises_store_error(sqlite_file):
@@ -173,11 +215,11 @@ def test_full_disk_raises_store_error(sqlite_file):
         stored = 0
         with pytest.raises(StoreError, match="The server's disk is full"):
             for k in range(500):
-                store.add(vote(f"a{k}", trial=f"t{k}"))
+                add(store, vote(f"a{k}", trial=f"t{k}"))
                 stored += 1
         assert len(valid_votes(store)) == stored
         limit(10_000)
-        assert store.add(vote(f"a{stored}", trial=f"t{stored}")) and len(valid_votes(store)) == stored + 1
+        assert add(store, vote(f"a{stored}", trial=f"t{stored}")) and len(valid_votes(store)) == stored + 1
 
 
 def test_read_only_and_unreachable_database(sqlite_file, tmp_path):
@@ -185,7 +227,7 @@ def test_read_only_and_unreachable_database(sqlite_file, tmp_path):
         with store._engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA query_only = 1")
         with pytest.raises(StoreError, match="read-only"):
-            store.add(vote())
+            add(store, vote())
     with pytest.raises(StoreError, match="cannot be reached"):
         VoteStore.open("postgres://study@127.0.0.1:1/none", timeout=0.2)
     folder = tmp_path / "folder.sqlite"
@@ -194,7 +236,7 @@ def test_read_only_and_unreachable_database(sqlite_file, tmp_path):
         VoteStore.open(f"sqlite:///{folder}")
 
 
-@pytest.mark.parametrize("url, message", [("nonsense", "not a database URL"), ("mysql://u@h/d", "mysql is not supported")])
+@pytest.mark.parametrize("url, message", [("://", "names no file and no database"), ("mysql://u@h/d", "mysql is not supported")])
 def test_invalid_url(url, message):
     with pytest.raises(GPENError, match=message):
         VoteStore.open(url)
@@ -219,9 +261,22 @@ def test_close_releases_all_locks(sqlite_file):
     try:
         for k in range(4):
             with closing(VoteStore.open(f"sqlite:///{sqlite_file}", timeout=0.1)) as store:
-                assert store.add(vote(f"a{k}", trial=f"t{k}"))
+                assert add(store, vote(f"a{k}", trial=f"t{k}"))
     finally:
         sa.event.remove(sa.engine.Engine, "commit", slow_commit)
+
+
+def test_file_system_without_wal_is_refused(tmp_path, monkeypatch):
+    """Failure sequence: on such a file system the pragma is ignored without an error, and the store used a rollback journal."""
+    real = sqlite3.connect
+
+    class WithoutWAL(sqlite3.Connection):
+        def execute(self, query, *arguments):
+            return super().execute(query.replace("= WAL", "= DELETE"), *arguments)
+
+    monkeypatch.setattr(sqlite3.dbapi2, "connect", lambda *given, **named: real(*given, **named, factory=WithoutWAL))
+    with pytest.raises(GPENError, match="cannot use WAL on this file system .its journal mode is delete."):
+        VoteStore.open(tmp_path / "votes.sqlite")
 
 
 def test_open_waits_for_another_writer_of_a_new_database(tmp_path):

@@ -151,6 +151,26 @@ def test_interrupted_download_is_resumed(parquet, images, monkeypatch):
     assert [(row["file"], row["id"]) for row in rows] == [(f"0000000{k}.png", k) for k in range(6)]
 
 
+def test_labels_lost_with_the_power_are_read_again(parquet, images, monkeypatch):
+    real, read_now = hub._bytes, []
+
+    def cut(item):
+        if len(read_now) == 4:
+            raise ConnectionError("the server hung up")
+        read_now.append(item)
+        return real(item)
+
+    monkeypatch.setattr(hub, "_bytes", cut)
+    with pytest.raises(gpen.GPENError, match="the server hung up"):
+        hub.local_folder(parquet)
+    monkeypatch.setattr(hub, "_bytes", real)
+    (table,) = hub.cache_folder().rglob("*.rows.jsonl")
+    table.write_bytes(table.read_bytes()[:-40] + bytes(12))  # the last line is cut off and ends with zeros
+    folder = hub.local_folder(parquet)
+    rows = [json.loads(line) for line in folder.with_name(f"{folder.name}.rows.jsonl").read_text().splitlines()]
+    assert [(row["file"], row["id"]) for row in rows] == [(f"0000000{k}.png", k) for k in range(6)] and same(read(folder), images)
+
+
 def test_training_on_a_dataset_matches_a_folder_and_resumes_exactly(parquet, tmp_path, monkeypatch):
     folder = hub.local_folder(parquet)
     by_name, by_path = FacePairs(parquet, TINY), FacePairs(folder, TINY)
