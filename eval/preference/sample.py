@@ -15,7 +15,7 @@ from eval.benchmark.settings import RunSettings
 from eval.metrics.weights import MetricSettings
 from eval.preference.build import StudySettings, build, from_run
 from eval.preference.study import Study
-from gpen.images import astronaut_face, square_crop, write_atomically, write_image
+from gpen.images import astronaut_face, read_image, square_crop, write_atomically, write_image
 
 METHODS = ("bilinear", "lanczos", "nlm", "gpen")
 TASKS = ("fsr4", "fsr8", "bfr-gpen-release-scaled")
@@ -43,7 +43,7 @@ def build_sample_study(out: str | Path) -> Study:
 
 def _compress(path: Path) -> None:
     """Write a PNG file again with the strongest compression, without loss."""
-    done, data = cv2.imencode(".png", cv2.imread(str(path)), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    done, data = cv2.imencode(".png", cv2.cvtColor(read_image(path), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
     assert done
     write_atomically(path, data.tobytes())
 
