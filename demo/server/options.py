@@ -36,14 +36,15 @@ VARIABLES = (
     Variable("GPEN_DOWNLOAD_URL", "mirror for published models; empty disables downloads", "the server of the authors"),
     Variable("GPEN_ENGINE", f"engine that runs the model: {', '.join(f'`{name}`' for name in ENGINES)}", "`torch`"),
     Variable("GPEN_STUDY", "folder of the study in the Rate tab", "`assets/study`"),
-    Variable("GPEN_VOTES", "SQLite file or database address for the answers", "`DATABASE_URL`, then `runs/votes.sqlite`"),
-    Variable("DATABASE_URL", "database address for the answers, if `GPEN_VOTES` is not set", "none"),
+    Variable("DATABASE_URL", "database address or SQLite file for the answers", "`GPEN_VOTES`"),
+    Variable("GPEN_VOTES", "the same, if `DATABASE_URL` is not set", "`runs/votes.sqlite`"),
     Variable(
         "GPEN_VOTES_REPO",
         "private dataset on the Hub (`OWNER/NAME`) or mounted folder (absolute path) to which the answers are copied",
         "none",
     ),
     Variable("HF_TOKEN", "token of the Hub with write access to this dataset", "that of `hf auth login`"),
+    Variable("GPEN_LOGIN", "`1`: raters log in with an account of Hugging Face", "no account is needed"),
     Variable("GPEN_OWNER_TOKEN", "token of the owner page of the study; without it the page is disabled", "none"),
     Variable("GPEN_PUBLIC_LEADERBOARD", "`1` shows the results of the study to all visitors in the Leaderboard tab", "not shown"),
     Variable("GPEN_IDENTITY_MODEL", "face embedding in ONNX for the identity metric", "none"),
@@ -71,7 +72,7 @@ class Options:
     """engine that runs the model, see GPEN_ENGINE above"""
     study: Annotated[str | None, option("DIR", "$GPEN_STUDY, else assets/study")] = _variable("GPEN_STUDY")
     """folder of the study in the Rate tab"""
-    votes: Annotated[str | None, option("FILE|URL", "$GPEN_VOTES, else $DATABASE_URL")] = _variable("GPEN_VOTES")
+    votes: Annotated[str | None, option("FILE|URL", "$DATABASE_URL, else $GPEN_VOTES")] = _variable("DATABASE_URL")
     """SQLite file or database address for the answers"""
     votes_repo: Annotated[str | None, option("OWNER/NAME", "$GPEN_VOTES_REPO")] = _variable("GPEN_VOTES_REPO")
     """private dataset on the Hub to which the answers are copied"""

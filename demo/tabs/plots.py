@@ -37,11 +37,12 @@ def forest_plot(
     rows, (values, lows, highs) = range(len(known)), np.array(list(known.values()), float).T  # None becomes NaN
     figure = Figure(figsize=(6.4, 0.36 * len(known) + 0.7), layout="constrained")
     axis = figure.subplots()
-    reach = np.ptp([*values, *lows[np.isfinite(lows)], *highs[np.isfinite(highs)]]) or 1.0  # length of an arrow
-    axis.errorbar(
-        values, rows, xerr=[np.where(np.isnan(lows), reach, values - lows), np.where(np.isnan(highs), reach, highs - values)],
-        xlolims=np.isnan(highs), xuplims=np.isnan(lows), fmt="o", color=ACCENT, elinewidth=2, markersize=7,
-    )  # fmt: skip
+    style: dict[str, Any] = {"fmt": "o", "color": ACCENT, "elinewidth": 2, "markersize": 7}
+    axis.errorbar(values, rows, xerr=np.nan_to_num([values - lows, highs - values]), **style)
+    arrow = 0.15 * (np.ptp([*values, *lows[np.isfinite(lows)], *highs[np.isfinite(highs)]]) or 1.0)
+    for row, (value, low, high) in enumerate(zip(values, lows, highs, strict=True)):
+        if np.isnan(low) != np.isnan(high):  # a bound on one side only
+            axis.errorbar(value, row, xerr=arrow, xuplims=np.isnan(low), xlolims=np.isnan(high), **style)
     if centre is not None:
         axis.axvline(centre, color=INK, alpha=0.5, linewidth=0.8)
     if ends:

@@ -76,12 +76,17 @@ def open_survey() -> Survey | None:
     """Open the study in GPEN_STUDY with its store; None if there is no study.
 
     eval.preference.storage.location says where the store is. Prints how many votes it has. Raises GPENError if GPEN_STUDY is not
-    a study, the store cannot be opened, or the token of the owner can be guessed.
+    a study, the store cannot be opened, the token of the owner can be guessed, or raters cannot log in here.
     """
     named = os.environ.get("GPEN_STUDY")
     if not named and not SAMPLE_STUDY.is_dir():
         return None
     owner_access.check_token()
+    if needs_login() and not os.environ.get("OAUTH_CLIENT_ID"):
+        raise GPENError(
+            f"{leaderboard.LOGIN_VARIABLE}=1 needs a Hugging Face Space with `hf_oauth: true` in the front matter of README.md; "
+            f"add it there, or unset {leaderboard.LOGIN_VARIABLE}."
+        )
     location = locate()
     survey = Survey(Study.open(named or SAMPLE_STUDY), VoteStore.open(location))
     print(f"Study {survey.study.name}: {survey.counts()['answers']} answers in {location}.", flush=True)

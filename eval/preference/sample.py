@@ -15,7 +15,7 @@ from eval.benchmark.settings import RunSettings
 from eval.metrics.weights import MetricSettings
 from eval.preference.build import StudySettings, build, from_run
 from eval.preference.study import Study
-from gpen.images import astronaut_face, square_crop, write_image
+from gpen.images import astronaut_face, read_image, square_crop, write_atomically, write_image
 
 METHODS = ("bilinear", "lanczos", "nlm", "gpen")
 TASKS = ("fsr4", "fsr8", "bfr-gpen-release-scaled")
@@ -35,7 +35,17 @@ def build_sample_study(out: str | Path) -> Study:
             write_image(faces / f"astronaut-{number}.png", square_crop(face, SIZE))
         settings = RunSettings(str(faces), str(kept), METHODS, TASKS, ("psnr",), size=SIZE, keep=True)
         run(settings, MetricSettings(), quiet=True)
-        return build(from_run(kept, TASKS, METHODS), out, SETTINGS)
+        study = build(from_run(kept, TASKS, METHODS), out, SETTINGS)
+    for path in study.image_paths:
+        _compress(study.image(path))
+    return study
+
+
+def _compress(path: Path) -> None:
+    """Write a PNG file again with the strongest compression, without loss."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(read_image(path), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    assert done
+    write_atomically(path, data.tobytes())
 
 
 def _faces() -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from demo.server import options
+from eval.preference.storage.location import locate
 from gpen.errors import GPENError
 from tests import ROOT
 
@@ -36,6 +37,14 @@ def test_options_set_their_variables(environment):
     assert {name: os.environ[name] for name in NAMES if name in os.environ} == {
         "GRADIO_SERVER_PORT": "7001", "GPEN_VOTES_REPO": "me/votes", "GPEN_ENGINE": "onnx",
     }  # fmt: skip
+
+
+def test_option_votes_outweighs_both_variables(environment):
+    environment.setenv("DATABASE_URL", "postgresql://me@host/db")
+    environment.setenv("GPEN_VOTES", "other.sqlite")
+    assert locate().file is None
+    options.read(["--votes", "mine.sqlite"]).set_environment()
+    assert locate().file.name == "mine.sqlite"
 
 
 def test_variables_are_the_defaults_of_options(environment):

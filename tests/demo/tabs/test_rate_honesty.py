@@ -140,11 +140,16 @@ def test_login_gives_one_session_per_account(survey, monkeypatch):
     assert "4711" not in json.dumps(survey.store.events(survey.study.name))
 
 
-def test_token_that_can_be_guessed_stops_the_start(study, tmp_path, monkeypatch):
+def test_guessable_token_and_missing_login_stop_the_start(study, tmp_path, monkeypatch):
     monkeypatch.setenv("GPEN_STUDY", str(study))
     monkeypatch.setenv("GPEN_VOTES", str(tmp_path / "v.sqlite"))
     monkeypatch.setenv("GPEN_OWNER_TOKEN", "secret")
     with pytest.raises(GPENError, match="GPEN_OWNER_TOKEN can be guessed"):
+        rate.open_survey()
+    monkeypatch.setenv("GPEN_OWNER_TOKEN", "")
+    monkeypatch.setenv(leaderboard.LOGIN_VARIABLE, "1")
+    monkeypatch.delenv("OAUTH_CLIENT_ID", raising=False)
+    with pytest.raises(GPENError, match="GPEN_LOGIN=1 needs a Hugging Face Space with `hf_oauth: true`"):
         rate.open_survey()
 
 
@@ -190,7 +195,7 @@ def test_terminated_app_copies_the_last_answers(model_file, study, tmp_path):
                 code = consenting(client)
                 (trial,) = ask(client, "next", code=code, n=1).json()
                 assert answer(client, code, trial["trial"]).status_code == 200
-            assert "answer" not in {event["event"] for event in hub.events()}
+            assert {path.split("/")[1] for path in hub.files} == {"start.json"}  # the answer is not copied yet
             process.terminate()
             assert process.wait(TIMEOUT) == 128 + signal.SIGTERM
         assert {event["event"] for event in hub.events()} == {"key", "consent", "answer"}
