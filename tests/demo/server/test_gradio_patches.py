@@ -82,27 +82,26 @@ def test_check_runs_before_a_request_enters_the_queue(page, monkeypatch):
     assert list(inspect.signature(page._queue.push).parameters) == ["body", "request", "username"]
     monkeypatch.setattr(page._queue, "push", push)
 
-    def check(session, request):
+    def check(request):
         if request == "bad":
-            raise ValueError(session)
+            raise ValueError("rejected")
 
     gradio_patches.before_enqueue(page, check)
     body = types.SimpleNamespace(session_hash="mine")
     assert asyncio.run(page._queue.push(body, "good", None)) == (True, "event", "success")
-    with pytest.raises(ValueError, match="mine"):
+    with pytest.raises(ValueError, match="rejected"):
         asyncio.run(page._queue.push(body, "bad", None))
     assert pushed == ["mine"]
 
 
 def test_waiting_and_running_requests_are_listed(page):
     queue = page._queue
-    named = types.SimpleNamespace(_id="1", session_hash="session", request="first")
-    unnamed = types.SimpleNamespace(_id="2", session_hash="2", request="second")
+    first, second = (types.SimpleNamespace(request=name) for name in ("first", "second"))
     queue.create_event_queue_for_fn(page.fns[0])
     (waiting,) = queue.event_queue_per_concurrency_id.values()
-    waiting.queue.append(named)
-    queue.active_jobs = [None, [unnamed]]
-    assert list(gradio_patches.queued_requests(page)) == [("session", "first"), (None, "second")]
+    waiting.queue.append(first)
+    queue.active_jobs = [None, [second]]
+    assert list(gradio_patches.queued_requests(page)) == ["first", "second"]
     assert gradio_patches.queue_size(page) == (1, 5)
 
 
