@@ -42,6 +42,7 @@ def build(
     survey: rate.Survey | None = None,
     limits: Limits | None = None,
     has_room: Callable[[], bool] = lambda: True,
+    held: HeldValues | None = None,
 ) -> gr.Blocks:
     """Build the page with all its tabs.
 
@@ -50,9 +51,10 @@ def build(
         survey: the study of the Rate tab, or None. The server must also serve rate.routes(survey).
         limits: of visitors; None: those of the environment variables.
         has_room: whether files of visitors may be written.
+        held: memory for the images of visitors; None: a new one.
     """
     limits = limits or read_limits()
-    held = HeldValues(limits)
+    held = HeldValues(limits) if held is None else held
     restorer = restorer or zerogpu.make_restorer(gpen.load(os.environ.get("GPEN_MODEL") or None))
     with gr.Blocks(title=english("page.title"), analytics_enabled=False) as page:
         shell.header()
@@ -96,16 +98,16 @@ def serve() -> None:
         globals()["demo"] = build(survey=survey, limits=limits)  # found by the reloader of `gradio app.py`
         return
     rate.start_mirror(survey)  # runs in a thread of its own
-    files, signer = TempFiles(limits), Signer()
+    files, held, signer = TempFiles(limits), HeldValues(limits), Signer()
     gradio_patches.use_upload_folder(str(files.folder))
     gradio_patches.delete_failed_uploads()
-    page = build(survey=survey, limits=limits, has_room=files.has_room)
+    page = build(survey=survey, limits=limits, has_room=files.has_room, held=held)
     globals()["demo"] = page
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         gradio_patches.name_mcp_requests(page, {SERVER_HEADER: signer.sign("server")})
-        files.start(lambda: gradio_patches.kept_files(page))
+        files.start(lambda: gradio_patches.kept_files(page), held.drop_old)
         yield
 
     routes = rate.routes(survey)

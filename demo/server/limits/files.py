@@ -32,6 +32,7 @@ class TempFiles:
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.time):
         self._limits, self._clock = limits, clock
         self._kept: Callable[[], Iterable[str]] = tuple
+        self._also: Callable[[], object] = lambda: None
         base = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
         base.mkdir(parents=True, exist_ok=True)
         self._remove_abandoned(base)
@@ -49,7 +50,7 @@ class TempFiles:
         """Delete the files that are older than the limit and the folders that are empty then, and measure the rest."""
         (self.folder / _ALIVE).touch()
         kept, used = self._own.union(map(os.path.realpath, self._kept())), 0
-        for parent, _, names in os.walk(self.folder, topdown=False):
+        for parent, folders, names in os.walk(self.folder, topdown=False):
             for name in names:
                 path = os.path.join(parent, name)
                 try:
@@ -60,17 +61,18 @@ class TempFiles:
                         used += status.st_size
                 except FileNotFoundError:  # it was moved meanwhile
                     continue
-            if parent != str(self.folder) and (names or self._clock() - os.stat(parent).st_mtime > self._limits.file_seconds):
+            old = self._clock() - os.stat(parent).st_mtime > self._limits.file_seconds
+            if parent != str(self.folder) and (names or folders or old):
                 _remove_empty(parent)
         self._used = used
 
-    def start(self, kept: Callable[[], Iterable[str]] = tuple) -> None:
+    def start(self, kept: Callable[[], Iterable[str]] = tuple, also: Callable[[], object] = lambda: None) -> None:
         """Delete old files in a thread until `close`, except those of the page itself: all that exist now, and those of `kept`.
 
-        kept: called at each search; returns the paths of files that stay.
+        kept: called at each search; returns the paths of files that stay. also: called at each search, to delete something else.
         """
         self._own |= {str(path) for path in self.folder.rglob("*")}
-        self._kept = kept
+        self._kept, self._also = kept, also
         threading.Thread(target=self._run, name="temporary files", daemon=True).start()
 
     def close(self) -> None:
@@ -80,6 +82,7 @@ class TempFiles:
 
     def _run(self) -> None:
         while not self._stop.wait(self._limits.file_interval):
+            self._also()
             try:
                 self.sweep()
             except OSError as error:  # such as a disk that does not answer; the next search tries again

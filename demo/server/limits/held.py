@@ -46,7 +46,7 @@ class HeldValues:
         self._pinned: dict[str, Any] = {}
         self._keys: dict[int, str] = {}  # id of a value in memory -> its key
         self._converters: dict[int, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {}  # by the id of a component
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -95,7 +95,7 @@ class HeldValues:
         with self._lock:
             if key in self._pinned:
                 return self._pinned[key]
-            self._drop_old()
+            self.drop_old()
             if key not in self._entries:
                 raise GPENError(DROPPED)
             self._touch(key)
@@ -107,6 +107,15 @@ class HeldValues:
             for key in [key for key, entry in self._entries.items() if entry.session == session]:
                 self._drop(key)
 
+    def drop_old(self) -> None:
+        """Drop the values that were not used for the time of the limits."""
+        with self._lock:
+            while self._entries:
+                key, entry = next(iter(self._entries.items()))
+                if self._clock() - entry.used <= self._limits.held_seconds:
+                    return
+                self._drop(key)
+
     def _touch(self, key: str) -> None:
         self._entries[key].used = self._clock()
         self._entries.move_to_end(key)
@@ -114,16 +123,9 @@ class HeldValues:
     def _drop(self, key: str) -> None:
         del self._keys[id(self._entries.pop(key).value)]
 
-    def _drop_old(self) -> None:
-        while self._entries:
-            key, entry = next(iter(self._entries.items()))
-            if self._clock() - entry.used <= self._limits.held_seconds:
-                return
-            self._drop(key)
-
     def _drop_surplus(self, visitor: Visitor) -> None:
         """Drop the oldest values of a visitor who has too many, then of the network that has most."""
-        self._drop_old()
+        self.drop_old()
         mine = [key for key, entry in self._entries.items() if entry.visitor.name == visitor.name]
         for key in mine[: -self._limits.held_per_visitor]:
             self._drop(key)

@@ -22,7 +22,7 @@ _READ = ("GET", "HEAD", "OPTIONS")
 _WRITE = ("POST", "OPTIONS")
 _NAME = "[^/]+"
 _PAGE = (
-    "/|/config|/theme[.]css|/favicon[.]ico|/robots[.]txt|/manifest[.]json|/pwa_icon(/[0-9]+)?|/(static|assets|svelte)/.+",
+    "/|/config|/theme[.]css|/favicon[.]ico|/robots[.]txt|/manifest[.]json|/pwa_icon(/[^/]+)?|/(static|assets|svelte)/.+",
     f"{API}/(info|openapi[.]json|app_id|startup-events|theme[.]css|queue/data|queue/status|upload_progress)",
     f"{API}/(heartbeat/{_NAME}|call/{_NAME}/{_NAME}|call/v2/{_NAME}/{_NAME})",
     f"{API}/file=(/|[A-Za-z]:[/\\\\]).+",  # a path; gradio would also fetch a URL
