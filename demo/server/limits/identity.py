@@ -17,9 +17,9 @@ import secrets
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.server.limits.buckets import TokenBuckets
@@ -141,7 +141,7 @@ class IdentifyVisitors:
         peer = (scope.get("client") or ("", 0))[0]
         forwarded = ",".join(headers.getlist("x-forwarded-for"))
         of = self._signer.digest(network(client_address(peer, forwarded, self._proxies)))
-        number = self._signer.read(_cookie(headers))
+        number = self._signer.read(cookie_parser(headers.get("cookie", "")).get(COOKIE))
         return Visitor(of if number is None else self._signer.digest(number), of)
 
     def _with_cookie(self, scope: Scope, send: Send) -> Callable:
@@ -158,14 +158,6 @@ class IdentifyVisitors:
             await send(message)
 
         return sent
-
-
-def _cookie(headers: Headers) -> str | None:
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")[:4096]).get(COOKIE)
-    except CookieError:
-        return None
-    return morsel.value if morsel else None
 
 
 def _address(entry: str) -> str:

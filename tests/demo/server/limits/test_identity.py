@@ -79,7 +79,7 @@ def test_opened_page_gets_a_cookie_for_the_paths_of_gradio_only():
     site = Site()
     plain = site.get("/")
     assert plain.name == plain.network and "Path=/gradio_api;" in site.cookie and "HttpOnly; SameSite=Lax" in site.cookie
-    with_cookie = site.get(cookie=site.cookie.split(";")[0])
+    with_cookie = site.get(cookie=f'of a={{"b": 1}}; {site.cookie.split(";")[0]}; c=@')  # beside cookies of the domain
     assert with_cookie.network == plain.network != with_cookie.name and site.cookie is None
     site.get("/", scheme="https")
     assert "SameSite=None; Secure; Partitioned" in site.cookie
