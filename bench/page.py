@@ -12,6 +12,7 @@ Writes page.json to bench/results, or --out. The exit code is 1 if a value excee
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import re
@@ -51,6 +52,7 @@ class App:
         self.folder = tempfile.TemporaryDirectory()
         self.votes = f"{self.folder.name}/votes.db"
         own = {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": self.folder.name, "GPEN_VOTES": self.votes}
+        own["GPEN_TRUSTED_PROXIES"] = "1"  # every visitor has an own address, as behind the proxy of a Space
         self.environment, self.address = os.environ | own, f"http://127.0.0.1:{port}"
         self.run()
         return self
@@ -82,13 +84,22 @@ class App:
         self.folder.cleanup()
 
 
+_addresses = itertools.count(1)
+
+
+def from_new_address() -> dict[str, str]:
+    """Return the header of requests that a proxy passes on from another address than those before."""
+    number = next(_addresses)
+    return {"X-Forwarded-For": f"198.{18 + number // 2**16 % 2}.{number // 256 % 256}.{number % 256}"}
+
+
 class Visitor:
-    """A session of the page; knows the slider's event and the values of all its inputs."""
+    """A session of the page with an own address; knows the slider's event and the values of all its inputs."""
 
     def __init__(self, address: str):
-        self.http = httpx.Client(base_url=f"{address}/gradio_api", timeout=TIMEOUT)
+        self.http = httpx.Client(base_url=f"{address}/gradio_api", timeout=TIMEOUT, headers=from_new_address())
         self.session = secrets.token_hex(8)
-        config = httpx.get(f"{address}/config", timeout=TIMEOUT).raise_for_status().json()
+        config = self.http.get(f"{address}/config").raise_for_status().json()  # with the cookie of a visitor
         parts = {part["id"]: part for part in config["components"]}
         slider = next(key for key, part in parts.items() if part["props"].get("elem_id") == SLIDER)
         self.event = next(one for one in config["dependencies"] if [slider, "input"] in [list(t) for t in one["targets"]])

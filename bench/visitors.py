@@ -31,7 +31,7 @@ import httpx
 import numpy as np
 
 from bench.common.harness import RESULTS, ROOT, write_results
-from bench.page import START, STEP, TIMEOUT, App, BenchmarkError, Visitor
+from bench.page import START, STEP, TIMEOUT, App, BenchmarkError, Visitor, from_new_address
 from bench.raters import Acknowledged, compare
 from eval.benchmark import profiling
 from eval.preference.storage.store import VoteStore
@@ -88,7 +88,7 @@ def visit(app: App, seen: VisitorLoad, number: int) -> None:
 
 def rate(app: App, seen: VisitorLoad, survey: Survey) -> None:
     """Answer trials until the load test stops, with a new rater after each session."""
-    with httpx.Client(base_url=f"{app.address}/study", timeout=TIMEOUT) as web:
+    with httpx.Client(base_url=f"{app.address}/study", timeout=TIMEOUT, headers=from_new_address()) as web:
 
         def ask(call: str, **body: str | int) -> Any:
             return web.post(f"/{call}", json=body).raise_for_status().json()

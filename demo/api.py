@@ -6,7 +6,7 @@ The functions are stateless: files in, PNG files and JSON out. The events of the
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import urllib.parse
 from typing import Any
 
 import gradio as gr
@@ -16,12 +16,17 @@ import gpen
 from demo import experiment, images
 from demo.photo import photo_state
 from demo.server import gradio_patches
-from demo.server.messages import show_user_errors, without_paths
+from demo.server.messages import public_message, show_user_errors, without_paths
 from demo.tabs.playground import NETWORK_LIMIT, image_input
 from eval.metrics import registry
 from gpen.degradation.degradation import BLUR_KINDS, PRESETS
+from gpen.errors import GPENError
 
 NO_FILE = "The file is not on the server: upload it first."
+REMOTE_FILE = (
+    "The image is an address, which this server does not fetch: upload the file and pass the path that the answer contains."
+)
+OWN_FILE = "/gradio_api/file="  # in the address of a file of this server
 WRONG_KIND = (
     "An argument is missing, unexpected or of the wrong type: upload files first and pass plain numbers; "
     'the link "Use via API" lists the parameters of each function.'
@@ -161,21 +166,22 @@ def endpoints(restorer: gpen.Restorer) -> None:
 
 
 def guard(page: gr.Blocks) -> None:
-    """Reject files that were not uploaded, for all events of the page including private ones.
+    """Reject files that were not uploaded, for all events of the page including private ones and those of MCP tools.
 
-    Gradio checks only the paths of values marked as files, and replaces values that it cannot convert by None. URLs are
-    left to gradio, which does not fetch from private networks.
+    Gradio checks only the paths of values marked as files, fetches URLs in full, and replaces values that it cannot convert by
+    None.
     """
 
     def wrap(convert: gradio_patches.Preprocess) -> gradio_patches.Preprocess:
         async def checked(block: Any, inputs: list, *rest: Any, **named: Any) -> list:
             folder = gradio_patches.upload_folder()
-            if not all(path.startswith(("http://", "https://")) or images.uploaded_path(path, folder) for path in _paths(inputs)):
-                raise gr.Error(NO_FILE, print_exception=False)
             try:
+                inputs = local_files(inputs, folder)
                 return await convert(block, inputs, *rest, **named)
             except gr.Error as error:  # messages of gradio may quote arguments of any length
                 raise gr.Error(_shortened(without_paths(str(error.message))), print_exception=False) from None
+            except GPENError as error:
+                raise gr.Error(public_message(error), print_exception=False) from None
             except Exception:  # errors of pydantic, gradio and components; their messages may contain server paths
                 raise gr.Error(WRONG_KIND, print_exception=False) from None
 
@@ -184,19 +190,32 @@ def guard(page: gr.Blocks) -> None:
     gradio_patches.wrap_preprocess(page, wrap)
 
 
+def local_files(value: Any, folder: str) -> Any:
+    """Return nested request data in which every file is one in `folder`; an address of such a file becomes its path.
+
+    Raises GPENError for any other file. Nothing is fetched.
+    """
+    if isinstance(value, list):
+        return [local_files(part, folder) for part in value]
+    if not isinstance(value, dict):
+        return value
+    parts = {name: local_files(part, folder) for name, part in value.items() if name not in ("path", "url")}
+    path, address = value.get("path"), value.get("url")
+    if not isinstance(path, str) or not path and not address:  # not a file
+        return parts | {name: value[name] for name in ("path", "url") if name in value}
+    if not path or "://" in path:
+        path = urllib.parse.unquote((path or str(address)).partition(OWN_FILE)[2])
+        if not path:
+            raise GPENError(REMOTE_FILE)
+    if not images.uploaded_path(path, folder):
+        raise GPENError(NO_FILE)
+    return parts | {"path": path, "url": None}
+
+
 def _shortened(sentence: str) -> str:
     """Shorten a message to one line of at most 400 characters; the beginning and the end are kept."""
     line = " ".join(sentence.split())
     return line if len(line) <= 400 else f"{line[:100]} ... {line[-295:]}"
-
-
-def _paths(value: Any) -> Iterator[str]:
-    """Yield every "path" in nested request data."""
-    if isinstance(value, dict) and isinstance(value.get("path"), str):
-        yield value["path"]
-    if isinstance(value, (dict, list)):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _paths(part)
 
 
 def _input(name: str, value: Any) -> gr.components.Component:

@@ -28,6 +28,7 @@ MAX_BYTES = 25 * 2**20  # of a file
 MAX_PIXELS = 40_000_000  # of a decoded image, 120 MB as RGB; a larger one is reduced
 MIN_SIDE = 16  # px
 MAX_ASPECT = 8  # longer side / shorter side
+MAX_COMPARED = 50  # faces of a photo whose detail is compared
 CLARITY_SIDE = 128  # px, at which the detail of faces is compared
 ALIGNED_TOLERANCE = 0.05  # maximum mean landmark distance from the template, relative to the side of the square
 
@@ -70,7 +71,8 @@ def read(path: str | os.PathLike | None) -> UploadedImage:
         _check_shape(image)
         _reduce(image)
 
-    pixels = gpen.images.decode(read_bytes(Path(path)), "This image", check=prepare, background="white", srgb=True)
+    with _decoding:
+        pixels = gpen.images.decode(read_bytes(Path(path)), "This image", check=prepare, background="white", srgb=True)
     return UploadedImage(pixels, file_pixels)
 
 
@@ -106,7 +108,7 @@ def clearest(image: np.ndarray, faces: list[Face]) -> Face:
         return float(cv2.Laplacian(crop, cv2.CV_32F).std()) / (float(crop.std()) + 1)
 
     widths = [face.box[2] - face.box[0] for face in faces]
-    large = [face for face, width in zip(faces, widths, strict=True) if 2 * width >= max(widths)]
+    large = [face for face, width in zip(faces, widths, strict=True) if 2 * width >= max(widths)][:MAX_COMPARED]
     return large[0] if len(large) == 1 else max(large, key=detail)
 
 
@@ -136,8 +138,11 @@ def save(data: bytes, folder: str | os.PathLike, name: str) -> str:
             return str(path)
     except FileNotFoundError:
         pass
-    with replace_atomically(path, durable=False) as partial:  # a slider writes several files per second
-        partial.write_bytes(data)
+    try:
+        with replace_atomically(path, durable=False) as partial:  # a slider writes several files per second
+            partial.write_bytes(data)
+    except OSError as error:
+        raise GPENError(f"The result cannot be stored ({error.strerror}): try again in a few minutes.") from None
     return str(path)
 
 
@@ -162,11 +167,11 @@ def _check_shape(image: Image.Image) -> None:
         raise GPENError(f"This image has {width} x {height} pixels, which is too narrow: crop it to the face.")
 
 
-_large_decode = threading.Lock()  # an image of gpen.images.MAX_FILE_PIXELS takes 0.8 GB in Pillow, with transparency 1.6 GB
+_decoding = threading.Lock()  # one image at a time: of gpen.images.MAX_FILE_PIXELS it takes 0.8 GB, with transparency 1.6 GB
 
 
 def _reduce(image: Image.Image) -> None:
-    """Reduce an opened image of more than MAX_PIXELS in place; one such image is decoded at a time.
+    """Reduce an opened image of more than MAX_PIXELS in place.
 
     The JPEG decoder itself halves the sides of an image of more than twice MAX_PIXELS, which saves memory and time.
     """
@@ -174,6 +179,5 @@ def _reduce(image: Image.Image) -> None:
     if factor >= 1:
         return
     size = math.floor(image.width * factor), math.floor(image.height * factor)
-    with _large_decode:
-        image.draft(None, (math.ceil(size[0] / math.sqrt(2)), math.ceil(size[1] / math.sqrt(2))))
-        image.thumbnail(size, reducing_gap=None)
+    image.draft(None, (math.ceil(size[0] / math.sqrt(2)), math.ceil(size[1] / math.sqrt(2))))
+    image.thumbnail(size, reducing_gap=None)

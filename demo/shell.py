@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from demo import languages, theme
@@ -41,12 +43,23 @@ def footer() -> None:
     """Add one line of limits and privacy with the details below it."""
     summary = f"{languages.html('page.footer.line')} {languages.html('page.footer.more', tag='u')}"
     paragraphs = "".join(languages.html(f"page.footer.{name}_html", tag="p") for name in FOOTER_PARAGRAPHS)
+    if contact := _contact():
+        paragraphs += languages.html("page.footer.contact", tag="p", contact=contact)
     label = languages.attributes(aria_label="page.footer.label")
     gr.HTML(f"<section {label}><details><summary>{summary}</summary>{paragraphs}</details></section>", elem_id="about")
 
 
-def launch_settings(routes: list[Route]) -> dict[str, Any]:
-    """Return the arguments of gr.Blocks.launch that determine how the page looks; `routes` are additional ones."""
+def _contact() -> str:
+    """Return the address for questions and deletions: GPEN_CONTACT, or the discussions of the Space."""
+    space = os.environ.get("SPACE_ID")
+    return os.environ.get("GPEN_CONTACT") or (f"https://huggingface.co/spaces/{space}/discussions" if space else "")
+
+
+def launch_settings(routes: Sequence[Route] = (), middleware: Sequence[Middleware] = (), lifespan: Any = None) -> dict[str, Any]:
+    """Return the arguments of gr.Blocks.launch that determine how the page looks; `routes` and `middleware` are additional ones.
+
+    lifespan: context manager of the app that is entered when the server starts.
+    """
     return {
         "theme": theme.THEME,
         "css_paths": theme.CSS,
@@ -54,5 +67,9 @@ def launch_settings(routes: list[Route]) -> dict[str, Any]:
         "i18n": languages.i18n(),
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
-        "app_kwargs": {"routes": [*head.routes(), *routes], "middleware": head.middleware()},
+        "app_kwargs": {
+            "routes": [*head.routes(), *routes],
+            "middleware": [*middleware, *head.middleware()],
+            **({"lifespan": lifespan} if lifespan else {}),
+        },
     }

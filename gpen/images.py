@@ -30,6 +30,7 @@ from gpen.tiff_layout import check_tiff, unsupported_tiff
 ASTRONAUT_CROP = (18, 136, 178)  # top, left, side in px: the roughly FFHQ-aligned face of scikit-image's astronaut
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # no decoder that starts another program
 MPO = "MPO"  # format of Pillow for a JPEG of a camera with further images, which is read as the JPEG that it is
+_BLOCK = 1 << 20  # pixels
 MAX_FILE_PIXELS = 200_000_000  # of an image in a file, the size of the largest photos of phones
 Image.MAX_IMAGE_PIXELS = MAX_FILE_PIXELS // 2  # Pillow does not open an image of more than twice as many pixels
 Image.init()
@@ -134,8 +135,16 @@ def to_rgb(image: Image.Image, background: str | None = None) -> np.ndarray:
 
 
 def to_8_bits(pixels: np.ndarray) -> np.ndarray:
-    """Convert pixels in [0, 65535] to uint8, rounded (65535 -> 255); uint8 pixels are returned unchanged."""
-    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    """Convert pixels in [0, 65535] to uint8, rounded (65535 -> 255); uint8 pixels are returned unchanged.
+
+    Computed in blocks, so that the intermediate values of 32 bits take little memory.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    levels, flat = np.empty(pixels.shape, np.uint8), pixels.reshape(-1)
+    for first in range(0, flat.size, _BLOCK):
+        levels.reshape(-1)[first : first + _BLOCK] = (flat[first : first + _BLOCK].astype(np.uint32) + 128) // 257
+    return levels
 
 
 def add_8_bit_change(deep: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ All are in gradio's cache, which is emptied by age.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
@@ -107,22 +108,32 @@ def restore_photos(
     rows: list[tuple[str, int | str]] = []
     folder = tempfile.mkdtemp(dir=gradio_patches.upload_folder())
     path = Path(folder, ZIP_NAME)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:  # PNG files are compressed already
-        for number, (source, name) in enumerate(zip(paths, unique_names(paths), strict=True)):
-            if progress:
-                progress(number, len(paths))
-            try:
-                photo = find_faces(restorer, source)
-                indices = list(range(len(photo.faces)))
-                _, after = restore_faces(restorer, photo, indices, strength, upscale)
-                data = marked_png(after, photo, indices)
-                if sum(entry.file_size for entry in file.infolist()) + len(data) > MAX_ZIP_BYTES:
-                    raise GPENError(f"The ZIP file would exceed {MAX_ZIP_BYTES // 2**30} GB: restore this photo separately.")
-                file.writestr(name, data)
-                rows.append((Path(source).name, len(indices)))
-            except GPENError as error:
-                rows.append((Path(source).name, without_paths(str(error))))
-        count = len(file.infolist())
-    if not count:
-        path.unlink()
+    count = 0
+    try:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:  # PNG files are compressed already
+            for number, (source, name) in enumerate(zip(paths, unique_names(paths), strict=True)):
+                if progress:
+                    progress(number, len(paths))
+                try:
+                    data, faces = _restored_file(restorer, source, strength, upscale)
+                    if sum(entry.file_size for entry in file.infolist()) + len(data) > MAX_ZIP_BYTES:
+                        raise GPENError(f"The ZIP file would exceed {MAX_ZIP_BYTES // 2**30} GB: restore this photo separately.")
+                    file.writestr(name, data)
+                    rows.append((Path(source).name, faces))
+                except GPENError as error:
+                    rows.append((Path(source).name, without_paths(str(error))))
+            count = len(file.infolist())
+    except OSError as error:  # the disk is full
+        raise GPENError(f"The photos cannot be stored ({error.strerror}): try again in a few minutes.") from None
+    finally:
+        if not count:
+            shutil.rmtree(folder, ignore_errors=True)
     return BatchResult(str(path) if count else None, rows)
+
+
+def _restored_file(restorer: gpen.Restorer, source: str, strength: float, upscale: float) -> tuple[bytes, int]:
+    """Restore all faces of a photo; return the PNG file and the number of faces."""
+    photo = find_faces(restorer, source)
+    indices = list(range(len(photo.faces)))
+    _, after = restore_faces(restorer, photo, indices, strength, upscale)
+    return marked_png(after, photo, indices), len(indices)

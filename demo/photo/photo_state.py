@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import numpy as np
 
 import gpen
 from demo import experiment, images
+from demo.server.limits import work
 from gpen.errors import GPENError
 from gpen.faces.alignment import Face, aligned_face
 from gpen.images import downscale
@@ -28,25 +30,32 @@ from gpen.restoration.paste import Background, RestoredFace, check_strength, com
 
 MAX_PREVIEW_SIDE = 2400  # px, longer side of a preview; the download has full size
 UPSCALE_FACTORS = (1, 2, 4)
-MAX_CACHED_PHOTOS = 16  # photos of all visitors whose restored faces and preview are kept in memory, up to 17 MB a preview
-MAX_CACHED_BACKGROUNDS = 2  # photos whose enlargement by the background model is kept, up to 120 MB each
+MAX_FACES = 50  # of a photo, the largest ones; the page says that there are further ones
+MAX_CACHED_BYTES = 512 * 2**20  # of restored faces, previews and enlargements of all visitors, but for one photo
 Progress = Callable[[int, int], None] | None  # called with the number of finished faces and of all faces
 
 
 class Recent:
-    """The last `limit` photos of all visitors that keep something in memory; `drop` is called with each older one."""
+    """The last photos of all visitors that keep something in memory, of at most `limit` bytes or one photo.
 
-    def __init__(self, limit: int, drop: Callable[[PhotoState], None]):
-        self._photos: deque[weakref.ref] = deque(maxlen=limit)
-        self._drop = drop
+    The caches of older photos are emptied: what they held is computed again when it is needed.
+    """
+
+    def __init__(self, limit: int):
+        self._photos: deque[weakref.ref] = deque()
+        self._limit = limit
+        self._lock = threading.Lock()
 
     def add(self, photo: PhotoState) -> None:
-        """Add a photo, unless it is one of them."""
-        if any(reference() is photo for reference in self._photos):
-            return
-        if len(self._photos) == self._photos.maxlen and (oldest := self._photos[0]()):
-            self._drop(oldest)
-        self._photos.append(weakref.ref(photo))
+        """Make a photo the most recent one, after its cache has grown."""
+        with self._lock:
+            photos = [found for reference in self._photos if (found := reference()) is not None and found is not photo]
+            size = sum(one.cached_bytes for one in (*photos, photo))
+            while photos and size > self._limit:
+                oldest = photos.pop(0)
+                size -= oldest.cached_bytes
+                oldest.drop_cache()
+            self._photos = deque(weakref.ref(one) for one in (*photos, photo))
 
 
 @dataclass
@@ -56,6 +65,7 @@ class PhotoState:
     Attributes:
         size: width and height of the decoded photo in pixels.
         file_megapixels: of the file if the photo was reduced, else None.
+        left_out: number of smaller faces beyond MAX_FACES.
         included: indices of the faces that are restored in the result.
         chosen: index of the face that is compared.
         preview: a key and the photo before restoration, enlarged, with at most MAX_PREVIEW_SIDE per side.
@@ -66,6 +76,7 @@ class PhotoState:
     size: tuple[int, int]
     faces: list[Face]
     file_megapixels: float | None = None
+    left_out: int = 0
     restored: dict[int, RestoredFace] = field(default_factory=dict)
     included: set[int] = field(default_factory=set)
     chosen: int = 0
@@ -80,8 +91,19 @@ class PhotoState:
         """Size of the decoded photo in megapixels."""
         return self.size[0] * self.size[1] / 1e6
 
+    @property
+    def cached_bytes(self) -> int:
+        """Memory of the restored faces, the preview and the enlargement; masks are shared by all faces."""
+        images = [image for face in list(self.restored.values()) for image in (face.crop, face.restored)]
+        images += [] if self.preview is None else [self.preview[1]]
+        return sum(image.nbytes for image in (*images, *([] if self.enlarged is None else [self.enlarged])))
+
+    def drop_cache(self) -> None:
+        """Forget everything that can be computed again."""
+        self.restored, self.preview, self.enlarged = {}, None, None
+
     def cache_faces(self, restored: dict[int, RestoredFace]) -> None:
-        """Cache restored faces; those of all but the last MAX_CACHED_PHOTOS photos are dropped."""
+        """Cache restored faces; the oldest photos of all visitors are dropped beyond MAX_CACHED_BYTES."""
         self.restored |= restored
         _recent.add(self)
 
@@ -96,23 +118,20 @@ class PhotoState:
         return self.preview[1]
 
 
-def _drop_cache(photo: PhotoState) -> None:
-    photo.restored, photo.preview = {}, None
-
-
-def _drop_enlarged(photo: PhotoState) -> None:
-    photo.enlarged = None
-
-
-_recent = Recent(MAX_CACHED_PHOTOS, _drop_cache)
-_recent_enlarged = Recent(MAX_CACHED_BACKGROUNDS, _drop_enlarged)
+_recent = Recent(MAX_CACHED_BYTES)
 
 
 def find_faces(restorer: gpen.Restorer, path: str) -> PhotoState:
-    """Detect the faces of an image file, largest first. Raises GPENError if it is not an image."""
+    """Detect the faces of an image file, at most MAX_FACES, largest first.
+
+    Raises GPENError if it is not an image, or if the time limit of the event has passed.
+    """
+    work.check()
     image = images.read(path)
     h, w = image.pixels.shape[:2]
-    return PhotoState(path, (w, h), restorer.detector(image.pixels), image.file_pixels / 1e6 if image.reduced else None)
+    faces = work.checked_detector(restorer.detector)(image.pixels)
+    megapixels = image.file_pixels / 1e6 if image.reduced else None
+    return PhotoState(path, (w, h), faces[:MAX_FACES], megapixels, max(0, len(faces) - MAX_FACES))
 
 
 def as_aligned(photo: PhotoState, alignment: str) -> PhotoState:
@@ -201,10 +220,19 @@ def restore_preview(
 def run_network(
     restorer: gpen.Restorer, photo: PhotoState, indices: list[int], image: np.ndarray | None = None, progress: Progress = None
 ) -> None:
-    """Restore and cache the faces that are not cached. `image`: the decoded photo; None: decode it if it is needed."""
+    """Restore and cache the faces that are not cached. `image`: the decoded photo; None: decode it if it is needed.
+
+    Raises GPENError after a batch of faces if the time limit of the event has passed or its visitor has left.
+    """
     if new := [i for i in indices if i not in photo.restored]:
         image = images.decode(photo.path) if image is None else image
-        result = restorer.photo(image, only=new, faces=photo.faces, progress=progress)
+
+        def report(done: int, total: int) -> None:
+            work.check()
+            if progress:
+                progress(done, total)
+
+        result = restorer.photo(image, only=new, faces=photo.faces, progress=report)
         photo.cache_faces(dict(zip(new, result.faces, strict=True)))
 
 
@@ -265,6 +293,6 @@ def enlarge_photo(photo: PhotoState, image: np.ndarray, upscale: float, backgrou
                 "switch it off, or use a smaller photo."
             )
         photo.enlarged = background(image)
-        _recent_enlarged.add(photo)
+        _recent.add(photo)
     enlarged = photo.enlarged
     return enlarge(image, upscale, lambda _: enlarged)

@@ -76,8 +76,10 @@ def numbers(photo: PhotoState) -> str:
 
 
 def notice(photo: PhotoState) -> str:
-    """Return messages about the photo: it was reduced, or no face was found."""
+    """Return messages about the photo: it was reduced, it has too many faces, or no face was found."""
     lines = [] if photo.faces else [languages.html("photo.no_face_html", tag="p")]
+    if photo.left_out:
+        lines.append(languages.html("photo.left_out", tag="p", n=photo.left_out, most=len(photo.faces)))
     if photo.file_megapixels:
         w, h = photo.size
         megapixels = {"before": f"{photo.file_megapixels:.0f}", "after": f"{photo.megapixels:.0f}"}

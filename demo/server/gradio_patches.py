@@ -6,14 +6,23 @@ installed version, so that an update of gradio that changes an internal is notic
 
 from __future__ import annotations
 
+import functools
+import os
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import mcp, route_utils
+from gradio.context import LocalContext
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 CHECKED_VERSION = "6.31.0"  # of gradio
 
+_request: ContextVar[gr.Request | None] = ContextVar("request", default=None)  # of the event that is running
 Preprocess = Callable[..., Awaitable[list]]  # (event function, inputs, ...) -> inputs for the Python function
 
 
@@ -53,14 +62,43 @@ def wrap_preprocess(page: gr.Blocks, wrap: Callable[[Preprocess], Preprocess]) -
     setattr(page, "preprocess_data", wrap(page.preprocess_data))  # noqa: B010
 
 
+def convert_values(page: gr.Blocks, converters: dict[int, tuple[Callable[[Any], Any], Callable[[Any], Any]]]) -> None:
+    """Convert the values of components in all events: by id, from and to the data that the page has.
+
+    Gradio replaces a component of a session by a new one when it is updated, so that its own methods cannot be replaced.
+    """
+    preprocess, postprocess = page.preprocess_data, page.postprocess_data
+
+    async def from_page(block_fn: Any, inputs: list, *rest: Any, **named: Any) -> list:
+        values = await preprocess(block_fn, inputs, *rest, **named)
+        pairs = zip(block_fn.inputs, values, strict=False)
+        return [converters[block._id][0](value) if block._id in converters else value for block, value in pairs]
+
+    def converted(block: Any, value: Any) -> Any:
+        own = getattr(block, "_id", None) in converters and not gr.utils.is_prop_update(value)
+        return converters[block._id][1](value) if own else value
+
+    async def to_page(block_fn: Any, predictions: Any, *rest: Any, **named: Any) -> list:
+        if isinstance(predictions, dict):
+            predictions = {block: converted(block, value) for block, value in predictions.items()}
+        elif len(block_fn.outputs) == 1:
+            predictions = converted(block_fn.outputs[0], predictions)
+        elif isinstance(predictions, (list, tuple)):
+            predictions = [converted(*pair) for pair in zip(block_fn.outputs, predictions, strict=False)]
+        return await postprocess(block_fn, predictions, *rest, **named)
+
+    setattr(page, "preprocess_data", from_page)  # noqa: B010
+    setattr(page, "postprocess_data", to_page)  # noqa: B010
+
+
 def forget_session(page: gr.Blocks, session: str | None) -> None:
     """Delete the state of a session now; gradio would keep it for an hour after the visitor has left."""
     if session is not None:
         page.state_holder.session_data.pop(session, None)
 
 
-def before_enqueue(page: gr.Blocks, check: Callable[[str | None, Request], None]) -> None:
-    """Call `check(session, request)` before a request enters the queue.
+def before_enqueue(page: gr.Blocks, check: Callable[[Request], None]) -> None:
+    """Call `check(request)` before a request enters the queue.
 
     `check` rejects the request by raising an HTTPException.
     """
@@ -68,28 +106,130 @@ def before_enqueue(page: gr.Blocks, check: Callable[[str | None, Request], None]
     push = queue.push
 
     async def checked_push(body: Any, request: Request, username: str | None) -> Any:
-        check(body.session_hash, request)
+        check(request)
         return await push(body=body, request=request, username=username)
 
     setattr(queue, "push", checked_push)  # noqa: B010
 
 
-def queued_requests(page: gr.Blocks) -> Iterator[tuple[str | None, Request]]:
-    """Yield session and HTTP request of all waiting and running requests.
-
-    The session is None for clients without one.
-    """
+def queued_requests(page: gr.Blocks) -> Iterator[Request]:
+    """Yield the HTTP requests of all waiting and running events."""
     queue = page._queue
-    events = [event for waiting in queue.event_queue_per_concurrency_id.values() for event in waiting.queue]
-    events += [event for job in queue.active_jobs for event in job or ()]
-    for event in events:
-        # gradio uses the id of the event as its session if the client sent none
-        yield None if event.session_hash == event._id else event.session_hash, event.request
+    for waiting in queue.event_queue_per_concurrency_id.values():
+        yield from (event.request for event in waiting.queue)
+    yield from (event.request for job in queue.active_jobs for event in job or ())
 
 
 def queue_size(page: gr.Blocks) -> tuple[int, int | None]:
     """Return the number of waiting requests, and the maximum given to page.queue()."""
     return len(page._queue), page._queue.max_size
+
+
+def keep_requests(page: gr.Blocks) -> None:
+    """Let `current_request` and `current_session` work during all of an event; gradio forgets both before `postprocess`."""
+    process = page.process_api
+
+    @functools.wraps(process)
+    async def keeping(*arguments: Any, **named: Any) -> Any:
+        token = _request.set(named.get("request"))
+        try:
+            return await process(*arguments, **named)
+        finally:
+            _request.reset(token)
+
+    setattr(page, "process_api", keeping)  # noqa: B010
+
+
+def current_request() -> Request | None:
+    """Return the HTTP request of the event that is running, None outside an event."""
+    return getattr(_request.get(), "request", None)
+
+
+def current_session() -> str | None:
+    """Return the session of the event that is running, None outside an event."""
+    return getattr(_request.get(), "session_hash", None)
+
+
+def visitor_has_left() -> bool:
+    """Return whether the client of the event that is running has closed its connection."""
+    page, event = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
+    if page is None or event is None:
+        return False
+    return any(job._id == event and not job.alive for jobs in page._queue.active_jobs for job in jobs or ())
+
+
+def kept_files(page: gr.Blocks) -> set[str]:
+    """Return the files of the initial values of all components."""
+    return set().union(*(getattr(block, "keep_in_cache", ()) for block in list(page.blocks.values())))
+
+
+def use_upload_folder(folder: str) -> None:
+    """Store uploads, results, files of MCP tools and parts of multipart requests in `folder`."""
+    os.environ["GRADIO_TEMP_DIR"] = folder
+    mcp.DEFAULT_TEMP_DIR = folder  # gradio reads the variable when it is imported
+
+
+def delete_failed_uploads() -> None:
+    """Write the files of all multipart requests to the upload folder, and delete them if the request fails or is aborted."""
+    parser = route_utils.GradioMultiPartParser
+    parse = parser.parse
+    if hasattr(parse, "__wrapped__"):
+        return
+
+    @functools.wraps(parse)
+    async def parse_or_delete(self: Any) -> Any:
+        self.upload_dir = self.upload_dir or upload_folder()
+        try:
+            return await parse(self)
+        except BaseException:
+            for file in self._files_to_close_on_error:
+                file.close()
+                Path(file.name).unlink(missing_ok=True)
+            raise
+
+    setattr(parser, "parse", parse_or_delete)  # noqa: B010
+
+
+def bound_editor_storage(editor: gr.ImageEditor, max_drawings: int) -> None:
+    """Keep at most so many drawings that were uploaded in parts and not used yet, each of one layer; gradio bounds neither."""
+    accept = editor.accept_blobs
+
+    @functools.wraps(accept)
+    def accept_one_layer(data: Any) -> None:
+        if str(data.data.get("index")) not in ("None", "null", "", "0"):
+            raise HTTPException(400, "A drawing has one layer.")
+        accept(data)
+
+    setattr(editor, "accept_blobs", accept_one_layer)  # noqa: B010
+    setattr(editor, "blob_storage", _BoundedDict(max_drawings))  # noqa: B010
+
+
+class _BoundedDict(OrderedDict):
+    """A dict that drops its oldest entry above a number of entries."""
+
+    def __init__(self, most: int):
+        super().__init__()
+        self._most = most
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        while len(self) > self._most:
+            self.popitem(last=False)
+
+
+def name_mcp_requests(page: gr.Blocks, headers: dict[str, str]) -> None:
+    """Send `headers` with all requests that the MCP server of the page sends to the page itself. Call it after launch()."""
+    server = page.mcp_server_obj
+    if server is None:
+        return
+    create = server._get_or_create_client
+
+    def named() -> Any:
+        client = create()
+        client.headers.update(headers)
+        return client
+
+    setattr(server, "_get_or_create_client", named)  # noqa: B010
 
 
 def is_reload() -> bool:

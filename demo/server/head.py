@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.languages import english
+from demo.server.paths import path_of
 
 STATIC = Path(__file__).parents[1] / "static"
 ICON = STATIC / "icon.svg"
@@ -114,4 +115,4 @@ class ReplaceHead:
 
 def _path(scope: Scope) -> str | None:
     """Return the path of an HTTP request below the root of the app, None for other connections."""
-    return scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/" if scope["type"] == "http" else None
+    return path_of(scope) if scope["type"] == "http" else None

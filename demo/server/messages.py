@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
+from demo.server.limits import work
 from gpen.errors import GPENError
 
 P = ParamSpec("P")
@@ -29,12 +30,16 @@ def public_message(error: Exception) -> str:
 
 
 def show_user_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate an event function: a GPENError is shown as a message on the page, without a traceback."""
+    """Decorate an event function: a GPENError is shown as a message on the page, without a traceback.
+
+    The work of the function is limited in time, see `demo.server.limits.work`.
+    """
 
     @functools.wraps(function)
     def wrapper(*arguments: P.args, **named: P.kwargs) -> R:
         try:
-            return function(*arguments, **named)
+            with work.time_limit():
+                return function(*arguments, **named)
         except GPENError as error:
             raise gr.Error(public_message(error), duration=20, print_exception=False) from None
 

@@ -25,7 +25,11 @@ VARIABLES = (
     Variable("GRADIO_SERVER_NAME", "address to listen on", "`127.0.0.1`; `0.0.0.0` on a Space"),
     Variable("GRADIO_SERVER_PORT", "port to listen on", "`7860`"),
     Variable("GRADIO_ROOT_PATH", "path of the page behind a proxy, such as `/gpen`", "`/`"),
-    Variable("GRADIO_TEMP_DIR", "folder of uploaded images and results, emptied by age", "a temporary folder"),
+    Variable("GRADIO_TEMP_DIR", "folder for a folder of uploaded images and results, emptied by age", "that of the system"),
+    Variable("GPEN_TEMP_QUOTA_MB", "most that uploaded images and results may take, in MB", "`4096`"),
+    Variable("GPEN_TRUSTED_PROXIES", "proxies in front of the server that append to `X-Forwarded-For`", "`0`; `1` on a Space"),
+    Variable("GPEN_FRAME_ANCESTORS", "further sites that may embed the page, such as `https://school.example`", "none"),
+    Variable("GPEN_CONTACT", "address that the page names for questions and deletions", "none; the Space's discussions"),
     Variable("GPEN_MODEL", "model name or path of a model file", "the default model"),
     Variable("GPEN_MODELS", "folders that are searched for model files", "none"),
     Variable(

@@ -20,6 +20,7 @@ import gpen
 from demo import compare, images, languages, samples
 from demo.server import zerogpu
 from demo.server.events import LAST
+from demo.server.limits.held import HeldValues
 from demo.server.messages import show_user_errors
 from demo.tabs.playground import NETWORK_LIMIT, image_input
 from demo.tabs.task_inputs import drawing_editor, read_drawing, read_square, read_with_mask
@@ -75,7 +76,7 @@ def fade(before: np.ndarray, after: np.ndarray, strength: float) -> np.ndarray:
     return cv2.addWeighted(before, 1 - strength, after, strength, 0)
 
 
-def panel(task: str, device: torch.device, opened: gr.Tab) -> None:
+def panel(task: str, device: torch.device, opened: gr.Tab, held: HeldValues) -> None:
     """Build the panel of a task with a model inside the tab `opened`; the sample is processed when it is first selected."""
     face = samples.astronaut(SAMPLE_SIDE)
     source: gr.Image | gr.ImageEditor
@@ -99,7 +100,7 @@ def panel(task: str, device: torch.device, opened: gr.Tab) -> None:
             )  # fmt: skip
             png = str(languages.text("variations.download"))
             download = gr.DownloadButton(png, size="sm", interactive=False, elem_id=f"{task}-download")
-    made = gr.State(("", ""))  # files before and after; the result is faded to the first without running the network again
+    made = held.component(("", ""))  # files before and after; the result is faded to the first without running the network again
     results = [view, download]
 
     def faded(files: tuple[str, str], share: float) -> list:

@@ -19,6 +19,9 @@ from demo.photo import photo_files, photo_state, photo_views
 from demo.photo.photo_state import UPSCALE_FACTORS, PhotoState
 from demo.server import gradio_patches
 from demo.server.events import EACH, LAST, take
+from demo.server.limits import work
+from demo.server.limits.held import HeldValues
+from demo.server.limits.settings import Limits
 from demo.server.messages import show_user_errors, without_paths
 from demo.tabs.playground import NETWORK_LIMIT
 from demo.theme import STATIC
@@ -37,9 +40,9 @@ _BATCH_LIMIT: dict[str, Any] = {"concurrency_id": "photos", "concurrency_limit":
 Updates = dict[Any, Any]  # component -> its new value or update
 
 
-def tab(restorer: gpen.Restorer) -> None:
-    """Build the tab inside the current gr.Blocks. `restorer` is a gpen.Restorer."""
-    photo, several = gr.State(), gr.State([])  # PhotoState or None, and the files of several photos
+def tab(restorer: gpen.Restorer, held: HeldValues) -> None:
+    """Build the tab inside the current gr.Blocks. `restorer` is a gpen.Restorer; `held` has the photos of visitors."""
+    photo, several = held.component(), held.component()  # PhotoState or None, and the files of several photos or None
     background_file = photo_state.find_background()
     gr.HTML(languages.html("photo.intro", tag="p"), elem_id="photo-sentence")
     with gr.Column(elem_id="photo-drop") as drop:
@@ -91,13 +94,14 @@ def tab(restorer: gpen.Restorer) -> None:
     def model(wanted: bool) -> Background | None:
         return photo_state.background_model(background_file) if wanted and background_file else None
 
+    @show_user_errors
     def open_photos(paths: list[str]) -> Updates:
         if not paths:
             return {report: gr.skip()}
         if len(paths) > photo_files.MAX_PHOTOS:
             gr.Warning(f"These are {len(paths)} photos: choose at most {photo_files.MAX_PHOTOS}.", duration=20)
             return {report: gr.skip()}
-        empty: Updates = {photo: None, several: [], restore_all: gr.update(visible=False), report: ""}
+        empty: Updates = {photo: None, several: None, restore_all: gr.update(visible=False), report: ""}
         page = empty | {drop: gr.update(visible=False), bench: gr.update(visible=True), include_row: gr.update(visible=False)}
         if len(paths) > 1:
             shown: Updates = {box: gr.update(visible=False) for box in (face_box, whole_box, title, numbers)}
@@ -197,15 +201,18 @@ def tab(restorer: gpen.Restorer) -> None:
 
     @show_user_errors
     def restore_photos(
-        paths: list[str],
+        paths: list[str] | None,
         strength_value: float,
         factor: int,
         progress: Any = gr.Progress(),  # noqa: B008
     ) -> Updates:
+        if not paths:
+            raise GPENError("There are no photos: upload some first.")
         start = time.perf_counter()
-        result = photo_files.restore_photos(
-            restorer, paths, strength_value, factor, progress=lambda done, total: progress((done, total), unit="")
-        )
+        with work.time_limit(Limits.batch_seconds):
+            result = photo_files.restore_photos(
+                restorer, paths, strength_value, factor, progress=lambda done, total: progress((done, total), unit="")
+            )
         return {
             notice: photo_views.finished_photos(result),
             report: photo_views.finished(time.perf_counter() - start),
@@ -225,7 +232,7 @@ def tab(restorer: gpen.Restorer) -> None:
 
     def reset() -> Updates:
         texts: Updates = dict.fromkeys((title, numbers, notice, report, whole, face, address), "")
-        return {photo: None, several: [], drop: gr.update(visible=True), bench: gr.update(visible=False), **texts}
+        return {photo: None, several: None, drop: gr.update(visible=True), bench: gr.update(visible=False), **texts}
 
     limited: dict[str, Any] = {**NETWORK_LIMIT, **_PRIVATE}
     live: dict[str, Any] = {"show_progress": "hidden", **LAST, **limited}

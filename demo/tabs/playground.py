@@ -1,7 +1,8 @@
 """The Playground tab: damage a face, restore it live, and compare both with the original.
 
-The face of a visitor is kept in the session state and in the page. Only the downloads, and the images of networks beyond
-figures.MAX_EMBEDDED px, are files, in gradio's cache, which is emptied by age. The layout is in demo/static/playground.css.
+The face of a visitor is kept in memory (demo.server.limits.held) and in the page. Only the downloads, and the images of networks
+beyond figures.MAX_EMBEDDED px, are files, in gradio's cache, which is emptied by age. The layout is in
+demo/static/playground.css.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import gpen
 from demo import compare, components, experiment, figures, images, languages, permalink, samples
 from demo.server import gradio_patches, zerogpu
 from demo.server.events import EACH, LAST, take
+from demo.server.limits import work
+from demo.server.limits.held import HeldValues
 from demo.server.messages import public_message, show_user_errors
 from demo.server.model_picker import DEFAULT, ModelPicker
 from demo.theme import STATIC
@@ -28,7 +31,7 @@ from gpen.errors import GPENError
 NETWORK_LIMIT: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
 INITIAL_DEGRADATION = Degradation(blur_sigma=2.5, scale=3.0, noise_sigma=6.0, jpeg_quality=70)  # on the initial page
 START = 43  # percent: between the eye and the nose of an aligned face
-SEVERAL_MODELS_SIDE = 512  # px, at least, of the face in the session state if there are several models
+SEVERAL_MODELS_SIDE = 512  # px, at least, of the face in memory if there are several models
 SCRIPT = (STATIC / "playground.js").read_text()
 _CHOOSE_SAMPLE_JS = """element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-index]");
@@ -37,8 +40,8 @@ _CHOOSE_SAMPLE_JS = """element.addEventListener("click", (event) => {
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 
-def tab(restorer: gpen.Restorer) -> None:
-    """Build the playground inside the current gr.Blocks. `restorer` is a gpen.Restorer, that of the default model."""
+def tab(restorer: gpen.Restorer, held: HeldValues) -> None:
+    """Build the playground inside the current gr.Blocks. `restorer` is that of the default model; `held` has the faces."""
     picker = ModelPicker(restorer)
     size = max(restorer.net.size, SEVERAL_MODELS_SIDE) if picker.names else restorer.net.size
     faces = samples.load(size)
@@ -47,7 +50,9 @@ def tab(restorer: gpen.Restorer) -> None:
     starter.faces([first_face])  # warm-up: the first call is slower, and the page shows the time
     first = experiment.run(starter, first_face, INITIAL_DEGRADATION)
 
-    face, extras, opened = gr.State(first_face), gr.State({}), gr.State(False)
+    for sample in faces:
+        held.pin(sample.face)
+    face, extras, opened = held.component(first_face), held.component({}), gr.State(False)
     with gr.Row(elem_id="bench"):
         with gr.Column(elem_id="view"):
             view = compare.view(START, elem_id="before-after", label="playground.first.face")
@@ -150,12 +155,13 @@ def tab(restorer: gpen.Restorer) -> None:
     def open_details(image: np.ndarray, name: str, *values: Any) -> list:
         return [True, *live(image, name, True, *values)]
 
+    @show_user_errors
     def choose(path: str | None, *rest: Any) -> list:
         unchanged = [gr.skip()] * (2 + len(views))
         if path is None:  # the upload was cleared: keep the face
             return unchanged
         try:
-            image, count = images.find_face(path, size, restorer.detector)
+            image, count = images.find_face(path, size, work.checked_detector(restorer.detector))
         except GPENError as error:
             gr.Warning(public_message(error), duration=20)
             return unchanged

@@ -22,6 +22,8 @@ from starlette.routing import Route
 
 from demo.server import owner_access, web
 from demo.server.executor import BoundedExecutor
+from demo.server.limits.identity import client_address
+from demo.server.limits.settings import read_limits
 from demo.tabs import leaderboard
 from demo.theme import STATIC
 from eval.preference.storage.location import locate
@@ -180,10 +182,10 @@ def _code_of_account(survey: Survey, request: Request) -> str:
     return survey.tickets.code(visitor)
 
 
-def _address(request: Request) -> str | None:
-    """Return the address of the client: on a Space, the one that its proxy has seen and added last."""
-    named = request.headers.get("x-forwarded-for") if "SPACE_ID" in os.environ else None
-    return named.split(",")[-1].strip() if named else request.client.host if request.client else None
+def _address(request: Request) -> str:
+    """Return the address of the client, as the limits of visitors see it."""
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+    return client_address(request.client.host if request.client else "", forwarded, read_limits().trusted_proxies)
 
 
 def _parsed(request_type: type[StudyRequest], body: bytes) -> StudyRequest:

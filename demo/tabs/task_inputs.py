@@ -14,6 +14,7 @@ from gpen.errors import GPENError
 from gpen.restoration import tasks
 
 BRUSH = "#ff00aa"  # any opaque colour except white: transparent pixels are decoded as white
+MAX_DRAWINGS = 8  # of all visitors in memory between their upload and their use, some milliseconds
 MAX_SIDE = 2048  # px; larger faces are reduced, which does not affect any network here
 
 
@@ -96,6 +97,7 @@ def drawing_editor(image: str) -> gr.ImageEditor:
         return [_kept(part) if isinstance(part, bytes) else images.uploaded_path(part.path, folder) for part in parts]
 
     gradio_patches.set_preprocess(component, files)
+    gradio_patches.bound_editor_storage(component, MAX_DRAWINGS)
     return component
 
 

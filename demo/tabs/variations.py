@@ -13,6 +13,7 @@ import gpen
 from demo import compare, experiment, figures, images, languages, samples
 from demo.server import gradio_patches, zerogpu
 from demo.server.events import EACH
+from demo.server.limits.held import HeldValues
 from demo.server.messages import show_user_errors
 from demo.tabs.playground import NETWORK_LIMIT, image_input
 from gpen.degradation.degradation import Degradation
@@ -70,7 +71,7 @@ def generate(
     return face, found
 
 
-def panel(restorer: gpen.Restorer) -> None:
+def panel(restorer: gpen.Restorer, held: HeldValues) -> None:
     """Build the panel of the variations inside the current gr.Blocks, and the endpoint /variations."""
     size = restorer.net.size
     sample = save(SAMPLE_DEGRADATION.resized(samples.astronaut(size)), "face")
@@ -102,7 +103,7 @@ def panel(restorer: gpen.Restorer) -> None:
             text = gr.HTML(first[1], elem_id="variations-note")
             png = str(languages.text("variations.download"))
             download = gr.DownloadButton(png, size="sm", elem_id="variations-download")
-    items = gr.State(first[0])
+    items = held.component(first[0])
     view.value, thumbnails.value, download.value = *_shown(view, first[0]), first[0][FIRST].path
     ask = zerogpu.gpu(functools.partial(generate, restorer), restorer, MAX_VARIATIONS + 1)
 

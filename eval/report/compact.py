@@ -6,8 +6,8 @@ A copy stands between two comments, with the path of the archived run relative t
 
     <!-- /table -->
 
-Without tasks, methods or metrics, all are copied. `python -m eval tables README.md docs/results.md` writes the copies anew; a test
-compares them with the archived runs.
+Without tasks, methods or metrics, all are copied. `python -m eval tables README.md docs/results.md` writes the copies anew; a
+test compares them with the archived runs.
 """
 
 import re

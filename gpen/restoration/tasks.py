@@ -133,13 +133,17 @@ def to_labels(image: np.ndarray) -> np.ndarray:
         return image[..., 0]
     packed = image.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)  # [h, w]
     found, where, count = np.unique(packed, return_inverse=True, return_counts=True)
-    colours = np.stack([found >> 16, found >> 8 & 255, found & 255], 1)  # [m, 3], unique colours of the image
-    distance = np.sqrt(((colours[:, None] - _COLOURS.astype(np.int32)) ** 2).sum(2))  # [m, 19]
-    if count[distance.min(1) > _MAX_DISTANCE].sum() > _MAX_STRAY * packed.size:
+    red, green, blue = found >> 16, found >> 8 & 255, found & 255  # [m] each, unique colours of the image
+    labels, least = np.zeros(len(found), np.uint8), np.full(len(found), np.iinfo(np.int32).max, np.int32)
+    for label, (r, g, b) in enumerate(_COLOURS.astype(np.int32)):  # one class at a time: a photo has millions of colours
+        distance = (red - r) ** 2 + (green - g) ** 2 + (blue - b) ** 2  # [m], squared
+        labels[distance < least] = label
+        np.minimum(least, distance, out=least)
+    if count[least > _MAX_DISTANCE**2].sum() > _MAX_STRAY * packed.size:
         raise GPENError(
             "The image is not a segmentation map: give labels from 0 to 18, or colours of the 19 classes of CelebAMask-HQ."
         )
-    return distance.argmin(1).astype(np.uint8)[where].reshape(packed.shape)
+    return labels[where].reshape(packed.shape)
 
 
 def _task(name: str) -> Task:

@@ -1,6 +1,8 @@
 """Reading of uploaded files: the displayed image, or one clear error message."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -41,6 +43,28 @@ def test_decode_returns_displayed_image(files, photo, name, level):
 
 def test_sixteen_bit_grey_is_converted_to_eight(files, photo):
     assert_near(images.decode(files["16-bit.png"]), np.repeat(photo[..., :1], 3, axis=2), 1e-9)
+
+
+def test_one_image_is_decoded_at_a_time(files, monkeypatch):
+    running, most, decode = [], [], images.gpen.images.decode
+    together = threading.Barrier(4, timeout=10)
+
+    def watched(*arguments, **named):
+        running.append(1)
+        most.append(len(running))
+        result = decode(*arguments, **named)
+        running.pop()
+        return result
+
+    def read():
+        together.wait()
+        images.read(files["plain.png"])
+
+    monkeypatch.setattr(images.gpen.images, "decode", watched)
+    with ThreadPoolExecutor(4) as pool:
+        for job in [pool.submit(read) for _ in range(4)]:
+            job.result()
+    assert most == [1] * 4
 
 
 def test_transparent_pixels_become_white(files, photo):

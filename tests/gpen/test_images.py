@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -56,6 +57,21 @@ def test_pixel_formats_are_converted_to_rgb(tmp_path):
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(gpen.GPENError, match="float.tif.*32-bit"):
         read_image(tmp_path / "float.tif")
+
+
+def test_all_16_bit_levels_are_rounded_to_8_bits():
+    levels = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    assert np.array_equal(to_8_bits(levels), (levels / 257).round().astype(np.uint8))
+    assert np.array_equal(to_8_bits(levels.astype(np.int32)[:, ::-1]), to_8_bits(levels)[:, ::-1])
+
+
+def test_conversion_of_many_16_bit_pixels_takes_little_memory():
+    levels = np.full((4096, 4096), 65535, np.uint16)
+    tracemalloc.start()
+    to_8_bits(levels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * levels.size  # bytes: the result, and blocks of 32 bits
 
 
 def test_missing_files_folders_and_unknown_suffixes_raise_an_error(tmp_path):

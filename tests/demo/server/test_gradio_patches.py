@@ -1,11 +1,16 @@
 """Each use of gradio internals works with the installed version of gradio."""
 
 import asyncio
+import contextlib
 import inspect
 import types
 
 import gradio as gr
 import pytest
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
 
 from demo.server import gradio_patches
 
@@ -82,27 +87,26 @@ def test_check_runs_before_a_request_enters_the_queue(page, monkeypatch):
     assert list(inspect.signature(page._queue.push).parameters) == ["body", "request", "username"]
     monkeypatch.setattr(page._queue, "push", push)
 
-    def check(session, request):
+    def check(request):
         if request == "bad":
-            raise ValueError(session)
+            raise ValueError("rejected")
 
     gradio_patches.before_enqueue(page, check)
     body = types.SimpleNamespace(session_hash="mine")
     assert asyncio.run(page._queue.push(body, "good", None)) == (True, "event", "success")
-    with pytest.raises(ValueError, match="mine"):
+    with pytest.raises(ValueError, match="rejected"):
         asyncio.run(page._queue.push(body, "bad", None))
     assert pushed == ["mine"]
 
 
 def test_waiting_and_running_requests_are_listed(page):
     queue = page._queue
-    named = types.SimpleNamespace(_id="1", session_hash="session", request="first")
-    unnamed = types.SimpleNamespace(_id="2", session_hash="2", request="second")
+    first, second = (types.SimpleNamespace(request=name) for name in ("first", "second"))
     queue.create_event_queue_for_fn(page.fns[0])
     (waiting,) = queue.event_queue_per_concurrency_id.values()
-    waiting.queue.append(named)
-    queue.active_jobs = [None, [unnamed]]
-    assert list(gradio_patches.queued_requests(page)) == [("session", "first"), (None, "second")]
+    waiting.queue.append(first)
+    queue.active_jobs = [None, [second]]
+    assert list(gradio_patches.queued_requests(page)) == ["first", "second"]
     assert gradio_patches.queue_size(page) == (1, 5)
 
 
@@ -115,3 +119,72 @@ def test_reload_is_recognised_in_the_thread_of_the_reloader():
         assert gradio_patches.is_reload()
     finally:
         del reload_thread.running_reload
+
+
+def test_values_are_converted_also_after_an_update(page):
+    (box,) = (block for block in page.blocks.values() if isinstance(block, gr.Textbox))
+    with page:
+        gr.Button().click(gr.skip, None, box)
+        gr.Button().click(lambda: {box: 5}, None, [box])
+    gradio_patches.convert_values(page, {box._id: (int, lambda value: f"{value}!")})
+    page.fns[0].fn = lambda number: number + 1
+    state = gr.state_holder.SessionState(page)
+
+    def run(event, *inputs):
+        return asyncio.run(page.process_api(event, list(inputs), state=state))["data"]
+
+    assert run(0, "41") == ["42!"]
+    run(1)  # gradio replaces the component of this session
+    assert run(0, "41") == ["42!"] and run(2) == ["5!"]
+
+
+def test_request_of_an_event_is_known_until_its_result_is_converted(page):
+    seen = []
+    (box,) = (block for block in page.blocks.values() if isinstance(block, gr.Textbox))
+    gradio_patches.convert_values(page, {box._id: (str, lambda value: seen.append(gradio_patches.current_session()) or value)})
+    gradio_patches.keep_requests(page)
+    request = gr.Request(request=types.SimpleNamespace(scope={}), session_hash="mine")
+    asyncio.run(page.process_api(0, ["a"], request=request))
+    assert seen == ["mine"] and gradio_patches.current_session() is None and gradio_patches.current_request() is None
+
+
+def test_files_of_initial_values_are_kept(page, tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    with page:
+        file = gr.File(str(tmp_path / "a.txt"))
+    assert gradio_patches.kept_files(page) == file.keep_in_cache != set()
+
+
+def test_drawings_that_are_not_used_are_bounded():
+    editor = gr.ImageEditor()
+    gradio_patches.bound_editor_storage(editor, 2)
+
+    def send(number, index):
+        data = {"type": "layer", "index": index, "id": str(number)}
+        editor.accept_blobs(types.SimpleNamespace(data=data, files=[("layer.png", b"png")]))
+
+    for number in range(5):
+        send(number, "0")
+    assert list(editor.blob_storage) == ["3", "4"] and editor.accept_blobs._is_server_fn
+    with pytest.raises(HTTPException, match="400: A drawing has one layer"):
+        send(6, "1000000000")
+
+
+@pytest.mark.parametrize("ending", ["aborted", "too large", "complete"])
+def test_files_of_failed_uploads_are_deleted(monkeypatch, tmp_path, ending):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    gradio_patches.delete_failed_uploads()
+    gradio_patches.delete_failed_uploads()  # once is enough
+    begin = b'--limit\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nx'
+
+    async def stream():
+        yield begin
+        if ending == "aborted":
+            raise ClientDisconnect
+        yield (b"x" * 1000 if ending == "too large" else b"") + b"\r\n--limit--\r\n"
+
+    headers = Headers({"content-type": "multipart/form-data; boundary=limit"})
+    parser = gr.route_utils.GradioMultiPartParser(headers, stream(), max_file_size=100)
+    with contextlib.nullcontext() if ending == "complete" else pytest.raises((ClientDisconnect, MultiPartException)):
+        asyncio.run(parser.parse())
+    assert len(list(tmp_path.iterdir())) == (ending == "complete")

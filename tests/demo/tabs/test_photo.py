@@ -10,6 +10,8 @@ from PIL import Image
 import gpen
 from demo import images
 from demo.photo.photo_state import PhotoState
+from demo.server.limits.held import HeldValues
+from demo.server.limits.settings import Limits
 from demo.tabs import photo
 from gpen.faces.alignment import aligned_face
 from gpen.faces.detection import load_detector
@@ -70,7 +72,7 @@ def events(restorer, monkeypatch, tmp_path):
 def make_events(restorer, monkeypatch, tmp_path) -> dict:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
     with gr.Blocks() as page:
-        photo.tab(restorer)
+        photo.tab(restorer, HeldValues(Limits()))
 
     def by_name(function):
         return lambda *arguments: {component.elem_id: value for component, value in function(*arguments).items()}

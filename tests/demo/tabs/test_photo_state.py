@@ -28,15 +28,24 @@ def test_excessive_upscaling_is_rejected_before_decoding(restorer):
 
 
 def test_changing_strength_reuses_cached_faces(restorer, astronaut, monkeypatch):
-    visits = [visit(astronaut) for _ in range(photo_state.MAX_CACHED_PHOTOS + 1)]
-    calls = []
+    visits, calls = [visit(astronaut) for _ in range(4)], []
     monkeypatch.setattr(restorer, "_run", lambda x, run=restorer._run: calls.append(len(x)) or run(x))
     before, half = photo_state.restore_faces(restorer, visits[0], [0], 0.5, 1)
     _, full = photo_state.restore_faces(restorer, visits[0], [0], 1.0, 1)
     assert calls == [1] and not np.array_equal(half, full) and np.array_equal(before, np.array(Image.open(astronaut)))
-    for other in visits[1:]:
-        other.cache_faces({0: visits[0].restored.get(0)})
-    assert visits[0].restored == {} and visits[0].preview is None and visits[1].restored
+
+
+def test_caches_of_all_photos_are_bounded_in_bytes(restorer, astronaut, monkeypatch):
+    visits = [visit(astronaut) for _ in range(4)]
+    photo_state.restore_preview(restorer, visits[0], 1, 1)
+    face, size = visits[0].restored[0], visits[0].cached_bytes
+    assert size == face.crop.nbytes + face.restored.nbytes + visits[0].preview[1].nbytes
+    monkeypatch.setattr(photo_state, "_recent", photo_state.Recent(size + 3 * (size - visits[0].preview[1].nbytes) - 1))
+    for other in visits:
+        other.cache_faces({0: face})
+    assert visits[0].restored == {} and visits[0].preview is None and all(other.restored for other in visits[1:])
+    visits[1].cache_faces({k: face for k in range(1000)})  # one photo alone may exceed the limit
+    assert len(visits[1].restored) == 1000 and not visits[2].restored and not visits[3].restored
 
 
 def test_preview_is_the_result_with_a_limited_size(restorer, astronaut):

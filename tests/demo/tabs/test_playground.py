@@ -13,6 +13,8 @@ from gradio_client.exceptions import AppError
 
 import app
 from demo import components, experiment, images
+from demo.server.limits.held import HeldValues
+from demo.server.limits.settings import Limits
 from demo.tabs import playground
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
@@ -131,7 +133,7 @@ def test_note_says_how_many_faces_a_photo_has(count, words):
 
 def test_preset_without_new_values_says_why(restorer, photo, size, monkeypatch):
     with gr.Blocks() as page:
-        playground.tab(restorer)
+        playground.tab(restorer, HeldValues(Limits()))
     sample = next(function.fn for function in page.fns.values() if function.name == "sample_preset")
     said = []
     monkeypatch.setattr(playground.gr, "Info", lambda message, duration: said.append(message))
@@ -153,10 +155,11 @@ def test_missing_model_exits_with_one_line_error(monkeypatch, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(("port", "words"), [("busy", "is in use"), ("http", "from 1 to 65535"), ("70000", "from 1 to 65535")])
-def test_unavailable_port_exits_with_one_line_error(monkeypatch, capsys, port, words):
+def test_unavailable_port_exits_with_one_line_error(monkeypatch, capsys, tmp_path, port, words):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     with gr.Blocks() as page:
         gr.Markdown("empty")
-    monkeypatch.setattr(app, "build", lambda survey: page)
+    monkeypatch.setattr(app, "build", lambda **settings: page)
     monkeypatch.setattr(app.rate, "open_survey", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv("GRADIO_SERVER_PORT", str(listener.getsockname()[1]) if port == "busy" else port)
@@ -165,3 +168,4 @@ def test_unavailable_port_exits_with_one_line_error(monkeypatch, capsys, port, w
     message = capsys.readouterr().err
     assert caught.value.code == 2
     assert words in message and message.startswith("error: ") and message.count("\n") == 1
+    assert not list(tmp_path.iterdir())  # the folder of temporary files is deleted

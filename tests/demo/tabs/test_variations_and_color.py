@@ -16,6 +16,8 @@ from PIL import Image
 
 import gpen
 from demo import images, languages
+from demo.server.limits.held import HeldValues
+from demo.server.limits.settings import Limits
 from demo.tabs import face_tasks, task_inputs, variations
 from demo.tabs import variations_and_color as tab
 from gpen.restoration import tasks
@@ -76,8 +78,9 @@ def test_invalid_number_returns_error_message(client, files, values, words):
 
 def build(restorer) -> dict:
     """Return the components of the tab by elem_id."""
+    held = HeldValues(Limits())
     with gr.Blocks() as page:
-        tab.tab(restorer)
+        tab.tab(restorer, held)
     return {block.elem_id: block for block in page.blocks.values() if getattr(block, "elem_id", None)}
 
 
@@ -151,8 +154,10 @@ def test_thumbnails_have_names_and_no_scores(restorer):
 @pytest.fixture(scope="module")
 def tab_client(restorer, tmp_path_factory):
     """A page with only this tab; it looks for the models in GPEN_MODELS at each call."""
+    held = HeldValues(Limits())
     with gr.Blocks() as page:
-        tab.tab(restorer)
+        tab.tab(restorer, held)
+        held.attach(page)
     _, address, _ = page.launch(prevent_thread_lock=True, quiet=True)
     yield Client(address, verbose=False, download_files=tmp_path_factory.mktemp("downloads"), httpx_kwargs={"timeout": TIMEOUT})
     page.close()

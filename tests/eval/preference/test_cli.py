@@ -7,8 +7,14 @@ import pytest
 
 from eval.__main__ import main
 from eval.preference.storage.store import VoteStore
+from eval.preference.study import BETTER
 from eval.preference.survey import Survey
 from tests.eval.preference.simulated import lines, rate, vote
+
+
+def careful(shown):
+    """Answer gold trials correctly, so that the rater counts, and the others always with left."""
+    return "right" if shown[1] == BETTER else "left"
 
 
 @pytest.fixture
@@ -18,7 +24,7 @@ def page(studies, tmp_path, monkeypatch):
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setenv("GPEN_VOTES", "votes.sqlite")
     with closing(Survey(studies(), VoteStore.open())) as survey:
-        rate(survey, lambda shown: "left", 9)
+        rate(survey, careful, 9)
         yield survey.study
 
 

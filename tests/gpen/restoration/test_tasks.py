@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -110,6 +111,17 @@ def test_inpaint_input_does_not_depend_on_masked_pixels(side):
 def test_palette_has_19_distinct_colours():
     assert LABELS == 19 == len(set(tasks.PALETTE.values()))
     assert [list(tasks.PALETTE)[k] for k in (0, 1, 13, 18)] == ["background", "skin", "hair", "cloth"]
+
+
+def test_image_of_unique_colours_is_rejected_with_little_memory():
+    colours = np.arange(512 * 512, dtype=np.uint32).reshape(512, 512)
+    image = np.stack([colours >> 10, colours >> 2 & 255, colours & 3], axis=2).astype(np.uint8)
+    tracemalloc.start()
+    with pytest.raises(gpen.GPENError, match="not a segmentation map"):
+        tasks.to_labels(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * colours.size  # bytes; the distances to all classes at once would take 500 a pixel
 
 
 @settings(deadline=None)

@@ -1,0 +1,116 @@
+"""Temporary files: deleted by age wherever they are, except those of the page; quota; folders of killed processes."""
+
+import os
+import shutil
+
+import pytest
+
+from demo import images
+from demo.server.limits import files as files_module
+from demo.server.limits.files import TempFiles
+from demo.server.limits.settings import MB, Limits
+from gpen.errors import GPENError
+
+
+class Clock:
+    now = 1e9
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def files(monkeypatch, tmp_path, clock):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    files = TempFiles(Limits(file_quota=MB), clock)
+    yield files
+    files.close()
+
+
+def write(files: TempFiles, name: str, data: bytes = b"x", age: float = 0) -> str:
+    path = files.folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    os.utime(path, (files._clock() - age,) * 2)
+    return str(path)
+
+
+def found(files: TempFiles) -> set[str]:
+    return {str(path.relative_to(files.folder)) for path in files.folder.rglob("*")} - {files_module._ALIVE}
+
+
+def test_everything_older_than_the_limit_is_deleted(files):
+    kinds = ("aborted-upload", "hash/photo.jpg", "hash/restored.jpg", "mask/drawing.png", "file.png", "zip/a/restored-photos.zip")
+    for name in kinds:
+        write(files, name, age=901)
+    write(files, "hash/new.png", age=899)
+    files.sweep()
+    assert found(files) == {"hash", "hash/new.png"}
+
+
+def test_files_of_the_page_stay(files):
+    sample, default = write(files, "sample/face.png", age=9999), write(files, "default/a.png", age=9999)
+    (files.folder / "link.png").symlink_to(sample)
+    files._own.add(sample)
+    files._kept = lambda: [default]
+    files.sweep()
+    assert found(files) == {"sample", "sample/face.png", "default", "default/a.png", "link.png"}
+
+
+def test_start_keeps_what_exists_and_deletes_later_files(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    files = TempFiles(Limits(file_interval=0.01, file_seconds=0.01))
+    sample = write(files, "sample/face.png")
+    swept = []
+    files.start(also=lambda: swept.append(1))
+    try:
+        write(files, "hash/upload.png")
+        while "hash/upload.png" in found(files):
+            files._stop.wait(0.01)
+        assert os.path.isfile(sample) and swept
+    finally:
+        files.close()
+    assert not files.folder.exists()
+
+
+def test_quota_and_room_for_the_votes(files, monkeypatch):
+    assert files.has_room()
+    write(files, "hash/large.png", b"x" * MB)
+    files.sweep()
+    assert not files.has_room()
+    files._clock.now += 901
+    files.sweep()
+    assert files.has_room()
+    usage = shutil.disk_usage(files.folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=Limits.free_disk))
+    assert not files.has_room()
+
+
+def test_folder_of_a_killed_process_is_deleted_but_nothing_else(files, tmp_path, clock):
+    (tmp_path / "votes.sqlite").write_text("votes")
+    (tmp_path / "other").mkdir()
+    os.utime(tmp_path / "other", (0, 0))
+    write(files, "hash/photo.png")
+    (files.folder / files_module._ALIVE).touch()
+    os.utime(files.folder / files_module._ALIVE, (clock.now,) * 2)
+    running = TempFiles(Limits(), clock)
+    assert files.folder.is_dir() and running.folder != files.folder
+    os.utime(files.folder / files_module._ALIVE, (clock.now - 601,) * 2)
+    running.close()
+    TempFiles(Limits(), clock).close()
+    assert {path.name for path in tmp_path.iterdir()} == {"votes.sqlite", "other"}
+
+
+def test_result_that_cannot_be_written_leaves_no_file(monkeypatch, tmp_path):
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(GPENError, match="No space left on device"):
+        images.save(b"data", tmp_path, "restored.png")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
