@@ -36,7 +36,9 @@ def test_served_page_is_at_module_level_for_the_reloader(monkeypatch):
     mirrored = []
     monkeypatch.setattr(app.rate, "open_survey", lambda: None)
     monkeypatch.setattr(app.rate, "start_mirror", mirrored.append)
-    monkeypatch.setattr(app, "build", lambda survey: Page())
+    monkeypatch.setattr(app, "build", lambda **parts: Page())
+    monkeypatch.setattr(app.gradio_patches, "use_upload_folder", lambda folder: None)  # both change gradio for the whole process
+    monkeypatch.setattr(app.gradio_patches, "delete_failed_uploads", lambda: None)
     for reloads in (False, True):
         monkeypatch.setattr(app.gradio_patches, "is_reload", lambda reloads=reloads: reloads)
         app.serve()

@@ -108,18 +108,30 @@ def table_notes(entries: Iterable[SummaryEntry], size: int | None = None, in_typ
     """The notes below a table of these entries. size: of the images, px. in_type: whether the table marks claims by its type.
 
     The number of comparisons and the rule of bold type, metrics seen in training, values that are no test results, an enlarged
-    ground truth, several environments, the number of patches of NIQE, and licences of packages that are not free software.
+    ground truth, images without a value, several environments, the number of patches of NIQE, and licences of packages that are
+    not free software.
     """
     entries = list(entries)
     metrics = {entry.metric for entry in entries}
     notes = [comparisons_note(entries, in_type), seen_note(metrics), known_note(entries)]
-    notes += [upscaled_note(entries), environments_note(entries)]
+    notes += [missing_note(entries), upscaled_note(entries), environments_note(entries)]
     if "niqe" in metrics and size is not None:
         notes.append(niqe.patches_note(size))
     for licence in dict.fromkeys(METRICS[name].licence for name in METRICS if name in metrics and METRICS[name].licence):
         named = [METRICS[name].title for name in METRICS if name in metrics and METRICS[name].licence == licence]
         notes.append(f"{', '.join(named)}: computed by pyiqa, whose licence is {licence}.")
     return [note for note in notes if note]
+
+
+def missing_note(entries: Iterable[SummaryEntry]) -> str:
+    """Which metrics have no value for some images of a row, which their means leave out; "" for none."""
+    missing: dict[str, int] = {}
+    for n, group in by_size(entries).items():
+        for entry in group:
+            if entry.n < n:
+                missing[entry.metric] = max(missing.get(entry.metric, 0), n - entry.n)
+    parts = [f"{METRICS[name].title} has no value for up to {count} images of a row" for name, count in missing.items()]
+    return f"{'; '.join(parts)}: its mean is that of the others." if parts else ""
 
 
 def by_size(entries: Iterable[SummaryEntry]) -> dict[int, list[SummaryEntry]]:

@@ -120,7 +120,6 @@ def test_files_of_the_metrics(monkeypatch):
         (["run", "fsr", "--out", "r", "--size", "large"], "--size"),
         (["run", "fsr", "--out", "r", "--bach", "2"], "--batch"),
         (["report", "r", "--format", "doc"], "--format"),
-        (["study", "score"], "--votes FILE"),
         (["study", "build", "r", "--out", "s", "--consent", "/none"], "/none cannot be read as text"),
         (["archive", "r"], "FILE"),
     ],
@@ -138,7 +137,6 @@ def test_invalid_options_exit_with_status_2(arguments, words, capsys):
         (["report"], "There is nothing to report; give the folder of a run, RUN."),
         (["figures", "/none"], "/none is not a run"),
         (["study", "build", "--out", "s"], "A study is built from a RUN or from --results"),
-        (["study", "score", "--votes", "/none"], "/none cannot be read"),
     ],
 )
 def test_errors_of_the_user_are_a_sentence_and_status_2(arguments, message, capsys):

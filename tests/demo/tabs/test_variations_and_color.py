@@ -215,7 +215,7 @@ def test_invalid_task_inputs_return_messages(tab_client, all_models, files, phot
     small = handle_file(save(tmp_path, "small.png", np.full((40, 40, 3), 255, np.uint8)))
     cases = [
         ("/colorize", [handle_file(files["text.png"])], "cannot be read as an image"),
-        ("/colorize", [handle_file(fractions)], "32 bits per channel"),
+        ("/colorize", [handle_file(fractions)], "32-bit floating-point grey"),
         ("/colorize", [None], "no image"),
         ("/inpaint", [image, None], "no mask"),
         ("/inpaint", [None, image], "no image"),

@@ -112,7 +112,7 @@ def test_imagefolder_files_are_copied_or_converted_to_png(tmp_path, images):
     assert np.array_equal(cv2.imread(str(kept[1]))[..., ::-1], images[1])
     (source / "b.tif").write_bytes((source / "b.tif").read_bytes()[:300])
     (source / "a.jpg").write_bytes((source / "a.jpg").read_bytes() + b" ")  # another copy in the cache of datasets
-    with pytest.raises(gpen.GPENError, match="cannot be read"):
+    with pytest.raises(gpen.GPENError, match="cannot be used"):
         hub.local_folder(f"hf:{source}:train[1:]")
 
 
