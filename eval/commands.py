@@ -156,9 +156,10 @@ class Archive:
 
 @dataclass(frozen=True)
 class Tables:
-    """Write the tables of archived runs in Markdown files anew, such as those of README.md and docs/evaluation.md.
+    """Write the tables of archived runs in Markdown files anew, such as those of README.md and docs/results.md.
 
-    A table stands between the lines <!-- table ARCHIVE.json --> and <!-- /table -->.
+    A table stands between the lines <!-- table ARCHIVE.json --> and <!-- /table -->. tasks=A,B, methods=A,B and metrics=A,B after
+    the file reduce it.
     """
 
     files: tyro.conf.Positional[
@@ -235,6 +236,8 @@ class TrainUnet:
     """random seed, an integer"""
     precision: Annotated[str, option("float32|bfloat16")] = "float32"
     """precision of the computation"""
+    allow_upscaled: bool = False
+    """enlarge faces that are smaller than --size, which are an error otherwise"""
     resume: bool = False
     """resume the run in --out"""
     device: Annotated[str | None, option(default="cuda if available, else cpu")] = None
@@ -246,6 +249,6 @@ class TrainUnet:
         from gpen.training.loop import train
         from gpen.training.runtime.parallel import Distributed
 
-        config = unet_config(self.size, self.images, self.adversarial, self.seed, self.precision)
+        config = unet_config(self.size, self.images, self.adversarial, self.seed, self.precision, self.allow_upscaled)
         training = UNetTraining(config, Distributed(self.device))
         print(train(training, FacePairs(self.data, config), self.out, self.resume))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005  # entries that hold the offset of another directory
 ORIENTATION, PIXEL_WIDTH, PIXEL_HEIGHT, THUMBNAIL, THUMBNAIL_LENGTH = 0x0112, 0xA002, 0xA003, 0x0201, 0x0202
+STRIP_OFFSETS, STRIP_LENGTHS = 273, 279
 SHORT, LONG = 3, 4  # types of values
 VALUE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # type -> bytes per value
 _PREFIX = b"Exif\0\0"
@@ -84,6 +85,21 @@ def read_directory(data: bytes, layout: Layout, offset: int, nested: tuple[int, 
             entry = Entry(kind, number, entry.value, place, children)
         entries[tag] = entry
     return entries, start + count * width
+
+
+def read_entries(data: bytes) -> tuple[dict[int, Entry], Layout]:
+    """The entries of the first directory of a TIFF, with those of EXIF and GPS; none if the data are damaged or not a TIFF."""
+    try:
+        layout, offset = read_layout(data)
+        return read_directory(data, layout, offset, (EXIF_IFD, GPS_IFD))[0], layout
+    except (ValueError, struct.error):
+        return {}, Layout("<")
+
+
+def tiff_values(entries: dict[int, Entry], layout: Layout, tag: int, default: int) -> tuple[int, ...]:
+    """The integers of an entry of a TIFF; (default,) if there is none."""
+    entry = entries.get(tag)
+    return layout.integers(entry) if entry is not None and entry.kind in (SHORT, LONG) else (default,)
 
 
 def write_directory(entries: dict[int, Entry], order: str, offset: int) -> bytes:
@@ -168,19 +184,28 @@ def _is_integer(entry: Entry) -> bool:
     return entry.kind in (SHORT, LONG) and entry.count == 1
 
 
+def has_thumbnail(exif: bytes) -> bool:
+    """Whether EXIF data hold a second directory, which is that of a thumbnail."""
+    data = exif.removeprefix(_PREFIX)
+    try:
+        layout, offset = read_layout(data)
+        return struct.unpack_from(layout.pointer, data, read_directory(data, layout, offset)[1])[0] != 0
+    except (ValueError, struct.error):
+        return False
+
+
 def _remove_thumbnail(data: bytearray, layout: Layout, link: int) -> None:
     """Unlink the second directory, whose offset is stored at `link`, and overwrite its image; it is cut off at the end."""
     try:
         (offset,) = struct.unpack_from(layout.pointer, data, link)
-        if not offset:
-            return
         struct.pack_into(layout.pointer, data, link, 0)
-        entries, _ = read_directory(bytes(data), layout, offset)
-        start = layout.integers(entries[THUMBNAIL])[0]
-        length = layout.integers(entries[THUMBNAIL_LENGTH])[0]
-    except (KeyError, struct.error):
+        entries = read_directory(bytes(data), layout, offset)[0] if offset else {}
+    except struct.error:
         return
-    if start + length >= len(data):
-        del data[start:]
-    else:
-        data[start : start + length] = bytes(length)
+    for start_tag, length_tag in ((THUMBNAIL, THUMBNAIL_LENGTH), (STRIP_OFFSETS, STRIP_LENGTHS)):  # JPEG, or pixels
+        starts, lengths = (tiff_values(entries, layout, tag, 0) for tag in (start_tag, length_tag))
+        for start, length in sorted(zip(starts, lengths, strict=False), reverse=True):
+            if start > link and length and start + length >= len(data):
+                del data[start:]
+            elif start > link:
+                data[start : start + length] = bytes(length)

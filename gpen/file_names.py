@@ -12,10 +12,27 @@ from pathlib import Path, PurePath
 from PIL import Image
 
 from gpen.errors import GPENError
-from gpen.images import FORMATS, register_heif
+from gpen.images import FORMATS, MPO, register_heif
 
 SPACES = str.maketrans("\u00a0\u202f\u2007", "   ")  # no-break spaces, as in names that macOS gives to screenshots
-OTHER_IMAGES = {".heic", ".heif", ".dng", ".cr2", ".nef", ".arw", ".jxl", ".jfif"}  # of no known MIME type on some systems
+NOT_AN_IMAGE = "not an image"
+HEIF_IMAGES = {".heic", ".heics", ".heif", ".heifs", ".hif"}
+RAW_IMAGES = {
+    ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".raf", ".rw2", ".orf", ".pef", ".srw", ".x3f",
+    ".3fr", ".iiq", ".erf", ".kdc", ".dcr", ".mrw", ".rwl", ".raw",
+}  # fmt: skip
+OTHER_IMAGES = {
+    ".jxl",
+    ".jxr",
+    ".psb",
+    ".xcf",
+    ".exr",
+    ".hdr",
+    ".pfm",
+    ".dds",
+    ".tga",
+    ".mpo",
+}  # of no known MIME type on some systems
 OTHER_VIDEOS = {".mts", ".m2ts", ".3gp", ".vob", ".dv", ".mxf", ".rm", ".rmvb", ".divx", ".asf", ".ogm", ".ogv", ".f4v"}
 
 
@@ -23,7 +40,7 @@ OTHER_VIDEOS = {".mts", ".m2ts", ".3gp", ".vob", ".dv", ".mxf", ".rm", ".rmvb", 
 def image_suffixes() -> frozenset[str]:
     """Suffixes, in lower case, of the image formats that `gpen.images` reads here; with HEIC if its package is installed."""
     register_heif()
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in (*FORMATS, MPO))
 
 
 def is_image(path: Path) -> bool:
@@ -32,9 +49,24 @@ def is_image(path: Path) -> bool:
 
 
 def is_media(path: Path) -> bool:
-    """Whether the suffix is that of an image or a video, whether it can be read here or not."""
-    kind = mimetypes.guess_type(path.name)[0] or ""
-    return path.suffix.lower() in OTHER_IMAGES or kind.startswith("image/") or is_video(path)
+    """Whether the suffix is that of an image or a video, whether it can be read here or not; hidden files are none."""
+    if path.name.startswith("."):
+        return False
+    suffix, kind = path.suffix.lower(), mimetypes.guess_type(path.name)[0] or ""
+    known = suffix in HEIF_IMAGES | RAW_IMAGES | OTHER_IMAGES or suffix in image_suffixes() or kind.startswith("image/")
+    return known or is_video(path)
+
+
+def why_unreadable(path: Path) -> str:
+    """Why a file is not read as an image, by its name; "" if it is."""
+    suffix = path.suffix.lower()
+    if is_image(path):
+        return ""
+    if suffix in HEIF_IMAGES:
+        return 'a HEIC image: pip install "gpen[heif]", or save it as JPEG'
+    if suffix in RAW_IMAGES:
+        return "raw data of a camera: export it as JPEG or TIFF"
+    return f"the format {suffix} is not supported: convert it" if is_media(path) and not is_video(path) else NOT_AN_IMAGE
 
 
 def is_video(path: Path) -> bool:

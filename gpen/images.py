@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import re
 import secrets
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,12 +24,17 @@ from torch import Tensor
 
 from gpen.errors import GPENError
 from gpen.exif import from_text, orientation
+from gpen.tiff_layout import check_tiff, unsupported_tiff
 
 ASTRONAUT_CROP = (18, 136, 178)  # top, left, side in px: the roughly FFHQ-aligned face of scikit-image's astronaut
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # no decoder that starts another program
+MPO = "MPO"  # format of Pillow for a JPEG of a camera with further images, which is read as the JPEG that it is
 MAX_FILE_PIXELS = 200_000_000  # of an image in a file, the size of the largest photos of phones
 Image.MAX_IMAGE_PIXELS = MAX_FILE_PIXELS // 2  # Pillow does not open an image of more than twice as many pixels
 Image.init()
+cv2.utils.logging.setLogLevel(
+    cv2.utils.logging.LOG_LEVEL_SILENT
+)  # its messages about unusual files would be printed beside those of gpen
 FORMATS = [name for name in _FORMATS if name in Image.OPEN]  # older versions of Pillow lack AVIF
 TRANSPOSITIONS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -75,8 +81,10 @@ def decode(
     with decoding(name, data) as image:
         if check is not None:
             check(image)
+        negative = image.format == "TIFF" and check_tiff(data)
         image = upright(image)
-        return to_rgb(to_srgb(image) if srgb else image, background)
+        rgb = to_rgb(to_srgb(image) if srgb else image, background)
+        return 255 - rgb if negative else rgb
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -186,15 +194,16 @@ def decoding(name: str | os.PathLike, data: bytes) -> Iterator[Image.Image]:
     except UnidentifiedImageError:
         if data[4:12] in HEIF and not heif:
             raise GPENError(f'{name} is a HEIC image: pip install "gpen[heif]", or save it as JPEG.') from None
-        tiff = data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-        reason = "unsupported kind of TIFF" if tiff else "unknown format" if data else "it is empty"
+        if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            raise GPENError(f"{name} cannot be used: {unsupported_tiff(data)}") from None
+        reason = "unknown format" if data else "it is empty"
         raise GPENError(f"{name} cannot be read as an image ({reason}): give a JPEG, PNG, WebP, TIFF or BMP file.") from None
     except Image.DecompressionBombError:
         raise GPENError(f"{name} has more than {MAX_FILE_PIXELS // 10**6} megapixels: make it smaller.") from None
     except MemoryError:
         raise GPENError(f"There is not enough memory to decode {name}: make it smaller.") from None
     except Exception as error:  # decoders raise many types (OSError, SyntaxError, struct.error, ...) on damaged data
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = re.sub(r" \(-?\d+ bytes not processed\)", "", " ".join(str(error).split())) or type(error).__name__
         raise GPENError(f"{name} cannot be read as an image ({reason}): it may be truncated or damaged.") from None
 
 

@@ -50,7 +50,7 @@ def free_port() -> int:
     A client that polls a port inside that range can connect to itself and block the port for the server.
     """
     while True:
-        port = random.randrange(*PORTS)
+        port = random.SystemRandom().randrange(*PORTS)  # processes with the same seed choose different ports
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

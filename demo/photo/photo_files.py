@@ -24,7 +24,7 @@ from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
 from gpen.images import encode
 from gpen.media import containers
-from gpen.media.provenance import Provenance
+from gpen.media.provenance import Provenance, Region
 from gpen.models import checkpoints
 from gpen.models.download import file_hash
 
@@ -72,8 +72,8 @@ def marked_png(image: np.ndarray, photo: PhotoState, indices: Sequence[int]) -> 
         return data
     model = checkpoints.find(os.environ.get("GPEN_MODEL"))
     scale = image.shape[1] / photo.size[0]
-    boxes = [tuple(scale * value for value in photo.faces[i].box) for i in indices]
-    provenance = Provenance(model.stem, file_hash(model), boxes)
+    regions = [Region(*photo.faces[i].box).scaled(scale) for i in indices]
+    provenance = Provenance(model.stem, file_hash(model), regions)
     return containers.join_png(data, containers.replace_png_xmp([], provenance.mark(b"")))
 
 

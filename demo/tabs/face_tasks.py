@@ -19,6 +19,7 @@ import torch
 import gpen
 from demo import compare, images, languages, samples
 from demo.server import zerogpu
+from demo.server.events import LAST
 from demo.server.messages import show_user_errors
 from demo.tabs.playground import NETWORK_LIMIT, image_input
 from demo.tabs.task_inputs import drawing_editor, read_drawing, read_square, read_with_mask
@@ -123,12 +124,12 @@ def panel(task: str, device: torch.device, opened: gr.Tab) -> None:
         return [gr.skip()] * 3 if files[0] else run(given, share)
 
     slow: dict[str, Any] = {"show_progress_on": view, **NETWORK_LIMIT, **PRIVATE}
-    gr.on(
-        [button.click] if task == "inpaint" else [button.click, source.upload], run, [source, strength], [made, *results], **slow
-    )
+    button.click(run, [source, strength], [made, *results], **slow)
+    if isinstance(source, gr.Image):
+        source.upload(run, [source, strength], [made, *results], **LAST, **slow)
     if task == "colorize":
         opened.select(run_once, [made, source, strength], [made, *results], **slow)
-    strength.input(change_strength, [made, strength], results, trigger_mode="always_last", show_progress="hidden", **PRIVATE)
+    strength.input(change_strength, [made, strength], results, show_progress="hidden", **LAST, **PRIVATE)
 
 
 def _compared(view: gr.HTML, task: str, before: str, after: str) -> str:

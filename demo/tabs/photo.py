@@ -18,6 +18,7 @@ from demo import compare, images, languages
 from demo.photo import photo_files, photo_state, photo_views
 from demo.photo.photo_state import UPSCALE_FACTORS, PhotoState
 from demo.server import gradio_patches
+from demo.server.events import EACH, LAST, take
 from demo.server.messages import show_user_errors, without_paths
 from demo.tabs.playground import NETWORK_LIMIT
 from demo.theme import STATIC
@@ -42,7 +43,7 @@ def tab(restorer: gpen.Restorer) -> None:
     background_file = photo_state.find_background()
     gr.HTML(languages.html("photo.intro", tag="p"), elem_id="photo-sentence")
     with gr.Column(elem_id="photo-drop") as drop:
-        upload = _upload()
+        upload, taken = _upload(elem_id="photo-upload"), _upload(visible=False)
         with gr.Row(elem_id="photo-start"):
             sample = gr.Button(languages.text("photo.sample"), elem_id="photo-sample", size="sm")
             hint = languages.html("photo.hint", tag="p", megabytes=images.MAX_BYTES // 2**20, count=photo_files.MAX_PHOTOS)
@@ -85,18 +86,18 @@ def tab(restorer: gpen.Restorer) -> None:
 
     settings = [strength, upscale, background]
     results = [face, face_box, whole, whole_box, title, numbers, report, download, centre, include_row]
-    opened = [photo, several, upload, drop, bench, notice, upscale, background, restore_all, *results]
+    opened = [photo, several, drop, bench, notice, upscale, background, restore_all, *results]
 
     def model(wanted: bool) -> Background | None:
         return photo_state.background_model(background_file) if wanted and background_file else None
 
     def open_photos(paths: list[str]) -> Updates:
         if not paths:
-            return {upload: None}
+            return {report: gr.skip()}
         if len(paths) > photo_files.MAX_PHOTOS:
             gr.Warning(f"These are {len(paths)} photos: choose at most {photo_files.MAX_PHOTOS}.", duration=20)
-            return {upload: None}
-        empty: Updates = {photo: None, several: [], upload: None, restore_all: gr.update(visible=False), report: ""}
+            return {report: gr.skip()}
+        empty: Updates = {photo: None, several: [], restore_all: gr.update(visible=False), report: ""}
         page = empty | {drop: gr.update(visible=False), bench: gr.update(visible=True), include_row: gr.update(visible=False)}
         if len(paths) > 1:
             shown: Updates = {box: gr.update(visible=False) for box in (face_box, whole_box, title, numbers)}
@@ -227,19 +228,17 @@ def tab(restorer: gpen.Restorer) -> None:
         return {photo: None, several: [], drop: gr.update(visible=True), bench: gr.update(visible=False), **texts}
 
     limited: dict[str, Any] = {**NETWORK_LIMIT, **_PRIVATE}
-    live: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", **limited}
-    busy: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": whole, **limited}
-    starting: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": upload, **limited}
+    live: dict[str, Any] = {"show_progress": "hidden", **LAST, **limited}
+    busy: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": whole, **LAST, **limited}
+    starting: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": upload, **EACH, **limited}
     running: dict[str, Any] = {"show_progress": "full", "show_progress_on": face, **limited}
     for started in (
-        upload.upload(open_photos, upload, opened, **starting),
+        take(upload.upload, upload, taken).then(open_photos, taken, opened, **starting),
         sample.click(lambda: open_photos([photo_files.sample_photo()]), None, opened, **starting),
     ):
-        started.then(run, [photo, *settings], results, **running)
+        started.then(run, [photo, *settings], results, **EACH, **running)
     centre.click(restore_centre, [photo, *settings], [photo, notice, *results], **running)
-    numbers.click(
-        choose, [photo, strength], [face, title, include], trigger_mode="always_last", show_progress="hidden", **_PRIVATE
-    )
+    numbers.click(choose, [photo, strength], [face, title, include], show_progress="hidden", **EACH, **_PRIVATE)
     strength.input(again, [photo, *settings], [face, whole], **live)
     gr.on([upscale.input, background.input], again, [photo, *settings], [face, whole], **busy)
     for event, change in ((include.input, "this"), (only.click, "only"), (everyone.click, "all")):
@@ -256,11 +255,11 @@ def tab(restorer: gpen.Restorer) -> None:
     another.click(reset, None, again_from_start, queue=False, show_progress="hidden", **_PRIVATE)
 
 
-def _upload() -> gr.File:
+def _upload(**settings: Any) -> gr.File:
     """Return an upload for one or several photos that passes the paths of the uploaded files."""
     component = gr.File(
         file_count="multiple", file_types=FILE_TYPES, show_label=False, label=languages.text("photo.photos"), height=260,
-        elem_id="photo-upload",
+        **settings,
     )  # fmt: skip
     folder = gradio_patches.upload_folder()
     gradio_patches.set_preprocess(component, lambda files: [images.uploaded_path(file.path, folder) for file in files or []])

@@ -17,6 +17,7 @@ from gradio.i18n import I18nData
 import gpen
 from demo import compare, components, experiment, figures, images, languages, permalink, samples
 from demo.server import gradio_patches, zerogpu
+from demo.server.events import EACH, LAST, take
 from demo.server.messages import public_message, show_user_errors
 from demo.server.model_picker import DEFAULT, ModelPicker
 from demo.theme import STATIC
@@ -55,6 +56,7 @@ def tab(restorer: gpen.Restorer) -> None:
             scores = gr.HTML(first_views[1], elem_id="score-line")
         with gr.Column(elem_id="controls"):
             upload, gallery, note = _face_controls(faces)
+            taken = image_input(visible=False)
             looks = _look_buttons()
             widgets, keep_extras = components.build(INITIAL_DEGRADATION)
             model = gr.Dropdown(
@@ -148,8 +150,8 @@ def tab(restorer: gpen.Restorer) -> None:
     def open_details(image: np.ndarray, name: str, *values: Any) -> list:
         return [True, *live(image, name, True, *values)]
 
-    def choose(path: str | None, old: np.ndarray, *rest: Any) -> list:
-        unchanged = [None, old, gr.skip(), *[gr.skip()] * len(views)]
+    def choose(path: str | None, *rest: Any) -> list:
+        unchanged = [gr.skip()] * (2 + len(views))
         if path is None:  # the upload was cleared: keep the face
             return unchanged
         try:
@@ -157,32 +159,32 @@ def tab(restorer: gpen.Restorer) -> None:
         except GPENError as error:
             gr.Warning(public_message(error), duration=20)
             return unchanged
-        return [None, image, _face_note(count), *live(image, *rest)]
+        return [image, _face_note(count), *live(image, *rest)]
 
     def choose_sample(event: gr.EventData, *rest: Any) -> list:
         i = min(max(int(event.index), 0), len(faces) - 1)
-        return [None, faces[i].face, _credit(faces, i), *live(faces[i].face, *rest)]
+        return [faces[i].face, _credit(faces, i), *live(faces[i].face, *rest)]
 
     changed = [widget.input for widget in (*widgets.values(), keep_extras)]
-    quiet: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", **NETWORK_LIMIT, **_PRIVATE}
+    quiet: dict[str, Any] = {"show_progress": "hidden", **LAST, **NETWORK_LIMIT, **_PRIVATE}
     slow: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": view, **NETWORK_LIMIT, **_PRIVATE}
     fill = components.fill_empty_fields_js(inputs, widgets)
     gr.on(changed, live, inputs, views, js=fill, **quiet)
     shape = [widgets["blur_sigma_y"], widgets["blur_angle"]]
     widgets["blur_kind"].input(
-        components.shape_updates, widgets["blur_kind"], shape, queue=False, show_progress="hidden", **_PRIVATE
+        components.shape_updates, widgets["blur_kind"], shape, queue=False, show_progress="hidden", **LAST, **_PRIVATE
     )
     for button, look in zip(looks, experiment.LOOKS, strict=True):
         button.click(
             functools.partial(sample_look, look),
             [*context, widgets["seed"]],
             settings + views,
-            trigger_mode="always_last",
+            **LAST,
             **slow,
         )
-    preset.input(sample_preset, [preset, *inputs], settings + views, **slow)
-    load.upload(load_recipe, [load, *context], settings + views, **slow)
-    model.input(live, inputs, views, **slow)
+    preset.input(sample_preset, [preset, *inputs], settings + views, **LAST, **slow)
+    load.upload(load_recipe, [load, *context], settings + views, **LAST, **slow)
+    model.input(live, inputs, views, **LAST, **slow)
     more.expand(open_details, [face, model, *inputs[3:]], [opened, *views], **slow)
     more.collapse(lambda: False, None, opened, queue=False, show_progress="hidden", **_PRIVATE)
     invent.click(show_invented, [face, model, *inputs[3:]], invented, show_progress="full", **NETWORK_LIMIT, **_PRIVATE)
@@ -191,8 +193,9 @@ def tab(restorer: gpen.Restorer) -> None:
     gradio_patches.current_page().load(
         open_link, [address, face, opened], [model, *settings, *views], js="(_, ...rest) => [location.search, ...rest]", **slow
     )
-    upload.input(choose, [upload, *inputs], [upload, face, note, *views], **slow)
-    gallery.click(choose_sample, inputs[1:], [upload, face, note, *views], **slow)
+    chosen = [face, note, *views]
+    take(upload.input, upload, taken).then(choose, [taken, *inputs[1:]], chosen, **EACH, **slow)
+    gallery.click(choose_sample, inputs[1:], chosen, **EACH, **slow)
 
 
 def image_input(**settings: Any) -> gr.Image:

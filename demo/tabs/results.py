@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from demo import languages
+from demo.server.events import LAST
 from demo.tabs.plots import svg
 from eval.data.lq_sets import task_label
 from eval.report import archive
@@ -77,9 +78,9 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
         metric = runs[title].metrics(task)[0]
         return [gr.update(choices=_choices(runs[title], task), value=metric), *views(title, task, metric)]
 
-    titles.input(choose_run, titles, [tasks, metrics, *shown], **PRIVATE)
-    tasks.input(choose_task, [titles, tasks], [metrics, *shown], **PRIVATE)
-    metrics.input(views, [titles, tasks, metrics], shown, **PRIVATE)
+    titles.input(choose_run, titles, [tasks, metrics, *shown], **LAST, **PRIVATE)
+    tasks.input(choose_task, [titles, tasks], [metrics, *shown], **LAST, **PRIVATE)
+    metrics.input(views, [titles, tasks, metrics], shown, **LAST, **PRIVATE)
 
 
 def _labelled(tasks: list[str]) -> list[tuple[str, str]]:

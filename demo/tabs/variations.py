@@ -12,6 +12,7 @@ import numpy as np
 import gpen
 from demo import compare, experiment, figures, images, languages, samples
 from demo.server import gradio_patches, zerogpu
+from demo.server.events import EACH
 from demo.server.messages import show_user_errors
 from demo.tabs.playground import NETWORK_LIMIT, image_input
 from gpen.degradation.degradation import Degradation
@@ -139,7 +140,7 @@ def panel(restorer: gpen.Restorer) -> None:
 
     outputs = [items, view, thumbnails, download, text]
     button.click(show, [face, reference, n, seed], outputs, show_progress_on=view, **NETWORK_LIMIT, **PRIVATE)
-    thumbnails.click(select, items, [view, download], show_progress="hidden", **PRIVATE)
+    thumbnails.click(select, items, [view, download], show_progress="hidden", **EACH, **PRIVATE)
     with gr.Column(visible=False):
         image_inputs = [image_input(label="image"), image_input(label="reference")]
         numbers, trigger = [gr.Number(4, label="n"), gr.Number(0, label="seed")], gr.Button()

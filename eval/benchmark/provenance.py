@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypedDict
 
-from eval.benchmark.chosen import count_chosen
+from eval.benchmark.known_images import KnownImages, count_known_images
 from eval.benchmark.settings import RunSettings
 from eval.data.faces import Faces
 from eval.data.lq_sets import task_description
@@ -64,7 +64,8 @@ class Recipe(Call):
     weights: dict[str, list[WeightFile]]  # by method or metric
     metrics: dict[str, dict[str, Any]]  # by metric: how it is computed
     missing: dict[str, str]  # metric -> why it is not available
-    chosen: dict[str, int]  # method or metric -> images of this run on which it was chosen, see eval.benchmark.chosen
+    trained: dict[str, int]  # method -> images of this run on which it was trained, see eval.benchmark.known_images
+    chosen: dict[str, int]  # method or metric -> images of this run on which it was chosen
     earlier: list[Call]
 
 
@@ -79,8 +80,9 @@ def make_recipe(
 ) -> Recipe:
     """The recipe as JSON values."""
     metrics = list(metrics)
-    files = {name: [path] for name, path in weights.items() if path}
+    files: dict[str, list[Path]] = {name: [path] for name, path in weights.items() if path}
     files |= {name: METRICS[name].weights(metric_settings) for name in metrics}
+    known = count_known_images(files, faces)
     describe = ("title", "library", "backbone", "colour", "crop", "mode", "lower_better", "needs", "seen_in_training", "licence")
     return {
         "command": shlex.join(sys.orig_argv),
@@ -99,7 +101,8 @@ def make_recipe(
             for name in metrics
         },
         "missing": missing,
-        "chosen": count_chosen(files, faces),
+        "trained": known.trained,
+        "chosen": known.chosen,
         "earlier": [],
     }
 
@@ -134,10 +137,16 @@ def check_recipe(path: Path, recipe: Recipe) -> None:
     recipe["tasks"] = tasks | recipe["tasks"]
     recipe["upscaled"] = max(old.get("upscaled", 0), recipe["upscaled"])
     recipe["weights"] = weights | recipe["weights"]
+    recipe["trained"] = old.get("trained", {}) | recipe["trained"]
     recipe["chosen"] = old.get("chosen", {}) | recipe["chosen"]
     recipe["metrics"] = metrics | recipe["metrics"]
     call: Call = {"command": old["command"], "time": old["time"], "settings": settings}
     recipe["earlier"] = [*old.get("earlier", []), call]
+
+
+def known_images(recipe: Recipe) -> KnownImages:
+    """The images that the methods and metrics of all calls know."""
+    return KnownImages(recipe["trained"], recipe["chosen"])
 
 
 def _version(package: str) -> str | None:

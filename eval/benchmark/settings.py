@@ -25,7 +25,7 @@ class RunSettings:
     methods: Annotated[
         Names,
         option(
-            text=f"methods, for example bilinear,gpen:PATH; [:PATH] is optional:\n{method_help()}",
+            text=f"methods, for example bilinear,gpen:PATH; [:PATH] is optional:\n{method_help()}\n",
             default="bilinear,gpen; for colorize bilinear,gpen-colorize; for inpaint bilinear,telea,gpen-inpaint",
         ),
     ] = ("bilinear", "gpen")
@@ -40,7 +40,7 @@ class RunSettings:
         Names,
         option(
             text=f"metrics: ↑ higher, ↓ lower is better; FR with, NR without a reference image, set of all images; † seen in "
-            f"training. Those without their files are skipped:\n{metric_help()}",
+            f"training, * needs a file or a package, and is skipped without it:\n{metric_help()}\n",
             default=f"all except {','.join(NOT_DEFAULT)}",
         ),
     ] = DEFAULT_METRICS

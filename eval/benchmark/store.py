@@ -11,6 +11,7 @@ the last one is valid; `compact` removes the others.
 
 import csv
 import io
+import json
 import os
 import shutil
 import sqlite3
@@ -212,6 +213,11 @@ class FeatureStore:
     def close(self) -> None:
         """Close the database."""
         self._db.close()
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file of a run atomically. Raises ValueError for infinity and NaN."""
+    write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
 _UPDATE_PEAKS = "INSERT INTO peaks {} ON CONFLICT (task, method, kind) DO UPDATE SET mib = max(mib, excluded.mib)"

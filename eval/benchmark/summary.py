@@ -5,11 +5,11 @@
 mean over images with its bootstrap 95% interval; diff is the mean paired difference to the baseline over the images of both. A
 set metric has one value for n images, without intervals, because a resampled set contains duplicates, which bias a Fréchet
 distance. null is a value that does not exist or is infinite, with the reason in "note". "diff_n" is the number of images of the
-difference if it is not n. "reference" is the name of the reference set of a metric with given statistics. "chosen" is the
-number of images of the run on which the method, the baseline or the metric was chosen, if there are any: the value is no test
-result (eval.benchmark.chosen). "upscaled" is the number of images whose ground truth was enlarged to the size of the run, if
-there are any. In addition to the metrics there are the costs "seconds"
-per image, "images_per_second", and the peak memory "memory_mib" and, on a GPU, "cuda_mib".
+difference if it is not n. "reference" is the name of the reference set of a metric with given statistics. "trained" and "chosen"
+are the numbers of images of the run on which the method, the baseline or the metric was trained or chosen, if there are any: the
+value is no test result (eval.benchmark.known_images). "upscaled" is the number of images whose ground truth was enlarged to the
+size of the run, if there are any. In addition to the metrics there are the costs "seconds" per image, "images_per_second", and
+the peak memory "memory_mib" and, on a GPU, "cuda_mib".
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from eval.benchmark.known_images import KnownImages
 from eval.benchmark.store import SECONDS, Row, RunStore
 from eval.data.lq_sets import WILD
 from eval.metrics.fid import statistics_name
@@ -49,13 +50,19 @@ class SummaryEntry:
     diff_high: float | None = None
     note: str = ""
     diff_n: int | None = None
+    trained: int = 0
     chosen: int = 0
     upscaled: int = 0
     reference: str = ""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the method, the baseline or the metric was trained or chosen on some of the images."""
+        return bool(self.trained or self.chosen)
+
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form, without an empty note, diff_n, chosen, upscaled and reference."""
-        optional = ("note", "diff_n", "chosen", "upscaled", "reference")
+        """The JSON form, without an empty note, diff_n, trained, chosen, upscaled and reference."""
+        optional = ("note", "diff_n", "trained", "chosen", "upscaled", "reference")
         return {key: value for key, value in asdict(self).items() if value or key not in optional}
 
 
@@ -64,7 +71,7 @@ def summarise(
     baseline: str,
     set_metrics: Sequence[str],  # names of set metrics
     settings: MetricSettings,
-    chosen: dict[str, int],  # method or metric -> images on which it was chosen
+    known: KnownImages,
     bar: Callable[[list], Iterable] = iter,
     upscaled: int = 0,  # images whose ground truth was enlarged
 ) -> list[SummaryEntry]:
@@ -87,7 +94,8 @@ def summarise(
         measured = [
             replace(
                 entry,
-                chosen=max(chosen.get(name, 0) for name in (method, baseline, entry.metric)),
+                trained=max(known.trained.get(name, 0) for name in (method, baseline, entry.metric)),
+                chosen=max(known.chosen.get(name, 0) for name in (method, baseline, entry.metric)),
                 upscaled=0 if task == WILD else upscaled,
             )
             for entry in measured

@@ -15,10 +15,10 @@ from gpen.errors import GPENError
 from gpen.file_names import by_same_stem
 from gpen.images import ASTRONAUT_CROP, image_size, read_image, square_crop
 from gpen.models.checkpoints import ASSETS
+from gpen.training.data.native_size import check_native_size
 
 SAMPLES = "samples"
 MIN_SIZE, MAX_SIZE = 32, 4096  # px; the perceptual networks need at least 32 px
-NAMED = 3  # images that an error names
 
 
 @dataclass(frozen=True)
@@ -75,21 +75,13 @@ class Faces:
         """The names, in order."""
         return list(self.files)
 
-    def upscaled(self) -> dict[str, int]:
-        """The side in px of each face that is smaller than `size`, by name; reads the headers of the files, not their pixels."""
-        sides = {name: self.crops[name][2] if name in self.crops else min(image_size(file)) for name, file in self.files.items()}
-        return {name: side for name, side in sides.items() if side < self.size}
-
     def check_native_size(self) -> int:
-        """The number of faces that are enlarged. Raises GPENError for more than 0 unless allow_upscaled is set."""
-        small = self.upscaled()
-        if small and not self.allow_upscaled:
-            named = ", ".join(f"{name} with {side} px" for name, side in list(small.items())[:NAMED])
-            raise GPENError(
-                f"{len(small):,} of {len(self.files):,} images of {self.folder} are smaller than {self.size} px ({named}); "
-                "choose a smaller --size, give images of the native size, or enlarge them with --allow-upscaled."
-            )
-        return len(small)
+        """The number of faces that are enlarged; reads the headers of the files, not their pixels.
+
+        Raises GPENError for more than 0 unless allow_upscaled is set.
+        """
+        sides = {name: self.crops[name][2] if name in self.crops else min(image_size(file)) for name, file in self.files.items()}
+        return check_native_size(sides, self.size, self.folder, self.allow_upscaled)
 
     def with_decoded(self, decoded: DecodedImages) -> "Faces":
         """The same faces; `load` takes those that it has returned before from `decoded`."""

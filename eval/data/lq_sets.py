@@ -78,7 +78,7 @@ class LQSet:
             self._verify(name, face)
         if self.task in UNDEGRADED:
             mask = mask_for(name, len(face), self.seed) if self.task == INPAINT else None
-            file_name = without_suffix(Path(entry.get("file", "")).name)
+            file_name = given_name(entry.get("file", ""))
             return Sample(name, read_image(path), None if self.task == WILD else face, None, mask, file_name)
         degradation = Degradation.from_dict(entry["degradation"])
         return Sample(name, read_image(path), degradation.target(face), degradation)
@@ -94,6 +94,11 @@ class LQSet:
     def samples(self, names: Iterable[str]) -> Iterator[Sample]:
         """Read several images, one at a time."""
         return map(self.sample, names)
+
+
+def given_name(file: ImageFile | str) -> str:
+    """The name of a given low-quality file without its suffix, "" for none."""
+    return without_suffix(Path(str(file)).name)
 
 
 def task_label(task: str) -> str:

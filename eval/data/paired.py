@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from eval.data.faces import NAMED, Faces, check_selection
+from eval.data.faces import Faces, check_selection
 from eval.data.image_files import ImageFile, describe, find_images
 from gpen.errors import GPENError
 from gpen.file_names import by_same_stem, same_name, without_suffix
 from gpen.images import image_size
 
 NAME = "{name}"
+NAMED = 3  # images that an error names
 
 
 @dataclass(frozen=True)

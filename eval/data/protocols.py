@@ -63,7 +63,7 @@ class Protocol:
 
     def problems(self, files: Mapping[str, ImageFile]) -> list[str]:
         """How the files of a folder, by their path, differ from the protocol, in phrases; empty if they do not."""
-        found = [] if len(files) in self.images else [f"{len(files):,} images, not {' or '.join(map(str, self.images))}"]
+        found = [] if len(files) in self.images else [f"{len(files):,} images, not {' or '.join(f'{n:,}' for n in self.images)}"]
         sizes = Counter(image_size(file) for file in files.values())
         if other := [size for size in sizes if size != (self.size, self.size)]:
             w, h = other[0]

@@ -1,6 +1,6 @@
 """External methods: networks read by spandrel, and folders of results."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +14,7 @@ from eval.data.image_files import ImageFile, find_images
 from gpen.compat import patch_torchvision
 from gpen.errors import GPENError
 from gpen.file_names import by_same_stem, same_name, without_suffix
-from gpen.images import read_image, to_image, to_tensor
+from gpen.images import image_size, read_image, to_image, to_tensor
 from gpen.models.families import recognise
 from gpen.optional import import_optional
 
@@ -22,6 +22,8 @@ from gpen.optional import import_optional
 # GFPGAN uses the noise of the weight file instead of random noise, so that results are reproducible.
 # CodeFormer uses its default fidelity, 0.5.
 FACE_NETWORKS: dict[str, dict] = {"GFPGAN": {"randomize_noise": False}, "RestoreFormer": {}, "CodeFormer": {}}
+
+NAMED = 3  # images that an error names
 
 
 @dataclass(frozen=True)
@@ -110,14 +112,35 @@ class ResultFolder:
         Its file has the name of the image, or of its given input, with the suffix of any format, in any Unicode form. Raises
         GPENError for a missing result, for several, and for one that is not square.
         """
+        self.check({name: input_name})
+        return read_image(self.files[self._paths(name, input_name)[0]])
+
+    def check(self, names: Mapping[str, str]) -> None:
+        """Check that each image, by the name of the given input if there is one, has one square result.
+
+        Reads the headers of the files, not their pixels. Raises GPENError as `load` does, for all images in one message.
+        """
+        paths = {name: self._paths(name, input_name) for name, input_name in names.items()}
+        if missing := [name for name, found in paths.items() if not found]:
+            count = (
+                f"for {len(missing):,} of {len(names):,} images ({_listed(missing)})" if len(names) > 1 else f"for {missing[0]}"
+            )
+            raise GPENError(f"{self.folder} has no result {count}; add {missing[0]}.png or give another folder.")
+        if several := {name: found for name, found in paths.items() if len(found) > 1}:
+            name, found = next(iter(several.items()))
+            more = f" and {len(several) - 1:,} more images" if len(several) > 1 else ""
+            raise GPENError(
+                f"{self.folder} has several results for {name} ({', '.join(found)}){more}; remove all but one of them."
+            )
+        sizes = {found[0]: image_size(self.files[found[0]]) for found in paths.values()}
+        if wide := [f"{self.files[path]} has {w} x {h} px" for path, (w, h) in sizes.items() if w != h]:
+            raise GPENError(f"{_listed(wide)}; results are square, so crop them or give another folder.")
+
+    def _paths(self, name: str, input_name: str) -> list[str]:
+        """The files that have the name of an image, or else that of its input."""
         forms = [same_name(name), same_name(without_suffix(name)), same_name(input_name)]
-        paths = next((self.paths[form] for form in forms if form in self.paths), [])
-        if not paths:
-            raise GPENError(f"{self.folder} has no result for {name}; add {name}.png or give another folder.")
-        if len(paths) > 1:
-            raise GPENError(f"{self.folder} has several results for {name} ({', '.join(paths)}); remove all but one of them.")
-        image = read_image(self.files[paths[0]])
-        if image.shape[0] != image.shape[1]:
-            h, w = image.shape[:2]
-            raise GPENError(f"{self.files[paths[0]]} has {w} x {h} px; results are square, so crop it or give another folder.")
-        return image
+        return next((self.paths[form] for form in forms if form in self.paths), [])
+
+
+def _listed(items: list[str]) -> str:
+    return ", ".join(items[:NAMED]) + (", ..." if len(items) > NAMED else "")

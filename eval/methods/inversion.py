@@ -27,11 +27,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eval.data.lq_sets import Sample
+from eval.methods.fixed_noise import Block, with_fixed_noise, with_noise
 from gpen.degradation.degradation import Degradation
 from gpen.images import to_image, to_tensor
 from gpen.models.network import Generator, resolutions
 
-Noise = list[list[Tensor | None]]  # noise by block and layer
 SLOPE = 0.2  # of the leaky ReLU of the mapping network
 
 
@@ -81,12 +81,14 @@ def pulse(prior: Generator, samples: list[Sample], size: int, settings: PulseSet
     if fixed[-1][-1] is not None:
         fixed[-1][-1] = torch.zeros_like(fixed[-1][-1])
     mean, std = mapping_statistics(prior, settings.samples)
+    blocks = [with_noise(*pair) for pair in zip(prior.blocks, optimised, strict=False)]
+    blocks += with_fixed_noise(prior.blocks[coarse:], fixed)[0]
     free = [v, *(x for layers in optimised for x in layers)]
     radii = [_norm(x) for x in free]
 
     def make() -> tuple[Tensor, Tensor]:
         w = F.leaky_relu(std * v + mean, SLOPE)  # [n, blocks, d]
-        return prior(w, [*optimised, *fixed]), settings.geodesic * geocross(w)
+        return _run(blocks, prior.first_input(w[:, 0]), None, w)[1], settings.geodesic * geocross(w)
 
     def project() -> None:
         for x, radius in zip(free, radii, strict=True):
@@ -97,8 +99,8 @@ def pulse(prior: Generator, samples: list[Sample], size: int, settings: PulseSet
     rates = (settings.rate * one_cycle(step, settings.steps) for step in range(settings.steps))
     errors, optimizer = _Errors(samples, size, prior), torch.optim.Adam(free)
     for faces, losses in _descend(make, errors, optimizer, rates, settings.tolerance, project):
-        better = losses < lowest
-        lowest[better], best[better] = losses[better], faces[better]
+        best = torch.where((losses < lowest)[:, None, None, None], faces, best)  # indices would wait for the device
+        lowest = torch.minimum(lowest, losses)
     return [to_image(face) for face in best]
 
 
@@ -115,22 +117,28 @@ def mganprior(prior: Generator, samples: list[Sample], size: int, settings: Mult
     split = resolutions(prior.config.size).index(side) + 1  # blocks before the composition
     z = _leaf(torch.randn(1, codes, prior.config.style_dim, generator=random), n, prior)  # [n, N, d]
     noise = prior.sample_noise(random=random)
+    blocks, fixed = with_fixed_noise(prior.blocks[:split], noise[:split])
+    above, _ = with_fixed_noise(prior.blocks[split:], noise[split:])
 
     def below() -> tuple[Tensor, list[Tensor]]:
         w = prior.mapping(z.flatten(0, 1))  # [n N, d]
-        made = _run(prior.blocks[:split], prior.first_input(w), None, w, noise[:split])
+        made = _run(blocks, prior.first_input(w), None, w[:, None].expand(-1, split, -1))
         parts = [part.unflatten(0, (n, codes)) for part in made if part is not None]  # [n, N, c, side, side] each
         return w.unflatten(0, (n, codes)).mean(1), parts
 
     with torch.no_grad():
         _, parts = below()
-    shares = [_leaf(part.new_full((1, codes, part.shape[2], 1, 1), 1 / codes), n, prior) for part in parts]
+    channels = [part.shape[2] for part in parts]
+    channels[0] += 0 if fixed is None else fixed.shape[1]
+    shares = [_leaf(parts[0].new_full((1, codes, c, 1, 1), 1 / codes), n, prior) for c in channels]
 
     def make() -> tuple[Tensor, Tensor]:
         w, parts = below()
-        composed = [(share * part).sum(1) for share, part in zip(shares, parts, strict=True)]  # [n, c, side, side]
-        x, image = composed if len(composed) == 2 else (composed[0], None)
-        return cast(Tensor, _run(prior.blocks[split:], x, image, w, noise[split:])[1]), w.new_zeros(n)
+        composed = [(share[:, :, : part.shape[2]] * part).sum(1) for share, part in zip(shares, parts, strict=True)]
+        if fixed is not None:  # equal for all codes
+            composed[0] = torch.cat([composed[0], shares[0][:, :, parts[0].shape[2] :].sum(1) * fixed], 1)
+        x, image = composed if len(composed) == 2 else (composed[0], None)  # [n, c, side, side] each
+        return _run(above, x, image, w[:, None].expand(-1, len(above), -1))[1], w.new_zeros(n)
 
     rates = [settings.rate] * settings.steps
     for _ in _descend(make, _Errors(samples, size, prior), torch.optim.SGD([z, *shares], lr=settings.rate), rates):
@@ -193,18 +201,30 @@ def downsampling(prior_size: int, size: int, low: int, kind: str) -> Tensor:
 
 
 class _Errors:
-    """Mean squared errors [n] of faces [n, 3, s, s] to the low-quality images of samples after the operator."""
+    """Mean squared errors [n] of faces [n, 3, s, s] to the low-quality images of samples after the operator.
+
+    Samples of the same size and operator are computed together.
+    """
 
     def __init__(self, samples: list[Sample], size: int, prior: Generator):
         device, side = next(prior.mapping.parameters()).device, prior.config.size
-        self.targets = [to_tensor(sample.lq).to(device) for sample in samples]  # [3, h, w] each
-        self.operators = [
-            [downsampling(side, size, low, operator(sample)).to(device) for low in sample.lq.shape[:2]] for sample in samples
-        ]
+        groups: dict[tuple[int, int, str], list[int]] = {}
+        for i, sample in enumerate(samples):
+            groups.setdefault((*sample.lq.shape[:2], operator(sample)), []).append(i)
+        self.groups = []
+        for (h, w, kind), members in groups.items():
+            targets = torch.stack([to_tensor(samples[i].lq) for i in members]).to(device)  # [m, 3, h, w]
+            rows, columns = (downsampling(side, size, low, kind).to(device) for low in (h, w))
+            self.groups.append((members, rows, columns.t(), targets))
+        order = [i for members in groups.values() for i in members]
+        self.places = torch.tensor(order, device=device).argsort()  # of each sample in the concatenated groups
 
     def __call__(self, faces: Tensor) -> Tensor:
-        low = [rows @ face @ columns.T for face, (rows, columns) in zip(faces, self.operators, strict=True)]  # [3, h, w] each
-        return torch.stack([(x - target).square().mean() for x, target in zip(low, self.targets, strict=True)])
+        errors = [
+            (rows @ faces[members] @ columns - targets).square().mean((1, 2, 3))
+            for members, rows, columns, targets in self.groups
+        ]
+        return torch.cat(errors)[self.places]
 
 
 def _descend(
@@ -238,8 +258,9 @@ def _norm(x: Tensor) -> Tensor:
     return (x.detach().square().sum(tuple(range(2, x.ndim)), keepdim=True) + 1e-9).sqrt()
 
 
-def _run(blocks: nn.ModuleList, x: Tensor, image: Tensor | None, w: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None]:
-    """Features and RGB image after some blocks of a prior, w [n, d]."""
-    for block, layers in zip(blocks, noise, strict=True):
-        x, image = block(x, image, w, layers)
-    return x, image
+def _run(blocks: list[Block], x: Tensor, image: Tensor | None, w: Tensor) -> tuple[Tensor, Tensor]:
+    """Features and RGB image after some blocks of a prior, w [n, blocks, d]."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    for k, block in enumerate(blocks):
+        x, image = block(x, image, w[:, k])
+    return x, cast(Tensor, image)

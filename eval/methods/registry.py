@@ -8,7 +8,7 @@ unet.py, inversion.py, external.py, onnx_file.py.
 import functools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -36,6 +36,8 @@ class Method:
     restore: Restore
     weights: Path | None = None  # weight file, for the recipe of a run
     settings: str = ""  # options in the name that change the results, such as the range of an ONNX file
+    # check(names of the given inputs, or "", by the names of the images) raises GPENError before a run if results are missing
+    check: Callable[[Mapping[str, str]], None] = lambda names: None
 
 
 Loader = Callable[[str, str], Method]
@@ -148,7 +150,10 @@ def _folder(argument: str, device: str) -> Method:
     from eval.methods.external import ResultFolder
 
     results = ResultFolder.open(argument)
-    return Method(lambda samples, size: resize_to([results.load(sample.name, sample.file_name) for sample in samples], size))
+    return Method(
+        lambda samples, size: resize_to([results.load(sample.name, sample.file_name) for sample in samples], size),
+        check=results.check,
+    )
 
 
 def _ground_truth(argument: str, device: str) -> Method:

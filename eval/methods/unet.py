@@ -77,10 +77,10 @@ def restore(net: UNet, images: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [to_image(y) for y in net(x)]
 
 
-def save(net: UNet, path: Path) -> Path:
-    """Write `net` to a .safetensors file in float16, sufficient for 8-bit results; returns its path."""
+def save(net: UNet, path: Path, notes: dict[str, str] | None = None) -> Path:
+    """Write `net` and `notes` to a .safetensors file in float16, sufficient for 8-bit results; returns its path."""
     state = {name: tensor.detach().cpu().half().contiguous() for name, tensor in net.state_dict().items()}
-    save_file(state, path, {"format": "gpen-unet", "size": str(net.size)})
+    save_file(state, path, {"format": "gpen-unet", "size": str(net.size)} | (notes or {}))
     return path
 
 
@@ -111,10 +111,12 @@ class UNetTraining(Finetune):
 
     def export(self, folder: Path) -> Path:
         """Write FOLDER/unet.safetensors (the averaged network)."""
-        return save(self.ema, folder / "unet.safetensors")
+        return save(self.ema, folder / "unet.safetensors", self.notes)
 
 
-def unet_config(size: int, images: int, adversarial: bool, seed: int = 0, precision: str = "float32") -> FinetuneConfig:
+def unet_config(
+    size: int, images: int, adversarial: bool, seed: int = 0, precision: str = "float32", allow_upscaled: bool = False
+) -> FinetuneConfig:
     """Settings of stage 2 for a U-Net at `size` px.
 
     The width of the network applies to the discriminator only.
@@ -134,4 +136,5 @@ def unet_config(size: int, images: int, adversarial: bool, seed: int = 0, precis
         lr_decay_fraction=0.3,
         ema_half_life=1000,
         save_interval=1000,
+        allow_upscaled=allow_upscaled,
     )

@@ -217,9 +217,14 @@ DEFAULT_METRICS = tuple(name for name in METRICS if name not in NOT_DEFAULT)
 
 
 def metric_help() -> str:
-    """A line for each metric: name, title, direction (↑ higher is better), mode, and † if training has seen its network."""
+    """A line for each metric: name, title, direction (↑ higher is better), mode.
+
+    † if training has seen its network, * if it needs a file or a package.
+    """
     return "\n".join(
-        f" {name:14} {metric.title} {'↓' if metric.lower_better else '↑'} {metric.mode}" + " †" * metric.seen_in_training
+        f" {name:14} {metric.title} {'↓' if metric.lower_better else '↑'} {metric.mode}"
+        + " †" * metric.seen_in_training
+        + " *" * (metric.package == "pyiqa" or not metric.needs.startswith(("nothing", "weights of the package")))
         for name, metric in METRICS.items()
     )
 

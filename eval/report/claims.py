@@ -19,7 +19,7 @@ def claim(entry: SummaryEntry | None) -> Claim:
     """Return "better" or "worse" if the paired 95% interval of the difference to the baseline excludes 0, else "".
 
     Nothing is claimed without an interval (Fréchet distances and KID), for fewer than MIN_PAIRS images, and for a method, a
-    metric or a baseline that was chosen on images of the run.
+    metric or a baseline that was trained or chosen on images of the run.
     """
     if entry is None or not is_compared(entry):
         return ""
@@ -33,7 +33,7 @@ def is_compared(entry: SummaryEntry) -> bool:
     """Whether the entry is a comparison of a method with another baseline, with an interval of the paired difference."""
     n = entry.n if entry.diff_n is None else entry.diff_n
     other = entry.method not in (entry.baseline, GROUND_TRUTH)
-    return other and entry.metric in METRICS and entry.diff_low is not None and n >= MIN_PAIRS and not entry.chosen
+    return other and entry.metric in METRICS and entry.diff_low is not None and n >= MIN_PAIRS and not entry.is_known
 
 
 def comparisons_note(entries: Iterable[SummaryEntry], in_type: bool = True) -> str:

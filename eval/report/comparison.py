@@ -97,6 +97,7 @@ def comparison(runs: list[FinishedRun]) -> list[ComparisonEntry]:
             name: _paired(
                 replace(
                     empty,
+                    trained=max(entry.trained, tables[name][key].trained),
                     chosen=max(entry.chosen, tables[name][key].chosen),
                     upscaled=max(entry.upscaled, tables[name][key].upscaled),
                 ),

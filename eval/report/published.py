@@ -13,8 +13,10 @@ from pathlib import Path
 from eval.report.document import Block, Heading, Paragraph, Table
 from eval.report.tables import arrow
 
-TITLES = {"psnr": "PSNR", "ssim": "SSIM", "lpips": "LPIPS", "fid": "FID", "niqe": "NIQE", "musiq": "MUSIQ", "lmd": "LMD",
-          "identity_angle": "Identity (angle)", "ids": "IDS", "ida": "IDA"}  # fmt: skip
+SETS = {"lfw": "LFW-Test", "webphoto": "WebPhoto-Test", "wider": "WIDER-Test"}
+TITLES = {"psnr": "PSNR", "ssim": "SSIM", "lpips": "LPIPS", "dists": "DISTS", "fid": "FID", "niqe": "NIQE", "musiq": "MUSIQ",
+          "lmd": "LMD", "identity_angle": "Identity (angle)", "ids": "IDS", "ida": "IDA"}  # fmt: skip
+TITLES |= {f"{metric}_{key}": f"{TITLES[metric]}, {name}" for metric in ("fid", "musiq") for key, name in SETS.items()}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Cells of tables: names of methods and metrics, values with their intervals.
 
 Metrics on the network that the default model was trained with are marked: SEEN_MARK in headings, SEEN_NOTE below the table.
-Values measured on images on which the method or the metric was chosen are marked with CHOSEN_MARK. Distances between sets name n.
+Values measured on images on which the method or the metric was trained or chosen are marked with KNOWN_MARK. Distances between
+sets name n.
 """
 
 from collections.abc import Iterable
@@ -26,11 +27,12 @@ SEEN_NOTE = (
 )
 
 
-CHOSEN_MARK = "‡"  # after values measured on images on which the method or the metric was chosen
-CHOSEN_NOTE = (
-    f"{CHOSEN_MARK} No test result: the method, the metric or the baseline was chosen on up to {{chosen}} of these images "
-    "(weights validated during training, a blend, a fitted pristine model). Nothing is claimed from it; measure on other images."
+KNOWN_MARK = "‡"  # after values measured on images on which the method or the metric was trained or chosen
+KNOWN_NOTE = (
+    f"{KNOWN_MARK} No test result: the method, the metric or the baseline was {{uses}} of these images{{ways}}. "
+    "Nothing is claimed from it; measure on other images."
 )
+WAYS = " (weights validated during training, a blend, a fitted pristine model)"  # of choosing
 
 
 UPSCALED_NOTE = (
@@ -76,6 +78,14 @@ def seen_note(metrics: Iterable[str]) -> str:
     return SEEN_NOTE if any(name in METRICS and METRICS[name].seen_in_training for name in metrics) else ""
 
 
+def known_note(entries: Iterable[SummaryEntry]) -> str:
+    """KNOWN_NOTE if a method, a metric or the baseline was trained or chosen on some of the images, else ""."""
+    entries = list(entries)
+    trained, chosen = (max((getattr(entry, kind) for entry in entries), default=0) for kind in ("trained", "chosen"))
+    uses = " and ".join(f"{verb} on up to {count}" for verb, count in (("trained", trained), ("chosen", chosen)) if count)
+    return KNOWN_NOTE.format(uses=uses, ways=WAYS if chosen else "") if uses else ""
+
+
 def upscaled_note(entries: Iterable[SummaryEntry]) -> str:
     """UPSCALED_NOTE if the ground truth of some images was enlarged, else ""."""
     upscaled = max((entry.upscaled for entry in entries), default=0)
@@ -89,9 +99,8 @@ def table_notes(entries: Iterable[SummaryEntry], size: int | None = None, in_typ
     ground truth, the number of patches of NIQE, and licences of packages that are not free software.
     """
     entries = list(entries)
-    metrics, chosen = {entry.metric for entry in entries}, max((entry.chosen for entry in entries), default=0)
-    notes = [comparisons_note(entries, in_type), seen_note(metrics), CHOSEN_NOTE.format(chosen=chosen) if chosen else ""]
-    notes.append(upscaled_note(entries))
+    metrics = {entry.metric for entry in entries}
+    notes = [comparisons_note(entries, in_type), seen_note(metrics), known_note(entries), upscaled_note(entries)]
     if "niqe" in metrics and size is not None:
         notes.append(niqe.patches_note(size))
     for licence in dict.fromkeys(METRICS[name].licence for name in METRICS if name in metrics and METRICS[name].licence):
@@ -128,7 +137,7 @@ def _short(method: str) -> str:
 
 
 def format_mean(entry: SummaryEntry | None) -> str:
-    """The mean with its interval, with CHOSEN_MARK if it is no test result.
+    """The mean with its interval, with KNOWN_MARK if it is no test result.
 
     "∞" if some images are identical to the ground truth, "none" without values.
     """
@@ -136,7 +145,7 @@ def format_mean(entry: SummaryEntry | None) -> str:
         return "not measured"
     if entry.mean is None:
         return "∞" if entry.note.startswith("is infinite") else "none"
-    return _with_interval(entry.metric, entry.mean, entry.low, entry.high) + f" {CHOSEN_MARK}" * bool(entry.chosen)
+    return _with_interval(entry.metric, entry.mean, entry.low, entry.high) + f" {KNOWN_MARK}" * entry.is_known
 
 
 def format_difference(entry: SummaryEntry | None) -> str:
@@ -144,7 +153,7 @@ def format_difference(entry: SummaryEntry | None) -> str:
     if entry is None or entry.diff is None:
         return "-"
     text = _with_interval(entry.metric, entry.diff, entry.diff_low, entry.diff_high, "+")
-    return emphasised(text + f" {CHOSEN_MARK}" * bool(entry.chosen), entry)
+    return emphasised(text + f" {KNOWN_MARK}" * entry.is_known, entry)
 
 
 def emphasised(text: str, entry: SummaryEntry) -> str:

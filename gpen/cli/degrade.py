@@ -20,7 +20,7 @@ from gpen.degradation.degradation import BLUR_KINDS, PRESETS, Degradation
 from gpen.degradation.operators import DOWNSAMPLING
 from gpen.degradation.seeds import image_seed
 from gpen.errors import GPENError
-from gpen.file_names import is_image, is_media
+from gpen.file_names import is_media, why_unreadable
 from gpen.images import read_image, write_atomically, write_image
 from gpen.media.batch import make_folder
 from gpen.media.discovery import find_files
@@ -83,7 +83,7 @@ class Degrade:
         """Degrade the images of a set into the folder `out`."""
         if self.out.suffix and not self.out.is_dir():
             raise GPENError(f"--out {self.out} has the name of a file, but several images are written: give a folder.")
-        found = find_files(self.paths, self.out, self.recursive, lambda path: "" if is_image(path) else "not an image")
+        found = find_files(self.paths, self.out, self.recursive, why_unreadable)
         targets: dict[Path, Path] = {}
         for source, target in found.files.items():
             target = target.with_suffix(".png")

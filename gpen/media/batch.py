@@ -30,8 +30,8 @@ from gpen.images import resize_to, write_atomically
 from gpen.media.discovery import why_skipped
 from gpen.media.photo_file import Photo, read_photo
 from gpen.media.prefetch import per_thread, prefetch_map
-from gpen.media.properties import photo_properties
-from gpen.media.provenance import Provenance
+from gpen.media.properties import compare_photos
+from gpen.media.provenance import Provenance, Region
 from gpen.media.video import restore_video
 from gpen.media.video_output import CONTAINERS
 from gpen.restoration import tasks
@@ -127,10 +127,10 @@ def restore_files(
     """Restore each of `files` (see `find_files`) and yield its entry of the report, in order.
 
     make_detector: called once per thread. An entry has the keys input, output, status ("restored", "no face": copied, "skipped":
-    exists already, "failed"), error (if failed), seconds (per step: read, detect, restore, write), for a photo faces (box,
-    landmarks, score; in px of the upright photo), for a video video (see `restore_video`), and properties if it was changed (see
-    `photo_properties` and `video_properties.compare`). Raises GPENError before any work if a file would replace itself without
-    settings.overwrite.
+    exists already, "failed"), error (if failed), reason (if skipped), seconds (per step: read, detect, restore, write), for a
+    photo faces (box, landmarks, score; in px of the upright photo), for a video video (see `restore_video`), and properties if it
+    was changed (see `compare_photos` and `properties.compare`). Raises GPENError before any work if a file would replace itself
+    without settings.overwrite.
     """
     for source, target in files.items():
         if not settings.overwrite and target.exists() and target.samefile(source):
@@ -187,7 +187,7 @@ class _Run:
         work = Work(*places)
         work.row = {"input": str(work.source), "output": str(work.target), "status": "restored", "seconds": {}}
         if work.target.exists() and not self.settings.overwrite:
-            work.row["status"] = "skipped"
+            work.row |= {"status": "skipped", "reason": "the result exists already"}
         elif not work.is_video:
             with work.step("read"):
                 if is_video(work.source):
@@ -277,12 +277,14 @@ class _Run:
         settings, scale = self.settings, image.shape[1] / photo.pixels.shape[1]
         resize = partial(resize_to, size=len(image)) if settings.aligned else partial(enlarge, upscale=settings.upscale)
         result = photo.with_image(image, resize, coloured=settings.task in ("colorize", "seg2face"))
-        work.row["properties"] = photo_properties(photo, result, settings.provenance is not None)
-        if settings.provenance is None:
-            return result.encode()
-        h, w = image.shape[:2]
-        boxes = [np.multiply(face["box"], scale) for face in work.row.get("faces", [])] or [np.array([0, 0, w, h])]
-        return result.encode(replace(settings.provenance, boxes=[tuple(box.tolist()) for box in boxes]))
+        provenance = settings.provenance
+        if provenance:
+            h, w = image.shape[:2]
+            faces = [Region(*face["box"]).scaled(scale) for face in work.row.get("faces", [])] or [Region(0, 0, w, h)]
+            provenance = replace(provenance, faces=faces)
+        data = result.encode(provenance)
+        work.row["properties"] = compare_photos(photo.data, data, provenance is not None)
+        return data
 
 
 def _read_mask(path: Path, stem: str) -> np.ndarray:

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 
 from gpen.exif import XMP_ORIENTATION, from_text, update_exif
 
+EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 EXIF, XMP, ICC, MPF, PHOTOSHOP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0", b"MPF\0", b"Photoshop 3.0\0"
 MAX_SEGMENT = 65533  # bytes of content of a JPEG segment
 PNG_CHUNKS = {b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME", b"mDCV", b"cLLI"}
 XMP_TEXT = b"XML:com.adobe.xmp\0"
 RAW_EXIF = (b"Raw profile type exif\0", b"Raw profile type APP1\0")  # EXIF as hexadecimal text, written by ImageMagick
 PHOTOSHOP_THUMBNAILS = (1033, 1036)
-APP0, APP1, APP2, APP13, APP14, COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE
+APP0, APP1, APP2, APP11, APP13, APP14, COMMENT = 0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xEE, 0xFE
 
 
 def update_xmp(xmp: bytes) -> bytes:
@@ -57,9 +58,28 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
         at = end
 
 
+def jpeg_end(data: bytes) -> int:
+    """Offset behind the end of the first image of a JPEG; the length of the data if it has no end."""
+    at = max((end for _, _, end in jpeg_segments(data)), default=2)
+    while marker := re.compile(rb"\xff[^\x00\xff\xd0-\xd7]").search(data, at):  # neither a stuffed byte nor a restart marker
+        if marker[0] == b"\xff\xd9":
+            return marker.end()
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return len(data)
+
+
+def c2pa_boxes(data: bytes) -> set[bytes]:
+    """Starts of the segments of a JPEG that hold a C2PA manifest: "JP" and the number of their box (ISO/IEC 19566-5)."""
+    segments = [content for marker, content, _ in jpeg_segments(data) if marker == APP11 and content.startswith(b"JP")]
+    return {content[:4] for content in segments if b"c2pa" in content}
+
+
 def jpeg_notes(data: bytes, width: int, height: int) -> list[tuple[int, bytes]]:
-    """Segments with metadata, for an upright image of this size. Not kept: other images (MPF), the colour transform (Adobe)."""
-    notes = []
+    """Segments with metadata, for an upright image of this size.
+
+    Not kept: other images (MPF), the colour transform (Adobe), a C2PA manifest, which is signed for the image before.
+    """
+    notes, signed = [], c2pa_boxes(data)
     for marker, content, _ in jpeg_segments(data):
         if marker == APP0 and content.startswith(b"JFIF\0"):
             content = content[:12] + b"\0\0"  # without its thumbnail
@@ -71,9 +91,18 @@ def jpeg_notes(data: bytes, width: int, height: int) -> list[tuple[int, bytes]]:
             content = PHOTOSHOP + update_photoshop(content[len(PHOTOSHOP) :])
         elif marker in (APP0, APP14) or marker == APP2 and content.startswith(MPF):
             continue
+        elif marker == APP11 and content[:4] in signed:
+            continue
         if marker == COMMENT or APP0 <= marker < APP0 + 16:
             notes.append((marker, content))
     return notes
+
+
+def extended_xmp(guid: bytes, xmp: bytes) -> list[bytes]:
+    """XMP beyond the packet of a JPEG as contents of segments (XMP Specification Part 3, 1.1.3.1)."""
+    head = EXTENDED_XMP + guid + struct.pack(">I", len(xmp))
+    step = MAX_SEGMENT - len(head) - 4
+    return [head + struct.pack(">I", at) + xmp[at : at + step] for at in range(0, len(xmp), step)]
 
 
 def join_jpeg(data: bytes, notes: list[tuple[int, bytes]]) -> bytes:

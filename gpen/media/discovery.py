@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpen.errors import GPENError
-from gpen.file_names import is_image, is_media, is_video
-from gpen.media.photo_file import WRITABLE
+from gpen.file_names import NOT_AN_IMAGE, is_image, is_media, is_video, why_unreadable
+from gpen.media.photo_file import is_writable
 from gpen.media.video_output import CONTAINERS
 
 
@@ -27,15 +27,14 @@ def why_skipped(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix == ".ts" and path.open("rb").read(1) != b"\x47":  # a translation or program: no packet of a transport stream
         return "not a photo or video"
-    if suffix in CONTAINERS or suffix in WRITABLE and is_image(path):
+    if suffix in CONTAINERS or is_image(path) and is_writable(suffix):
         return ""
-    if suffix in (".heic", ".heif"):
-        return 'a HEIC image: pip install "gpen[heif]", or save it as JPEG'
     if is_image(path):
         return f"a {suffix} image cannot be written: save it as PNG or JPEG"
     if is_video(path):
         return f"a {suffix} video cannot be written: convert it to .mp4 or .mkv"
-    return f"the format {suffix} is not supported: convert it" if is_media(path) else "not a photo or video"
+    reason = why_unreadable(path)
+    return "not a photo or video" if reason == NOT_AN_IMAGE else reason
 
 
 def find_files(
@@ -43,9 +42,10 @@ def find_files(
 ) -> Found:
     """Find photos and videos given by files, folders and patterns (*, **); their results are in `out`.
 
-    Paths relative to a folder, or to the part of a pattern without wildcards, are preserved in `out`. Hidden files and those in
-    `out` are left out. skip: (file of a folder) -> the reason for skipping it, "" if it is wanted. Raises GPENError for a path
-    that does not exist, a folder or pattern without photos and videos, or two sources with the same target.
+    Paths relative to a folder, or to the part of a pattern without wildcards, are preserved in `out`. Files in `out` are left
+    out; hidden files, and what is no file, are skipped. skip: (file of a folder) -> the reason for skipping it, "" if it is
+    wanted. Raises GPENError for a path that does not exist, a folder or pattern without photos and videos, or two sources with
+    the same target.
     """
     if out.exists() and not out.is_dir():
         raise GPENError(f"--out {out} is a file: give a folder.")
@@ -60,10 +60,10 @@ def find_files(
         elif glob.has_magic(str(path)):
             start, pattern = _literal_start(path)
             matches = (Path(start, match) for match in sorted(glob.glob(str(pattern), root_dir=start, recursive=True)))
-            files = {match: match.relative_to(start) for match in matches if _is_visible(match)}
+            files = {match: match.relative_to(start) for match in matches if not match.is_dir()}
         else:
             raise GPENError(f"There is no file or folder {path}: check the path.")
-        reasons = {source: skip(source) for source in files}
+        reasons = {source: _why_no_file(source) or skip(source) for source in files}
         wanted = {source: relative for source, relative in files.items() if not reasons[source]}
         if not wanted:
             others = sum(map(is_media, files))
@@ -87,15 +87,23 @@ def _literal_start(path: Path) -> tuple[Path, Path]:
 
 
 def _inside(folder: Path, out: Path, recursive: bool) -> dict[Path, Path]:
-    return {file: file.relative_to(folder) for file in _walk(folder, out, recursive) if _is_visible(file)}
+    return {file: file.relative_to(folder) for file in _walk(folder, out, recursive)}
 
 
 def _walk(folder: Path, out: Path, recursive: bool) -> Iterator[Path]:
-    for parent, subfolders, names in os.walk(folder):
+    """Yield the files of a folder, and the subfolders that cannot be read."""
+    unreadable: list[Path] = []
+    for parent, subfolders, names in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
         visited = [Path(parent, name) for name in sorted(subfolders) if recursive and not name.startswith(".")]
         subfolders[:] = [path.name for path in visited if path.resolve() != out.resolve()]
         yield from (Path(parent, name) for name in sorted(names))
+    yield from (path for path in unreadable if path != folder)
 
 
-def _is_visible(path: Path) -> bool:
-    return not path.name.startswith(".") and path.is_file()
+def _why_no_file(path: Path) -> str:
+    """Why a path found in a folder is not that of a file to read; "" if it is."""
+    if path.is_file():
+        return "a hidden file" if path.name.startswith(".") else ""
+    if path.is_dir():
+        return "a folder that cannot be read: check its permissions"
+    return "a link to a file that does not exist" if path.is_symlink() else "not a regular file"

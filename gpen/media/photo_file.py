@@ -19,10 +19,21 @@ from PIL import Image, TiffImagePlugin
 
 from gpen.errors import GPENError
 from gpen.exif import as_stored, orientation, update_exif
-from gpen.images import add_8_bit_change, decode_16_bits, decoding, read_bytes, swap_red_and_blue, to_8_bits, upright
+from gpen.images import (
+    MPO,
+    add_8_bit_change,
+    decode_16_bits,
+    decoding,
+    read_bytes,
+    register_heif,
+    swap_red_and_blue,
+    to_8_bits,
+    upright,
+)
 from gpen.media import containers
-from gpen.media.provenance import Provenance
-from gpen.media.tiff import encode_tiff, is_white_zero, tiff_xmp
+from gpen.media.provenance import Provenance, marked, without_padding
+from gpen.media.tiff import STRAIGHT_ALPHA, deep_layout, encode_tiff, straight_alpha, tiff_xmp
+from gpen.tiff_layout import check_tiff
 
 QUALITY = 95  # of JPEG (without chroma subsampling), and of WebP unless the file was lossless
 TURNS = {
@@ -101,19 +112,21 @@ def read_photo(path: Path) -> Photo:
 
 
 def _read(image: Image.Image, data: bytes, path: Path) -> Photo:
-    kind = "JPEG" if image.format == "MPO" else image.format  # MPO: JPEG of a camera with additional images
+    kind = "JPEG" if image.format == MPO else image.format
     if kind not in ENCODERS:
         raise GPENError(f"{path} is a {kind} file, which cannot be written: give a JPEG, PNG, WebP, TIFF or BMP file.")
-    if (count := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
+    if (count := getattr(image, "n_frames", 1)) > 1 and image.format != MPO:
         raise GPENError(f"{path} holds {count} images: save each in a separate file.")
+    if kind == "TIFF":
+        check_tiff(data)
     if image.mode in ("I", "F"):
         raise GPENError(f"{path} has 32 bits per channel: save it with 8 or 16.")
     tiff = cast(TiffImagePlugin.TiffImageFile, image)  # only used for TIFF
     deep = (kind == "PNG" and data[24] == 16) or (kind == "TIFF" and max(tiff.tag_v2.get(258, (1,))) == 16)
     if deep:
+        image.load()  # decode all pixels, so that a truncated file is detected here
         turned = orientation(containers.png_exif(data), containers.png_xmp(list(containers.png_chunks(data))))
         pixels = _deep_pixels(data, turned if kind == "PNG" else orientation(data), kind)
-        image.load()  # decode all pixels, so that a truncated file is detected here
     else:
         pixels = _pixels(upright(image))
     return Photo(pixels, kind, data, image.info.get("icc_profile"))
@@ -127,10 +140,12 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 def _deep_pixels(data: bytes, orientation: int, kind: str) -> np.ndarray:
     """Decode uint16 [h, w, c] and apply an EXIF orientation."""
-    white_zero = kind == "TIFF" and is_white_zero(data)
+    white_zero, extra = deep_layout(data) if kind == "TIFF" else (False, STRAIGHT_ALPHA)
     turns, mirror = TURNS[orientation]
     pixels = np.rot90(decode_16_bits(as_stored(data) if kind == "TIFF" else data), turns)
     pixels = pixels[:, ::-1] if mirror else pixels
+    if pixels.shape[2] == 4:
+        pixels = straight_alpha(pixels, extra)
     return np.ascontiguousarray(65535 - pixels if white_zero else pixels)
 
 
@@ -143,13 +158,29 @@ def _jpeg(photo: Photo, provenance: Provenance | None) -> bytes:
     notes = containers.jpeg_notes(photo.data, w, h)
     if not photo.keeps_profile:
         notes = [note for note in notes if not note[1].startswith(containers.ICC)]
-    if provenance:
-        xmp = next((content[len(containers.XMP) :] for _, content in notes if content.startswith(containers.XMP)), b"")
-        content = containers.XMP + provenance.mark(xmp)
-        if len(content) <= containers.MAX_SEGMENT:
-            notes = [note for note in notes if not note[1].startswith(containers.XMP)]
-            notes.insert(sum(marker == containers.APP0 for marker, _ in notes[:1]), (containers.APP1, content))
-    return containers.join_jpeg(_by_pillow(photo, quality=QUALITY, subsampling=0), notes)
+    return containers.join_jpeg(_by_pillow(photo, quality=QUALITY, subsampling=0), _marked_jpeg(notes, provenance))
+
+
+def _marked_jpeg(notes: list[tuple[int, bytes]], provenance: Provenance | None) -> list[tuple[int, bytes]]:
+    """Segments of a JPEG with the mark in their XMP; what is beyond the limit of a segment is an extension of the XMP."""
+    place = next((i for i, (_, content) in enumerate(notes) if content.startswith(containers.XMP)), None)
+    xmp = b"" if place is None else notes[place][1][len(containers.XMP) :]
+    new, extension, room = marked(xmp, provenance), [], containers.MAX_SEGMENT - len(containers.XMP)
+    if len(new) > room:
+        new = marked(without_padding(xmp), provenance)
+    if len(new) > room and provenance:
+        if any(content.startswith(containers.EXTENDED_XMP) for _, content in notes):  # only one extension is allowed
+            new = marked(without_padding(xmp), None)
+        else:
+            new, guid, rest = provenance.mark_extended(xmp)
+            extension = containers.extended_xmp(guid, rest)
+    if new == xmp:
+        return notes
+    if place is None:  # behind the JFIF segment
+        place = sum(marker == containers.APP0 for marker, _ in notes[:1])
+        notes = [*notes[:place], (containers.APP1, b""), *notes[place:]]
+    segments = [(containers.APP1, content) for content in (containers.XMP + new, *extension)]
+    return [*notes[:place], *segments, *notes[place + 1 :]]
 
 
 def _png(photo: Photo, provenance: Provenance | None) -> bytes:
@@ -157,15 +188,14 @@ def _png(photo: Photo, provenance: Provenance | None) -> bytes:
     notes = containers.png_notes(photo.data, w, h)
     if not photo.keeps_profile:
         notes = [note for note in notes if note[0] != b"iCCP"]
-    if provenance:
-        notes = containers.replace_png_xmp(notes, provenance.mark(containers.png_xmp(notes)))
+    xmp = containers.png_xmp(notes)
+    if (new := marked(xmp, provenance)) != xmp:
+        notes = containers.replace_png_xmp(notes, new)
     return containers.join_png(cv2.imencode(".png", swap_red_and_blue(photo.pixels))[1].tobytes(), notes)
 
 
 def _tiff(photo: Photo, provenance: Provenance | None) -> bytes:
-    xmp = tiff_xmp(photo.data)
-    if provenance:
-        xmp = provenance.mark(xmp)
+    xmp = marked(tiff_xmp(photo.data), provenance)
     return encode_tiff(photo.pixels, photo.data, photo.keeps_profile, xmp or None)
 
 
@@ -178,9 +208,7 @@ def _with_options(photo: Photo, provenance: Provenance | None) -> bytes:
     h, w = photo.pixels.shape[:2]
     with decoding("The photo", photo.data) as image:
         exif, xmp = image.info.get("exif") or b"", image.info.get("xmp") or b""
-    exif, xmp = update_exif(exif, w, h), containers.update_xmp(xmp)
-    if provenance:
-        xmp = provenance.mark(xmp)
+    exif, xmp = update_exif(exif, w, h), marked(containers.update_xmp(xmp), provenance)
     notes = {"exif": exif, "xmp": xmp, "icc_profile": photo.profile if photo.keeps_profile else b""}
     lossless = photo.format == "WEBP" and containers.is_lossless(photo.data)
     notes = {name: value for name, value in notes.items() if value}
@@ -203,4 +231,9 @@ ENCODERS: dict[str, Callable[[Photo, Provenance | None], bytes]] = {
     "AVIF": _with_options,
     "HEIF": _with_options,
 }
-WRITABLE = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in ENCODERS) | {".heic", ".heif"}
+
+
+def is_writable(suffix: str) -> bool:
+    """Whether the suffix of an image, in lower case, is that of a format that can be written."""
+    register_heif()
+    return Image.registered_extensions().get(suffix) in (*ENCODERS, MPO)

@@ -7,55 +7,61 @@ import zlib
 
 import numpy as np
 
-from gpen.errors import GPENError
 from gpen.exif import (
     EXIF_IFD,
     GPS_IFD,
+    ORIENTATION,
     PIXEL_HEIGHT,
     PIXEL_WIDTH,
     Entry,
-    Layout,
     integer_entry,
-    read_directory,
-    read_layout,
+    read_entries,
+    tiff_values,
     write_directory,
 )
 from gpen.media.containers import update_photoshop, update_xmp
+from gpen.tiff_layout import BITS, EXTRA_SAMPLES, PHOTOMETRIC, SAMPLES, check_tiff, unsupported_tiff
 
-XMP, PHOTOSHOP, PROFILE = 700, 34377, 34675
-# Tags that do not describe the layout of the pixels.
-METADATA = {269, 270, 271, 272, 282, 283, 285, 296, 301, 305, 306, 315, 316, 318, 319, XMP, 33432, 33723, PHOTOSHOP, PROFILE,
-            40091, 40092, 40093, 40094, 40095, EXIF_IFD, GPS_IFD}  # fmt: skip
-BITS, PHOTOMETRIC, SAMPLES, PLANAR = 258, 262, 277, 284
-WHITE_IS_ZERO, PHOTOMETRICS = 0, {0: "grey", 1: "grey", 2: "RGB", 5: "CMYK", 6: "YCbCr", 8: "Lab"}
-
-
-def read_entries(data: bytes) -> tuple[dict[int, Entry], Layout]:
-    """The entries of the first directory, with those of EXIF and GPS; none if the data are not a TIFF."""
-    try:
-        layout, offset = read_layout(data)
-        return read_directory(data, layout, offset, (EXIF_IFD, GPS_IFD))[0], layout
-    except (ValueError, struct.error):
-        return {}, Layout("<")
+XMP, IPTC, PHOTOSHOP, PROFILE, WORKING_LAYERS, C2PA = 700, 33723, 34377, 34675, 37724, 52545
+# Tags of the layout of the pixels, which belong to one encoding of them, and those of other images in the file.
+PIXELS = {*range(254, 267), 273, *range(277, 282), 284, *range(288, 294), 317, 320, *range(321, 330), *range(332, 335), 336, 338,
+          *range(339, 348), *range(512, 522), *range(529, 533), ORIENTATION}  # fmt: skip
+OLD_IMAGES = {330: "further images", WORKING_LAYERS: "layers of Photoshop", C2PA: "C2PA manifest"}
+STRAIGHT_ALPHA, PREMULTIPLIED_ALPHA = 2, 1  # values of ExtraSamples
 
 
-def is_white_zero(data: bytes) -> bool:
-    """Whether 0 is white in a TIFF of 16 bits per channel.
+def metadata(entries: dict[int, Entry]) -> dict[int, Entry]:
+    """The entries that do not describe the layout of the pixels or hold other images."""
+    return {tag: entry for tag, entry in entries.items() if tag not in PIXELS and tag not in OLD_IMAGES}
+
+
+def deep_layout(data: bytes) -> tuple[bool, int]:
+    """Of a TIFF of 16 bits per channel: whether 0 is white, and the kind of its fourth channel (ExtraSamples), 0 if unknown.
 
     Raises GPENError for a layout that OpenCV does not decode correctly: separate planes, grey with alpha, CMYK and others.
     """
+    negative = check_tiff(data)
     entries, layout = read_entries(data)
+    photometric, samples, extra = (
+        tiff_values(entries, layout, tag, default)[0] for tag, default in ((PHOTOMETRIC, 1), (SAMPLES, 1), (EXTRA_SAMPLES, 0))
+    )
+    if samples not in {0: (1,), 1: (1,), 2: (3, 4)}.get(photometric, ()):
+        raise unsupported_tiff(data)
+    return negative, extra
 
-    def value(tag: int, default: int) -> int:
-        return layout.integers(entries[tag])[0] if tag in entries else default
 
-    photometric, samples = value(PHOTOMETRIC, 1), value(SAMPLES, 1)
-    supported = {0: (1,), 1: (1,), 2: (3, 4)}.get(photometric, ())
-    if samples not in supported or samples > 1 and value(PLANAR, 1) != 1:
-        kind = PHOTOMETRICS.get(photometric, f"photometric {photometric}")
-        planes = " in separate planes" if value(PLANAR, 1) != 1 else ""
-        raise GPENError(f"16-bit {kind} with {samples} channels{planes} is not supported: save it as 16-bit RGB or grey.")
-    return photometric == WHITE_IS_ZERO
+def straight_alpha(pixels: np.ndarray, extra: int) -> np.ndarray:
+    """Pixels, uint16 [h, w, 4], with alpha that the colours are not multiplied by; without a channel that is no alpha.
+
+    extra: the kind of the fourth channel (ExtraSamples).
+    """
+    if extra == STRAIGHT_ALPHA:
+        return pixels
+    colour, alpha = pixels[..., :3], pixels[..., 3:]  # [h, w, 3], [h, w, 1]
+    if extra != PREMULTIPLIED_ALPHA:
+        return colour
+    straight = np.minimum((colour.astype(np.uint64) * 65535 + alpha // 2) // np.maximum(alpha, 1), 65535)
+    return np.concatenate([straight.astype(np.uint16), alpha], axis=2)
 
 
 def encode_tiff(pixels: np.ndarray, data: bytes, keep_profile: bool, xmp: bytes | None) -> bytes:
@@ -66,7 +72,7 @@ def encode_tiff(pixels: np.ndarray, data: bytes, keep_profile: bool, xmp: bytes 
     h, w, c = pixels.shape
     entries, layout = read_entries(data)
     order = layout.order
-    kept = {tag: entry for tag, entry in entries.items() if tag in METADATA and (tag != PROFILE or keep_profile)}
+    kept = {tag: entry for tag, entry in metadata(entries).items() if tag != PROFILE or keep_profile}
     for tag in (EXIF_IFD, GPS_IFD):
         if tag in kept and kept[tag].children is None:  # its directory is damaged
             del kept[tag]
@@ -83,7 +89,7 @@ def encode_tiff(pixels: np.ndarray, data: bytes, keep_profile: bool, xmp: bytes 
     layout_entries = {tag: integer_entry(order, value) for tag, value in tags.items()}
     layout_entries[BITS] = integer_entry(order, *(8 * pixels.itemsize,) * c)
     if c == 4:
-        layout_entries[338] = integer_entry(order, 2)  # unassociated alpha
+        layout_entries[EXTRA_SAMPLES] = integer_entry(order, STRAIGHT_ALPHA)
     start = 8 + len(strip) + len(strip) % 2
     header = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HI", 42, start)
     return header + strip.ljust(start - 8, b"\0") + write_directory(kept | layout_entries, order, start)

@@ -10,6 +10,7 @@ import functools
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,14 @@ from gpen.faces.detection import Detector
 from gpen.faces.tracking import Flicker, Smoothing, Tracker
 from gpen.images import replace_atomically
 from gpen.media.prefetch import per_thread, prefetch_map
-from gpen.media.provenance import Provenance, append_mp4_xmp, read_mp4_xmp
+from gpen.media.properties import compare
+from gpen.media.provenance import Provenance, Region, append_video_xmp, marked, other_boxes, read_video_xmp, source_type
 from gpen.media.video_input import VideoInput
-from gpen.media.video_output import CONTAINERS, VideoOutput, muxer_options
-from gpen.media.video_properties import compare, describe
+from gpen.media.video_output import CONTAINERS, ISO_MEDIA, VideoOutput, muxer_options
+from gpen.media.video_properties import describe
 from gpen.optional import import_optional
 
-ISO_MEDIA = ("mp4", "mov", "3gp")  # containers whose XMP is in a box of its own
+HOLDS_XMP = (*ISO_MEDIA, "avi")  # containers with a place for XMP
 
 
 def restore_video(
@@ -48,16 +50,17 @@ def restore_video(
     appears, for as long as it is tracked. smoothing: of the landmarks; None: none. progress: show a progress bar. provenance:
     written as XMP (MP4, MOV, 3GP) or as tags, if the container has a place for them.
 
-    Returns frames, faces (number of tracks), damaged (packets that could not be decoded), dropped (frames that the file marks as
+    Returns frames, faces (number of tracks), tracks (of each face: first and last, its time in s, and box, which holds it in all
+    frames, in px of the upright frame), damaged (packets that could not be decoded), dropped (frames that the file marks as
     missing; the others keep their time), flicker_before and flicker_after (see `tracking.flicker`, averaged over all faces), and
-    properties (see `video_properties.compare`; if it was changed).
+    properties (see `properties.compare`; if it was changed).
 
     Raises GPENError if the file is not a readable video, and if it ends before the duration that it states: what there is of it
     is restored to NAME.partial.SUFFIX in place of `target`, which is left as it was.
     """
     av = import_optional("av", "video", "Video restoration")
     container = CONTAINERS[target.suffix.lower()]
-    marks_tags = provenance is not None and container.name not in ISO_MEDIA
+    marks_tags = provenance is not None and container.name not in HOLDS_XMP
     try:
         with replace_atomically(target) as partial, av.open(f"file:{source}") as reader:
             frames = VideoInput(reader, source)
@@ -68,7 +71,12 @@ def restore_video(
             if not report["frames"]:
                 raise GPENError(f"{source} has no frame that can be decoded: it may be truncated.")
             if output.changed:
-                report["properties"] = _finish(source, partial, frames, container.name in ISO_MEDIA, provenance)
+                if provenance:
+                    faces = [Region(*track["box"]).scaled(output.upscale) for track in report["tracks"]]
+                    times = [{"first": track["first"], "last": track["last"]} for track in report["tracks"]]
+                    faces = [face._replace(**time) for face, time in zip(faces, times, strict=True)]
+                    provenance = replace(provenance, faces=faces)
+                report["properties"] = _finish(source, partial, frames, container.name in HOLDS_XMP, provenance)
             else:
                 shutil.copyfile(source, partial)
             if frames.missing_end:
@@ -90,19 +98,26 @@ def _incomplete(frames: VideoInput, partial: Path, target: Path) -> GPENError:
     )
 
 
-def _finish(source: Path, result: Path, frames: VideoInput, iso_media: bool, provenance: Provenance | None) -> dict[str, str]:
+def _finish(source: Path, result: Path, frames: VideoInput, holds_xmp: bool, provenance: Provenance | None) -> dict[str, str]:
     """Write the XMP of the result, and return what became of each property of the source."""
-    xmp = read_mp4_xmp(source) if iso_media else b""
-    before, after = describe(source), describe(result)
-    if iso_media and (xmp or provenance):
-        append_mp4_xmp(result, provenance.mark(xmp) if provenance else xmp)
+    xmp = read_video_xmp(source) if holds_xmp else b""
+    before, after = describe(source) | other_boxes(source), describe(result)
+    new = marked(xmp, provenance)
+    written = bool(new) and holds_xmp and append_video_xmp(result, new)
     applied = {"provenance": "none"}
-    if provenance:
-        written = iso_media or "tag digitalsourcetype" in after
-        place = "XMP" if iso_media else "the tags"
-        applied["provenance"] = f"added to {place}" if written else "none: the container has no place for it"
+    if provenance and written:
+        applied["provenance"] = "added to XMP"
+    elif provenance:
+        written_tags = "tag digitalsourcetype" in after
+        applied["provenance"] = (
+            "added to the tags, without the faces: tags are written before the first frame"
+            if written_tags
+            else "none: the container has no place for it"
+        )
     if xmp:
-        applied["XMP"] = "kept"
+        applied["XMP"] = f"changed: {len(xmp)} bytes to {len(new)} bytes" if written else f"dropped: {len(xmp)} bytes"
+        if kind := source_type(xmp):
+            applied["digital source type"] = f"changed: {kind} to {source_type(new) or 'none'}"
     if "rotation" in before:
         applied["rotation"] = f"applied to the pixels: {before['rotation']}"
     if before["bits per channel"] == after["bits per channel"] != "8":
@@ -129,6 +144,7 @@ def _restore_frames(
     """Main loop of `restore_video`, with the same arguments and result."""
     tracker, before, after = Tracker(float(video.rate), smoothing), Flicker(), Flicker()
     detect, chosen, frames = per_thread(lambda: functools.partial(make_detector(), rotated=None)), None, 0
+    regions: dict[int, dict] = {}  # by number of the track
     with ThreadPoolExecutor(jobs) as pool, _bar(video.stream.frames or None, video.path.name, progress) as bar:
         for frame, image, faces in prefetch_map(pool, lambda item: (*item, detect(item[1])), video, 2 * jobs):
             tracks = tracker(image, faces)
@@ -137,7 +153,9 @@ def _restore_frames(
                 tracks = [chosen]
             result = restore(image, [track.face() for track in tracks])
             upscale = result.shape[1] / image.shape[1]
+            time = frames / float(video.rate) if frame.time is None else frame.time  # s
             for track in tracks:
+                _extend(regions, track.number, track.face().box, time)
                 points = track.points[2:]
                 before.add(track.number, image, points)
                 after.add(track.number, result, points * upscale + (upscale - 1) / 2)
@@ -147,9 +165,20 @@ def _restore_frames(
             frames += 1
             bar.update()
     return {
-        "frames": frames, "faces": tracker.count, "damaged": video.damaged, "dropped": video.dropped,
+        "frames": frames, "faces": tracker.count, "tracks": list(regions.values()),
+        "damaged": video.damaged, "dropped": video.dropped,
         "flicker_before": round(before.mean, 3), "flicker_after": round(after.mean, 3),
     }  # fmt: skip
+
+
+def _extend(regions: dict[int, dict], number: int, box: tuple[float, float, float, float], time: float) -> None:
+    """Extend the entry of a track by a box (x0, y0, x1, y1) in px at a time in s."""
+    x0, y0, x1, y1 = (round(float(value), 2) for value in box)
+    if number in regions:
+        a0, b0, a1, b1 = regions[number]["box"]
+        x0, y0, x1, y1 = min(a0, x0), min(b0, y0), max(a1, x1), max(b1, y1)
+    region = regions.setdefault(number, {"first": round(time, 3)})
+    region |= {"last": round(time, 3), "box": [x0, y0, x1, y1]}
 
 
 def _bar(total: int | None, name: str, progress: bool) -> tqdm:

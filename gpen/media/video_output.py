@@ -14,6 +14,7 @@ import numpy as np
 
 from gpen.errors import GPENError
 from gpen.images import add_8_bit_change
+from gpen.media.provenance import GENERATED
 from gpen.media.video_input import BT709, FULL, LIMITED, UNSPECIFIED, VideoInput, colour_range, fit, is_cover
 
 if TYPE_CHECKING:  # PyAV is an optional dependency
@@ -54,6 +55,8 @@ class Container:
     options: dict[str, str] = field(default_factory=dict)
 
 
+ISO_MEDIA = ("mp4", "mov", "3gp")  # containers of the ISO base media format
+FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: the duration of a packet is that of its frame
 _M2TS = {"mpegts_m2ts_mode": "1"}
 CONTAINERS = {  # by suffix
     ".mp4": Container("mp4", deep=HEVC), ".m4v": Container("mp4", deep=HEVC), ".mov": Container("mov", deep=HEVC),
@@ -63,7 +66,6 @@ CONTAINERS = {  # by suffix
     ".wmv": Container("asf", WMV), ".mpg": Container("mpeg", MPEG2), ".mpeg": Container("mpeg", MPEG2),
     ".vob": Container("vob", MPEG2),
 }  # fmt: skip
-_COPIED = ("audio", "subtitle")  # kinds of streams; attachments only to Matroska
 _WRITTEN = {  # keys of metadata that the muxer or encoder writes for the new file
     "encoder", "major_brand", "minor_version", "compatible_brands", "software", "duration", "bps", "number_of_frames",
     "number_of_bytes", "_statistics_writing_app", "_statistics_writing_date_utc", "_statistics_tags", "vendor_id",
@@ -84,11 +86,14 @@ class VideoOutput:
         self.stream: av.VideoStream | None = None
         self.encoder = container.encoder
         self.changed = False  # whether a frame was
-        self.last = -1  # time of the last frame, in ticks
+        self.upscale = 1.0  # of the results
+        self.first = self.last = -1  # times of the first and last frame, in ticks
+        self.duration = 0  # of the last frame, in ticks
+        self.first_dts: int | None = None  # time of decoding of the first packet, in ticks
         self.tick = cast(Fraction, source.stream.time_base)  # s
-        self.streams = self._other_streams()
-        source.copied = set(self.streams)
-        writer.metadata.update(own_tags(source.reader.metadata) | tags)
+        self.streams: dict[int, av.stream.Stream] = {}  # by the index of their source
+        source.copied = {stream.index for stream in source.reader.streams if stream.index != source.stream.index}
+        writer.metadata.update(restored_tags(source.reader.metadata) | tags)
         writer.set_chapters(source.reader.chapters())
 
     def write(self, frame: av.VideoFrame, image: np.ndarray, result: np.ndarray) -> None:
@@ -97,7 +102,11 @@ class VideoOutput:
         changed = result.shape != image.shape or not np.array_equal(result, image)
         self.changed |= changed
         if self.stream is None:
+            self.upscale = result.shape[1] / image.shape[1]
+            streams, place = self.source.reader.streams, self.source.stream.index
+            self._copy_streams(stream for stream in streams if stream.index < place)
             self.stream = self._open(frame, result, matrix)
+            self._copy_streams(stream for stream in streams if stream.index > place)
         result, stream, new = self._square(result, frame), self.stream, frame
         if changed or frame.rotation or (frame.height, frame.width) != result.shape[:2]:
             new = self._new_frame(frame, image, result)
@@ -111,12 +120,24 @@ class VideoOutput:
         )
         time = self.last + 1 if frame.pts is None else round(frame.pts * cast(Fraction, frame.time_base) / self.tick)
         self.last = max(self.last + 1, time)
+        seconds = frame.duration * cast(Fraction, frame.time_base) or 1 / self.source.rate
+        new.duration = round(seconds / self.tick)
         new.pts, new.time_base, new.pict_type = self.last, self.tick, 0  # the encoder chooses the key frames
-        self._mux(stream.encode(new))
+        self.first = self.last if self.first < 0 else self.first
+        self.duration = new.duration
+        packets = stream.encode(new)
+        if packets and self.first_dts is None:
+            self.first_dts = packets[0].dts
+        self._mux(packets)
 
     def close(self) -> None:
         """Flush the encoder."""
-        self._mux(self.stream.encode() if self.stream else [])
+        packets = self.stream.encode() if self.stream else []
+        if packets and self.container.name in ISO_MEDIA:  # it stores times of decoding; only the last packet has a duration
+            first = packets[0].dts if self.first_dts is None else self.first_dts
+            decoded = cast(int, packets[-1].dts) - cast(int, first)
+            packets[-1].duration = max(self.last + self.duration - self.first - decoded, 1)
+        self._mux(packets)
 
     def _new_frame(self, frame: av.VideoFrame, image: np.ndarray, result: np.ndarray) -> av.VideoFrame:
         """A frame of the pixels of `result`; of a frame with more than 8 bits, only what was changed has 8 bits."""
@@ -167,6 +188,7 @@ class VideoOutput:
         stream.pix_fmt = form + ("10le" if encoder.bits == 10 else "")
         codec = stream.codec_context
         codec.time_base = self.tick
+        codec.flags |= FRAME_DURATION
         if encoder.aspect_ratio and (ratio := self._aspect_ratio(frame)):
             codec.sample_aspect_ratio = ratio
         codec.colorspace, codec.color_range = matrix, self._range(frame)
@@ -184,12 +206,9 @@ class VideoOutput:
         """Colour range in the result: that of the frame, but limited for RGB and for encoders that cannot mark it."""
         return LIMITED if frame.format.is_rgb or not self.encoder.full_range else colour_range(frame)
 
-    def _other_streams(self) -> dict[int, av.stream.Stream]:
-        """Add the streams that are copied, by the index of their source; what the container cannot store is left out."""
-        added = {}
-        for stream in self.source.reader.streams:
-            if stream.index == self.source.stream.index:
-                continue
+    def _copy_streams(self, streams: Iterable[av.stream.Stream]) -> None:
+        """Add streams that are copied; what the container cannot store is left out."""
+        for stream in streams:
             try:
                 if is_cover(stream):
                     if self.container.name == "matroska":  # stored as an attachment
@@ -210,15 +229,15 @@ class VideoOutput:
                 ) from None
             copy.metadata.update(own_tags(stream.metadata))
             copy.disposition = stream.disposition
-            added[stream.index] = copy
-        return added
+            self.streams[stream.index] = copy
 
     def _mux(self, packets: Iterable[av.Packet]) -> None:
         self.writer.mux([*packets])
         waiting, self.source.waiting = self.source.waiting, []
-        for packet in waiting:
+        copied = [packet for packet in waiting if packet.stream.index in self.streams]
+        for packet in copied:
             packet.stream = self.streams[packet.stream.index]
-        self.writer.mux(waiting)
+        self.writer.mux(copied)
 
 
 def muxer_options(container: Container, reader: av.container.InputContainer) -> dict[str, str]:
@@ -231,6 +250,15 @@ def muxer_options(container: Container, reader: av.container.InputContainer) -> 
 def own_tags(tags: dict[str, str]) -> dict[str, str]:
     """The entries of metadata that belong to the content and not to the way it was written."""
     return {key: value for key, value in tags.items() if key.lower() not in _WRITTEN}
+
+
+def restored_tags(tags: dict[str, str]) -> dict[str, str]:
+    """The tags of the content for a restored video: without a digital source type that is no longer true."""
+    return {
+        key: value
+        for key, value in own_tags(tags).items()
+        if key.lower() != "digitalsourcetype" or value.rpartition("/")[2] in GENERATED
+    }
 
 
 def hdr_parameters(frame: av.VideoFrame) -> str:

@@ -6,21 +6,20 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from gpen.media.properties import PRIMARIES, TRANSFERS, colour_name
 from gpen.media.video_input import FULL, colour_range, is_cover
 from gpen.media.video_output import hdr_parameters, own_tags, side_data
 
 if TYPE_CHECKING:  # PyAV is an optional dependency
     import av
 
-# Codes of ITU-T H.273, tables 2 to 4; 2 is unspecified
+# Codes of ITU-T H.273, table 4
 MATRICES = {0: "RGB", 1: "BT.709", 5: "BT.601", 6: "BT.601", 9: "BT.2020"}
-PRIMARIES = {1: "BT.709", 5: "BT.601, 625 lines", 6: "BT.601, 525 lines", 9: "BT.2020", 12: "Display P3"}
-TRANSFERS = {1: "BT.709", 6: "BT.601", 13: "sRGB", 14: "BT.2020", 15: "BT.2020", 16: "PQ", 18: "HLG"}
 DYNAMIC = {"DYNAMIC_HDR_PLUS": "HDR10+", "DOVI_RPU_BUFFER": "Dolby Vision", "DYNAMIC_HDR_VIVID": "HDR Vivid"}
 
 
 def describe(path: Path) -> dict[str, str]:
-    """Each property that the video file `path` has, for `compare`. Raises av.FFmpegError if it cannot be read."""
+    """Each property that the video file `path` has, for `properties.compare`. Raises av.FFmpegError if it cannot be read."""
     import av
 
     with av.open(f"file:{path}") as reader:
@@ -42,21 +41,6 @@ def describe(path: Path) -> dict[str, str]:
     return {name: value for name, value in rows.items() if value}
 
 
-def compare(before: dict[str, str], after: dict[str, str], applied: dict[str, str]) -> dict[str, str]:
-    """Each property `before`, with what became of it `after` (see `describe`): kept, changed or dropped; also added marks.
-
-    applied: properties that the caller explains itself.
-    """
-    rows = {}
-    for name, value in before.items():
-        new = after.get(name)
-        rows[name] = f"kept: {value}" if new == value else f"changed: {value} to {new}" if new else f"dropped: {value}"
-    rows |= {
-        name: f"added: {after[name]}" for name in ("matrix", "primaries", "transfer") if name in after.keys() - before.keys()
-    }
-    return rows | applied
-
-
 def _first_frame(reader: av.container.InputContainer, stream: av.VideoStream) -> dict[str, str]:
     frame = next(reader.decode(stream))
     form, rgb = frame.format, frame.format.is_rgb
@@ -66,9 +50,9 @@ def _first_frame(reader: av.container.InputContainer, stream: av.VideoStream) ->
         "alpha": "yes" if len(form.components) in (2, 4) or stream.metadata.get("alpha_mode") == "1" else "",
         "chroma": "RGB" if rgb else _chroma(form),
         "colour range": "full" if colour_range(frame) == FULL else "limited",
-        "matrix": "" if rgb else _name(MATRICES, frame.colorspace),
-        "primaries": _name(PRIMARIES, frame.color_primaries),
-        "transfer": _name(TRANSFERS, frame.color_trc),
+        "matrix": "" if rgb else colour_name(MATRICES, frame.colorspace),
+        "primaries": colour_name(PRIMARIES, frame.color_primaries),
+        "transfer": colour_name(TRANSFERS, frame.color_trc),
         "scan": "interlaced" if frame.interlaced_frame else "progressive",
         "rotation": f"{frame.rotation % 360} degrees" if frame.rotation else "",
         "HDR metadata": hdr_parameters(frame),
@@ -82,10 +66,6 @@ def _chroma(form: av.VideoFormat) -> str:
         return "none"
     across, down = form.width // form.chroma_width(form.width), form.height // form.chroma_height(form.height)
     return {(1, 1): "4:4:4", (2, 1): "4:2:2", (2, 2): "4:2:0", (4, 1): "4:1:1"}.get((across, down), f"{across} x {down}")
-
-
-def _name(names: dict[int, str], code: int) -> str:
-    return names.get(code, "" if code == 2 else f"code {code} of ITU-T H.273")
 
 
 def _stream(stream: av.stream.Stream) -> str:

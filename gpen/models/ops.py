@@ -139,12 +139,14 @@ class ModulatedConv2d(nn.Module):
         energy = weight.float().square().sum((2, 3))  # [outputs, inputs]
         with torch.autocast(x.device.type, enabled=False):  # a sum of thousands of squares needs float32
             demodulation = torch.rsqrt(style.float().square() @ energy.t() + 1e-8)  # [n, outputs]
-        x = x * style.to(x.dtype)[:, :, None, None]
-        if self.up:
-            x = fir(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), (1, 1), gain=4.0)
-        else:
-            x = F.conv2d(x, weight, padding=1)
+        x = self.convolve(x * style.to(x.dtype)[:, :, None, None], weight)
         return x, demodulation.to(x.dtype)[:, :, None, None]
+
+    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Convolve x [n, c, h, w] with weight [outputs, c, 3, 3] -> [n, outputs, h, w], doubled with `up`."""
+        if self.up:
+            return fir(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), (1, 1), gain=4.0)
+        return F.conv2d(x, weight, padding=1)
 
 
 class ToRGB(nn.Module):

@@ -113,6 +113,7 @@ class RunConfig:
     compile: bool = False  # use torch.compile for the network; on a CPU it needs a C++ compiler
     workers: int = 1  # number of processes that read and degrade images; 0: the training process itself
     skip_bad: bool = False  # leave out files that are no complete image, instead of refusing the folder
+    allow_upscaled: bool = False  # enlarge images that are smaller than the network, instead of refusing the folder
     save_interval: int = 4000  # images between two checkpoints, at least 1
     grid_interval: int = 4000  # images between two image grids, at least 1
     validation: ValidationConfig = field(default_factory=ValidationConfig)
@@ -192,6 +193,20 @@ class PriorConfig(RunConfig):
             raise GPENError(f"reconstruction_share is from 0 to below 1; got {self.reconstruction_share}.")
         if self.reconstruction_share and self.discriminator != "projected":
             raise GPENError('reconstruction_share needs discriminator = "projected", whose features LPIPS compares.')
+        self.reconstructions(self.batch_size)
+
+    def reconstructions(self, n: int) -> int:
+        """How many of the n images of a process in a step are reconstructions.
+
+        Raises GPENError if reconstruction_share makes none of them, or all, a reconstruction.
+        """
+        count = round(self.reconstruction_share * n)
+        if self.reconstruction_share and not 0 < count < n:
+            raise GPENError(
+                f"With reconstruction_share {self.reconstruction_share}, {count} of {n} images per step and process are "
+                "reconstructions: choose reconstruction_share and batch_size with at least one reconstruction and one sample."
+            )
+        return count
 
 
 @dataclass(frozen=True)

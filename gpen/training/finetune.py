@@ -18,6 +18,7 @@ from gpen.training.adversarial.discriminator import DiscriminatorTrainer
 from gpen.training.adversarial.projected import ProjectedTrainer
 from gpen.training.config import FinetuneConfig
 from gpen.training.data.dataset import FacePairs
+from gpen.training.data.fingerprints import inherited_notes, join_notes
 from gpen.training.growing import load_prior_into
 from gpen.training.initialization import IDENTITY, start_as_identity
 from gpen.training.loop import ema_update, train
@@ -46,6 +47,7 @@ class Finetune:
         self.optimizer = torch.optim.Adam(self._parameter_groups(), betas=(config.beta1, 0.99), fused=True)
         self.rates = [parameters["lr"] for parameters in self.optimizer.param_groups]
         self.validation = RestorationValidation(config, group) if config.validation.data and group.rank == 0 else None
+        self.notes = join_notes(self.validation.notes if self.validation else {}, inherited_notes(*_sources(config)))
 
     def _place(self, net: Net) -> Net:
         net.to(device=self.group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
@@ -171,7 +173,7 @@ class Finetune:
 
     def export(self, folder: Path) -> Path:
         """Write FOLDER/gpen.safetensors (the averaged weights) and, of StyleGAN2's kind, FOLDER/discriminator.safetensors."""
-        notes = self.config.notes(self.images_seen) | (self.validation.notes if self.validation else {})
+        notes = self.config.notes(self.images_seen) | self.notes
         if self.config.uses_discriminator and isinstance(self.adversary, DiscriminatorTrainer):
             checkpoints.save(self.adversary.net, folder / "discriminator.safetensors", None, **notes)
         return checkpoints.save(self.ema, folder / "gpen.safetensors", None, task=self.config.task, **notes)
@@ -190,6 +192,12 @@ def _initial(config: FinetuneConfig) -> GPEN:
         encoder = checkpoints.load(config.init_encoder).encoder
         net.encoder = _same_shapes(net.encoder, encoder, config.init_encoder)
     return net
+
+
+def _sources(config: FinetuneConfig) -> list[str | None]:
+    """The files from which the network and the discriminator start."""
+    whole = None if config.init == IDENTITY else config.init
+    return [whole, config.init_prior, config.init_encoder, config.init_discriminator]
 
 
 def _load_whole(net: Net, init: str | None, load: Callable[..., Net]) -> Net:

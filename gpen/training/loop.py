@@ -12,12 +12,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from gpen.errors import GPENError
 from gpen.training.config import RunConfig
-from gpen.training.data.dataset import batches, one_sentence_errors
+from gpen.training.data.dataset import Faces, batches, one_sentence_errors
+from gpen.training.data.fingerprints import Notes, join_notes
 from gpen.training.monitoring.run_folder import TrainingRun
 from gpen.training.runtime.memory import keep_freed
 from gpen.training.runtime.parallel import Distributed
@@ -31,6 +32,7 @@ class Trainer(Protocol):
 
     group: Distributed
     images_seen: int  # over all processes
+    notes: Notes  # metadata of the weights: fingerprints of the images that they have seen
 
     @property
     def config(self) -> RunConfig: ...
@@ -44,14 +46,16 @@ class Trainer(Protocol):
     def export(self, folder: Path, /) -> Path: ...  # write the averaged network; returns its file
 
 
-def train(trainer: Trainer, dataset: Dataset, out: str | Path, resume: bool = False) -> Path:
+def train(trainer: Trainer, dataset: Faces, out: str | Path, resume: bool = False) -> Path:
     """Run to the end of the settings; returns the file of the averaged network. Raises GPENError for what a user can correct."""
     config, group = trainer.config, trainer.group
     run = TrainingRun(out, resume, writes=group.rank == 0)
     if group.device.type == "cpu":
         keep_freed()
-    if state := run.load():
+    state = run.load() or {}
+    if state:
         _restore(trainer, state)
+    trainer.notes = join_notes(trainer.notes, dataset.notes, state.get("notes", {}))  # a resumed run may have another folder
     loader = batches(dataset, config, trainer.images_seen, group.rank, group.processes)
     with one_sentence_errors():
         preview = default_collate([dataset[i] for i in PREVIEW])
@@ -123,7 +127,8 @@ class _Progress:
         trainer = self.trainer
         _check_weights(trainer)
         settings = dataclasses.asdict(trainer.config)
-        state = {"images_seen": trainer.images_seen, "processes": trainer.group.processes, "settings": settings}
+        counts = {"images_seen": trainer.images_seen, "processes": trainer.group.processes}
+        state = {"settings": settings, "notes": trainer.notes} | counts
         self.run.save(trainer.state() | state)
         self.exported = self.run.export(trainer.export)
         self.run.plot()

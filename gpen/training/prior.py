@@ -19,6 +19,7 @@ from gpen.training.adversarial.projected import ProjectedTrainer
 from gpen.training.auxiliary_encoder import AuxiliaryEncoder, kl_divergence, sample_z
 from gpen.training.config import PriorConfig
 from gpen.training.data.dataset import Faces
+from gpen.training.data.fingerprints import inherited_notes, join_notes
 from gpen.training.growing import load_prior_into
 from gpen.training.loop import ema_update, train
 from gpen.training.losses.terms import generator_logistic, range_penalty
@@ -56,6 +57,7 @@ class Prior:
             self.encoder_optimizer = torch.optim.Adam(encoder, lr=config.lr_encoder, betas=(0.5, 0.99), fused=True)
             self._parts += ["encoder", "encoder_optimizer"]
         self.validation = PriorValidation(config, group) if config.validation.data and group.rank == 0 else None
+        self.notes = join_notes(self.validation.notes if self.validation else {}, inherited_notes(config.init))
 
     def _adversary(self, place: dict[str, Any]) -> DiscriminatorTrainer | ProjectedTrainer:
         config = self.config
@@ -94,7 +96,7 @@ class Prior:
         """Images [n, 3, size, size]: first reconstructions of as many real ones, then samples; and the loss of z."""
         z, noise, crossing = self._latent(self.config.batch_size, random)
         losses = {}
-        if pairs := self._pairs(len(real)):
+        if pairs := self.config.reconstructions(len(real)):
             with self.autocast:
                 mean, log_variance = self.encoder(real[:pairs])
             losses["kl"] = kl_divergence(mean, log_variance)
@@ -104,14 +106,10 @@ class Prior:
         with self.autocast:
             return self.forward(self._styles(z, crossing), noise).float(), losses
 
-    def _pairs(self, n: int) -> int:
-        """How many of n images are reconstructions."""
-        return round(self.config.reconstruction_share * n)
-
     def _losses(self, fake: Tensor, real: Tensor, step: int, random: torch.Generator) -> dict[str, Tensor]:
         """The terms of the generator's loss by name, before their weights; images [n, 3, size, size]."""
         config, losses = self.config, {}
-        if pairs := self._pairs(len(real)):
+        if pairs := self.config.reconstructions(len(real)):
             losses["content"] = _content(fake[:pairs], real[:pairs])
         if config.range_weight:
             losses["range"] = range_penalty(fake)
@@ -215,7 +213,7 @@ class Prior:
 
     def export(self, folder: Path) -> Path:
         """Write FOLDER/prior.safetensors (the averaged weights) and, of StyleGAN2's kind, FOLDER/discriminator.safetensors."""
-        notes = self.config.notes(self.images_seen) | (self.validation.notes if self.validation else {})
+        notes = self.config.notes(self.images_seen) | self.notes
         if isinstance(self.adversary, DiscriminatorTrainer):
             checkpoints.save(self.adversary.net, folder / "discriminator.safetensors", None, **notes)
         return checkpoints.save(self.ema, folder / "prior.safetensors", None, **notes)

@@ -21,11 +21,11 @@ import gpen
 from bench.common.harness import free_port
 from eval.preference.build import StudySettings, build, from_folders
 from tests import ROOT
+from tests.demo.pages import Pages
 
 SIZE = 128  # px, image size of the network
 METHODS = ("sharpest-method", "medium-method", "blurry-method")  # of the study
 TIMEOUT = 90  # seconds, for the app and its page, also on slow machines
-WIDE = {"width": 1400, "height": 900}  # px
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -65,24 +65,16 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def pages(browser):
+    return Pages(browser, TIMEOUT)
+
+
 @pytest.fixture
-def visit(browser):
-    """Opens a URL in a new browser context; the URLs of all its requests are in `page.asked`."""
-    contexts = []
-
-    def visited(url: str, **settings):
-        context = browser.new_context(**({"viewport": WIDE, "accept_downloads": True} | settings))
-        context.set_default_timeout(1000 * TIMEOUT)
-        contexts.append(context)
-        page = context.new_page()
-        page.asked = []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(url)
-        return page
-
-    yield visited
-    for context in contexts:
-        context.close()
+def visit(pages):
+    """Opens a URL in a page that has nothing of earlier tests; see Pages.open."""
+    yield pages.open
+    pages.release()
 
 
 @pytest.fixture

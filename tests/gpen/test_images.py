@@ -3,10 +3,11 @@
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import gpen
-from gpen.images import read_image, replace_atomically, resize_to, square_crop, write_atomically, write_image
+from gpen.images import read_image, replace_atomically, resize_to, square_crop, to_8_bits, write_atomically, write_image
 
 
 def make_image(h: int = 40, w: int = 30) -> np.ndarray:
@@ -47,7 +48,7 @@ def test_pixel_formats_are_converted_to_rgb(tmp_path):
     for name in ("deep.png", "grey.png"):
         assert np.array_equal(read_image(tmp_path / name), np.repeat(grey[..., None], 3, axis=2)), name
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(gpen.GPENError, match="float.tif.*32 bits"):
+    with pytest.raises(gpen.GPENError, match="float.tif.*32-bit"):
         read_image(tmp_path / "float.tif")
 
 
@@ -120,3 +121,18 @@ def test_postscript_is_never_opened(tmp_path):
 def test_damaged_exif_data_do_not_cost_the_pixels(tmp_path):
     Image.fromarray(make_image()).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x09\xff\xff\xff\xff")
     assert np.array_equal(read_image(tmp_path / "a.png"), make_image())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_in_which_0_is_white_is_not_read_as_a_negative(dtype, tmp_path):
+    pixels = np.linspace(0, np.iinfo(dtype).max, 24 * 36).astype(dtype).reshape(24, 36)
+    tifffile.imwrite(tmp_path / "a.tif", np.iinfo(dtype).max - pixels, photometric="miniswhite", metadata=None)
+    assert np.abs(read_image(tmp_path / "a.tif")[..., 0].astype(int) - to_8_bits(pixels)).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["planes", "int16", "int8", "uint32"])
+def test_a_tiff_that_would_be_read_wrongly_is_an_error(kind, tmp_path):
+    shape, options = ((3, 24, 36), {"photometric": "rgb", "planarconfig": "separate"}) if kind == "planes" else ((24, 36), {})
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, "uint16" if kind == "planes" else kind), metadata=None, **options)
+    with pytest.raises(gpen.GPENError, match="a TIFF of .* is not supported"):
+        read_image(tmp_path / "a.tif")

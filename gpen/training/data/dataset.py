@@ -10,6 +10,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,11 +21,13 @@ from tqdm import tqdm
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
 from gpen.file_names import is_image
-from gpen.images import read_image, square_crop, to_tensor
+from gpen.images import decode, read_bytes, read_image, square_crop, to_tensor
 from gpen.restoration.task_inputs import MAKERS
 from gpen.training.config import FinetuneConfig, PriorConfig, RunConfig
 from gpen.training.data.augmentation import augment_photo, sampling_cdf
+from gpen.training.data.fingerprints import TRAINED_ON, fingerprint_of
 from gpen.training.data.hub import local_folder
+from gpen.training.data.native_size import check_native_size
 
 SHARED_MEMORY_ERRORS = ("shared memory", "shm", "Bus error", "No space left on device")  # in texts of PyTorch's errors
 NAMED = 3  # bad files that an error names
@@ -39,13 +42,20 @@ def list_images(folder: str | Path) -> list[Path]:
     return files
 
 
-def check_images(files: list[Path], skip_bad: bool) -> list[Path]:
+class CheckedImage(NamedTuple):
+    """What the check of an image file finds out."""
+
+    side: int  # the shorter one, px
+    fingerprint: str
+
+
+def check_images(files: list[Path], skip_bad: bool) -> dict[Path, CheckedImage]:
     """The files that decode completely. Raises GPENError, naming the others, unless skip_bad leaves them out."""
-    good, bad = [], []
+    good, bad = dict[Path, CheckedImage](), []
     for path in tqdm(files, "checking images", unit="img", leave=False, disable=not sys.stderr.isatty(), dynamic_ncols=True):
         try:
-            read_image(path)
-            good.append(path)
+            content = read_bytes(path)
+            good[path] = CheckedImage(min(decode(content, path).shape[:2]), fingerprint_of(content))
         except GPENError:
             bad.append(path)
     if not bad or (skip_bad and good):
@@ -72,12 +82,16 @@ def sample_degradation(name: str, rng: np.random.Generator, size: int) -> Degrad
 class Faces(Dataset):
     """Item i: a face [3, size, size] in [-1, 1] of a folder or a Hugging Face dataset; half of them are mirrored.
 
-    Raises GPENError where a file is no complete image, unless the settings leave such files out.
+    Raises GPENError where a file is no complete image, or smaller than the network, unless the settings leave such files out, or
+    enlarge them. notes: the fingerprints of the files, metadata of the weights.
     """
 
     def __init__(self, folder: str | Path, config: PriorConfig | FinetuneConfig):
-        self.files = check_images(list_images(local_folder(folder)), config.skip_bad)
+        images = check_images(list_images(local_folder(folder)), config.skip_bad)
+        self.files = list(images)
         self.size, self.seed = config.network.size, config.seed
+        check_native_size({path.name: image.side for path, image in images.items()}, self.size, folder, config.allow_upscaled)
+        self.notes = {TRAINED_ON: " ".join(sorted({image.fingerprint for image in images.values()}))}
 
     def __getitem__(self, i: int) -> Tensor:
         return to_tensor(self.sample(np.random.default_rng([_STREAM, self.seed, i])))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,11 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from gpen.faces.embedding import FaceEmbedding
-from gpen.images import to_image, to_tensor
+from gpen.images import image_size, to_image, to_tensor
 from gpen.models.network import Generator
 from gpen.training.config import FinetuneConfig, PriorConfig
 from gpen.training.data.dataset import list_images, read_face, sample_degradation
 from gpen.training.data.fingerprints import CHOSEN_ON, join_fingerprints
+from gpen.training.data.native_size import check_native_size
 from gpen.training.losses.squeezenet import SqueezeNet, enlarge, lpips, lpips_heads
 from gpen.training.monitoring.frechet import frechet_distance
 from gpen.training.runtime.parallel import Distributed
@@ -57,12 +59,21 @@ class Features:
         return torch.cat(distances).mean().item(), np.concatenate(pooled_a), np.concatenate(pooled_b)
 
 
+def validation_files(config: FinetuneConfig | PriorConfig) -> list[Path]:
+    """The faces for validation. Raises GPENError where some are smaller than the network, unless the settings enlarge them."""
+    settings = config.validation
+    files = list_images(str(settings.data))[: settings.images]
+    sides = {path.name: min(image_size(path)) for path in files}
+    check_native_size(sides, config.network.size, str(settings.data), config.allow_upscaled)
+    return files
+
+
 class RestorationValidation:
     """Scores of a restoration network by preset. The degraded inputs are the same in every call and run."""
 
     def __init__(self, config: FinetuneConfig, group: Distributed):
         settings, size, in_size = config.validation, config.network.size, config.network.in_size
-        files = list_images(str(settings.data))[: settings.images]
+        files = validation_files(config)
         truths = [read_face(file, size) for file in files]
         self.notes = {CHOSEN_ON: join_fingerprints(files)}  # metadata of the weights
         self.device = group.device
@@ -116,8 +127,7 @@ class PriorValidation:
     """Frechet distance and diversity of a prior's samples, the latter beside that of real faces."""
 
     def __init__(self, config: PriorConfig, group: Distributed):
-        settings, size = config.validation, config.network.size
-        files = list_images(str(settings.data))[: settings.images]
+        files, size = validation_files(config), config.network.size
         real = torch.stack([to_tensor(read_face(file, size)) for file in files])
         self.notes = {CHOSEN_ON: join_fingerprints(files)}  # metadata of the weights
         self.device, self.n = group.device, len(real)

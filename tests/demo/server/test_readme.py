@@ -38,11 +38,19 @@ def test_space_front_matter_describes_the_space():
     assert "OWNER/NAME" in front["thumbnail"] and (ROOT / front["thumbnail"].rsplit("/main/")[1]).is_file()
 
 
+def test_quick_start_runs_as_pasted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(snippet(README, "Quick start"), {})
+    low, restored, face = np.split(cv2.imread("comparison.png").astype(float), 3, axis=1)
+    sharpness_low, sharpness_restored = (cv2.Laplacian(image, cv2.CV_64F).std() for image in (low, restored))
+    assert sharpness_restored > 2 * sharpness_low and np.abs(restored - face).mean() < 8
+
+
 def test_python_example_runs_with_default_model():
     face = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     image = np.full((120, 160, 3), 128, np.uint8)
     names = {"face": face, "image": image, "x": torch.zeros(1, 3, 256, 256)}
-    exec(snippet(README, "Quick start"), names)
+    exec(snippet(API, "Python"), names)
     assert names["y"].shape == (1, 3, 256, 256)
     assert names["result"].faces == [] and (names["result"].image == image).all()
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from demo import compare, images, shell
+from tests.demo.pages import swipe
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 LABELS = ("damaged", "restored", "original")
@@ -93,14 +94,6 @@ def line(page) -> float:
 
 def box(page) -> dict:
     return page.locator("#view .compare-view").bounding_box()
-
-
-def touch(page, path: list[tuple[float, float]]) -> None:
-    """Swipe with one finger along a path in CSS pixels of the window."""
-    session = page.context.new_cdp_session(page)
-    for kind, points in (("touchStart", path[:1]), *(("touchMove", [point]) for point in path[1:]), ("touchEnd", [])):
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
-    page.wait_for_timeout(200)
 
 
 @pytest.mark.browser
@@ -195,10 +188,10 @@ def test_vertical_swipe_scrolls_and_only_the_handle_is_dragged(opened):
     x, y = handle["x"] + 22, handle["y"] + 22
     for start in ((frame["x"] + 200, frame["y"] + 200), (x, y)):
         page.evaluate("scrollTo(0, 0)")
-        touch(page, [(start[0] + i % 2, start[1] - 15 * i) for i in range(8)])
+        swipe(page, [(start[0] + i % 2, start[1] - 15 * i) for i in range(8)])
         assert page.evaluate("scrollY") > 40 and position(page) == 35
     page.evaluate("scrollTo(0, 0)")
-    touch(page, [(frame["x"] + 200 - 10 * i, frame["y"] + 100) for i in range(8)])
+    swipe(page, [(frame["x"] + 200 - 10 * i, frame["y"] + 100) for i in range(8)])
     assert position(page) == 35
-    touch(page, [(x + 10 * i, y) for i in range(6)])
+    swipe(page, [(x + 10 * i, y) for i in range(6)])
     assert position(page) > 45

@@ -3,13 +3,19 @@
 import base64
 import io
 import re
+import threading
 import zipfile
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.demo.accessibility import SCHEMES, assert_accessible
+from demo import shell
+from demo.photo import photo_state
+from demo.tabs import photo
+from tests.demo.accessibility import assert_accessible
+from tests.demo.conftest import TIMEOUT, wait_until
 
 pytestmark = pytest.mark.browser
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -163,7 +169,67 @@ def test_invalid_photo_shows_error_and_pasted_photo_works(open_tab, files, coupl
     page.wait_for_selector("#photo-numbers [role=radio]")
 
 
+@pytest.fixture(scope="module")
+def own_address(restorer):
+    """URL of the tab in this process, whose functions a test can replace."""
+    with gr.Blocks(analytics_enabled=False) as page:
+        photo.tab(restorer)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **shell.launch_settings([]))
+    yield url
+    page.close()
+
+
+@pytest.fixture
+def hold(monkeypatch):
+    """hold(name, held): calls of a function of photo_state wait if held(arguments) is true; returns two events.
+
+    The first event is set when a call waits; the second one ends the wait.
+    """
+    waits, may_continue = threading.Event(), threading.Event()
+
+    def held_calls(name, held):
+        function = getattr(photo_state, name)
+
+        def waiting(*arguments):
+            if held(arguments):
+                waits.set()
+                assert may_continue.wait(TIMEOUT)
+            return function(*arguments)
+
+        monkeypatch.setattr(photo_state, name, waiting)
+        return waits, may_continue
+
+    yield held_calls
+    may_continue.set()
+
+
+def test_photo_that_follows_a_refused_one_within_a_moment_is_opened(visit, own_address, files, couple, hold):
+    reads, may_continue = hold("find_faces", lambda arguments: arguments[1].endswith(files["text.png"].name))
+    page = visit(own_address)
+    page.set_input_files("#photo-upload input[type=file]", files["text.png"])
+    assert reads.wait(TIMEOUT)
+    with page.expect_response("**/upload*"):
+        page.evaluate(PASTE, base64.b64encode(couple.read_bytes()).decode())
+    page.wait_for_function("new Promise(resolve => requestAnimationFrame(() => setTimeout(() => resolve(true))))")
+    may_continue.set()
+    page.wait_for_selector("#photo-numbers [role=radio]")
+    page.wait_for_selector("#photo-report >> text=2 faces restored in")
+
+
+def test_last_face_that_is_chosen_within_a_moment_is_shown(visit, own_address, couple, hold):
+    page = visit(own_address)
+    page.set_input_files("#photo-upload input[type=file]", couple)
+    page.wait_for_selector("#photo-report >> text=2 faces restored in")
+    chosen = []
+    restores, may_continue = hold("run_network", lambda arguments: chosen.append(arguments[2]) or True)
+    page.click("#photo-numbers button >> nth=1")
+    assert restores.wait(TIMEOUT)
+    page.click("#photo-numbers button >> nth=0")
+    may_continue.set()
+    wait_until(page, lambda: chosen == [[1], [0]])
+    page.wait_for_selector("#photo-title >> text=Face 1 of 2")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_result_has_no_accessibility_violation(open_photo, couple, scheme):
-    assert_accessible(open_photo(couple, color_scheme=scheme, reduced_motion="reduce"))
+def test_result_has_no_accessibility_violation(open_photo, couple):
+    assert_accessible(open_photo(couple, reduced_motion="reduce"))

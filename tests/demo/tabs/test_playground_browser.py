@@ -11,7 +11,8 @@ import pytest
 import app
 from demo.tabs import playground
 from tests.demo.accessibility import SCHEMES, assert_accessible
-from tests.demo.conftest import TIMEOUT, WIDE, wait_until
+from tests.demo.conftest import TIMEOUT, wait_until
+from tests.demo.pages import WIDE, swipe
 
 NARROW = {"width": 390, "height": 844}
 PHONE = {"viewport": NARROW, "has_touch": True, "is_mobile": True}
@@ -205,15 +206,9 @@ def test_empty_number_field_is_not_an_error(open_app):
     assert page.locator("[data-testid=toast-body]").count() == 0
 
 
-def swipe(page, x: float, y: float, dx: float, dy: float) -> None:
-    """Move one finger from (x, y) in the window by (dx, dy)."""
-    session = page.context.new_cdp_session(page)
-    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
-    for k in range(1, 11):
-        points = [{"x": x + dx * k / 10, "y": y + dy * k / 10}]
-        session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": points})
-    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_timeout(300)
+def line(x: float, y: float, dx: float, dy: float) -> list[tuple[float, float]]:
+    """A path from (x, y) to (x + dx, y + dy) in ten steps."""
+    return [(x + dx * k / 10, y + dy * k / 10) for k in range(11)]
 
 
 def test_image_stays_visible_and_vertical_swipes_change_nothing_on_a_phone(open_app):
@@ -229,13 +224,13 @@ def test_image_stays_visible_and_vertical_swipes_change_nothing_on_a_phone(open_
         page.evaluate("scrollBy(0, -120)" if place.startswith("#blur") else "0")
         before, box = page.evaluate("scrollY"), page.locator(place).bounding_box()
         up = before > 300
-        swipe(page, box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2, 4, 150 if up else -150)
+        swipe(page, line(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2, 4, 150 if up else -150))
         assert abs(page.evaluate("scrollY") - before) > 60, place
     assert (restored_image(page), number(page, "blur-sigma"), page.get_attribute(".compare-handle", "aria-valuenow")) == old
     assert len(page.asked) == asked
     page.evaluate("scrollTo(0, 250)")
     box = page.locator("#blur-sigma input[type=range]").bounding_box()
-    swipe(page, box["x"] + 60, box["y"] + box["height"] / 2, 120, 3)
+    swipe(page, line(box["x"] + 60, box["y"] + box["height"] / 2, 120, 3))
     wait_for_another_image(page, old[0])
     assert number(page, "blur-sigma") > old[1]
 
@@ -287,9 +282,8 @@ def test_unknown_model_of_a_link_is_named(open_app):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_open_section_for_teachers_has_no_violation(open_app, scheme):
-    page = open_app(color_scheme=scheme)
+def test_open_section_for_teachers_has_no_violation(open_app):
+    page = open_app(reduced_motion="reduce")
     open_details(page)
     page.click("#blur-kind >> text=anisotropic")
     page.wait_for_selector("#blur-angle", state="visible")

@@ -15,10 +15,11 @@ from demo.tabs import leaderboard, owner, plots, rate
 from eval.preference import build
 from eval.preference.exports import FORMATS
 from eval.preference.storage.store import VoteStore
-from eval.preference.study import Study
+from eval.preference.study import BETTER, Study
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError
 from tests.demo.conftest import METHODS
+from tests.eval.preference.simulated import shown_methods
 
 ADDRESS = "203.0.113.77"
 OWNER = {"X-Owner-Token": "the owner's token, with ümlaut".encode()}
@@ -52,17 +53,19 @@ def answer(client, code: str, trial: str, **changes):
     return client.post("/study/answer", json=body | changes)
 
 
-def answer_all(client, code: str, choice: str = "left") -> int:
-    """Complete the session; returns the number of answers."""
+def answer_all(client, survey: Survey, code: str, choice: str = "left") -> int:
+    """Complete the session, with correct answers to the gold trials, so that the rater counts; returns the number of answers."""
     number = 0
     while trials := client.post("/study/next", json={"code": code, "n": 4}).json():
         for trial in trials:
-            assert answer(client, code, trial["trial"], id=f"session-{number}", choice=choice).status_code == 200
+            shown = shown_methods(survey, code, trial)
+            given = ("left", "right")[shown.index(BETTER)] if BETTER in shown else choice
+            assert answer(client, code, trial["trial"], id=f"session-{number}", choice=given).status_code == 200
             number += 1
     return number
 
 
-def test_session_from_consent_to_end(client):
+def test_session_from_consent_to_end(client, survey):
     about = client.post("/study/about").json()
     assert about["protocol"] == "pairwise" and about["consent"] and about["version"] and about["session"] == 5
     code = new_code()
@@ -77,7 +80,7 @@ def test_session_from_consent_to_end(client):
     assert answer(client, code, first["trial"]).json()["progress"]["done"] == 1
     undone = client.post("/study/undo", json={"code": code, "id": "answer-0000"}).json()
     assert undone["progress"]["done"] == 0
-    assert answer_all(client, code) == 5
+    assert answer_all(client, survey, code) == 5
     resumed = client.post("/study/resume", json={"code": code}).json()
     assert resumed["consented"] and resumed["progress"]["finished"]
     assert client.post("/study/agreement", json={"code": code}).json()["answers"] == 5
@@ -153,7 +156,7 @@ def test_only_images_of_the_study_are_served(client, survey, rater, study):
 
 
 def test_neither_code_nor_address_is_stored(client, survey, rater, votes):
-    answer_all(client, rater)
+    answer_all(client, survey, rater)
     survey.store.close()
     for file in votes.parent.glob("votes.sqlite*"):
         data = file.read_bytes()
@@ -202,7 +205,7 @@ def test_report_shows_counts_and_raters(ask_owner, client, survey):
     codes = [new_code() for _ in range(3)]
     for code in codes:
         client.post("/study/consent", json={"code": code})
-        answer_all(client, code)
+        answer_all(client, survey, code)
     report = owner.report(survey)
     assert "<dt>15</dt><dd>answers</dd>" in report and "<dt>3</dt><dd>raters</dd>" in report
     assert all(survey.rater(code)[:8] in report and code not in report for code in codes)
@@ -242,7 +245,7 @@ def test_report_has_no_tests_before_the_planned_end(survey, client):
     for _ in range(3):
         code = new_code()
         client.post("/study/consent", json={"code": code})
-        answer_all(client, code)
+        answer_all(client, survey, code)
     scores = survey.leaderboard()
     report = owner.report(survey)
     assert scores["missing"] > 0 and f"when the {scores['missing']} missing answers of the plan" in report
@@ -253,8 +256,8 @@ def test_report_has_no_tests_before_the_planned_end(survey, client):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_every_format_round_trips(ask_owner, client, rater, study, tmp_path, monkeypatch, form):
-    answer_all(client, rater, "tie")
+def test_every_format_round_trips(ask_owner, client, survey, rater, study, tmp_path, form):
+    answer_all(client, survey, rater, "tie")
     exported = ask_owner(f"export/{form}")
     assert exported.status_code == 200 and "attachment" in exported.headers["content-disposition"] and exported.text.strip()
     empty = Survey(Study.open(study), VoteStore.open(f"sqlite:///{tmp_path / 'other.sqlite'}"))
@@ -280,7 +283,7 @@ def test_leaderboard_is_private_unless_published(client, survey, rater, monkeypa
     monkeypatch.setenv(leaderboard.PUBLIC_VARIABLE, "1")
     needed = survey.counts()["needed"]
     assert f"0 so far, {needed} more are needed" in client.post("/study/leaderboard").json()["html"]
-    answer_all(client, rater)
+    answer_all(client, survey, rater)
     text = client.post("/study/leaderboard").json()["html"]
     left = survey.counts()["needed"]
     assert left < needed and f"{survey.counts()['answers']} so far, {left} more are needed" in text

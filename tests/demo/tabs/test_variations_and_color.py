@@ -20,7 +20,7 @@ from demo.tabs import face_tasks, task_inputs, variations
 from demo.tabs import variations_and_color as tab
 from gpen.restoration import tasks
 from gpen.restoration.variations import Variations
-from tests.demo.accessibility import SCHEMES, assert_accessible
+from tests.demo.accessibility import assert_accessible
 from tests.demo.conftest import TIMEOUT
 
 TAG = re.compile("<[^>]+>")
@@ -277,9 +277,8 @@ def test_large_drawing_is_reduced(tmp_path):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_variations_are_compared_and_accessible(open_tab, scheme):
-    page = open_tab("variations", color_scheme=scheme, reduced_motion="reduce")
+def test_variations_are_compared_and_accessible(open_tab):
+    page = open_tab("variations", reduced_motion="reduce")
     page.wait_for_selector("#variations-view .compare-view")
     page.click("#variations-gallery button:has-text('Variation 3')")
     page.wait_for_selector("#variations-view img[alt='Variation 3 of the face']", state="attached")

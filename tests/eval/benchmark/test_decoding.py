@@ -1,8 +1,6 @@
 """Reading of images: each ground truth is decoded once per run, in constant memory; incomplete files are refused everywhere."""
 
-import os
 import re
-import subprocess
 import sys
 from collections import Counter
 from types import SimpleNamespace
@@ -29,6 +27,7 @@ from gpen.images import read_image
 from gpen.media.photo_file import read_photo
 from gpen.training.data.dataset import check_images, list_images, read_face
 from tests import ROOT
+from tests.eval.benchmark.processes import FEW, MANY, assert_constant_memory, write_noise
 
 SIZE = 64
 
@@ -103,39 +102,14 @@ def test_stored_images_equal_the_decoded_ones(tmp_path_factory, names, limit):
     store.close()
 
 
-GROWTH = """
-import resource, sys
-from eval.benchmark.run import run
-from eval.benchmark.settings import RunSettings
-from eval.metrics.weights import MetricSettings
-def peak(count, out):
-    settings = RunSettings(sys.argv[1], out, ("bicubic",), ("paired",), ("psnr",), size=256, batch=4, limit=count, lq=sys.argv[2])
-    run(settings, MetricSettings(), quiet=True)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-few = peak(8, sys.argv[3] + "/few")
-print(peak(48, sys.argv[3] + "/many") - few)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
 def test_memory_of_a_paired_run_is_independent_of_the_number_of_images(tmp_path):
-    rng = np.random.default_rng(0)
-    for side in ("hq", "lq"):
-        (tmp_path / side).mkdir()
-        for i in range(48):
-            noise = cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), (256, 256))
-            cv2.imwrite(str(tmp_path / side / f"{i}.jpg"), noise)
-    done = subprocess.run(
-        [sys.executable, "-c", GROWTH, tmp_path / "hq", tmp_path / "lq", tmp_path],
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-    )
-    images_mib = 40 * 3 * 256 * 256 * 3 / 2**20  # MiB of results, ground truth and inputs of 40 images
-    assert float(done.stdout) < images_mib / 2
+    data, lq = (str(write_noise(tmp_path / side, MANY)) for side in ("hq", "lq"))
+    runs = [
+        {"data": data, "lq": lq, "out": str(tmp_path / f"{count}"), "tasks": ["paired"], "limit": count} for count in (FEW, MANY)
+    ]
+    assert_constant_memory(*runs)
 
 
 # --- one reader

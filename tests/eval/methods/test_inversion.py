@@ -1,5 +1,7 @@
 """GAN inversion: operators, losses, schedules and results of the searches."""
 
+import contextlib
+
 import cv2
 import numpy as np
 import pytest
@@ -183,6 +185,16 @@ def test_inversion_does_not_depend_on_the_batch(prior):
         together = invert(prior, samples, SIZE, how)
         for face, sample in zip(together, samples, strict=True):
             assert cv2.absdiff(face, invert(prior, [sample], SIZE, how)[0]).max() <= 1
+
+
+def test_all_tensors_are_on_the_device_of_the_prior(monkeypatch):
+    """On the meta device, which has shapes only: an operation with a tensor on the CPU raises an error, as on a GPU."""
+    net = gpen.Generator(SMALL).eval().requires_grad_(False).to("meta")
+    monkeypatch.setattr(inversion, "to_image", lambda face: face)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # does not support this device
+    samples = [Sample("a", np.zeros((low, low, 3), np.uint8), None, None) for low in (16, 16, 8)]
+    for invert, how in ((pulse, PulseSettings(steps=2, samples=500)), (mganprior, MultiCodeSettings(steps=2, codes=2))):
+        assert [face.device.type for face in invert(net, samples, SIZE, how)] == ["meta"] * 3
 
 
 @pytest.mark.parametrize("block", ["stylegan2", "stylegan", "pggan", "biggan"])

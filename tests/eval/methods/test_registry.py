@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skimage.data import astronaut
 
 import gpen
 from eval.__main__ import main
@@ -26,11 +25,6 @@ from gpen.restoration import tasks
 SIZE = 64
 SMALL = gpen.GPENConfig(size=32, narrow=0.0625, channel_multiplier=1, style_dim=64, mapping_layers=2)
 CLASSICAL = ["nlm", "tv", "nonblind-wiener", "nonblind-rl"]
-
-
-@pytest.fixture(scope="module")
-def face():
-    return cv2.resize(astronaut()[:220, 110:330], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
 @pytest.fixture(scope="module")
@@ -113,56 +107,6 @@ def test_noise_estimate_of_a_smooth_image(sigma, seed):
     noise = np.random.default_rng(seed).normal(0, sigma, ramp.shape)
     found = classical.noise_sigma(np.clip(np.rint(ramp + noise), 0, 255).astype(np.uint8))
     assert abs(found / np.hypot(sigma, classical.ROUNDING) - 1) < 0.1
-
-
-# --- the U-Net
-
-
-def test_untrained_unet_is_the_identity(face, tmp_path):
-    path = unet.save(unet.UNet(SIZE), tmp_path / "unet.safetensors")
-    small = sample(face, scale=4)
-    np.testing.assert_array_equal(restore_one(f"unet:{path}", small), restore_one("bilinear", small))
-    assert load_method(f"unet:{path}").weights == path
-
-
-def test_unet_of_another_size(face, tmp_path):
-    path = unet.save(unet.UNet(32), tmp_path / "unet.safetensors")
-    restore_one(f"unet:{path}", sample(face, scale=4))
-
-
-@pytest.mark.parametrize("adversarial", [[], ["--adversarial"]])
-def test_training_of_a_unet(face, faces_folder, tmp_path, capsys, adversarial):
-    command = ["--data", str(faces_folder), "--out", str(tmp_path / "run"), "--size", "32", "--images", "32", "--device", "cpu"]
-    assert main(["train-unet", *command, *adversarial]) == 0
-    path = capsys.readouterr().out.strip()
-    assert path == str(tmp_path / "run" / "unet.safetensors")
-    small = sample(face, scale=4)
-    assert (restore_one(f"unet:{path}", small) != restore_one("bilinear", small)).any()
-    assert (tmp_path / "run" / "log.jsonl").read_text().count("adversarial") == len(adversarial)
-
-
-def test_default_unet(tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.methods.registry.ASSETS", tmp_path)
-    with pytest.raises(gpen.GPENError, match="python -m eval train-unet"):
-        load_method("unet")
-    path = unet.save(unet.UNet(32), tmp_path / "unet-32.safetensors")
-    assert load_method("unet").weights == path
-
-
-def test_unet_file_in_half_precision(face, tmp_path):
-    torch.manual_seed(0)
-    net = unet.UNet(SIZE)
-    torch.nn.init.normal_(net.last.weight, std=0.5)
-    (result,) = unet.restore(net, [face])
-    (stored,) = unet.restore(unet.load(unet.save(net, tmp_path / "unet.safetensors")), [face])
-    assert cv2.absdiff(result, face).max() > 20 and cv2.absdiff(result, stored).max() <= 1
-
-
-def test_invalid_training_arguments(tmp_path, capsys):
-    assert main(["train-unet", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "run")]) == 2
-    assert main(["train-unet", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--size", "100"]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2 and all(line.startswith("error: ") for line in lines)
 
 
 # --- GAN inversion: the searches themselves are in test_inversion.py

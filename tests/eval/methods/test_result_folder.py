@@ -3,19 +3,14 @@
 import cv2
 import numpy as np
 import pytest
-from skimage.data import astronaut
 
 import gpen
+from eval.__main__ import main
 from eval.data.lq_sets import Sample
 from eval.methods.registry import load_method
 from gpen.images import write_image
 
 SIZE = 64
-
-
-@pytest.fixture(scope="module")
-def face():
-    return cv2.resize(astronaut()[:220, 110:330], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
 def sample(face, name):
@@ -61,5 +56,21 @@ def test_several_results_of_one_image(tmp_path, face):
             restore_one(f"folder:{tmp_path}", sample(face, name))
     np.testing.assert_array_equal(restore_one(f"folder:{tmp_path}", sample(face, "a.png")), face)
     write_image(tmp_path / "wide.png", face[:40])
-    with pytest.raises(gpen.GPENError, match=r"wide.png has 64 x 40 px; results are square"):
+    with pytest.raises(gpen.GPENError, match=r"wide.png has 64 x 40 px; results are square, so crop"):
         restore_one(f"folder:{tmp_path}", sample(face, "wide"))
+
+
+def test_all_missing_results_are_reported_before_any_image_is_restored(tmp_path, capsys):
+    faces, results = tmp_path / "faces", tmp_path / "results"
+    for i in range(6):
+        write_image(faces / f"{i}.png", np.full((SIZE, SIZE, 3), 40 * i, np.uint8))
+        if i % 4 == 0:
+            write_image(results / f"{i}.png", np.full((SIZE, SIZE, 3), 40 * i, np.uint8))
+    command = ["run", "fsr", "--data", str(faces), "--size", str(SIZE), "--metrics", "psnr", "--out", str(tmp_path / "run")]
+    assert main([*command, "--methods", f"folder:{results}"]) == 2
+    assert f"{results} has no result for 4 of 6 images (1, 2, 3, ...); add 1.png" in capsys.readouterr().err
+    for i in range(6):
+        write_image(results / f"{i}.png", np.full((SIZE, SIZE - i // 4, 3), 40 * i, np.uint8))
+    assert main([*command, "--methods", f"folder:{results}"]) == 2
+    assert f"{results}/4.png has 63 x 64 px, {results}/5.png has 63 x 64 px; results are square" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

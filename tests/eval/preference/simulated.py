@@ -34,6 +34,11 @@ def write_folders(root, items=5, methods=METHODS):
     return {"results": {method: root / method for method in methods}, "inputs": root / "inputs", "truth": root / "truth"}
 
 
+def shown_methods(survey, code, trial):
+    """The methods of a trial of the page, in the order that the rater sees."""
+    return survey.study.order(survey.study.trial(trial["trial"]), survey.rater(code))
+
+
 def rate(survey, choose, answers=1000, ms=900):
     """Simulate the session of a rater who answers each trial with `choose(methods displayed)`.
 
@@ -45,8 +50,8 @@ def rate(survey, choose, answers=1000, ms=900):
         trials = survey.next(code, 1)
         if not trials:
             break
-        shown = survey.study.order(survey.study.trial(trials[0]["trial"]), survey.rater(code))
-        survey.answer(code, id=f"answer-{k:04}", trial=trials[0]["trial"], choice=choose(shown), ms=ms)
+        choice = choose(shown_methods(survey, code, trials[0]))
+        survey.answer(code, id=f"answer-{k:04}", trial=trials[0]["trial"], choice=choice, ms=ms)
     return code
 
 

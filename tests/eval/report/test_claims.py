@@ -16,7 +16,7 @@ from eval.report.claims import MIN_PAIRS, claim, claim_sentences, comparisons_no
 from eval.report.compact import compact_blocks
 from eval.report.document import Bold, Italic, Table, latex, markdown
 from eval.report.report import report
-from eval.report.tables import CHOSEN_MARK, by_size, emphasised, format_difference, format_mean, table_notes
+from eval.report.tables import KNOWN_MARK, by_size, emphasised, format_difference, format_mean, table_notes
 
 BETTER = SummaryEntry("fsr8", "gpen", "psnr", 25, 24, 26, 110, "bilinear", diff=1, diff_low=0.2, diff_high=1.8)
 LIMITS = st.floats(-5, 5).map(lambda x: round(x, 3))
@@ -75,13 +75,19 @@ def test_cells_of_differences():
     assert r"m\_1 & \textbf{+1.00 [+0.20, +1.80]} & \textit{$-$1|2}" in latex([table])
 
 
-def test_values_on_images_of_the_choice_are_marked_and_not_claimed():
-    chosen = replace(BETTER, chosen=40)
-    assert format_mean(chosen) == f"25.00 [24.00, 26.00] {CHOSEN_MARK}" and type(format_difference(chosen)) is str
+@pytest.mark.parametrize(("counts", "words"), [
+    ({"chosen": 40}, "was chosen on up to 40 of these images (weights"),
+    ({"trained": 7}, "was trained on up to 7 of these images."),
+    ({"trained": 7, "chosen": 40}, "was trained on up to 7 and chosen on up to 40 of these images (weights"),
+])  # fmt: skip
+def test_values_on_known_images_are_marked_and_not_claimed(counts, words):
+    chosen = replace(BETTER, **counts)
+    assert SummaryEntry(**chosen.to_dict()) == chosen
+    assert format_mean(chosen) == f"25.00 [24.00, 26.00] {KNOWN_MARK}" and type(format_difference(chosen)) is str
     (note,) = table_notes([chosen])
-    assert note.startswith(f"{CHOSEN_MARK} No test result") and "40 of these images" in note
+    assert note.startswith(f"{KNOWN_MARK} No test result") and words in note
     (table, below) = compact_blocks(ArchivedRun("r", {}, [chosen]))
-    assert table.rows[0][2] == f"25.00 {CHOSEN_MARK}" and CHOSEN_MARK in below.text
+    assert table.rows[0][2] == f"25.00 {KNOWN_MARK}" and KNOWN_MARK in below.text
 
 
 def test_sets_of_different_size_stand_in_different_tables(tmp_path):

@@ -10,14 +10,14 @@ from eval.report.compact import with_tables, write_tables
 from gpen.errors import GPENError
 from tests import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "docs" / "evaluation.md"]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md"]
 METHODS = {  # labels of the tables
     "bilinear (the input)": "bilinear",
     "PULSE-like, own prior of 64 px": "pulse",
     "Wiener (non-blind, uses the true blur kernel)": "nonblind-wiener",
     "Richardson-Lucy (non-blind, uses the true blur kernel)": "nonblind-rl",
 }
-COPY = re.compile(r"<!-- table (\S+) -->(.*?)<!-- /table -->", re.DOTALL)
+COPY = re.compile(r"<!-- table (\S+)(?: \w+=\S+)* -->(.*?)<!-- /table -->", re.DOTALL)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -53,7 +53,7 @@ def test_bold_and_italic_cells_have_intervals_without_0(page):
 
 
 def test_command(tmp_path, capsys):
-    archive = (ROOT / "assets" / "results" / "default-model.json").read_text()
+    archive = (ROOT / "assets" / "results" / "ffhq-fsr.json").read_text()
     (tmp_path / "a.json").write_text(archive)
     page = tmp_path / "page.md"
     page.write_text("# Title\n\n<!-- table a.json -->\n| old cell |\n<!-- /table -->\n\nThe end.\n")
@@ -69,3 +69,16 @@ def test_command(tmp_path, capsys):
     page.write_text("<!-- table none.json -->\n<!-- /table -->")
     with pytest.raises(GPENError, match="does not exist"):
         write_tables(page)
+
+
+def test_a_table_is_reduced_to_named_rows_and_columns(tmp_path):
+    (tmp_path / "a.json").write_text((ROOT / "assets" / "results" / "ffhq-fsr.json").read_text())
+    page = tmp_path / "page.md"
+    page.write_text("<!-- table a.json tasks=fsr8 methods=bilinear,gpen metrics=psnr -->\n<!-- /table -->\n")
+    rows = [line for line in write_tables(page).read_text().splitlines() if line.startswith("|")]
+    assert [[cell.strip() for cell in row.split("|")[2:3]] for row in rows[2:]] == [["bilinear (the input)"], ["gpen"]]
+    assert all(row.startswith("| fsr8 (") for row in rows[2:]) and "PSNR" in rows[0] and "Identity" not in rows[0]
+    for selection, message in (("methods=bilinaer", "no method bilinaer: choose among bicubic"), ("rows=1", "selected by tasks")):
+        page.write_text(f"<!-- table a.json {selection} -->\n<!-- /table -->")
+        with pytest.raises(GPENError, match=message):
+            write_tables(page)

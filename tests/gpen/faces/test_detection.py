@@ -17,7 +17,9 @@ from tests import ROOT, SHARED
 
 COUNTS = {  # number of faces, counted manually
     "group/solvay_1927.png": 29, "group/cf_00.jpg": 4, "group/cf_01.jpg": 4, "group/cf_02.png": 4, "group/cf_03.jpg": 1,
-    "cropped/cf_0143.png": 1, "cropped/cf_0412.png": 1, "cropped/cf_Solvay_conference_1927_0018.png": 1,
+    **{f"cropped/cf_{name}.png": 1 for name in (
+        "0143", "0240", "0342", "0345", "0368", "0412", "0444", "0478", "0500", "Solvay_conference_1927_0018",
+    )},
 }  # fmt: skip
 ASTRONAUT = np.array([(205, 102), (248, 104), (226, 129), (202, 140), (246, 142)])  # eyes, nose, mouth corners, to 3 px
 HEAD = (slice(18, 196), slice(136, 314))  # approximately FFHQ-aligned
@@ -99,6 +101,26 @@ def test_face_cut_by_the_image_border(detect, astronaut):
 @pytest.mark.parametrize("name", ["coffee", "chelsea", "rocket"])
 def test_photo_without_faces(detect, name):
     assert detect(getattr(skimage.data, name)()) == []
+
+
+def shirt(kind, period):
+    """Texture, uint8 RGB [150, 150, 3], with the period in px: houndstooth, dots, or buttons placed like eyes and a mouth."""
+    y, x = np.mgrid[:150, :150]
+    dot = lambda cx, cy, r: (x % period - cx * period) ** 2 + (y % period - cy * period) ** 2 < (r * period) ** 2  # noqa: E731
+    mouth = (abs(x % period - 0.5 * period) < 0.23 * period) & (abs(y % period - 0.73 * period) < 0.04 * period)
+    half = period // 2
+    dark = {
+        "houndstooth": ((x // half + y // half) % 2) ^ ((x + y) // half % 2),
+        "dots": dot(0.5, 0.5, 0.25),
+        "buttons": dot(0.33, 0.33, 0.11) | dot(0.67, 0.33, 0.11) | mouth,
+    }[kind]
+    return np.repeat(np.where(dark, 40, 190).astype(np.uint8)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("period", [18, 27, 48])
+@pytest.mark.parametrize("kind", ["houndstooth", "dots", "buttons"])
+def test_patterns_of_clothes_are_no_faces(detect, kind, period):
+    assert detect(shirt(kind, period)) == []
 
 
 @settings(max_examples=8, deadline=None)

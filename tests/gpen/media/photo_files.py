@@ -79,3 +79,9 @@ def tiff(pixels, orientation=1, **settings):
 def written(path, data):
     path.write_bytes(data)
     return path
+
+
+def with_segments(data, *segments):
+    """A JPEG with more segments, (marker, content) each, at its start."""
+    more = b"".join(bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content for marker, content in segments)
+    return data[:2] + more + data[2:]

@@ -1,6 +1,8 @@
 """Discovery of photos and videos: folders, patterns, names in any form, and the reasons for skipping files."""
 
+import os
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,12 +60,12 @@ def test_every_other_file_of_a_folder_is_skipped_with_a_reason(photos, tmp_path)
     reasons = {path.name: reason for path, reason in found.skipped.items()}
     assert {"photo.jfif", "web.avif", *videos} <= {path.name for path in found.files}
     others = {"moving.gif", "scan.jp2", "clip.ogv", "tape.dv", "raw.cr2", "photo.jxl", "notes.txt", "program.ts"}
-    assert reasons.keys() == others
+    assert reasons.keys() == others | {".hidden.png"} and reasons[".hidden.png"] == "a hidden file"
     assert reasons["clip.ogv"] == "a .ogv video cannot be written: convert it to .mp4 or .mkv" and ".mkv" in reasons["tape.dv"]
     assert reasons["program.ts"] == "not a photo or video"
     assert reasons["notes.txt"] == "not a photo or video" and "save it as PNG" in reasons["moving.gif"]
-    assert "not supported" in reasons["raw.cr2"]
-    visible = {path.name for path in photos.rglob("*") if path.is_file()} - {".hidden.png"}
+    assert "raw data of a camera" in reasons["raw.cr2"] and "not supported" in reasons["photo.jxl"]
+    visible = {path.name for path in photos.rglob("*") if path.is_file()}
     assert {path.name for path in (*found.files, *found.skipped)} == visible
 
 
@@ -120,3 +122,29 @@ def test_all_commands_read_the_same_formats(tmp_path):
         image = Image.fromarray(np.full((40, 40, 3), 90, np.uint8))
         image.save(tmp_path / f"a{suffix[1:]}{suffix}")
     assert len(Faces.open(tmp_path, 32).files) == len(list_images(tmp_path)) == 7
+
+
+@pytest.mark.parametrize("suffix", [".mpo", ".hif", ".HEICS"])
+def test_further_suffixes_of_cameras_are_photos(suffix, photos, tmp_path):
+    if suffix != ".mpo":
+        pytest.importorskip("pillow_heif")
+    (photos / f"a{suffix}").write_bytes(b"x")
+    assert photos / f"a{suffix}" in find_files([photos], tmp_path / "out").files
+
+
+def test_links_without_a_file_pipes_and_unreadable_folders_are_skipped_with_a_reason(photos, tmp_path, monkeypatch):
+    (photos / "link.jpg").symlink_to("missing.jpg")
+    os.mkfifo(photos / "pipe.png")
+    (photos / "closed").mkdir()
+    scan = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for path in (photos, photos / "**" / "*"):
+        reasons = {entry.name: text for entry, text in find_files([path], tmp_path / "out", recursive=True).skipped.items()}
+        assert reasons["link.jpg"] == "a link to a file that does not exist" and reasons["pipe.png"] == "not a regular file"
+        assert ("cannot be read" in reasons.get("closed", "")) == (path == photos)

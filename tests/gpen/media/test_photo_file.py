@@ -172,7 +172,7 @@ def test_to_8_bits_rounds():
         ("cut.tif", "cut", "cannot be read"),
         ("moving.webp", "frames", "holds 2 images"),
         ("a.gif", "whole", "GIF"),
-        ("deep.tif", "float", "32 bits"),
+        ("deep.tif", "float", "32-bit"),
         ("absent.png", None, "no file"),
     ],
 )
@@ -200,17 +200,54 @@ def test_16_bit_tiff_with_white_zero_is_not_a_negative(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shape", "settings", "words"),
+    ("shape", "dtype", "settings", "words"),
     [
-        ((3, 24, 36), {"photometric": "rgb", "planarconfig": "separate"}, "16-bit RGB with 3 channels in separate planes"),
-        ((24, 36, 4), {"photometric": "separated"}, "16-bit CMYK with 4 channels"),
-        ((24, 36, 2), {"photometric": "minisblack", "extrasamples": ["unassalpha"]}, "unsupported kind of TIFF"),
+        (
+            (3, 24, 36),
+            "uint16",
+            {"photometric": "rgb", "planarconfig": "separate"},
+            "16-bit RGB with 3 channels in separate planes",
+        ),
+        ((24, 36, 4), "uint16", {"photometric": "separated"}, "16-bit CMYK with 4 channels"),
+        ((24, 36, 2), "uint16", {"photometric": "minisblack", "extrasamples": ["unassalpha"]}, "16-bit grey with 2 channels"),
+        ((24, 36), "int16", {}, "16-bit signed grey with 1 channel"),
+        ((24, 36), "uint32", {}, "32-bit grey with 1 channel"),
+        ((24, 36, 3), "int8", {"photometric": "rgb"}, "8-bit signed RGB with 3 channels"),
+        ((24, 36, 3), "float16", {"photometric": "rgb"}, "16-bit floating-point RGB with 3 channels"),
+        ((24, 36, 3), "uint8", {"photometric": "rgb", "bigtiff": True, "byteorder": ">"}, "8-bit RGB .* in a big-endian BigTIFF"),
     ],
 )
-def test_unsupported_16_bit_layouts_are_named(shape, settings, words, tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", np.full(shape, 30000, np.uint16), metadata=None, **settings)
-    with pytest.raises(gpen.GPENError, match=words):
+def test_unsupported_layouts_of_a_tiff_are_named(shape, dtype, settings, words, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.full(shape, 100, dtype), metadata=None, **settings)
+    with pytest.raises(gpen.GPENError, match=f"a TIFF of {words} is not supported"):
         read_photo(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "lzw.tif"])
+@pytest.mark.parametrize("part", [0.3, 0.9])
+def test_a_cut_file_of_16_bits_is_named_so_without_messages_of_libraries(name, part, tmp_path, capfd):
+    pixels = np.random.default_rng(0).integers(0, 65536, (24, 36, 3), np.uint16)
+    data = deep_png(pixels) if name == "a.png" else tiff(pixels, compression=None)
+    if name == "lzw.tif":  # its directory is at the end
+        data = saved(tmp_path / name, make_image(), compression="tiff_lzw").read_bytes()
+    with pytest.raises(gpen.GPENError, match="truncated"):
+        read_photo(written(tmp_path / name, data[: int(len(data) * part)]))
+    assert capfd.readouterr().err == ""
+
+
+def test_colours_multiplied_by_alpha_are_divided_by_it(tmp_path):
+    pixels = np.dstack([deep(), np.broadcast_to(np.linspace(9000, 65535, 36).astype(np.uint16), (24, 36))])
+    multiplied = pixels.copy()
+    multiplied[..., :3] = (pixels[..., :3].astype(float) * pixels[..., 3:] / 65535).round()
+    photo = read_photo(written(tmp_path / "a.tif", tiff(multiplied, extrasamples=["assocalpha"])))
+    assert np.abs(photo.pixels.astype(int) - pixels).max() <= 4
+    assert np.array_equal(read_photo(rewritten(tmp_path / "a.tif", photo)).pixels, photo.pixels)
+
+
+def test_a_fourth_channel_that_is_no_alpha_is_not_taken_for_it(tmp_path):
+    pixels = deep(c=4)
+    photo = read_photo(written(tmp_path / "a.tif", tiff(pixels, extrasamples=["unspecified"])))
+    assert np.array_equal(photo.pixels, pixels[..., :3])
 
 
 def test_a_photo_beyond_200_megapixels_is_an_error_with_the_limit(tmp_path):

@@ -1,6 +1,8 @@
 """Metadata of photo files: what is patched, kept and dropped, and invalid values."""
 
+import hashlib
 import io
+import re
 import struct
 import tempfile
 import xml.etree.ElementTree
@@ -15,8 +17,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gpen.exif import update_exif
+from gpen.media.containers import EXTENDED_XMP, XMP, jpeg_segments
 from gpen.media.photo_file import read_photo
-from gpen.media.provenance import IPTC, NAMESPACE, SOURCE_TYPE, Provenance
+from gpen.media.properties import compare_photos
+from gpen.media.provenance import IPTC, NAMESPACE, SOURCE_TYPE, Provenance, Region, source_type
 from tests.gpen.media.photo_files import (
     CAPTION,
     ORIENTATION,
@@ -28,6 +32,7 @@ from tests.gpen.media.photo_files import (
     rewritten,
     saved,
     tiff,
+    with_segments,
     written,
 )
 
@@ -148,7 +153,7 @@ def test_provenance_is_in_the_xmp_and_replaces_the_mark_of_the_camera(name, exis
             path, np.array(make_image()), metadata=None, extratags=[(700, 1, len(existing), existing, True)] if existing else []
         )
     photo = read_photo(path)
-    mark = Provenance("GPEN <256>", "ab" * 32, [(1, 2, 11, 22)])
+    mark = Provenance("GPEN <256>", "ab" * 32, [Region(1, 2, 11, 22)])
     path.write_bytes(photo.encode(mark))
     twice = read_photo(path).encode(mark)
     xmp = Image.open(io.BytesIO(twice)).info["xmp"]
@@ -159,3 +164,87 @@ def test_provenance_is_in_the_xmp_and_replaces_the_mark_of_the_camera(name, exis
     assert marks[0].attrib[f"{{{NAMESPACE}}}model"] == "GPEN <256>" and marks[0].attrib[f"{{{NAMESPACE}}}sha256"] == "ab" * 32
     assert [e.text for e in marks[0].findall(".//gpen:width", names)] == ["10"]
     assert (b"digitalCapture" in xmp, b"A title" in xmp) == (False, bool(existing))
+
+
+def jpeg_with_xmp(path, *packets):
+    """A JPEG with XMP packets, each (header, content)."""
+    return written(path, with_segments(saved(path, make_image()).read_bytes(), *((0xE1, head + text) for head, text in packets)))
+
+
+def jpeg_xmp(data):
+    """XMP of a JPEG: (packet, extension joined by its offsets, number of segments)."""
+    contents = [content for marker, content, _ in jpeg_segments(data) if marker == 0xE1]
+    packets = [content.removeprefix(XMP) for content in contents if content.startswith(XMP)]
+    parts = [content.removeprefix(EXTENDED_XMP) for content in contents if content.startswith(EXTENDED_XMP)]
+    rest = b"".join(part[40:] for part in sorted(parts, key=lambda part: part[36:40]))
+    assert len(packets) == 1 and all(part[:36] == parts[0][:36] for part in parts)
+    assert not parts or int.from_bytes(parts[0][32:36], "big") == len(rest)
+    assert not parts or parts[0][:32] == hashlib.md5(rest).hexdigest().upper().encode() and parts[0][:32] in packets[0]
+    return packets[0], rest, len(contents)
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("prefixes", [("Iptc4xmpExt", "rdf"), ("iptcExt", "r")])
+@pytest.mark.parametrize("element", [False, True])
+def test_the_mark_of_a_camera_is_found_whatever_the_prefixes_and_coding(coding, prefixes, element, tmp_path):
+    text = XMP_OF_CAMERA.decode()
+    if element:
+        attribute = ' Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture"'
+        inner = f"<Iptc4xmpExt:DigitalSourceType rdf:resource={attribute.partition('=')[2]}/>"
+        text = text.replace(attribute, "").replace('"A title"/>', f'"A title">{inner}</rdf:Description>')
+    text = re.sub(r"\brdf\b(?=[:=])", prefixes[1], text.replace("Iptc4xmpExt:", f"{prefixes[0]}:"))
+    path = jpeg_with_xmp(tmp_path / "a.jpg", (XMP, text.replace(":Iptc4xmpExt=", f":{prefixes[0]}=").encode(coding)))
+    for provenance in (None, Provenance("model", "12" * 32)):
+        xmp = jpeg_xmp(read_photo(path).encode(provenance))[0]
+        tree = xml.etree.ElementTree.fromstring(xmp[xmp.index(b"<x:xmpmeta") : xmp.index(b"<?xpacket end")])
+        marks = [e.attrib[f"{{{IPTC}}}DigitalSourceType"] for e in tree.iter() if f"{{{IPTC}}}DigitalSourceType" in e.attrib]
+        assert marks == ([SOURCE_TYPE] if provenance else [])
+        assert b"digitalCapture" not in xmp and b"A title" in xmp
+
+
+@pytest.mark.parametrize("kind", ["trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"])
+def test_a_source_type_that_stays_true_is_kept(kind, tmp_path):
+    path = jpeg_with_xmp(tmp_path / "a.jpg", (XMP, XMP_OF_CAMERA.replace(b"digitalCapture", kind.encode())))
+    for provenance in (None, Provenance("model", "12" * 32)):
+        assert source_type(jpeg_xmp(read_photo(path).encode(provenance))[0]) == kind
+
+
+@pytest.mark.parametrize(("length", "faces"), [(64_900, 1), (60_000, 100), (0, 900), (64_400, 900)])
+@pytest.mark.parametrize("padded", [False, True])
+def test_xmp_beyond_a_segment_of_a_jpeg_is_an_extension(length, faces, padded, tmp_path):
+    filler = b" " * length if padded else b"<!--" + b"a" * length + b"-->"
+    path = jpeg_with_xmp(tmp_path / "a.jpg", (XMP, XMP_OF_CAMERA.replace(b"<?xpacket end", filler + b"<?xpacket end")))
+    data = read_photo(path).encode(Provenance("model", "12" * 32, [Region(1, 2, 3, 4)] * faces))
+    packet, extension, count = jpeg_xmp(data)
+    assert source_type(packet) == SOURCE_TYPE.rpartition("/")[2] and not source_type(extension)
+    assert (packet + extension).count(b"<gpen:width>") == faces and b"A title" in packet + extension
+    assert (count == 1) == (faces < 900 and (padded or not length))
+    assert read_photo(written(path, data)).image.shape == (24, 36, 3)
+
+
+def test_only_one_extension_of_xmp_is_allowed(tmp_path):
+    long = XMP_OF_CAMERA.replace(b"<?xpacket end", b"<!--" + b"a" * 64_400 + b"--><?xpacket end")
+    path = jpeg_with_xmp(tmp_path / "a.jpg", (XMP, long), (EXTENDED_XMP, b"A" * 32 + struct.pack(">II", 9, 0) + b"extension"))
+    data = read_photo(path).encode(Provenance("model", "12" * 32, [Region(1, 2, 3, 4)] * 9))
+    assert b"digitalCapture" not in data and b"extension" in data and SOURCE_TYPE.encode() not in data
+    assert compare_photos(path.read_bytes(), data, True)["provenance"].startswith("none: the XMP of the photo leaves no room")
+
+
+def test_only_the_signed_boxes_of_a_jpeg_are_dropped(tmp_path):
+    boxes = [(0xEB, b"JP\0\1\0\0\0\1 c2pa "), (0xEB, b"JP\0\1\0\0\0\2 rest"), (0xEB, b"JP\0\2\0\0\0\1 other")]
+    path = saved(tmp_path / "a.jpg", make_image())
+    data = read_photo(written(path, with_segments(path.read_bytes(), *boxes))).encode()
+    assert [content for marker, content, _ in jpeg_segments(data) if marker == 0xEB] == [boxes[2][1]]
+
+
+def test_tags_of_a_tiff_are_kept_unless_they_hold_other_images(tmp_path):
+    tags = [
+        (65000, 7, 4, b"mine", True),
+        (42112, 2, 0, b"<GDAL/>", True),
+        (37724, 7, 6, b"layers", True),
+        (52545, 7, 4, b"c2pa", True),
+    ]
+    tifffile.imwrite(tmp_path / "a.tif", np.array(make_image()), metadata=None, extratags=tags)
+    with tifffile.TiffFile(rewritten(tmp_path / "a.tif", read_photo(tmp_path / "a.tif"))) as file:
+        kept = file.pages[0].tags
+        assert kept[65000].value == b"mine" and kept[42112].value == "<GDAL/>" and 37724 not in kept and 52545 not in kept

@@ -86,7 +86,7 @@ def test_frames_timestamps_audio_and_colours_are_preserved(suffix, tmp_path):
     report = restore_video(source, tmp_path / f"b{suffix}", lambda image, faces: change(image), no_faces, progress=False)
     before, after = read_video(source), read_video(tmp_path / f"b{suffix}")
     assert report.pop("properties")["audio 1"] == "kept: aac, 48000 Hz, mono"
-    assert report == {"frames": 8, "faces": 0, "damaged": 0, "dropped": 0, "flicker_before": 0, "flicker_after": 0}
+    assert report == {"frames": 8, "faces": 0, "tracks": [], "damaged": 0, "dropped": 0, "flicker_before": 0, "flicker_after": 0}
     assert after[1] == pytest.approx(before[1], abs=1e-3) and after[2] == before[2]
     assert max(np.abs(a.astype(int) - b).mean() for a, b in zip(before[0], after[0], strict=True)) < 2
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"a{suffix}", f"b{suffix}"]

@@ -197,6 +197,7 @@ def test_restore_command_with_tasks(restorer, tmp_path, capsys):
 
 TINY = FinetuneConfig(
     network=NETWORK, discriminator_narrow=0.0625, total_images=16, batch_size=4, workers=0, save_interval=16, ema_half_life=16,
+    allow_upscaled=True,
 )  # fmt: skip
 
 
@@ -230,7 +231,7 @@ def test_strokes_cover_part_of_the_image():
 def test_task_can_be_trained(faces, tmp_path, task):
     config = tmp_path / "tiny.toml"
     config.write_text(
-        "total_images = 16\nbatch_size = 4\nworkers = 0\ndiscriminator_narrow = 0.0625\n"
+        "total_images = 16\nbatch_size = 4\nworkers = 0\ndiscriminator_narrow = 0.0625\nallow_upscaled = true\n"
         "[network]\nsize = 32\nnarrow = 0.0625\nchannel_multiplier = 1\nstyle_dim = 16\nmapping_layers = 2\n"
     )
     run = tmp_path / "run"

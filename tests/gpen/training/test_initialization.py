@@ -78,6 +78,7 @@ def test_blend_command_keeps_the_licence_and_stores_float16(tmp_path, faces, cap
         "alpha": "0.4", "licence": "CC0", "images_seen": "8",
     }  # fmt: skip
     assert notes["chosen_on"] == "0123456789abcdef"
+    assert set(notes["trained_on"].split()) == set(map(fingerprint, list_images(faces)))  # those of the mean style
     main([*command.split(), "--chosen-on", str(faces)])
     chosen_on = read_metadata(tmp_path / "blend.safetensors")["chosen_on"]
     assert set(chosen_on.split()) == {"0123456789abcdef", *map(fingerprint, list_images(faces))}

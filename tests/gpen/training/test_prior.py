@@ -8,8 +8,11 @@ import sys
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import gpen
+from gpen.errors import GPENError
 from gpen.training import smoke
 from gpen.training.config import FinetuneConfig, PriorConfig
 from gpen.training.finetune import Finetune, finetune
@@ -142,3 +145,13 @@ def test_smoke_run_trains_both_stages(tmp_path, monkeypatch):
         assert (tmp_path / "run" / stage / "curves.png").stat().st_size > 1000
     with pytest.raises(gpen.GPENError, match="not empty"):
         smoke.smoke(tmp_path / "run")
+
+
+@given(st.floats(0.01, 0.99), st.integers(1, 16))
+def test_every_step_of_the_prior_has_reconstructions_and_samples(share, batch):
+    settings = {"discriminator": "projected", "reconstruction_share": share, "batch_size": batch}
+    if 0 < round(share * batch) < batch:
+        assert 0 < PriorConfig(**settings).reconstructions(batch) < batch
+    else:
+        with pytest.raises(GPENError, match=f"of {batch} images per step and process are reconstructions: choose"):
+            PriorConfig(**settings)

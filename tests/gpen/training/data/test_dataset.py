@@ -10,9 +10,11 @@ import pytest
 from torch.utils.data import DataLoader
 
 from gpen import GPENConfig
+from gpen.cli.train import read_command
 from gpen.errors import GPENError
-from gpen.training.config import FinetuneConfig
+from gpen.training.config import FinetuneConfig, PriorConfig, ValidationConfig
 from gpen.training.data.dataset import FacePairs, Faces, list_images, one_sentence_errors, read_face, sample_degradation
+from gpen.training.monitoring.validation import validation_files
 
 CONFIG = FinetuneConfig(network=GPENConfig(size=16, narrow=0.0625, style_dim=16, mapping_layers=2), workers=0)
 
@@ -77,7 +79,7 @@ def test_error_in_a_worker_process_is_one_sentence(faces):
 def test_full_shared_memory_is_one_sentence(faces, tmp_path):
     """A run in a mount namespace whose /dev/shm holds 64 kB."""
     (tmp_path / "tiny.toml").write_text(
-        "total_images = 64\nbatch_size = 32\nworkers = 1\n[network]\nsize = 64\nnarrow = 0.0625\n"
+        "total_images = 64\nbatch_size = 32\nworkers = 1\nallow_upscaled = true\n[network]\nsize = 64\nnarrow = 0.0625\n"
     )
     mounted = "mount -t tmpfs -o size=64k tmpfs /dev/shm"
     if subprocess.run(["unshare", "-m", "sh", "-c", mounted], capture_output=True).returncode:
@@ -87,3 +89,29 @@ def test_full_shared_memory_is_one_sentence(faces, tmp_path):
     assert result.returncode == 2
     assert "ran out of shared memory (/dev/shm): set workers = 0" in result.stderr
     assert "error:" in result.stderr.splitlines()[-1]
+
+
+LARGER = dataclasses.replace(CONFIG, network=dataclasses.replace(CONFIG.network, size=32, in_size=32))
+
+
+def test_faces_smaller_than_the_network_are_refused_by_name_unless_they_may_be_enlarged(faces):
+    cv2.imwrite(str(faces / "large.png"), np.zeros((32, 40, 3), np.uint8))
+    words = r"6 of 7 images of .*faces are smaller than 32 px \(0.png with 24 px, 1.png with 24 px, .*--allow-upscaled"
+    for kind, config in ((FacePairs, LARGER), (Faces, PriorConfig(network=LARGER.network))):
+        with pytest.raises(GPENError, match=words):
+            kind(faces, config)
+        assert kind(faces, dataclasses.replace(config, allow_upscaled=True))[0] is not None
+
+
+def test_validation_faces_smaller_than_the_network_are_refused(faces):
+    config = dataclasses.replace(LARGER, validation=ValidationConfig(data=str(faces), images=4))
+    with pytest.raises(GPENError, match="4 of 4 images .* smaller than 32 px"):
+        validation_files(config)
+    assert len(validation_files(dataclasses.replace(config, allow_upscaled=True))) == 4
+
+
+def test_option_to_enlarge_faces():
+    for stage in ("prior", "finetune"):
+        command = [stage, "--data", "faces", "--out", "run"]
+        assert not read_command(command).settings.allow_upscaled
+        assert read_command([*command, "--allow-upscaled"]).settings.allow_upscaled

@@ -14,7 +14,7 @@ from gpen.errors import GPENError
 from gpen.models.checkpoints import read_metadata
 from gpen.training.config import FinetuneConfig, PriorConfig, ProjectedConfig, ValidationConfig
 from gpen.training.data.dataset import list_images
-from gpen.training.data.fingerprints import CHOSEN_ON, fingerprint, split_fingerprints
+from gpen.training.data.fingerprints import CHOSEN_ON, TRAINED_ON, fingerprint, split_fingerprints
 from gpen.training.finetune import finetune
 from gpen.training.monitoring.frechet import frechet_distance
 from gpen.training.monitoring.validation import PriorValidation, RestorationValidation
@@ -89,7 +89,7 @@ def test_frechet_distance_of_normal_distributions():
 
 @pytest.mark.slow
 def test_runs_write_scores_and_grids(config, squeezenet_file, faces, tmp_path):
-    small = {"total_images": 8, "batch_size": 4, "workers": 0}
+    small = {"total_images": 8, "batch_size": 4, "workers": 0, "allow_upscaled": True}
     finetune(faces, tmp_path / "gpen", dataclasses.replace(config, **small))
     prior = PriorConfig(
         network=NETWORK, projected=config.projected, validation=config.validation, path_length_weight=0.0, **small
@@ -99,6 +99,7 @@ def test_runs_write_scores_and_grids(config, squeezenet_file, faces, tmp_path):
     for stage, name, grid in (("gpen", "downsample/psnr", "val-downsample"), ("prior", "diversity", "sheet")):
         notes = read_metadata(tmp_path / stage / f"{stage}.safetensors")
         assert split_fingerprints(notes[CHOSEN_ON]) == set(map(fingerprint, files)) and len(files) == 4
+        assert split_fingerprints(notes[TRAINED_ON]) == set(map(fingerprint, list_images(faces)))
         records = [json.loads(line) for line in (tmp_path / stage / "log.jsonl").read_text().splitlines()]
         assert any(name in record for record in records)
         assert (tmp_path / stage / "grids" / f"{grid}-00000008.png").is_file()

@@ -1,4 +1,4 @@
-"""eval.benchmark.chosen and provenance: choices on the measured images are marked, changed definitions refused."""
+"""eval.benchmark.known_images and provenance: images that a method knows are marked, changed definitions refused."""
 
 import json
 import shutil
@@ -9,16 +9,16 @@ import pytest
 
 import gpen
 from eval.__main__ import main
-from eval.benchmark.chosen import count_chosen
+from eval.benchmark.known_images import KnownImages, count_known_images, known_sentences
 from eval.benchmark.run import run
 from eval.benchmark.settings import RunSettings
 from eval.data.faces import Faces
 from eval.metrics import niqe
 from eval.metrics.weights import MetricSettings
 from eval.report.report import report
-from eval.report.tables import CHOSEN_MARK
+from eval.report.tables import KNOWN_MARK
 from gpen.errors import GPENError
-from gpen.training.data.fingerprints import CHOSEN_ON, fingerprint, join_fingerprints, split_fingerprints
+from gpen.training.data.fingerprints import CHOSEN_ON, TRAINED_ON, fingerprint, join_fingerprints, split_fingerprints
 
 TINY = gpen.GPENConfig(size=64, narrow=0.03125, channel_multiplier=1, style_dim=16, mapping_layers=2)
 
@@ -43,7 +43,7 @@ def test_values_on_the_images_of_the_choice_are_marked(faces_folder, weights):
     means, differences = text.split("| difference to")[0], text.split("| difference to")[1].split("| cost")[0]
     for table in (means, differences):
         rows = {line.split("|")[1].strip(): line for line in table.splitlines() if "gpen:" in line}
-        assert CHOSEN_MARK in rows["gpen:chosen"] and CHOSEN_MARK not in rows["gpen:other"]
+        assert KNOWN_MARK in rows["gpen:chosen"] and KNOWN_MARK not in rows["gpen:other"]
     assert "up to 3 of these images" in text and "1 comparison with bilinear" in text  # that of the other model
 
     run(replace(settings, methods=("bicubic",)), MetricSettings(), quiet=True)  # the record stays
@@ -55,9 +55,32 @@ def test_values_on_the_images_of_the_choice_are_marked(faces_folder, weights):
 
 def test_choice_on_other_images_is_not_marked(faces_folder, weights):
     faces = Faces.open(faces_folder, 64)
-    found = count_chosen({"a": [weights / "chosen.safetensors"], "b": [weights / "other.safetensors"]}, faces)
-    assert found == {"a": 3}
-    assert count_chosen({"a": [weights / "chosen.safetensors"]}, Faces.open("samples", 64)) == {}
+    found = count_known_images({"a": [weights / "chosen.safetensors"], "b": [weights / "other.safetensors"]}, faces)
+    assert found == KnownImages({}, {"a": 3})
+    assert count_known_images({"a": [weights / "chosen.safetensors"]}, Faces.open("samples", 64)) == KnownImages({}, {})
+
+
+def test_run_names_the_methods_that_were_trained_on_its_images(faces_folder, tmp_path, capsys):
+    files = sorted(faces_folder.iterdir())
+    notes = {TRAINED_ON: join_fingerprints(files[1:6]), CHOSEN_ON: join_fingerprints(files[:2])}
+    gpen.save(gpen.GPEN(TINY), tmp_path / "own.safetensors", None, **notes)
+    command = ["run", "fsr", "--data", str(faces_folder), "--size", "64", "--metrics", "psnr", "--out", str(tmp_path / "run")]
+    assert main([*command, "--methods", f"own=gpen:{tmp_path / 'own.safetensors'}"]) == 0
+    printed = capsys.readouterr()
+    name = f"own=gpen:{tmp_path / 'own.safetensors'}"
+    sentence = f"{name} was trained on 5 and chosen on 2 of these 7 images: its values are no test results"
+    assert printed.err.count(sentence) == 1
+    assert f"{KNOWN_MARK} No test result: the method, the metric or the baseline was trained on up to 5" in printed.out
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["trained"] == {name: 5}
+    rows = [line for line in printed.out.splitlines() if KNOWN_MARK in line and line.startswith("|")]
+    assert rows and all("own" in row for row in rows)
+
+
+def test_sentences_name_what_a_method_knows():
+    sentences = known_sentences(KnownImages({"a": 3}, {"fid": 1_000}), 1_000)
+    assert [sentence.partition(":")[0] for sentence in sentences] == [
+        "a was trained on 3 of these 1,000 images", "fid was chosen on 1,000 of these 1,000 images",
+    ]  # fmt: skip
 
 
 def test_pristine_model_of_the_measured_faces_is_marked(faces_folder, tmp_path):
