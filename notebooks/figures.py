@@ -95,7 +95,7 @@ def facets(sweeps: "dict[str, pandas.DataFrame]", metric: str, reference: str = 
             axis.set_xlabel(xlabel, fontsize=7)
         row[0].set_ylabel(metric_label(metric), fontsize=7)
     for axis, method in zip(axes[0], methods, strict=True):
-        axis.set_title(labels[method], fontsize=8)
+        axis.set_title(labels[method].partition(" (")[0], fontsize=8)
     figure.suptitle(f"colour: the method; grey: {labels[reference]}", fontsize=8)
     return figure
 
