@@ -96,7 +96,7 @@ def grid(
         for column, method in enumerate(methods):
             _face(axes[:, column], _restored_path(run, task, method, name), zoom)
             if not row:
-                axes[0, column].set_title(short[method], fontsize=8, pad=4)
+                axes[0, column].set_title(short[method].partition(" (")[0], fontsize=8, pad=4)
             if np.isfinite(value := values.get((name, method), np.nan)):
                 text = f"{value:.2f} dB" if metric.startswith("psnr") else f"{value:.3f}"
                 axes[1, column].text(

@@ -13,6 +13,8 @@ from PIL import Image
 
 from demo import shell
 from demo.photo import photo_state
+from demo.server.limits.held import HeldValues
+from demo.server.limits.settings import Limits
 from demo.tabs import photo
 from tests.demo.accessibility import assert_accessible
 from tests.demo.conftest import TIMEOUT, wait_until
@@ -173,7 +175,9 @@ def test_invalid_photo_shows_error_and_pasted_photo_works(open_tab, files, coupl
 def own_address(restorer):
     """URL of the tab in this process, whose functions a test can replace."""
     with gr.Blocks(analytics_enabled=False) as page:
-        photo.tab(restorer)
+        held = HeldValues(Limits())
+        photo.tab(restorer, held)
+        held.attach(page)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **shell.launch_settings([]))
     yield url
     page.close()
