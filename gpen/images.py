@@ -24,7 +24,6 @@ from torch import Tensor
 from gpen.errors import GPENError
 from gpen.exif import from_text, orientation
 
-ASTRONAUT_CROP = (18, 136, 178)  # top, left, side in px: the roughly FFHQ-aligned face of scikit-image's astronaut
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # no decoder that starts another program
 MAX_FILE_PIXELS = 200_000_000  # of an image in a file, the size of the largest photos of phones
 Image.MAX_IMAGE_PIXELS = MAX_FILE_PIXELS // 2  # Pillow does not open an image of more than twice as many pixels
@@ -290,14 +289,6 @@ def square_crop(image: np.ndarray, size: int | None = None) -> np.ndarray:
     if size is None or size == side:
         return crop
     return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
-
-
-def astronaut_face(size: int | None = None) -> np.ndarray:
-    """Face of scikit-image's astronaut photo (NASA, public domain), uint8 RGB [size, size, 3]; None: 178 px, not resized."""
-    import skimage.data  # an optional dependency
-
-    top, left, side = ASTRONAUT_CROP
-    return square_crop(skimage.data.astronaut()[top : top + side, left : left + side], size)
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

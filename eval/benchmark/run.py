@@ -29,7 +29,7 @@ from eval.benchmark.settings import RunSettings
 from eval.benchmark.store import SECONDS, Row, RunStore, merge_parts
 from eval.benchmark.summary import GROUND_TRUTH, summarise
 from eval.data.decoded import DecodedImages
-from eval.data.faces import SAMPLES, Faces
+from eval.data.faces import SAMPLE_SOURCE, Faces
 from eval.data.image_files import ImageFile
 from eval.data.lq_sets import INPAINT, PAIRED, TASKS, UNDEGRADED, WILD, LQSet, Sample, build_lq_set
 from eval.data.paired import Pairs
@@ -147,7 +147,7 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, quiet: bool 
     recipe = make_recipe(settings, metric_settings, weights, functions, missing, faces, upscaled)
     check_recipe(out / "recipe.json", recipe)
     if not quiet and group.rank == 0:
-        which = " (the sample faces of this package; choose others with --data)" if settings.data == SAMPLES else ""
+        which = " (the sample faces of this package; choose others with --data)" if settings.data == SAMPLE_SOURCE else ""
         print(f"Faces: {len(faces.names)} of {settings.data}{which}, {settings.size} px", file=sys.stderr)
     decoded = DecodedImages(out, settings.size)
     faces = faces.with_decoded(decoded)

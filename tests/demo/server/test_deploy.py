@@ -13,10 +13,11 @@ import yaml
 
 import app
 import gpen
-from demo import deploy, samples
+from demo import deploy
 from demo.server import zerogpu
 from demo.tabs import rate
 from gpen.errors import GPENError
+from gpen.faces.samples import SAMPLES
 
 
 class Hub:
@@ -207,5 +208,5 @@ def test_zerogpu_startup_requests_no_gpu(restorer, spaces_package):
     page = app.build(made)
     assert moved == ["cuda"] and not lent
     load = next(function.fn for function in page.fns.values() if function.name == "load_recipe")
-    load(b'{"scale": 2}', samples.load(restorer.net.size)[0].face, "", False)
+    load(b'{"scale": 2}', SAMPLES["astronaut"].load(restorer.net.size), "", False)
     assert len(lent) == 1
