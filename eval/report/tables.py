@@ -39,6 +39,10 @@ UPSCALED_NOTE = (
 )
 
 
+FEW = 10  # images; fewer say nothing about other faces
+FEW_NOTE = "Only {n}: this table shows how an evaluation works, not how well the methods perform on other faces."
+
+
 def arrow(lower_better: bool) -> str:
     """The symbol for the direction of a metric."""
     return "↓" if lower_better else "↑"
@@ -82,16 +86,22 @@ def upscaled_note(entries: Iterable[SummaryEntry]) -> str:
     return UPSCALED_NOTE.format(upscaled=upscaled) if upscaled else ""
 
 
+def few_note(entries: Iterable[SummaryEntry]) -> str:
+    """FEW_NOTE if the values are those of fewer than FEW images, else ""."""
+    n = max((entry.n for entry in entries), default=FEW)
+    return FEW_NOTE.format(n=f"{n} image{'s' * (n != 1)}") if n < FEW else ""
+
+
 def table_notes(entries: Iterable[SummaryEntry], size: int | None = None, in_type: bool = True) -> list[str]:
     """The notes below a table of these entries. size: of the images, px. in_type: whether the table marks claims by its type.
 
     The number of comparisons and the rule of bold type, metrics seen in training, values that are no test results, an enlarged
-    ground truth, the number of patches of NIQE, and licences of packages that are not free software.
+    ground truth, few images, the number of patches of NIQE, and licences of packages that are not free software.
     """
     entries = list(entries)
     metrics, chosen = {entry.metric for entry in entries}, max((entry.chosen for entry in entries), default=0)
     notes = [comparisons_note(entries, in_type), seen_note(metrics), CHOSEN_NOTE.format(chosen=chosen) if chosen else ""]
-    notes.append(upscaled_note(entries))
+    notes += [upscaled_note(entries), few_note(entries)]
     if "niqe" in metrics and size is not None:
         notes.append(niqe.patches_note(size))
     for licence in dict.fromkeys(METRICS[name].licence for name in METRICS if name in metrics and METRICS[name].licence):
