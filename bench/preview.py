@@ -13,12 +13,13 @@ from playwright.sync_api import sync_playwright
 
 import gpen
 from bench.screenshots import FLAGS, find_chromium
-from demo import images, samples
+from demo import images
 from demo.languages import english
 from demo.server.head import ICON, PREVIEW, PREVIEW_SIZE
 from gpen.cli.parsing import Folder, parse
 from gpen.degradation.degradation import Degradation
 from gpen.errors import exit_status
+from gpen.faces.samples import SAMPLES
 
 DEGRADATION = Degradation(blur_sigma=2.0, scale=4.0, noise_sigma=8.0, jpeg_quality=60)
 STYLE = """
@@ -46,7 +47,7 @@ class Options:
 def run(options: Options) -> None:
     """Damage and restore a face, and write both side by side as preview.jpg."""
     net = gpen.load()
-    face = samples.astronaut(net.size)
+    face = SAMPLES["astronaut"].load(net.size)
     damaged = DEGRADATION.resized(face)
     restored = gpen.Restorer(net).face(damaged).image
     figures = "".join(

@@ -25,7 +25,8 @@ from gpen.cli.parsing import Flag, Folder, parse
 from gpen.engines.registry import load_engine
 from gpen.errors import exit_status
 from gpen.faces.alignment import Face
-from gpen.images import astronaut_face, replace_atomically, resize_to
+from gpen.faces.samples import SAMPLES
+from gpen.images import replace_atomically
 
 FACE_SPACING = 120  # px, distance between neighbouring faces of the photo
 POINTS = np.array(
@@ -80,7 +81,7 @@ def by_batch(batches: Sequence[int], clock: Clock) -> Iterator[Point]:
 
 def by_faces(counts: Sequence[int], clock: Clock) -> Iterator[Point]:
     """Restore known faces of one photo, so that only restoration and pasting are timed."""
-    face = resize_to(astronaut_face(), FACE_SPACING)
+    face = SAMPLES["astronaut"].load(FACE_SPACING)
     photo = np.tile(face, (10, 20, 1))  # MAX_FACES faces
     corners = [(x, y) for y in range(0, photo.shape[0], FACE_SPACING) for x in range(0, photo.shape[1], FACE_SPACING)]
     faces = [Face((x, y, x + FACE_SPACING, y + FACE_SPACING), POINTS + np.array((x, y), np.float32), 1.0) for x, y in corners]

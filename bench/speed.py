@@ -38,7 +38,8 @@ from eval.benchmark import profiling
 from gpen.cli.parsing import EngineName, Flag, Folder, parse
 from gpen.engines.registry import load_engine
 from gpen.errors import exit_status
-from gpen.images import astronaut_face, resize_to, to_tensor
+from gpen.faces.samples import SAMPLES
+from gpen.images import resize_to, to_tensor
 from gpen.models.network import resolutions
 
 ModelName = Literal["default", "GPEN-BFR-256", "GPEN-BFR-512"]
@@ -71,7 +72,7 @@ def network(name: ModelName) -> gpen.GPEN:
 
 def inputs(side: int, n: int) -> Tensor:
     """Return a face degraded with n seeds: [n, 3, side, side] in [-1, 1]."""
-    face = astronaut_face(side)
+    face = SAMPLES["astronaut"].load(side)
     draws = (gpen.Degradation.sample("gpen-release-scaled", seed=k, size=side) for k in range(n))
     return torch.stack([to_tensor(resize_to(draw.resized(face), side)) for draw in draws])
 

@@ -27,7 +27,6 @@ from gpen.errors import GPENError
 from gpen.exif import from_text, orientation
 from gpen.tiff_layout import check_tiff, unsupported_tiff
 
-ASTRONAUT_CROP = (18, 136, 178)  # top, left, side in px: the roughly FFHQ-aligned face of scikit-image's astronaut
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # no decoder that starts another program
 MPO = "MPO"  # format of Pillow for a JPEG of a camera with further images, which is read as the JPEG that it is
 _BLOCK = 1 << 20  # pixels
@@ -339,14 +338,6 @@ def square_crop(image: np.ndarray, size: int | None = None) -> np.ndarray:
     if size is None or size == side:
         return crop
     return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
-
-
-def astronaut_face(size: int | None = None) -> np.ndarray:
-    """Face of scikit-image's astronaut photo (NASA, public domain), uint8 RGB [size, size, 3]; None: 178 px, not resized."""
-    import skimage.data  # an optional dependency
-
-    top, left, side = ASTRONAUT_CROP
-    return square_crop(skimage.data.astronaut()[top : top + side, left : left + side], size)
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

@@ -10,7 +10,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from gpen.errors import GPENError
-from gpen.images import astronaut_face, write_image
+from gpen.faces.samples import SAMPLES
+from gpen.images import write_image
 from gpen.optional import import_optional
 from tests import ROOT
 
@@ -56,7 +57,7 @@ def run_without_extras(*arguments: str) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="module")
 def face(tmp_path_factory):
     path = tmp_path_factory.mktemp("face") / "face.png"
-    write_image(path, astronaut_face(64))
+    write_image(path, SAMPLES["astronaut"].load(64))
     return path
 
 

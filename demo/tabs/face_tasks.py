@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import gpen
-from demo import compare, images, languages, samples
+from demo import compare, images, languages
 from demo.server import zerogpu
 from demo.server.events import LAST
 from demo.server.limits.held import HeldValues
@@ -26,6 +26,7 @@ from demo.tabs.playground import NETWORK_LIMIT, image_input
 from demo.tabs.task_inputs import drawing_editor, read_drawing, read_square, read_with_mask
 from demo.tabs.variations import save
 from gpen.errors import GPENError
+from gpen.faces.samples import SAMPLES
 from gpen.models import checkpoints
 from gpen.restoration import tasks
 
@@ -78,7 +79,7 @@ def fade(before: np.ndarray, after: np.ndarray, strength: float) -> np.ndarray:
 
 def panel(task: str, device: torch.device, opened: gr.Tab, held: HeldValues) -> None:
     """Build the panel of a task with a model inside the tab `opened`; the sample is processed when it is first selected."""
-    face = samples.astronaut(SAMPLE_SIDE)
+    face = SAMPLES["astronaut"].load(SAMPLE_SIDE)
     source: gr.Image | gr.ImageEditor
     gr.HTML(languages.html(f"variations.{task}.title", tag="h2") + about(task), elem_id=f"about-{task}")
     with gr.Row():

@@ -16,7 +16,7 @@ import numpy as np
 from gradio.i18n import I18nData
 
 import gpen
-from demo import compare, components, experiment, figures, images, languages, permalink, samples
+from demo import compare, components, experiment, figures, images, languages, permalink
 from demo.server import gradio_patches, zerogpu
 from demo.server.events import EACH, LAST, take
 from demo.server.limits import work
@@ -26,6 +26,7 @@ from demo.server.model_picker import DEFAULT, ModelPicker
 from demo.theme import STATIC
 from gpen.degradation.degradation import PRESETS, Degradation
 from gpen.errors import GPENError
+from gpen.faces.samples import SAMPLES, SampleFace
 
 # one restoration at a time, since each uses all cores
 NETWORK_LIMIT: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
@@ -44,14 +45,14 @@ def tab(restorer: gpen.Restorer, held: HeldValues) -> None:
     """Build the playground inside the current gr.Blocks. `restorer` is that of the default model; `held` has the faces."""
     picker = ModelPicker(restorer)
     size = max(restorer.net.size, SEVERAL_MODELS_SIDE) if picker.names else restorer.net.size
-    faces = samples.load(size)
-    first_face = faces[0].face
+    samples = [(sample, sample.load(size)) for sample in SAMPLES.values()]
+    first_face = samples[0][1]
     starter = zerogpu.startup_restorer(restorer)
     starter.faces([first_face])  # warm-up: the first call is slower, and the page shows the time
     first = experiment.run(starter, first_face, INITIAL_DEGRADATION)
 
-    for sample in faces:
-        held.pin(sample.face)
+    for _, image in samples:
+        held.pin(image)
     face, extras, opened = held.component(first_face), held.component({}), gr.State(False)
     with gr.Row(elem_id="bench"):
         with gr.Column(elem_id="view"):
@@ -60,7 +61,7 @@ def tab(restorer: gpen.Restorer, held: HeldValues) -> None:
             view.value = first_views[0]
             scores = gr.HTML(first_views[1], elem_id="score-line")
         with gr.Column(elem_id="controls"):
-            upload, gallery, note = _face_controls(faces)
+            upload, gallery, note = _face_controls(samples)
             taken = image_input(visible=False)
             looks = _look_buttons()
             widgets, keep_extras = components.build(INITIAL_DEGRADATION)
@@ -168,8 +169,8 @@ def tab(restorer: gpen.Restorer, held: HeldValues) -> None:
         return [image, _face_note(count), *live(image, *rest)]
 
     def choose_sample(event: gr.EventData, *rest: Any) -> list:
-        i = min(max(int(event.index), 0), len(faces) - 1)
-        return [faces[i].face, _credit(faces, i), *live(faces[i].face, *rest)]
+        sample, image = samples[min(max(int(event.index), 0), len(samples) - 1)]
+        return [image, _credit(sample), *live(image, *rest)]
 
     changed = [widget.input for widget in (*widgets.values(), keep_extras)]
     quiet: dict[str, Any] = {"show_progress": "hidden", **LAST, **NETWORK_LIMIT, **_PRIVATE}
@@ -217,7 +218,7 @@ def image_input(**settings: Any) -> gr.Image:
     return component
 
 
-def _face_controls(faces: list[samples.Sample]) -> tuple[gr.Image, gr.HTML, gr.HTML]:
+def _face_controls(samples: list[tuple[SampleFace, np.ndarray]]) -> tuple[gr.Image, gr.HTML, gr.HTML]:
     with gr.Row(elem_id="face"):
         upload = image_input(
             sources=["upload", "webcam", "clipboard"], label=languages.text("playground.first.upload_name"), show_label=False,
@@ -225,9 +226,9 @@ def _face_controls(faces: list[samples.Sample]) -> tuple[gr.Image, gr.HTML, gr.H
             webcam_options=gr.WebcamOptions(mirror=False),
         )  # fmt: skip
         buttons = "".join(
-            f'<button type="button" data-index="{i}"><img src="{images.data_uri(sample.face, 112)}" alt="">'
-            f'<span class="hidden-text">{_name(faces, i)}</span></button>'
-            for i, sample in enumerate(faces)
+            f'<button type="button" data-index="{i}"><img src="{images.data_uri(image, 112)}" alt="">'
+            f'<span class="hidden-text">{html.escape(sample.person)}</span></button>'
+            for i, (sample, image) in enumerate(samples)
         )
         gallery = gr.HTML(
             f'<div role="group" {languages.attributes(aria_label="playground.first.samples")}>{buttons}</div>',
@@ -236,7 +237,7 @@ def _face_controls(faces: list[samples.Sample]) -> tuple[gr.Image, gr.HTML, gr.H
             min_width=130,
             js_on_load=_CHOOSE_SAMPLE_JS,
         )
-    return upload, gallery, gr.HTML(_credit(faces, 0), elem_id="face-note")
+    return upload, gallery, gr.HTML(_credit(samples[0][0]), elem_id="face-note")
 
 
 def _look_buttons() -> list[gr.Button]:
@@ -249,14 +250,9 @@ def _note(heading: str, text: str) -> str:
     return languages.html(heading, "h2") + languages.html(text, "p")
 
 
-def _name(faces: list[samples.Sample], i: int) -> str:
-    """Return the name of the person, or the number of a generated face, as HTML."""
-    return html.escape(faces[i].name) or languages.html("playground.first.generated_face", number=i + 1)
-
-
-def _credit(faces: list[samples.Sample], i: int) -> str:
-    source = languages.html(f"playground.first.sources.{faces[i].source}")
-    return f'<p role="status">{_name(faces, i)} <small>({source})</small></p>'
+def _credit(sample: SampleFace) -> str:
+    source = languages.html(f"playground.first.sources.{sample.source.lower().replace(' ', '_')}")
+    return f'<p role="status">{html.escape(sample.person)} <small>({source})</small></p>'
 
 
 def _face_note(count: int) -> str:

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 
 import gpen
-from demo import compare, experiment, figures, images, languages, samples
+from demo import compare, experiment, figures, images, languages
 from demo.server import gradio_patches, zerogpu
 from demo.server.events import EACH
 from demo.server.limits.held import HeldValues
@@ -18,6 +18,7 @@ from demo.server.messages import show_user_errors
 from demo.tabs.playground import NETWORK_LIMIT, image_input
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
+from gpen.faces.samples import SAMPLES
 from gpen.restoration import variations
 
 MAX_VARIATIONS = 8  # of a request
@@ -74,7 +75,7 @@ def generate(
 def panel(restorer: gpen.Restorer, held: HeldValues) -> None:
     """Build the panel of the variations inside the current gr.Blocks, and the endpoint /variations."""
     size = restorer.net.size
-    sample = save(SAMPLE_DEGRADATION.resized(samples.astronaut(size)), "face")
+    sample = save(SAMPLE_DEGRADATION.resized(SAMPLES["astronaut"].load(size)), "face")
     first = _items(*generate(zerogpu.startup_restorer(restorer), sample, None, INITIAL_VARIATIONS, 0))
     gr.HTML(languages.html("variations.heading", tag="h2") + languages.html("variations.intro", tag="p"))
     with gr.Row():

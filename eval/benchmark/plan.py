@@ -17,7 +17,7 @@ from eval.benchmark.settings import RunSettings
 from eval.benchmark.store import RunStore, merge_parts, write_json
 from eval.benchmark.summary import GROUND_TRUTH
 from eval.data.decoded import DecodedImages
-from eval.data.faces import SAMPLES, Faces
+from eval.data.faces import SAMPLE_SOURCE, Faces
 from eval.data.image_files import ImageFile
 from eval.data.lq_sets import INPAINT, PAIRED, TASKS, UNDEGRADED, WILD, LQSet, Sample, build_lq_set, given_name
 from eval.data.paired import Pairs
@@ -117,7 +117,7 @@ def prepare(settings: RunSettings, metric_settings: MetricSettings, stack: ExitS
     if changed and group.rank == 0:
         print(f"{out} was measured in another environment ({changed}): its reports say so.", file=sys.stderr)
     if not quiet and group.rank == 0:
-        which = " (the sample faces of this package; choose others with --data)" if settings.data == SAMPLES else ""
+        which = " (the sample faces of this package; choose others with --data)" if settings.data == SAMPLE_SOURCE else ""
         print(f"Faces: {len(faces.names)} of {settings.data}{which}, {settings.size} px", file=sys.stderr)
         for sentence in known_sentences(known_images(recipe), len(faces.names)):
             print(sentence, file=sys.stderr)

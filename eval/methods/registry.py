@@ -21,6 +21,7 @@ from eval.data.lq_sets import Sample
 from gpen.errors import GPENError
 from gpen.models.checkpoints import ASSETS, PUBLISHED_MODELS, find, is_name, local_model, read_metadata
 from gpen.restoration import tasks
+from gpen.restoration.paste import check_strength
 
 Restore = Callable[[list[Sample], int], list[np.ndarray]]
 
@@ -77,9 +78,20 @@ def _classical(function: str) -> Loader:
 def _gpen(argument: str, device: str) -> Method:
     from gpen.restoration.restorer import Restorer
 
-    path = find(argument or None)
-    restorer = Restorer(gpen.load(path, device=device))
-    return Method(lambda samples, size: resize_to(restorer.faces(inputs(samples, size)), size), path)
+    name, _, options = argument.partition("?")
+    path = find(name or None)
+    restorer = Restorer(gpen.load(path, device=device), strength=_strength(options))
+    return Method(lambda samples, size: resize_to(restorer.faces(inputs(samples, size)), size), path, options)
+
+
+def _strength(options: str) -> float:
+    """The strength in the options of a GPEN method, "" or "strength=0.5"; 1 if it is not given."""
+    if not options:
+        return 1.0
+    match = re.fullmatch(r"strength=(\d*\.?\d+)", options)
+    if not match:
+        raise GPENError(f"Unknown option {options!r} of the method gpen; write for example gpen:?strength=0.5.")
+    return check_strength(float(match[1]))
 
 
 def _gpen_task(task: str) -> Loader:
@@ -220,7 +232,7 @@ WITH_ARGUMENT = {  # the argument after the colon and whether it is required
     "unet": ("PATH", False),
     "pulse": ("PRIOR", False),
     "mganprior": ("PRIOR", False),
-    "gpen": ("PATH", False),
+    "gpen": ("PATH[?strength=S]", False),
     "gpen-colorize": ("PATH", False),
     "gpen-inpaint": ("PATH", False),
     "spandrel": ("PATH", True),
@@ -274,7 +286,9 @@ def method_label(name: str) -> str:
     if label or kind in NON_BLIND:
         return label or NON_BLIND[kind]
     if kind not in LABELS:
-        return f"{kind}:{Path(argument.partition('?')[0]).stem}" if argument else kind
+        path, _, options = argument.partition("?")
+        strength = f"?{options}" if kind == "gpen" and options else ""
+        return f"{kind}:{Path(path).stem}{strength}" if argument else kind
     return f"{LABELS[kind]}, {_prior_label(argument)}"
 
 

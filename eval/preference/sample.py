@@ -1,26 +1,30 @@
 """The sample study in assets/study: python -m eval study sample --out assets/study
 
-One face (scikit-image's astronaut: Eileen Collins, by NASA, public domain), also mirrored and rotated, degraded by several
-tasks and restored by the methods of this project with the default model.
+The sample faces of gpen.faces.samples, degraded by several presets and restored by clearly different methods with the default
+model.
 """
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-
-import cv2
-import numpy as np
 
 from eval.benchmark.run import run
 from eval.benchmark.settings import RunSettings
+from eval.data.faces import SAMPLE_SOURCE
 from eval.metrics.weights import MetricSettings
-from eval.preference.build import StudySettings, build, from_run
+from eval.preference.build import Source, StudySettings, build, from_run
 from eval.preference.study import Study
-from gpen.images import astronaut_face, read_image, square_crop, write_atomically, write_image
 
-METHODS = ("bilinear", "lanczos", "nlm", "gpen")
-TASKS = ("fsr4", "fsr8", "bfr-gpen-release-scaled")
-SIZE = 160  # px; small because the study is part of the repository
-ROTATION = 6.0  # degrees, of the second face, which is also mirrored
+METHODS = {  # name in the study -> name in the registry of methods
+    "bilinear": "bilinear",
+    "nlm": "nlm",
+    "nonblind-rl": "nonblind-rl",
+    "gpen": "gpen",
+    "gpen-0.5": "gpen:?strength=0.5",
+}
+TASKS = ("bfr-gpen-release-scaled", "bfr-codeformer-3")
+SEEDS = (0, 1)  # of the degradations
+SIZE = 192  # px; small because the study is part of the repository
 SETTINGS = StudySettings(title="Which restoration is better?", session=24, pause=12, training=2)
 
 
@@ -30,28 +34,23 @@ def build_sample_study(out: str | Path) -> Study:
     Raises GPENError if `out` contains a study.
     """
     with tempfile.TemporaryDirectory() as folder:
-        faces, kept = Path(folder, "faces"), Path(folder, "run")
-        for number, face in enumerate(_faces()):
-            write_image(faces / f"astronaut-{number}.png", square_crop(face, SIZE))
-        settings = RunSettings(str(faces), str(kept), METHODS, TASKS, ("psnr",), size=SIZE, keep=True)
-        run(settings, MetricSettings(), quiet=True)
-        study = build(from_run(kept, TASKS, METHODS), out, SETTINGS)
-    for path in study.image_paths:
-        _compress(study.image(path))
-    return study
+        sources = [source for seed in SEEDS for source in _sources(Path(folder, str(seed)), seed)]
+        return build(sources, out, SETTINGS)
 
 
-def _compress(path: Path) -> None:
-    """Write a PNG file again with the strongest compression, without loss."""
-    done, data = cv2.imencode(".png", cv2.cvtColor(read_image(path), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    assert done
-    write_atomically(path, data.tobytes())
-
-
-def _faces() -> tuple[np.ndarray, np.ndarray]:
-    """The face, and the mirrored and rotated face, uint8 RGB [s, s, 3]."""
-    face = astronaut_face()
-    side = len(face)
-    rotation = cv2.getRotationMatrix2D((side / 2, side / 2), ROTATION, 1)
-    rotated = cv2.warpAffine(face, rotation, (side, side), borderMode=cv2.BORDER_REFLECT_101)
-    return face, np.ascontiguousarray(rotated[:, ::-1])
+def _sources(folder: Path, seed: int) -> list[Source]:
+    """Run the methods with a seed. The items of one face have the same name after the slash, so that they count as one face."""
+    methods = tuple(METHODS.values())
+    run(
+        RunSettings(SAMPLE_SOURCE, str(folder), methods, TASKS, ("psnr",), size=SIZE, seed=seed, keep=True),
+        MetricSettings(),
+        quiet=True,
+    )
+    return [
+        replace(
+            source,
+            id=source.id.replace("/", f"-{seed}/"),
+            results={name: source.results[method] for name, method in METHODS.items()},
+        )
+        for source in from_run(folder, TASKS, methods)
+    ]

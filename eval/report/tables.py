@@ -45,6 +45,8 @@ ENVIRONMENTS_NOTE = (
     "Measured in {environments} environments: the source code, a library, the device or the batch size changed between the calls "
     "of the run, see environments in recipe.json."
 )
+FEW = 10  # images; fewer say nothing about other faces
+FEW_NOTE = "Only {n}: this table shows how an evaluation works, not how well the methods perform on other faces."
 
 
 def arrow(lower_better: bool) -> str:
@@ -104,17 +106,23 @@ def environments_note(entries: Iterable[SummaryEntry]) -> str:
     return ENVIRONMENTS_NOTE.format(environments=most) if most > 1 else ""
 
 
+def few_note(entries: Iterable[SummaryEntry]) -> str:
+    """FEW_NOTE if the values are those of fewer than FEW images, else ""."""
+    n = max((entry.n for entry in entries), default=FEW)
+    return FEW_NOTE.format(n=f"{n} image{'s' * (n != 1)}") if n < FEW else ""
+
+
 def table_notes(entries: Iterable[SummaryEntry], size: int | None = None, in_type: bool = True) -> list[str]:
     """The notes below a table of these entries. size: of the images, px. in_type: whether the table marks claims by its type.
 
     The number of comparisons and the rule of bold type, metrics seen in training, values that are no test results, an enlarged
-    ground truth, images without a value, several environments, the number of patches of NIQE, and licences of packages that are
-    not free software.
+    ground truth, images without a value, few images, several environments, the number of patches of NIQE, and licences of
+    packages that are not free software.
     """
     entries = list(entries)
     metrics = {entry.metric for entry in entries}
     notes = [comparisons_note(entries, in_type), seen_note(metrics), known_note(entries)]
-    notes += [missing_note(entries), upscaled_note(entries), environments_note(entries)]
+    notes += [missing_note(entries), few_note(entries), upscaled_note(entries), environments_note(entries)]
     if "niqe" in metrics and size is not None:
         notes.append(niqe.patches_note(size))
     for licence in dict.fromkeys(METRICS[name].licence for name in METRICS if name in metrics and METRICS[name].licence):

@@ -8,14 +8,14 @@ import pytest
 
 from bench import paste
 from gpen.faces.alignment import align, template
-from gpen.images import astronaut_face
+from gpen.faces.samples import SAMPLES
 from gpen.restoration.paste import RestoredFace, compose, face_mask
 
 
 @pytest.fixture(scope="module")
 def composed():
     """A photo with two faces, and these faces as restored without a change."""
-    face = astronaut_face(paste.SQUARE)
+    face = SAMPLES["astronaut"].load(paste.SQUARE)
     photo, places = paste.compose_photo([face], np.random.default_rng(0))
     crops = [align(photo, place.landmarks, 256)[0] for place in places]
     faces = [RestoredFace(p.box, p.landmarks, p.score, c, c, face_mask(256)) for p, c in zip(places, crops, strict=True)]

@@ -9,13 +9,13 @@ import torch
 
 import app
 import gpen
-from demo import samples
 from demo.server import zerogpu
 from demo.tabs import rate
 from eval.preference.storage.store import VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey
 from gpen.errors import GPENError
+from gpen.faces.samples import SAMPLES
 
 
 def test_votes_are_mirrored_if_dataset_is_set(study, tmp_path, monkeypatch):
@@ -115,5 +115,5 @@ def test_zerogpu_startup_requests_no_gpu(restorer, spaces_package):
     page = app.build(made)
     assert moved == ["cuda"] and not lent
     load = next(function.fn for function in page.fns.values() if function.name == "load_recipe")
-    load(b'{"scale": 2}', samples.load(restorer.net.size)[0].face, "", False)
+    load(b'{"scale": 2}', SAMPLES["astronaut"].load(restorer.net.size), "", False)
     assert len(lent) == 1

@@ -194,6 +194,11 @@ def test_samples_say_what_they_enlarge():
     faces = Faces.open("samples", 256)
     assert faces.check_native_size() == 1
     assert Faces.open("samples", 128).check_native_size() == 0
+    assert faces.load_unresized("astronaut").shape == (170, 170, 3) and faces.load_unresized("grace_hopper").shape == (
+        256,
+        256,
+        3,
+    )
 
 
 def test_unusual_names_of_images_stay_strings(tmp_path):

@@ -65,3 +65,24 @@ def test_run_with_labels(faces_folder, tmp_path, capsys):
     assert {entry["baseline"] for entry in summary} == {"Cubic=bicubic"}
     with open(out / "per_image.csv") as file:
         assert {row["method"] for row in csv.DictReader(file)} == {"Cubic=bicubic", "Sinc=lanczos", "bilinear", "ground-truth"}
+
+
+def test_strength_of_gpen_is_an_option_of_the_method(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "net.safetensors"
+    gpen.save(gpen.GPEN(SMALL), path)
+    face = Sample("face", np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8), None, None)
+    full, half, none = (
+        load_method(f"gpen:{path}{options}").restore([face], 32)[0] for options in ("", "?strength=0.5", "?strength=0")
+    )
+    assert (none == face.lq).all() and np.abs(half.astype(float) - (full.astype(float) + face.lq) / 2).max() <= 1
+    assert load_method(f"gpen:{path}?strength=0.5").settings == "strength=0.5"  # of the cache of restored images
+    assert method_label(f"gpen:{path}?strength=0.5") == "gpen:net?strength=0.5" != method_label(f"gpen:{path}")
+
+
+@pytest.mark.parametrize(
+    "options, message", [("size=3", "Unknown option 'size=3'"), ("strength=x", "write for"), ("strength=2", "0 to 1")]
+)
+def test_invalid_option_of_gpen(options, message):
+    with pytest.raises(gpen.GPENError, match=message):
+        load_method(f"gpen:?{options}")

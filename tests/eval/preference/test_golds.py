@@ -11,13 +11,14 @@ from eval.preference.build import StudySettings, build, from_folders
 from eval.preference.golds import DAMAGES, damaged, default_gold_every, describe_golds, golds_per_session
 from eval.preference.study import BETTER, WORSE
 from gpen.errors import GPENError
-from gpen.images import astronaut_face, read_image, square_crop
+from gpen.faces.samples import SAMPLES
+from gpen.images import read_image
 from tests.eval.preference.simulated import write_folders
 
 
 @pytest.mark.parametrize("size", [64, 176, 512])
 def test_every_damage_is_visible_and_different(size):
-    face = square_crop(astronaut_face(), size)
+    face = SAMPLES["astronaut"].load(size)
     images = {name: damaged(face, name) for name in DAMAGES}
     for name, image in images.items():
         assert image.shape == face.shape and psnr(image, face) < 27, name

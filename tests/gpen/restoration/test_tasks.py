@@ -14,7 +14,8 @@ from hypothesis.extra.numpy import arrays
 
 import gpen
 from gpen.cli import main
-from gpen.images import astronaut_face, to_image
+from gpen.faces.samples import SAMPLES
+from gpen.images import to_image
 from gpen.restoration import tasks
 from gpen.restoration.task_inputs import strokes
 from gpen.training.config import FinetuneConfig
@@ -185,7 +186,7 @@ def test_find_model(restorer, tmp_path, monkeypatch):
 
 
 def test_included_colorize_model_reduces_the_colour_error():
-    face = astronaut_face(256)  # not in the training data
+    face = SAMPLES["astronaut"].load(256)  # not in the training data
     coloured = tasks.run(gpen.Restorer(gpen.load("gpen-colorize")), "colorize", tasks.grey(face))
     off = [np.abs(image.astype(float) - face)[64:192, 64:192].mean() for image in (coloured, tasks.grey(face))]
     assert off[0] < 0.8 * off[1]
