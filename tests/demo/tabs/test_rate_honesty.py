@@ -16,7 +16,7 @@ from eval.preference.study import Study
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError
 from tests.demo.conftest import TIMEOUT, serve_app
-from tests.eval.preference.hub import REPO, Hub
+from tests.eval.preference.storage.hub import REPO, Hub
 
 
 @pytest.fixture

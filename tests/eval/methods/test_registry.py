@@ -222,7 +222,7 @@ def test_invalid_names(name, words):
 def test_error_lists_all_methods():
     with pytest.raises(gpen.GPENError) as error:
         load_method("")
-    assert all(kind in str(error.value) for kind in METHODS) and "gpen[:PATH]" in str(error.value)
+    assert all(kind in str(error.value) for kind in METHODS) and "gpen[:PATH[?strength=S]]" in str(error.value)
 
 
 def test_methods_with_paths(prior, results, tmp_path, monkeypatch):

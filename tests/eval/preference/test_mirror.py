@@ -18,8 +18,8 @@ from eval.preference.storage.store import VoteStore
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError
 from tests import ROOT
-from tests.eval.preference.hub import REPO, Hub
 from tests.eval.preference.simulated import rate
+from tests.eval.preference.storage.hub import REPO, Hub
 
 
 @pytest.fixture

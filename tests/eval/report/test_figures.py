@@ -36,7 +36,7 @@ def test_write_all(finished, tmp_path, capsys):
 def test_grid(finished):
     figure = figures.grid(finished, "fsr8", images=["face0", "face3"])
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
-    assert titles == ["bilinear (the input)", *METHODS[1:], "ground-truth"]
+    assert titles == ["bilinear", *METHODS[1:], "ground-truth"]
     sides = [axis.images[0].get_array().shape[0] for axis in figure.axes]
     assert sides.count(64) == sides.count(16) == 2 * len(titles)
     assert sum(text.get_text().endswith("dB") for axis in figure.axes for text in axis.texts) == 2 * len(METHODS)
