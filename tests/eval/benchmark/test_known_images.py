@@ -96,7 +96,7 @@ def test_fit_niqe_stores_the_fingerprints(tmp_path, capsys):
     folder = tmp_path / "faces"
     folder.mkdir()
     source = Faces.open("samples", 256)
-    for i, name in enumerate(source.names * 3):
+    for i, name in enumerate(source.names * 6):
         shutil.copy(source.files[name], folder / f"{i}.png")
     assert main(["fit-niqe", "--data", str(folder), "--out", str(tmp_path / "own.npz")]) == 0
     with np.load(tmp_path / "own.npz") as archive:

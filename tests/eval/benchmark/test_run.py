@@ -167,7 +167,10 @@ def test_killed_run_resumes(whole, faces_folder, files, tmp_path):
 
     run(replace(whole, out=str(out)), files, quiet=True)
     rows = table(out)
-    assert rows == table(Path(whole.out)) and set(survived) <= set(rows)
+    assert set(survived) <= set(rows)
+    for row, other in zip(rows, table(Path(whole.out)), strict=True):  # the batches differ, and with them the last digits
+        assert (row[:3], row[-1]) == (other[:3], other[-1])
+        assert [float(value) for value in row[3:-1]] == pytest.approx([float(value) for value in other[3:-1]], rel=1e-5)
     uninterrupted = summary(Path(whole.out))
     for key, entry in summary(out).items():
         if key[2] not in COSTS:
