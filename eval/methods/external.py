@@ -61,6 +61,8 @@ def load_spandrel(path: Path, device: str = "cpu") -> FaceNetwork:
         raise GPENError(_unsupported(path, loader.load_state_dict_from_file(path))) from error
     except Exception as error:  # spandrel raises the exceptions of its readers
         raise GPENError(f"{path} cannot be read as weights; download it again.") from error
+    if model.architecture.id == "GPEN":  # known to spandrel after gpen.integrations.spandrel.install
+        raise GPENError(_unsupported(path, loader.load_state_dict_from_file(path)))
     if model.architecture.id not in FACE_NETWORKS:
         raise GPENError(f"{path} is a network of type {model.architecture.id}; give one of {', '.join(FACE_NETWORKS)}.")
     return FaceNetwork(model.model.eval(), FACE_NETWORKS[model.architecture.id])

@@ -20,7 +20,13 @@ SIZE = 64
 SMALL = gpen.GPENConfig(size=32, narrow=0.0625, channel_multiplier=1, style_dim=64, mapping_layers=2)
 
 
-def test_spandrel_names_the_method_for_gpen_files(spandrel, tmp_path):
+@pytest.mark.parametrize("installed", [False, True])
+def test_spandrel_names_the_method_for_gpen_files(spandrel, tmp_path, monkeypatch, installed):
+    """Also where spandrel has learned to read GPEN files."""
+    from gpen.integrations.spandrel import install
+
+    registry = spandrel.ArchRegistry()
+    monkeypatch.setattr(spandrel, "MAIN_REGISTRY", install(registry=registry) if installed else registry)
     torch.manual_seed(0)
     path = tmp_path / "GPEN-BFR-512.pth"
     torch.save({"g_ema": gpen.to_published(gpen.GPEN(SMALL))}, path)
