@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from demo.server import owner_access, web
 from demo.server.executor import BoundedExecutor
-from demo.server.limits.identity import client_address
+from demo.server.limits.identity import address_of
 from demo.server.limits.settings import read_limits
 from demo.tabs import leaderboard
 from demo.theme import STATIC
@@ -147,7 +147,7 @@ def routes(survey: Survey | None) -> list[Route]:
         request_type, function = ENDPOINTS[name]
         ask = _parsed(request_type, body)
         if isinstance(ask, RaterRequest):
-            ask._address = _address(request)
+            ask._address = address_of(request.scope, proxies)
             if needs_login():
                 ask.code = _code_of_account(survey, request)
         elif name == "about" and needs_login():
@@ -161,7 +161,7 @@ def routes(survey: Survey | None) -> list[Route]:
             raise web.RequestError(str(error), 404) from None
         return Response(path.read_bytes(), media_type="image/png", headers=_FOR_EVER)  # without the ETag and date of the file
 
-    store_threads = BoundedExecutor()
+    proxies, store_threads = read_limits().trusted_proxies, BoundedExecutor()
     return [
         *leaderboard.routes(survey, store_threads),  # before the endpoints of raters, whose route has a placeholder
         Route("/study/images/{handle}", web.json_endpoint(image, run=store_threads), methods=["GET"]),
@@ -180,12 +180,6 @@ def _code_of_account(survey: Survey, request: Request) -> str:
     if visitor is None:
         raise web.RequestError("Log in with your Hugging Face account to take part in this study.", 401)
     return survey.tickets.code(visitor)
-
-
-def _address(request: Request) -> str:
-    """Return the address of the client, as the limits of visitors see it."""
-    forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
-    return client_address(request.client.host if request.client else "", forwarded, read_limits().trusted_proxies)
 
 
 def _parsed(request_type: type[StudyRequest], body: bytes) -> StudyRequest:

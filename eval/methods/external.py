@@ -61,8 +61,6 @@ def load_spandrel(path: Path, device: str = "cpu") -> FaceNetwork:
         raise GPENError(_unsupported(path, loader.load_state_dict_from_file(path))) from error
     except Exception as error:  # spandrel raises the exceptions of its readers
         raise GPENError(f"{path} cannot be read as weights; download it again.") from error
-    if model.architecture.id == "GPEN":  # known to spandrel after gpen.integrations.spandrel.install
-        raise GPENError(_unsupported(path, loader.load_state_dict_from_file(path)))
     if model.architecture.id not in FACE_NETWORKS:
         raise GPENError(f"{path} is a network of type {model.architecture.id}; give one of {', '.join(FACE_NETWORKS)}.")
     return FaceNetwork(model.model.eval(), FACE_NETWORKS[model.architecture.id])
@@ -83,9 +81,9 @@ def _unsupported(path: Path, state: dict) -> str:
 
 
 def _registry(spandrel: ModuleType) -> Any:
-    """The architectures of spandrel and, if it is installed, of spandrel_extra_arches."""
+    """The architectures of spandrel and, if it is installed, of spandrel_extra_arches; GPEN's has a method of its own."""
     registry = spandrel.ArchRegistry()
-    registry.add(*spandrel.MAIN_REGISTRY)
+    registry.add(*(found for found in spandrel.MAIN_REGISTRY if found.architecture.id != "GPEN"))
     try:
         from spandrel_extra_arches import EXTRA_REGISTRY
     except ImportError:

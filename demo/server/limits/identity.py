@@ -95,6 +95,12 @@ def client_address(peer: str, forwarded: str, trusted_proxies: int) -> str:
     return hops[max(0, len(hops) - trusted_proxies)] if hops else peer
 
 
+def address_of(scope: Scope, trusted_proxies: int) -> str:
+    """Return the address of the client of a request; see `client_address`."""
+    peer = (scope.get("client") or ("", 0))[0]
+    return client_address(peer, ",".join(Headers(scope=scope).getlist("x-forwarded-for")), trusted_proxies)
+
+
 def network(address: str) -> str:
     """Return the address, or the first 64 bits of an IPv6 address, which one client has for itself."""
     try:
@@ -138,9 +144,7 @@ class IdentifyVisitors:
         if self._signer.read(headers.get(SERVER_HEADER)) is not None:
             name, _, of = (self._signer.read(headers.get(HEADER)) or "server/server").partition("/")
             return Visitor(name, of, is_server=True)
-        peer = (scope.get("client") or ("", 0))[0]
-        forwarded = ",".join(headers.getlist("x-forwarded-for"))
-        of = self._signer.digest(network(client_address(peer, forwarded, self._proxies)))
+        of = self._signer.digest(network(address_of(scope, self._proxies)))
         number = self._signer.read(cookie_parser(headers.get("cookie", "")).get(COOKIE))
         return Visitor(of if number is None else self._signer.digest(number), of)
 
