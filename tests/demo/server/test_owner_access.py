@@ -10,15 +10,9 @@ from demo.server import owner_access
 from demo.server.owner_access import MAX_WRONG, REFILL, TOKEN_VARIABLE, OwnerAccess, check_token
 from demo.server.web import RequestError
 from gpen.errors import GPENError
+from tests.clock import Clock
 
 TOKEN = "Zt4-kQ9_xw2LmN7pRv1Y"
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

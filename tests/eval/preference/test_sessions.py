@@ -6,13 +6,7 @@ import pytest
 
 from eval.preference import sessions
 from eval.preference.sessions import Networks, ReadCache, TooManySessionsError
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
+from tests.clock import Clock
 
 
 def test_network_starts_a_limited_number_of_sessions_a_day(monkeypatch):

@@ -6,13 +6,7 @@ from hypothesis import strategies as st
 from demo.server.limits import buckets
 from demo.server.limits.buckets import TokenBuckets
 from demo.server.limits.settings import Rate
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 20), st.floats(0.1, 9)), max_size=100), st.floats(10, 40))

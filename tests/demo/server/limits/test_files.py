@@ -10,18 +10,12 @@ from demo.server.limits import files as files_module
 from demo.server.limits.files import TempFiles
 from demo.server.limits.settings import MB, Limits
 from gpen.errors import GPENError
-
-
-class Clock:
-    now = 1e9
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(1e9)
 
 
 @pytest.fixture

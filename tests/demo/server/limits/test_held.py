@@ -12,13 +12,7 @@ from demo.server.limits.held import HeldValues
 from demo.server.limits.identity import SCOPE, Visitor
 from demo.server.limits.settings import Limits
 from gpen.errors import GPENError
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def put(held: HeldValues, value, visitor="me", network="home", session="tab") -> str:

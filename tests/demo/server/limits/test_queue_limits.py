@@ -14,16 +14,10 @@ import app
 from demo.server.limits.identity import SCOPE, Visitor
 from demo.server.limits.queue_limits import limit_queue
 from demo.server.limits.settings import Limits
+from tests.clock import Clock
 from tests.demo.conftest import TIMEOUT
 
 LIMITS = Limits()
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def ask(page, visitor: str, network: str = "home", session: str | None = None):

@@ -89,7 +89,7 @@ def test_file_names_and_labels_are_kept(tmp_path, images):
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), image)
     folder = hub.local_folder(f"hf:{source}:train[1:]")
-    rows = [json.loads(line) for line in folder.with_name(f"{folder.name}.rows.jsonl").read_text().splitlines()]
+    rows = stored_rows(folder)
     assert (
         [row["file"] for row in rows] == sorted(path.name for path in folder.iterdir()) == [f"0000000{k}.png" for k in (1, 2, 3)]
     )
@@ -131,43 +131,46 @@ def test_dataset_is_read_once(parquet, images, tmp_path):
     assert hub.local_folder(parquet) == folder and same(read(folder), images)
 
 
-def test_interrupted_download_is_resumed(parquet, images, monkeypatch):
+@pytest.fixture
+def images_read(parquet, monkeypatch):
+    """A download that broke off after four images: the images that were read, to which later reads are added."""
     real, read_now = hub._bytes, []
 
     def cut(item):
         if len(read_now) == 4:
             raise ConnectionError("the server hung up")
+        return count(item)
+
+    def count(item):
         read_now.append(item)
         return real(item)
 
     monkeypatch.setattr(hub, "_bytes", cut)
     with pytest.raises(gpen.GPENError, match="the server hung up.*try again"):
         hub.local_folder(parquet)
-    monkeypatch.setattr(hub, "_bytes", lambda item: read_now.append(item) or real(item))
+    monkeypatch.setattr(hub, "_bytes", count)
+    return read_now
+
+
+def stored_rows(folder):
+    """The rows of the table beside a folder of images."""
+    return [json.loads(line) for line in folder.with_name(f"{folder.name}.rows.jsonl").read_text().splitlines()]
+
+
+def test_interrupted_download_is_resumed(parquet, images, images_read):
     folder = hub.local_folder(parquet)
     assert same(read(folder), images)
-    assert len(read_now) == 6
-    rows = [json.loads(line) for line in folder.with_name(f"{folder.name}.rows.jsonl").read_text().splitlines()]
+    assert len(images_read) == 6
+    rows = stored_rows(folder)
     assert [(row["file"], row["id"]) for row in rows] == [(f"0000000{k}.png", k) for k in range(6)]
 
 
-def test_labels_lost_with_the_power_are_read_again(parquet, images, monkeypatch):
-    real, read_now = hub._bytes, []
-
-    def cut(item):
-        if len(read_now) == 4:
-            raise ConnectionError("the server hung up")
-        read_now.append(item)
-        return real(item)
-
-    monkeypatch.setattr(hub, "_bytes", cut)
-    with pytest.raises(gpen.GPENError, match="the server hung up"):
-        hub.local_folder(parquet)
-    monkeypatch.setattr(hub, "_bytes", real)
+@pytest.mark.usefixtures("images_read")
+def test_labels_lost_with_the_power_are_read_again(parquet, images):
     (table,) = hub.cache_folder().rglob("*.rows.jsonl")
     table.write_bytes(table.read_bytes()[:-40] + bytes(12))  # the last line is cut off and ends with zeros
     folder = hub.local_folder(parquet)
-    rows = [json.loads(line) for line in folder.with_name(f"{folder.name}.rows.jsonl").read_text().splitlines()]
+    rows = stored_rows(folder)
     assert [(row["file"], row["id"]) for row in rows] == [(f"0000000{k}.png", k) for k in range(6)] and same(read(folder), images)
 
 
