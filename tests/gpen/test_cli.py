@@ -399,5 +399,11 @@ def test_a_run_stores_the_licence_only_if_the_settings_name_one(faces, tmp_path,
 
 def test_settings_for_ffhq_name_its_licence():
     folder = Path(gpen.__file__).parent / "training" / "configs"
-    for name, kind in (("default-256", FinetuneConfig), ("prior-64-projected", PriorConfig)):
+    kinds = {
+        "default-256": FinetuneConfig,
+        "colorize-256": FinetuneConfig,
+        "inpaint-256": FinetuneConfig,
+        "prior-64-projected": PriorConfig,
+    }
+    for name, kind in kinds.items():
         assert read_run_config(folder / f"{name}.toml", kind).licence == "CC BY-NC-SA 4.0"
