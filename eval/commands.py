@@ -158,6 +158,7 @@ class Archive:
 class Tables:
     """Write the tables of archived runs in Markdown files anew, such as those of README.md and docs/results.md.
 
+    The figures of the sentences that docs/figures.toml describes are written anew, too.
     A table stands between the lines <!-- table ARCHIVE.json --> and <!-- /table -->. tasks=A,B, methods=A,B and metrics=A,B after
     the file reduce it.
     """

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
@@ -25,6 +26,16 @@ GREY = "#6b7280"
 def archived(name: str) -> archive.ArchivedRun:
     """An archived run of assets/results. Raises GPENError if there is none of this name."""
     return archive.read(Path(archive.RESULTS, f"{name}.json"))
+
+
+def command(run: archive.ArchivedRun) -> str:
+    """The last command of a run, an option a line, as it can be pasted into a shell."""
+    return run.commands[-1].replace(" --", " \\\n    --")
+
+
+def notes(run: archive.ArchivedRun, task: str) -> Markdown:
+    """The notes below the table of a task, as a list."""
+    return Markdown("\n".join(f"- {note}" for note in run.notes(task)))
 
 
 def architecture(config: GPENConfig) -> Figure:

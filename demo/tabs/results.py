@@ -23,7 +23,7 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 
 
 def tab(folder: str | Path = archive.RESULTS) -> None:
-    """Build the tab inside the current gr.Blocks from the archived runs in `folder`, latest first."""
+    """Build the tab inside the current gr.Blocks from the archived runs in `folder`, blind restoration first."""
     try:
         runs = {run.title: run for run in archive.read_all(folder)}
     except GPENError as error:
@@ -33,11 +33,12 @@ def tab(folder: str | Path = archive.RESULTS) -> None:
         gr.HTML(languages.html("results.none_html", tag="p"), elem_id="no-results")
         return
     first = next(iter(runs.values()))
+    choices = [(heading, run.title) for heading, run in archive.headings(runs.values()).items()]
     task = first.tasks[0]
     gr.HTML(languages.html("results.heading", tag="h2") + languages.html("results.intro", tag="p"))
     with gr.Row():
         titles = gr.Dropdown(
-            list(runs), value=first.title, label=languages.text("results.run"), min_width=260, elem_id="results-run"
+            choices, value=first.title, label=languages.text("results.run"), min_width=260, elem_id="results-run"
         )
         tasks = gr.Dropdown(
             _labelled(first.tasks), value=task, label=languages.text("results.task"), min_width=260, elem_id="results-task"

@@ -172,46 +172,46 @@ def _ground_truth(argument: str, device: str) -> Method:
     return Method(lambda samples, size: [cast(np.ndarray, sample.truth) for sample in samples])
 
 
-METHODS: dict[str, Loader] = {
-    "nearest": _interpolation(cv2.INTER_NEAREST),
+METHODS: dict[str, Loader] = {  # in the order of tables: the input, interpolation, classical, learned, GPEN, the ground truth
     "bilinear": _interpolation(cv2.INTER_LINEAR),
+    "nearest": _interpolation(cv2.INTER_NEAREST),
     "bicubic": _interpolation(cv2.INTER_CUBIC),
     "lanczos": _interpolation(cv2.INTER_LANCZOS4),
     "nlm": _classical("non_local_means"),
     "tv": _classical("total_variation"),
+    "telea": _classical("telea"),
     "nonblind-wiener": _classical("nonblind_wiener"),
     "nonblind-rl": _classical("nonblind_richardson_lucy"),
+    "folder": _folder,
+    "onnx": _onnx,
+    "spandrel": _spandrel,
     "unet": _unet,
     "pulse": _inversion("pulse"),
     "mganprior": _inversion("mganprior"),
-    "gpen": _gpen,
-    "gpen-colorize": _gpen_task("colorize"),
     "gpen-inpaint": _gpen_task("inpaint"),
-    "telea": _classical("telea"),
-    "spandrel": _spandrel,
-    "onnx": _onnx,
-    "folder": _folder,
+    "gpen-colorize": _gpen_task("colorize"),
+    "gpen": _gpen,
     "ground-truth": _ground_truth,
 }
 DESCRIPTIONS = {  # for the help of the command line: a line each, which fits into 80 columns with the name
-    "nearest": "nearest-neighbour interpolation",
     "bilinear": "bilinear: the input of networks",
+    "nearest": "nearest-neighbour interpolation",
     "bicubic": "bicubic interpolation",
     "lanczos": "Lanczos interpolation, 8 x 8 px",
     "nlm": "non-local means, then bicubic",
     "tv": "total variation, then bicubic",
+    "telea": "inpainting of Telea (OpenCV)",
     "nonblind-wiener": "non-blind: Wiener, true blur kernel",
     "nonblind-rl": "non-blind Richardson-Lucy, true kernel",
+    "folder": "results of another program",
+    "onnx": "ONNX file of a face restorer**",
+    "spandrel": "GFPGAN, CodeFormer, ... by spandrel",
     "unet": "U-Net of train-unet, no GAN prior*",
     "pulse": "PULSE-like inversion of an own prior*",
     "mganprior": "mGANprior-like, of an own prior*",
-    "gpen": "GPEN: the default, a name or a file",
-    "gpen-colorize": "GPEN for colorization",
     "gpen-inpaint": "GPEN for inpainting",
-    "telea": "inpainting of Telea (OpenCV)",
-    "spandrel": "GFPGAN, CodeFormer, ... by spandrel",
-    "onnx": "ONNX file of a face restorer**",
-    "folder": "results of another program",
+    "gpen-colorize": "GPEN for colorization",
+    "gpen": "GPEN: the default, a name or a file",
     "ground-truth": "the ground truth itself",
 }
 NOTES = (  # below the list
@@ -224,8 +224,8 @@ NOTES = (  # below the list
 )
 LABELS = {"pulse": "PULSE-like", "mganprior": "mGANprior-like"}  # of methods with a GAN prior, in tables
 NON_BLIND = {  # labels of the non-blind baselines, in tables
-    "nonblind-wiener": "Wiener (non-blind, uses the true blur kernel)",
-    "nonblind-rl": "Richardson-Lucy (non-blind, uses the true blur kernel)",
+    "nonblind-wiener": "Wiener (non-blind)",
+    "nonblind-rl": "Richardson-Lucy (non-blind)",
 }
 INPAINTING_METHODS = ("gpen-inpaint", "telea")  # methods that need Sample.mask
 WITH_ARGUMENT = {  # the argument after the colon and whether it is required
@@ -254,6 +254,15 @@ def parse_method(name: str) -> MethodName:
     label, spec = match.groups() if (match := re.fullmatch(r"([^:=]+)=(.+)", name)) else ("", name)
     kind, _, argument = spec.partition(":")
     return MethodName(label.strip(), kind, argument)
+
+
+def method_order(name: str) -> tuple[int, bool]:
+    """The key by which tables sort methods: the order of METHODS, the default weights of a kind after other weights of it.
+
+    Methods that this version does not know are last.
+    """
+    _, kind, argument = parse_method(name)
+    return (list(METHODS).index(kind) if kind in METHODS else len(METHODS)), not argument
 
 
 def load_method(name: str, device: str = "cpu") -> Method:

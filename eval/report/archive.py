@@ -7,6 +7,8 @@ python -m eval archive RUN assets/results/NAME.json
 
 import json
 import re
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +17,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
-from eval.data.lq_sets import task_label
+from eval.data.lq_sets import BFR_TASKS, COLORIZE, FSR_TASKS, INPAINT, PAIRED, WILD, task_label
+from eval.data.protocols import protocols
 from eval.metrics.registry import METRICS
 from eval.report.claims import claim_sentences
 from eval.report.comparison import FinishedRun
 from eval.report.figures import PERCEPTION
 from eval.report.plots import COLOURS, Estimate, error_bar, scatter_plot
-from eval.report.tables import by_size, format_value, method_labels, metric_headings, metric_label, table_notes
+from eval.report.tables import by_size, format_value, in_order, method_labels, metric_headings, metric_label, table_notes
 from gpen.errors import GPENError
 from gpen.images import write_atomically
 from gpen.models.checkpoints import ASSETS
@@ -30,6 +33,14 @@ if TYPE_CHECKING:
     import pandas
 
 RESULTS = ASSETS / "results"
+SUBJECTS: dict[str, Collection[str]] = {  # of runs, in the order in which they are listed
+    "blind restoration": BFR_TASKS,
+    "super-resolution": FSR_TASKS,
+    "colourisation": (COLORIZE,),
+    "inpainting": (INPAINT,),
+    "given pairs": (PAIRED,),
+    "photographs without ground truth": (WILD,),
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,27 @@ class ArchivedRun:
     def tasks(self) -> list[str]:
         """The tasks, in the order of the summary."""
         return list(dict.fromkeys(entry.task for entry in self.summary))
+
+    @property
+    def subjects(self) -> list[str]:
+        """The keys of SUBJECTS to which the tasks belong."""
+        return [subject for subject, tasks in SUBJECTS.items() if any(task in tasks for task in self.tasks)]
+
+    @property
+    def images(self) -> int:
+        """The number of images; that of the largest task if they differ."""
+        return max((entry.n for entry in self.summary), default=0)
+
+    @property
+    def heading(self) -> str:
+        """The title for readers: "CelebA-HQ, 200 faces: super-resolution".
+
+        The set is the published one whose short name the name of the data ends with, otherwise the name of the data.
+        """
+        data = Path(self.recipe.get("settings", {}).get("data", "")).stem or self.title
+        known = {name: protocol.title for name, protocol in protocols().items() if data.removesuffix("-test").endswith(name)}
+        name = known[max(known, key=len)] if known else data
+        return f"{name}, {self.images} face{'s' * (self.images != 1)}: {', '.join(self.subjects or self.tasks)}"
 
     def metrics(self, task: str) -> list[str]:
         """The metrics measured in a task."""
@@ -134,7 +166,7 @@ def read(path: str | Path) -> ArchivedRun:
     path = Path(path)
     try:
         content = json.loads(path.read_text())
-        summary = [SummaryEntry(**entry) for entry in content["summary"]]
+        summary = in_order(SummaryEntry(**entry) for entry in content["summary"])
         return ArchivedRun(content.get("title", path.stem), content["recipe"], summary)
     except FileNotFoundError:
         raise GPENError(f"{path} does not exist; create it with python -m eval archive RUN {path}.") from None
@@ -144,9 +176,17 @@ def read(path: str | Path) -> ArchivedRun:
 
 
 def read_all(folder: str | Path = RESULTS, names: str = "*.json") -> list[ArchivedRun]:
-    """Read all archived runs in a folder, latest first. Raises GPENError as `read` does."""
+    """Read all archived runs in a folder: by subject, the largest set first. Raises GPENError as `read` does."""
     archived = [read(path) for path in sorted(Path(folder).glob(names))]
-    return sorted(archived, key=lambda run: run.recipe.get("time", ""), reverse=True)
+    subjects = list(SUBJECTS)
+    return sorted(archived, key=lambda run: ([subjects.index(subject) for subject in run.subjects], -run.images))
+
+
+def headings(runs: Iterable[ArchivedRun]) -> dict[str, ArchivedRun]:
+    """The runs by their headings, followed by the title of the file where several have the same heading."""
+    runs = list(runs)
+    count = Counter(run.heading for run in runs)
+    return {run.heading + f" ({run.title})" * (count[run.heading] > 1): run for run in runs}
 
 
 def from_run(run: str | Path) -> ArchivedRun:

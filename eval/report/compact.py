@@ -6,8 +6,8 @@ A copy stands between two comments, with the path of the archived run relative t
 
     <!-- /table -->
 
-Without tasks, methods or metrics, all are copied. `python -m eval tables README.md docs/results.md` writes the copies anew; a
-test compares them with the archived runs.
+Without tasks, methods or metrics, all are copied. `python -m eval tables README.md docs/results.md` writes the copies anew, and
+the figures of sentences (eval.report.prose); a test compares them with the archived runs.
 """
 
 import re
@@ -18,6 +18,7 @@ from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS
 from eval.report.archive import ArchivedRun, read
 from eval.report.document import Block, Note, Table, markdown
+from eval.report.prose import ROOT, sentences, with_figures
 from eval.report.tables import KNOWN_MARK, by_size, emphasised, format_value, method_labels, metric_headings, table_notes
 from gpen.errors import GPENError
 from gpen.images import write_atomically
@@ -79,14 +80,24 @@ def with_tables(text: str, folder: Path) -> str:
     return _COPY.sub(copy, text)
 
 
+def page_name(path: Path) -> str:
+    """The name of a page in docs/figures.toml: its path in the repository; "" for other files."""
+    path = path.resolve()
+    return path.relative_to(ROOT.resolve()).as_posix() if path.is_relative_to(ROOT.resolve()) else ""
+
+
 def write_tables(path: str | Path) -> Path:
-    """Write the copies of tables in a Markdown file anew; returns the file. Raises GPENError for a file without copies."""
+    """Write the copies of tables and the figures of sentences in a Markdown file anew; returns the file.
+
+    Raises GPENError for a file without copies and figures.
+    """
     path = Path(path)
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise GPENError(f"{path} cannot be read as text; give a Markdown file.") from error
-    if not _COPY.search(text):
+    described = sentences(page_name(path))
+    if not _COPY.search(text) and not described:
         raise GPENError(f"{path} contains no table; add the lines <!-- table ARCHIVE.json --> and <!-- /table -->.")
-    write_atomically(path, with_tables(text, path.parent).encode())
+    write_atomically(path, with_figures(with_tables(text, path.parent), described).encode())
     return path

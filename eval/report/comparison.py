@@ -13,7 +13,7 @@ from eval.benchmark.summary import SummaryEntry, per_image_entry
 from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS, is_per_image
 from eval.report.document import Block, Heading, Note, Paragraph, Table
-from eval.report.tables import format_difference, format_value, method_labels, metric_headings, table_notes
+from eval.report.tables import format_difference, format_value, in_order, method_labels, metric_headings, table_notes
 from gpen.errors import GPENError
 
 
@@ -30,7 +30,7 @@ class FinishedRun:
         """Read the files of a run. Raises GPENError for a folder without a finished run."""
         folder = Path(folder)
         try:
-            summary = [SummaryEntry(**entry) for entry in json.loads((folder / "summary.json").read_text())]
+            summary = in_order(SummaryEntry(**entry) for entry in json.loads((folder / "summary.json").read_text()))
             recipe = json.loads((folder / "recipe.json").read_text())
         except OSError as error:
             raise GPENError(f"{folder} is not a finished run; create one with python -m eval run.") from error

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TILE = 1.35  # width of an image, inches
 COLOURS = ("#4063d8", "#d1495b", "#2a9d62", "#b07aa1", "#e08a1e", "#17899b", "#8c6d46", "#6b7280", "#c23a94", "#7f9a1e")
+MARKERS = "osD^vPX"  # the pairs of colour and marker repeat after 70 methods
 Estimate = tuple[float, float | None, float | None]  # mean, low, high
 
 
@@ -44,6 +45,7 @@ def image_grid(images: dict[str, np.ndarray], columns: int = 0, tile: float = TI
 
 def line_plot(table: "pandas.DataFrame", metric: str, xlabel: str, colours: dict[str, str] | None = None) -> Figure:
     """One line per method: mean of `metric` for each x with 95% intervals; columns x, method, metric."""
+    marker = _markers(table["method"].unique(), colours)
     colours, short = colours or palette(table["method"].unique()), method_labels(table["method"])
     figure = Figure(figsize=(5.4, 3.2), layout="constrained")
     axis = figure.subplots()
@@ -52,7 +54,7 @@ def line_plot(table: "pandas.DataFrame", metric: str, xlabel: str, colours: dict
         x, y = np.array([x for x, _ in groups]), np.array([values.mean() for _, values in groups])
         low, high = np.array([bootstrap_interval(values) for _, values in groups]).T
         axis.fill_between(x, low, high, color=colours[method], alpha=0.13, linewidth=0)
-        axis.plot(x, y, "o-", color=colours[method], markersize=3.5, linewidth=1.3, label=short[method])
+        axis.plot(x, y, f"{marker[method]}-", color=colours[method], markersize=3.5, linewidth=1.3, label=short[method])
     if table["x"].min() >= 1 and table["x"].max() / table["x"].min() >= 8 and "JPEG" not in xlabel:
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -66,11 +68,20 @@ def scatter_plot(points: dict[str, tuple[Estimate, Estimate]], x: str, y: str, c
     """One point per method: the estimates of the metrics x and y with their intervals."""
     figure = Figure(figsize=(5.4, 3.4), layout="constrained")
     axis = figure.subplots()
+    marker = _markers(points, colours)
     colours, short = colours or palette(points), method_labels(points)
     for method, (across, up) in points.items():
         errors = [np.reshape(error_bar(estimate), (2, 1)) for estimate in (across, up)]
         axis.errorbar(
-            across[0], up[0], xerr=errors[0], yerr=errors[1], fmt="o", color=colours[method], elinewidth=0.9, label=short[method]
+            across[0],
+            up[0],
+            xerr=errors[0],
+            yerr=errors[1],
+            fmt=marker[method],
+            color=colours[method],
+            markersize=5,
+            elinewidth=0.9,
+            label=short[method],
         )
     _finish(axis, axis.set_xlabel, x)
     _finish(axis, axis.set_ylabel, y)
@@ -90,6 +101,11 @@ def error_bar(estimate: Estimate) -> tuple[float, float]:
 def palette(methods: Iterable[str]) -> dict[str, str]:
     """A colour for each method except the ground truth."""
     return {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(name for name in methods if name != GROUND_TRUTH)}
+
+
+def _markers(methods: Iterable[str], colours: dict[str, str] | None) -> dict[str, str]:
+    """A marker for each method, so that it can be identified without its colour; circles where the caller chose the colours."""
+    return {name: "o" if colours else MARKERS[k % len(MARKERS)] for k, name in enumerate(methods)}
 
 
 def _finish(axis: Axes, set_label: Callable, metric: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from eval.benchmark.diversity import RMS
 from eval.benchmark.summary import SummaryEntry
-from eval.methods.registry import method_label
+from eval.methods.registry import NON_BLIND, method_label, method_order, parse_method
 from eval.metrics import niqe
 from eval.metrics.registry import METRICS, is_per_image
 from eval.report.claims import claim, comparisons_note
@@ -40,6 +40,9 @@ UPSCALED_NOTE = (
     "Not at native size: the ground truth of {upscaled} images is smaller than the size of the run and was enlarged; these "
     "values do not compare with those of images of this size."
 )
+
+
+NON_BLIND_NOTE = "Non-blind: the method uses the true blur kernel, which is unknown in practice."
 
 
 ENVIRONMENTS_NOTE = (
@@ -78,8 +81,9 @@ def metric_headings(entries: Iterable[SummaryEntry], n: int | None = None) -> di
 
 
 def metric_label(metric: str) -> str:
-    """The label of an axis, for example "SqueezeNet distance ↓ (seen in training)"."""
-    return metric_heading(metric).replace(SEEN_MARK, "(seen in training)")
+    """The label of an axis, for example "SqueezeNet distance ↓ (seen in training)" or "PSNR (RGB), dB ↑"."""
+    heading = metric_heading(metric).replace(SEEN_MARK, "(seen in training)")
+    return heading.replace(" ↑", ", dB ↑") if metric.startswith("psnr") else heading
 
 
 def seen_note(metrics: Iterable[str]) -> str:
@@ -107,6 +111,11 @@ def environments_note(entries: Iterable[SummaryEntry]) -> str:
     return ENVIRONMENTS_NOTE.format(environments=most) if most > 1 else ""
 
 
+def non_blind_note(entries: Iterable[SummaryEntry]) -> str:
+    """NON_BLIND_NOTE if one of the methods is a non-blind baseline, else ""."""
+    return NON_BLIND_NOTE if any(parse_method(entry.method).kind in NON_BLIND for entry in entries) else ""
+
+
 def few_note(entries: Iterable[SummaryEntry]) -> str:
     """FEW_NOTE if the values are those of fewer than FEW images, else ""."""
     n = max((entry.n for entry in entries), default=FEW)
@@ -116,13 +125,13 @@ def few_note(entries: Iterable[SummaryEntry]) -> str:
 def table_notes(entries: Iterable[SummaryEntry], size: int | None = None, in_type: bool = True) -> list[str]:
     """The notes below a table of these entries. size: of the images, px. in_type: whether the table marks claims by its type.
 
-    The number of comparisons and the rule of bold type, metrics seen in training, values that are no test results, an enlarged
-    ground truth, images without a value, few images, several environments, the number of patches of NIQE, and licences of
-    packages that are not free software.
+    The number of comparisons and the rule of bold type, what non-blind means, metrics seen in training, values that are no test
+    results, an enlarged ground truth, images without a value, few images, several environments, the number of patches of NIQE,
+    and licences of packages that are not free software.
     """
     entries = list(entries)
     metrics = {entry.metric for entry in entries}
-    notes = [comparisons_note(entries, in_type), seen_note(metrics), known_note(entries)]
+    notes = [comparisons_note(entries, in_type), non_blind_note(entries), seen_note(metrics), known_note(entries)]
     notes += [missing_note(entries), few_note(entries), upscaled_note(entries), environments_note(entries)]
     if "niqe" in metrics and size is not None:
         notes.append(niqe.patches_note(size))
@@ -144,7 +153,7 @@ def missing_note(entries: Iterable[SummaryEntry]) -> str:
 
 
 def by_size(entries: Iterable[SummaryEntry]) -> dict[int, list[SummaryEntry]]:
-    """The entries by the number of images of their method and task: figures of sets of different size are not comparable."""
+    """The entries by the number of images of their method and task, the largest first: sets of different size do not compare."""
     sizes: dict[tuple[str, str], int] = {}
     entries = list(entries)
     for entry in entries:
@@ -153,7 +162,14 @@ def by_size(entries: Iterable[SummaryEntry]) -> dict[int, list[SummaryEntry]]:
     groups: dict[int, list[SummaryEntry]] = {}
     for entry in entries:
         groups.setdefault(sizes[entry.task, entry.method], []).append(entry)
-    return groups
+    return dict(sorted(groups.items(), reverse=True))
+
+
+def in_order(entries: Iterable[SummaryEntry]) -> list[SummaryEntry]:
+    """The entries by task, in the order of their first entries, and within a task by method, see registry.method_order."""
+    entries = list(entries)
+    tasks = list(dict.fromkeys(entry.task for entry in entries))
+    return sorted(entries, key=lambda entry: (tasks.index(entry.task), method_order(entry.method)))
 
 
 def method_labels(methods: Iterable[str]) -> dict[str, str]:

@@ -8,9 +8,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpen.errors import GPENError
 from gpen.images import replace_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS = 4  # of panels
 NOT_DRAWN = ("images_seen", "images_per_second", "phase", "environment")
@@ -35,7 +39,13 @@ def joined(phases: list[list[dict]]) -> list[dict]:
 
 
 def draw(records: list[dict], path: Path) -> None:
-    """Write the plot as PNG; a dotted line marks the start of each phase.
+    """Write the plot in the format of the suffix of the path, PNG without one."""
+    with replace_atomically(path) as partial:
+        plot(records).savefig(partial, format=path.suffix[1:] or "png", dpi=110)
+
+
+def plot(records: list[dict], columns: int = COLUMNS) -> Figure:
+    """A panel per loss, `columns` in a row; a dotted line marks the start of each phase.
 
     Validation scores are named PRESET/SCORE; the presets of a score share a panel.
     """
@@ -47,7 +57,7 @@ def draw(records: list[dict], path: Path) -> None:
         _, found, score = name.rpartition("/")
         panels.setdefault(f"validation: {score}" if found else name, []).append(name)
     starts = [a["images_seen"] for a, b in zip(records, records[1:], strict=False) if a.get("phase") != b.get("phase")]
-    columns = min(COLUMNS, len(panels))
+    columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(3.2 * columns, 2.6 * rows), layout="constrained")
     for place, (title, series) in enumerate(panels.items(), 1):
@@ -65,5 +75,4 @@ def draw(records: list[dict], path: Path) -> None:
         axis.locator_params(axis="x", nbins=5)
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.3)
-    with replace_atomically(path) as partial:
-        figure.savefig(partial, format=path.suffix[1:] or "png", dpi=110)
+    return figure

@@ -18,7 +18,8 @@ from tests import ROOT
 README = (ROOT / "README.md").read_text()
 API = (ROOT / "docs" / "api.md").read_text()
 CARD = (ROOT / "assets" / "MODEL_CARD.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "assets" / "MODEL_CARD.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "assets/MODEL_CARD.md", "notebooks/README.md")]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
 
 
 def snippet(text: str, heading: str) -> str:
@@ -82,10 +83,23 @@ def test_api_example_runs(server, photo, tmp_path, monkeypatch):
     assert cv2.imread(names["restored"]) is not None
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_all_links_exist(page):
-    for link in re.findall(r"\]\((?!http)([^)#]*)\)", page.read_text()):
-        assert (page.parent / link).exists(), link
+def anchors(page):
+    """The anchors of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_all_links_and_their_headings_exist(page):
+    for link, heading in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", page.read_text()):
+        target = page.parent / link if link else page
+        assert target.exists() and (not heading or heading in anchors(target)), f"{link}#{heading}"
+
+
+def test_front_matter_of_the_model_card_describes_the_model():
+    front = yaml.safe_load(CARD.split("---\n")[1])
+    assert front["license"] == "cc-by-nc-sa-4.0" and front["datasets"] == [hub.named("ffhq").dataset]
+    assert front["pipeline_tag"] == "image-to-image" and {"psnr", "ssim"} <= set(front["metrics"])
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)

@@ -53,7 +53,7 @@ def test_label_of_a_method():
     assert method_label("GFPGAN v1.4=spandrel:weights/v1.4.pth") == "GFPGAN v1.4"
     assert registry.parse_method("gpen:runs/a=b.pth") == ("", "gpen", "runs/a=b.pth")
     assert registry.parse_method("x=gpen") == ("x", "gpen", "")
-    assert method_label("nonblind-rl") == "Richardson-Lucy (non-blind, uses the true blur kernel)"
+    assert method_label("nonblind-rl") == "Richardson-Lucy (non-blind)"
     assert method_labels(["a=bicubic", "a=lanczos"]) == {"a=bicubic": "a=bicubic", "a=lanczos": "a=lanczos"}
     face = cv2.resize(astronaut()[:220, 110:330], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     sample = Sample("face", face[::4, ::4], face, None)

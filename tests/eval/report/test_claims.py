@@ -15,8 +15,9 @@ from eval.report.archive import ArchivedRun
 from eval.report.claims import MIN_PAIRS, claim, claim_sentences, comparisons_note
 from eval.report.compact import compact_blocks
 from eval.report.document import Bold, Italic, Table, latex, markdown
+from eval.report.plots import COLOURS, scatter_plot
 from eval.report.report import report
-from eval.report.tables import KNOWN_MARK, by_size, emphasised, format_difference, format_mean, table_notes
+from eval.report.tables import KNOWN_MARK, by_size, emphasised, format_difference, format_mean, in_order, table_notes
 
 BETTER = SummaryEntry("fsr8", "gpen", "psnr", 25, 24, 26, 110, "bilinear", diff=1, diff_low=0.2, diff_high=1.8)
 LIMITS = st.floats(-5, 5).map(lambda x: round(x, 3))
@@ -116,3 +117,22 @@ def test_niqe_names_the_number_of_patches():
     assert "NIQE is computed from 4 patches of 96 px for each image of 256 px" in " ".join(table_notes(entries, 256))
     assert "from 25 patches" in " ".join(table_notes(entries, 512))
     assert "patches" not in " ".join(table_notes([BETTER], 256)) and "four" in METRICS["niqe"].backbone
+
+
+def test_rows_are_ordered_by_kind_of_method_and_the_input_is_first():
+    expected = ["bilinear", "lanczos", "tv", "nonblind-rl", "A=spandrel:a.pth", "unet=unet:u.safetensors", "old=gpen:a.pth"]
+    expected += ["gpen", "ground-truth", "a-method-of-another-version"]
+    entries = [replace(BETTER, task=task, method=name) for task in ("fsr8", "bfr") for name in sorted(expected)]
+    assert [(entry.task, entry.method) for entry in in_order(entries)] == [(t, m) for t in ("fsr8", "bfr") for m in expected]
+
+
+def test_non_blind_methods_are_explained_below_the_table():
+    assert "true blur kernel" in " ".join(table_notes([BETTER, replace(BETTER, method="X=nonblind-rl")]))
+    assert "true blur kernel" not in " ".join(table_notes([BETTER]))
+
+
+def test_methods_differ_in_colour_and_marker():
+    names = [f"m{k}" for k in range(2 * len(COLOURS))]
+    (axis,) = scatter_plot({name: ((k, k, k), (k, k, k)) for k, name in enumerate(names)}, "psnr", "ssim").axes
+    points = [container.lines[0] for container in axis.containers]
+    assert len({(point.get_color(), point.get_marker()) for point in points}) == len(names)

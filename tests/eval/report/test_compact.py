@@ -15,8 +15,8 @@ METHODS = {  # labels of the tables
     "bilinear (the input)": "bilinear",
     "PULSE-like, own prior of 64 px": "pulse",
     "mGANprior-like, own prior of 64 px": "mganprior",
-    "Wiener (non-blind, uses the true blur kernel)": "nonblind-wiener",
-    "Richardson-Lucy (non-blind, uses the true blur kernel)": "nonblind-rl",
+    "Wiener (non-blind)": "nonblind-wiener",
+    "Richardson-Lucy (non-blind)": "nonblind-rl",
 }
 COPY = re.compile(r"<!-- table (\S+)(?: \w+=\S+)* -->(.*?)<!-- /table -->", re.DOTALL)
 

@@ -290,7 +290,7 @@ def test_metrics_seen_in_training_are_marked(seen_run):
     shutil.copytree(seen_run, other := seen_run.with_name("other"))
     assert report([seen_run, other]).split("Comparison of runs")[1].count("† Seen in training: ") == 1
     assert metric_label("squeezenet") == "SqueezeNet distance ↓ (seen in training)"
-    assert metric_label("psnr") == metric_heading("psnr") == "PSNR (RGB) ↑"
+    assert metric_heading("psnr") == "PSNR (RGB) ↑" and metric_label("psnr") == "PSNR (RGB), dB ↑"  # the axis names the unit
 
 
 def test_no_note_without_such_metrics(runs):
