@@ -227,7 +227,8 @@ class Survey:
 
         def compute() -> Scores:
             votes = self._all()
-            return score(votes, self.rules, self.study.levels, plan=plan_of(self.study, votes))
+            plan = plan_of(self.study, votes)
+            return score(votes, self.rules, self.study.levels, plan=plan, degradations=self._degradations)
 
         return self._cache.read("leaderboard", compute, LEADERBOARD_AGE)
 
@@ -245,7 +246,7 @@ class Survey:
 
     def export(self, form: str) -> Iterator[str]:
         """The votes in one of exports.FORMATS, in pieces of text."""
-        return exports.write(self._all(), form)
+        return exports.write(self._all(), form, self._degradations)
 
     def import_votes(self, votes: list[Vote]) -> int:
         """Store votes that were collected elsewhere; returns the number of new votes.
@@ -282,6 +283,11 @@ class Survey:
             if sorted(choice) == list(range(len(shown))):
                 return [shown[place] for place in choice]
         raise GPENError(f"{choice!r} is not a valid answer to this trial; reload the page.")
+
+    @property
+    def _degradations(self) -> dict[str, dict] | None:
+        """The parameters of the items; None for a study whose items are made on demand."""
+        return self.study.degradations if self.study.items else None
 
     def _history(self, code: str) -> list[Vote]:
         return self.store.votes(self.study.name, self.rater(code))
