@@ -45,6 +45,7 @@ PARAMETER_TEXTS = {  # parameter of a degradation -> CSS variable of its colour,
     "noise_sigma": ("noise", "playground.first.controls.noise_name"),
     "jpeg_quality": ("jpeg", "playground.first.controls.jpeg_name"),
 }
+STUDY, ARENA = "study", "arena"  # boards, in the addresses of their files
 MAX_AXIS = 6.0  # largest strength on the axis of a slice
 
 
@@ -63,13 +64,16 @@ def tab(survey: Survey | None) -> None:
     )
 
 
-def routes(survey: Survey, run: Callable[..., Awaitable[object]]) -> list[Route]:
-    """Return the public routes of the tab, and those of the owner page. run: calls functions that use the store, in a thread."""
+def routes(survey: Survey, run: Callable[..., Awaitable[object]], arena: Survey | None = None) -> list[Route]:
+    """Return the public routes of the tab, and those of the owner page.
+
+    run: calls functions that use the store, in a thread. arena: the votes of the arena; its board is always public.
+    """
     shown = ReadCache()
 
     def show(request: Request, body: bytes) -> dict:
         """The results; without the HTML if the page has it already."""
-        content = shown.read("html", lambda: public_results(survey), surveys.COUNTS_AGE)
+        content = shown.read("html", lambda: boards(survey, arena), surveys.COUNTS_AGE)
         version = hashlib.sha256(content.encode()).hexdigest()[:16]
         return {
             "html": None if _known_version(body) == version else content,
@@ -78,17 +82,18 @@ def routes(survey: Survey, run: Callable[..., Awaitable[object]]) -> list[Route]
         }
 
     def download(request: Request, body: bytes) -> Response:
-        name = request.path_params["name"]
-        if name not in DOWNLOADS:
-            raise web.RequestError(f"There is no file {name[:40]!r} of the leaderboard.", 404)
-        if not is_public():
+        board, name = request.path_params["board"], request.path_params["name"]
+        votes = {STUDY: survey, ARENA: arena}.get(board)
+        if votes is None or name not in DOWNLOADS:
+            raise web.RequestError(f"There is no file {board[:40]}/{name[:40]} of the leaderboard.", 404)
+        if board == STUDY and not is_public():
             raise web.RequestError(languages.english("leaderboard.private"), 403)
-        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-        return Response(DOWNLOADS[name](survey), media_type="text/csv; charset=utf-8", headers=headers)
+        headers = {"Content-Disposition": f'attachment; filename="{board}-{name}"', "Cache-Control": "no-store"}
+        return Response(DOWNLOADS[name](votes), media_type="text/csv; charset=utf-8", headers=headers)
 
     return [
         Route("/study/leaderboard", web.json_endpoint(show, run=run), methods=["POST"]),
-        Route("/study/leaderboard/{name}", web.json_endpoint(download, run=run), methods=["GET"]),
+        Route("/study/leaderboard/{board}/{name}", web.json_endpoint(download, run=run), methods=["GET"]),
         *owner.routes(survey, run),
     ]
 
@@ -106,21 +111,49 @@ def is_public() -> bool:
     return os.environ.get(PUBLIC_VARIABLE) == "1"
 
 
+def boards(survey: Survey, arena: Survey | None) -> str:
+    """Return the results of the study and, where it is on, of the arena, as HTML."""
+    if arena is None:
+        return public_results(survey)
+    study = languages.html("leaderboard.study", tag="h3") if is_public() else ""
+    note = languages.html("leaderboard.arena_note", tag="p")
+    return f"<section>{study}{public_results(survey)}</section><section>{languages.html('leaderboard.arena', tag='h3')}{note}" + (
+        f"{arena_results(arena)}</section>"
+    )
+
+
 def public_results(survey: Survey) -> str:
-    """Return the results as HTML, or a sentence that says why there are none."""
+    """Return the results of the study as HTML, or a sentence that says why there are none."""
     if not is_public():
         return languages.html("leaderboard.private", tag="p")
-    counts = survey.counts()
-    try:
-        scores = survey.leaderboard() if counts["answers"] else None
-    except GPENError:  # no comparison is left after the exclusion of raters
-        scores = None
-    if scores is None or all(row.get("strength") is None for row in scores["methods"].values()):
+    counts, scores = survey.counts(), _scores(survey)
+    if scores is None or not _has_strengths(scores):
         if not counts["needed"] and scores is None:
             return languages.html("leaderboard.excluded", tag="p")
         few = languages.html("leaderboard.few", tag="p", n=counts["needed"], answers=counts["answers"])
         return few + (_needs(scores["needed"]) if scores else "")
-    return _results(scores, survey.study.session)
+    return _results(scores, survey.study.session, STUDY)
+
+
+def arena_results(survey: Survey) -> str:
+    """Return the results of the arena as HTML, or a sentence that says why there are none."""
+    scores = _scores(survey)
+    if scores is None or not _has_strengths(scores):
+        few = languages.html("leaderboard.arena_few", tag="p", n=survey.counts()["answers"])
+        return few + (_needs(scores["needed"]) if scores else "")
+    return _results(scores, survey.study.session, ARENA)
+
+
+def _scores(survey: Survey) -> Scores | None:
+    """The scores; None without votes, and if no comparison is left after the exclusion of raters."""
+    try:
+        return survey.leaderboard() if survey.counts()["answers"] else None
+    except GPENError:
+        return None
+
+
+def _has_strengths(scores: Scores) -> bool:
+    return any(row.get("strength") is not None for row in scores["methods"].values())
 
 
 def _needs(needs: list[Need], key: str = "leaderboard.needs", tag: str = "p") -> str:
@@ -131,7 +164,7 @@ def _needs(needs: list[Need], key: str = "leaderboard.needs", tag: str = "p") ->
     return languages.html(key, tag=tag, **missing)
 
 
-def _results(scores: Scores, session: int) -> str:
+def _results(scores: Scores, session: int, board: str) -> str:
     methods: dict[str, dict[str, Any]] = {name: {**owner.EMPTY_ROW, **row} for name, row in scores["methods"].items()}
     tiles = [
         (scores["votes"], languages.html("leaderboard.answers")),
@@ -149,12 +182,11 @@ def _results(scores: Scores, session: int) -> str:
         heads.append(languages.html("leaderboard.group"))
         for cells, row in zip(rows, methods.values(), strict=True):
             cells.append(row["group"] + 1)
-    parts.append(strength_plot(methods))
     if scores["protocol"] == "rating":
         heads.append(languages.html("leaderboard.mos"))
         for cells, row in zip(rows, methods.values(), strict=True):
             cells.append(interval(row, "mos", "mos_low", "mos_high"))
-    parts.append(table(heads, rows))
+    parts.append(f'<div class="board">{strength_plot(methods)}{table(heads, rows)}</div>')
     parts.append(_slices(scores))
     how = languages.html("leaderboard.how", tag="summary")
     texts = [html.escape(sentence) for sentence in (scores["intervals"], scores["rule"])]
@@ -163,7 +195,9 @@ def _results(scores: Scores, session: int) -> str:
         sentences.insert(1, languages.html("leaderboard.how_slices"))
     parts.append(f'<details class="how">{how}<p>{" ".join(sentences)}</p></details>')
     files = [languages.html(f"leaderboard.download_{name.partition('.')[0]}") for name in DOWNLOADS]
-    links = [f'<a class="file" data-file="{name}" download>{text}</a>' for name, text in zip(DOWNLOADS, files, strict=True)]
+    links = [
+        f'<a class="file" data-file="{board}/{name}" download>{text}</a>' for name, text in zip(DOWNLOADS, files, strict=True)
+    ]
     parts.append(f'<p class="row files">{"".join(links)}{languages.html("leaderboard.live", tag="small")}</p>')
     return "".join(parts)
 
@@ -196,7 +230,7 @@ def _slice_key(part: Slice, kind: str) -> str:
 
 def _range(part: Slice) -> str:
     """The values of the parameter in a slice."""
-    low, high = (None if value is None else f"{value:.3g}" for value in (part["low"], part["high"]))
+    low, high = (None if value is None else f"{value:.1f}".removesuffix(".0") for value in (part["low"], part["high"]))
     if low is None or high is None:
         off = "slice_off" if low == high else "slice_from_off" if low is None else "slice_to_off"
         return languages.html(f"leaderboard.{off}", **{name: v for name, v in (("low", low), ("high", high)) if v is not None})
