@@ -102,7 +102,7 @@ function connection(base, report) {
     trouble(name, null);
   }
 
-  return { call, retry, ask: (name, body, wanted) => retry(name, () => call(name, body), wanted) };
+  return { call, retry, address: (name) => `${base}/${name}`, ask: (name, body, wanted) => retry(name, () => call(name, body), wanted) };
 }
 
 /**

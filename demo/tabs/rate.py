@@ -12,7 +12,7 @@ import html
 import os
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import gradio as gr
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
@@ -41,6 +41,7 @@ NO_STUDY = (
 _FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 ShortText = Annotated[str, Field(max_length=64)]
 Ids = Annotated[list[ShortText], Field(max_length=200)]
+Asked = TypeVar("Asked", bound="StudyRequest")
 
 
 class StudyRequest(BaseModel):
@@ -132,8 +133,10 @@ def tab(survey: Survey | None) -> None:
     )
 
 
-def routes(survey: Survey | None) -> list[Route]:
+def routes(survey: Survey | None, arena: Survey | None = None) -> list[Route]:
     """Return the routes of the tab, of the Leaderboard tab and of the owner page; [] without a survey.
+
+    arena: the votes of the arena, for their board.
 
     Pass them to launch(app_kwargs={"routes": ...}).
     """
@@ -145,11 +148,11 @@ def routes(survey: Survey | None) -> list[Route]:
         if name not in ENDPOINTS:
             raise web.RequestError(f"There is no endpoint {name[:40]!r} in the study.", 404)
         request_type, function = ENDPOINTS[name]
-        ask = _parsed(request_type, body)
+        ask = parsed(request_type, body)
         if isinstance(ask, RaterRequest):
             ask._address = address_of(request.scope, proxies)
             if needs_login():
-                ask.code = _code_of_account(survey, request)
+                ask.code = code_of_account(survey, request)
         elif name == "about" and needs_login():
             return _about(survey, ask) | {"login": account(request) is not None}
         return function(survey, ask)
@@ -163,7 +166,7 @@ def routes(survey: Survey | None) -> list[Route]:
 
     proxies, store_threads = read_limits().trusted_proxies, BoundedExecutor()
     return [
-        *leaderboard.routes(survey, store_threads),  # before the endpoints of raters, whose route has a placeholder
+        *leaderboard.routes(survey, store_threads, arena),  # before the endpoints of raters, whose route has a placeholder
         Route("/study/images/{handle}", web.json_endpoint(image, run=store_threads), methods=["GET"]),
         Route("/study/{call}", web.json_endpoint(rater_call, run=store_threads), methods=["POST"]),
     ]
@@ -175,14 +178,16 @@ def account(request: Request) -> str | None:
     return login.get("userinfo", {}).get("sub") if login.get("expires_at", 0) > time.time() else None
 
 
-def _code_of_account(survey: Survey, request: Request) -> str:
+def code_of_account(survey: Survey, request: Request) -> str:
+    """Return the code of the rater who is logged in. Raises RequestError if nobody is."""
     visitor = account(request)
     if visitor is None:
         raise web.RequestError("Log in with your Hugging Face account to take part in this study.", 401)
     return survey.tickets.code(visitor)
 
 
-def _parsed(request_type: type[StudyRequest], body: bytes) -> StudyRequest:
+def parsed(request_type: type[Asked], body: bytes) -> Asked:
+    """Parse the JSON body of a request. Raises GPENError for another one."""
     try:
         return request_type.model_validate_json(body or b"{}")
     except ValidationError as error:

@@ -182,6 +182,11 @@ class Study:
         """The level of each item that has one."""
         return {item.id: item.level for item in self.items if item.level}
 
+    @property
+    def degradations(self) -> dict[str, dict]:
+        """The parameters of the degradation of each item where they are known, as Degradation.to_dict."""
+        return {item.id: item.degradation for item in self.items if item.degradation}
+
 
 def _from_manifest(folder: Path, manifest: dict) -> Study:
     try:

@@ -49,6 +49,14 @@ def new_code() -> str:
     return secrets.token_urlsafe(16)
 
 
+def check_answer(id: object, ms: object) -> None:
+    """Raise GPENError if the id of an answer or its response time is invalid."""
+    if not isinstance(id, str) or not _ID.fullmatch(id):
+        raise GPENError("The id of an answer must have 8 to 64 letters, digits, - or _; reload the page.")
+    if isinstance(ms, bool) or not isinstance(ms, int) or not 0 <= ms <= MAX_RESPONSE_TIME:
+        raise GPENError("The response time must be an integer number of milliseconds, at most one day; reload the page.")
+
+
 class Survey:
     """The calls of the page; safe to use from many threads.
 
@@ -132,11 +140,9 @@ class Survey:
         """
         rater = self.rater(code)
         asked, shown = self.tickets.redeem(trial, rater)
-        if not isinstance(id, str) or not _ID.fullmatch(id):
-            raise GPENError("The id of an answer must have 8 to 64 letters, digits, - or _; reload the page.")
-        if isinstance(ms, bool) or not isinstance(ms, int) or not 0 <= ms <= MAX_RESPONSE_TIME:
-            raise GPENError("The response time must be an integer number of milliseconds, at most one day; reload the page.")
-        vote = Vote(self.study.name, rater, asked.id, asked.item.id, shown, self._choice(choice, shown), ms, asked.kind, id=id)
+        check_answer(id, ms)
+        given = self.checked_choice(choice, shown)
+        vote = Vote(self.study.name, rater, asked.id, asked.item.id, shown, given, ms, asked.kind, id=id)
         self.store.add(vote, self.study.consent_version, self.study.session)
         return self.progress(code)
 
@@ -227,7 +233,8 @@ class Survey:
 
         def compute() -> Scores:
             votes = self._all()
-            return score(votes, self.rules, self.study.levels, plan=plan_of(self.study, votes))
+            plan = plan_of(self.study, votes)
+            return score(votes, self.rules, self.study.levels, plan=plan, degradations=self._degradations)
 
         return self._cache.read("leaderboard", compute, LEADERBOARD_AGE)
 
@@ -245,7 +252,7 @@ class Survey:
 
     def export(self, form: str) -> Iterator[str]:
         """The votes in one of exports.FORMATS, in pieces of text."""
-        return exports.write(self._all(), form)
+        return exports.write(self._all(), form, self._degradations)
 
     def import_votes(self, votes: list[Vote]) -> int:
         """Store votes that were collected elsewhere; returns the number of new votes.
@@ -272,8 +279,11 @@ class Survey:
         kind = TrialKind.REPEAT if trial and trial.kind == TrialKind.REPEAT else vote.kind
         return replace(vote, study=self.study.name, id=vote.digest, kind=kind)
 
-    def _choice(self, choice: object, shown: list[str]) -> str | int | list[str]:
-        """The answer in the form of Vote.choice; the indices of a ranking become methods."""
+    def checked_choice(self, choice: object, shown: list[str]) -> str | int | list[str]:
+        """The answer in the form of Vote.choice; the indices of a ranking become methods.
+
+        Raises GPENError for an invalid answer.
+        """
         if self.study.protocol == Protocol.PAIRWISE and choice in CHOICES:
             return str(choice)
         if self.study.protocol == Protocol.RATING and type(choice) is int and choice in RATINGS:
@@ -282,6 +292,11 @@ class Survey:
             if sorted(choice) == list(range(len(shown))):
                 return [shown[place] for place in choice]
         raise GPENError(f"{choice!r} is not a valid answer to this trial; reload the page.")
+
+    @property
+    def _degradations(self) -> dict[str, dict] | None:
+        """The parameters of the items; None for a study whose items are made on demand."""
+        return self.study.degradations if self.study.items else None
 
     def _history(self, code: str) -> list[Vote]:
         return self.store.votes(self.study.name, self.rater(code))

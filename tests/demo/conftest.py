@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from PIL import Image
 
@@ -177,6 +178,25 @@ def photo() -> np.ndarray:
     """A smooth, asymmetric colour image, uint8 RGB [180, 150, 3]."""
     y, x = np.mgrid[0:180, 0:150]
     return np.stack([240 - y, 60 + x, 128 + 60 * np.sin(x / 9)], axis=2).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def astronaut(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photos") / "astronaut.png"
+    Image.fromarray(skimage.data.astronaut()).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def couple(tmp_path_factory):
+    """A photo with two faces, the larger one on the right."""
+    head = skimage.data.astronaut()[18:196, 136:314]
+    image = np.full((260, 420, 3), 120, np.uint8)
+    image[60:180, 20:140] = cv2.resize(head, (120, 120), interpolation=cv2.INTER_AREA)
+    image[40:218, 200:378] = head
+    path = tmp_path_factory.mktemp("photos") / "couple.png"
+    Image.fromarray(image).save(path)
+    return path
 
 
 @pytest.fixture(scope="session")

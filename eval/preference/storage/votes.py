@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from eval.preference.storage.items import sample_face_of
 from eval.preference.study import CHOICES, RATINGS, Choice, Protocol, TrialKind
 from gpen.errors import GPENError
 
@@ -233,8 +234,8 @@ class Comparisons:
 
 
 def face_of(item: str) -> str:
-    """The face that an item shows: "IMAGE" of "TASK/IMAGE"."""
-    return TASK.sub("", item)
+    """The face that an item shows: "IMAGE" of "TASK/IMAGE", the sample face of an item of the arena."""
+    return sample_face_of(item) or TASK.sub("", item)
 
 
 def first_answers(votes: Iterable[Vote]) -> list[Vote]:

@@ -52,6 +52,15 @@ def test_study_from_a_run_has_levels_and_degradations(tmp_path, capsys):
     assert {source.level for source in from_run(run_folder, ("bfr",))} == {"bfr"}
 
 
+def test_study_from_folders_reads_the_degradations_of_a_run(tmp_path):
+    folders = write_folders(tmp_path, items=2)
+    assert from_folders(**folders)[0].degradation is None
+    images = {"face0": {"degradation": {"scale": 4.0}}, "other": {"degradation": {"scale": 2.0}}}
+    (folders["inputs"] / "params.json").write_text(json.dumps({"images": images}))
+    study = build(from_folders(**folders), tmp_path / "study", StudySettings())
+    assert study.degradations == {"face0": {"scale": 4.0}}
+
+
 def test_run_without_images(tmp_path, capsys):
     assert main(["study", "build", str(tmp_path), "--out", str(tmp_path / "study")]) == 2
     assert "has no restored images; create it with python -m eval run ... --keep" in capsys.readouterr().err
