@@ -89,9 +89,9 @@ function arena(root) {
   }
 
   function faceNote() {
-    const own = face.faces === undefined ? null : face.faces === 0 ? text("arena.no_face") : face.faces > 1 ? text("arena.several", { n: face.faces }) : null;
-    return h("figcaption", { role: "status" }, face.name ?? text("arena.own"), own && [" ", own],
-      face.faces === undefined ? null : [" ", text("arena.never_stored")]);
+    const own = face.faces === 0 ? text("arena.no_face") : face.faces > 1 ? text("arena.several", { n: face.faces }) : null;
+    return h("figcaption", {}, h("span", { role: "status" }, face.name ?? text("arena.own"), ...(own ? [". ", own] : []),
+      ...(face.faces === undefined ? [] : [own ? " " : ". ", text("arena.never_stored")])));
   }
 
   function upload() {
@@ -138,7 +138,7 @@ function arena(root) {
       } });
     const draw = () => {
       const isOff = Number(box.value) === off;
-      value.replaceChildren(isOff ? text("playground.steps.off") : String(Math.round(100 * box.value) / 100));
+      value.replaceChildren(isOff ? text("arena.off") : String(Math.round(100 * box.value) / 100));
       box.setAttribute("aria-valuetext", value.textContent);
     };
     draw();

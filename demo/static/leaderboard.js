@@ -1,6 +1,6 @@
 // The Leaderboard tab, and the page of the owner at ?tab=leaderboard&owner. demo/tabs/leaderboard.py generates the HTML.
 
-const LIVE = 10_000; // ms, between two requests for the results while the tab is visible
+const LIVE = 5_000; // ms, between two requests for the results while the tab is visible
 
 function leaderboard(root) {
   const base = `${window.gradio_config?.root ?? ""}/study`;
