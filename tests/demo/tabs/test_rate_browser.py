@@ -109,7 +109,7 @@ def kept(page, kind: str) -> list[dict]:
 
 def change(survey: Survey, query: str, rater: str) -> None:
     """Change the store as a loss of the disk would."""
-    with survey.store._engine.begin() as connection:
+    with survey.store._database.engine.begin() as connection:
         connection.exec_driver_sql(query, (rater,))
 
 
