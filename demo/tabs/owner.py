@@ -38,7 +38,7 @@ def routes(survey: Survey, run: Callable[..., Awaitable[object]]) -> list[Route]
     """Return the routes of the owner page, each of which requires the token in the header X-Owner-Token."""
 
     def show(request: Request, body: bytes) -> dict:
-        return {"html": report(survey), "formats": list(FORMATS)}
+        return {"html": report(survey), "formats": list(FORMATS), "link": survey.study.link}
 
     def export(request: Request, body: bytes) -> StreamingResponse:
         form = request.path_params["form"]

@@ -57,8 +57,14 @@ class Build:
         study = build(sources, self.out, self.settings)
         print(f"{study.folder}: {len(study.items)} items, {', '.join(study.methods)}; {study.answers} answers per item")
         print(describe_golds(study))
+        print(describe_link(study))
         if not study.shows_input:
             print("Raters do not see the inputs: an input is identical with a result, which it would reveal.")
+
+
+def describe_link(study: Study) -> str:
+    """The link that the owner sends to raters, in one sentence."""
+    return f"Link for raters: ADDRESS{study.link} with the address of the page (GPEN_STUDY={study.folder} python app.py)."
 
 
 FORMAT_HELP = option("jsonl|csv|choix|arena", "by the suffix of the file, else jsonl")
@@ -226,6 +232,7 @@ class Sample:
 
         study = build_sample_study(self.out)
         print(f"{study.folder}: {len(study.items)} items, {', '.join(study.methods)}")
+        print(describe_link(study))
 
 
 StudyCommand = (

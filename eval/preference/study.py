@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import quote
 
 from gpen.errors import GPENError
 
@@ -176,6 +177,11 @@ class Study:
         The answer is the same for all trials, so that it does not distinguish gold trials either.
         """
         return not any(item.input in item.results.values() for item in self.items)
+
+    @property
+    def link(self) -> str:
+        """The path and query of the link for raters, below the address of the page that serves the study."""
+        return f"/rate?study={quote(self.name, safe='')}"
 
     @property
     def levels(self) -> dict[str, str]:

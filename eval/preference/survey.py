@@ -117,9 +117,10 @@ class Survey:
 
         Trials that were given to the rater and not answered come first, so that nobody can choose among trials.
         """
-        if not self.consented(code):
+        rater = self.rater(code)
+        history = self.store.history(self.study.name, rater, self.study.consent_version)
+        if history is None:
             raise ConsentNeededError
-        rater, history = self.rater(code), self._history(code)
         answered = {vote.trial for vote in history}
         held = [self.tickets.redeem(ticket, rater)[0] for ticket in dict.fromkeys(holding)]
         held_ids = {trial.id for trial in held}
@@ -143,8 +144,7 @@ class Survey:
         check_answer(id, ms)
         given = self.checked_choice(choice, shown)
         vote = Vote(self.study.name, rater, asked.id, asked.item.id, shown, given, ms, asked.kind, id=id)
-        self.store.add(vote, self.study.consent_version, self.study.session)
-        return self.progress(code)
+        return self._progress(self.store.add(vote, self.study.consent_version, self.study.session).count)
 
     def undo(self, code: str, id: str | None = None) -> dict | None:
         """Undo the vote with this id, or the last one; returns its public trial."""
@@ -173,7 +173,10 @@ class Survey:
 
     def progress(self, code: str) -> dict:
         """The number of answers of a rater and whether a pause is suggested."""
-        done, total = self.store.count(self.study.name, self.rater(code)), self.study.session
+        return self._progress(self.store.count(self.study.name, self.rater(code)))
+
+    def _progress(self, done: int) -> dict:
+        total = self.study.session
         pause = 0 < done < total and done % self.study.pause == 0
         return {"done": done, "total": total, "finished": done >= total, "pause": pause}
 

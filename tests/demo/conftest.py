@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
+import gradio as gr
 import numpy as np
 import pytest
 import skimage.data
@@ -21,7 +22,12 @@ from PIL import Image
 
 import gpen
 from bench.common.harness import free_port
+from demo import shell
+from demo.tabs import leaderboard, rate
 from eval.preference.build import StudySettings, build, from_folders
+from eval.preference.storage.store import VoteStore
+from eval.preference.study import Study
+from eval.preference.survey import Survey
 from tests import ROOT
 from tests.demo.pages import Pages
 
@@ -131,6 +137,36 @@ def study(tmp_path_factory) -> Path:
     sources = from_folders({name: folder / name for name in METHODS}, folder / "input", folder / "truth")
     settings = StudySettings(title="Which is <i>better</i>?", session=5, pause=3, gold_every=5, training=1)
     return build(sources, folder / "built", settings).folder
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory):
+    """Serves the Rate and the Leaderboard tab of a study; returns its URL and the survey."""
+    pages = []
+
+    def served(folder) -> tuple[str, Survey]:
+        votes = tmp_path_factory.mktemp("votes") / "votes.sqlite"
+        survey = Survey(Study.open(folder), VoteStore.open(f"sqlite:///{votes}"))
+        with gr.Blocks(analytics_enabled=False) as page:
+            shell.header()
+            with shell.tab_bar():
+                with shell.tab("rate"):
+                    rate.tab(survey)
+                with shell.tab("leaderboard"):
+                    leaderboard.tab(survey)
+        pages.append(page)
+        settings = shell.launch_settings(rate.routes(survey))
+        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **settings)
+        return url, survey
+
+    yield served
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def pairwise(serve, study):
+    return serve(study)
 
 
 @pytest.fixture(scope="session")
