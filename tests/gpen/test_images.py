@@ -126,8 +126,8 @@ def test_heic_photo_is_read_if_the_optional_package_is_installed(tmp_path):
 
 
 def test_heic_photo_without_the_optional_package_names_it(monkeypatch):
-    monkeypatch.setattr("gpen.images.register_heif", lambda: False)
-    monkeypatch.setattr("gpen.images.FORMATS", ["PNG", "JPEG"])
+    monkeypatch.setattr("gpen.images.reading.register_heif", lambda: False)
+    monkeypatch.setattr("gpen.images.reading.FORMATS", ["PNG", "JPEG"])
     with pytest.raises(gpen.GPENError, match=r'a.heic is a HEIC image: pip install "gpen\[heif\]"'):
         gpen.images.decode(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", "a.heic")
 

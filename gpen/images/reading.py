@@ -1,16 +1,11 @@
-"""Image files, resizing, cropping, and conversion between uint8 arrays and tensors; atomic writing of any file.
-
-Images are uint8 RGB [h, w, 3] unless noted otherwise; tensors are float32 [3, h, w] in [-1, 1].
-"""
+"""Reading of image files with Pillow: one reader for all packages. Images are uint8 RGB [h, w, 3]."""
 
 from __future__ import annotations
 
-import errno
 import functools
 import io
 import os
 import re
-import secrets
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,17 +14,15 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image, ImageCms, UnidentifiedImageError
-from torch import Tensor
 
 from gpen.errors import GPENError
 from gpen.exif import from_text, orientation
+from gpen.images.pixels import swap_red_and_blue, to_8_bits
 from gpen.tiff_layout import check_tiff, unsupported_tiff
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # no decoder that starts another program
 MPO = "MPO"  # format of Pillow for a JPEG of a camera with further images, which is read as the JPEG that it is
-_BLOCK = 1 << 20  # pixels
 MAX_FILE_PIXELS = 200_000_000  # of an image in a file, the size of the largest photos of phones
 Image.MAX_IMAGE_PIXELS = MAX_FILE_PIXELS // 2  # Pillow does not open an image of more than twice as many pixels
 Image.init()
@@ -133,25 +126,6 @@ def to_rgb(image: Image.Image, background: str | None = None) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def to_8_bits(pixels: np.ndarray) -> np.ndarray:
-    """Convert pixels in [0, 65535] to uint8, rounded (65535 -> 255); uint8 pixels are returned unchanged.
-
-    Computed in blocks, so that the intermediate values of 32 bits take little memory.
-    """
-    if pixels.dtype == np.uint8:
-        return pixels
-    levels, flat = np.empty(pixels.shape, np.uint8), pixels.reshape(-1)
-    for first in range(0, flat.size, _BLOCK):
-        levels.reshape(-1)[first : first + _BLOCK] = (flat[first : first + _BLOCK].astype(np.uint32) + 128) // 257
-    return levels
-
-
-def add_8_bit_change(deep: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Add the change from `before` to `after`, both uint8, to the same pixels as uint16; unchanged ones keep their precision."""
-    change = after.astype(np.int32) - before
-    return (deep + 257 * change).clip(0, 65535).astype(np.uint16)
-
-
 def decode_16_bits(data: bytes) -> np.ndarray:
     """Decode a PNG or TIFF of 16 bits per channel with OpenCV: uint16 [h, w, c], c = 1 (grey), 3 (RGB) or 4 (RGB and alpha).
 
@@ -162,11 +136,6 @@ def decode_16_bits(data: bytes) -> np.ndarray:
     if pixels is None:
         raise GPENError("The layout of its 16-bit pixels is not supported: save it as a 16-bit PNG.")
     return swap_red_and_blue(pixels)
-
-
-def swap_red_and_blue(pixels: np.ndarray) -> np.ndarray:
-    """Convert between BGR and RGB channel order, in either direction; [h, w] becomes [h, w, 1]."""
-    return pixels.reshape(*pixels.shape[:2], -1)[..., {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels[0, 0].size]]
 
 
 def image_size(file: ReadableFile) -> tuple[int, int]:
@@ -226,125 +195,3 @@ def register_heif() -> bool:
     register_heif_opener()
     FORMATS.append("HEIF")
     return True
-
-
-def encode(image: np.ndarray, suffix: str = ".png") -> bytes:
-    """Encode an image, uint8 RGB [h, w, 3], in the format of a file suffix. Raises GPENError for an unknown suffix."""
-    try:
-        done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    except cv2.error:
-        done = False
-    if not done:
-        raise GPENError(f"The suffix {suffix!r} is not that of an image format: use .png.")
-    return data.tobytes()
-
-
-def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Write an image, uint8 RGB [h, w, 3], atomically in the format of the suffix. Raises GPENError for an unknown suffix."""
-    path = Path(path)
-    try:
-        data = encode(image, path.suffix)
-    except GPENError:
-        raise GPENError(f"{path} does not have the suffix of an image format: use .png.") from None
-    write_atomically(path, data)
-
-
-def write_atomically(path: str | os.PathLike, data: bytes) -> None:
-    """Write a file so that it is complete or unchanged after an interruption at any time; missing folders are created."""
-    with replace_atomically(path) as partial:
-        partial.write_bytes(data)
-
-
-@contextmanager
-def replace_atomically(path: str | os.PathLike, durable: bool = True) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`, which replaces `path` on success and is deleted after an error.
-
-    The temporary name is unique, so that several processes can write the same file, and short, so that it is valid for every
-    valid `path`. Missing folders are created. The content is on disk before the name, see `move_durably`. durable=False does not
-    wait for the disk, for a cache whose readers check the size: after a loss of power the file can be truncated.
-
-    All packages write files with this function.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{secrets.token_hex(4)}.partial")
-    try:
-        partial.touch()
-        mode = partial.stat().st_mode  # of a new file of this user; some writers (safetensors) set a narrower one
-        yield partial
-        partial.chmod(mode)
-        if durable:
-            move_durably(partial, path)
-        else:
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def move_durably(source: Path, target: Path) -> None:
-    """Rename a file or folder so that after a loss of power `target` is complete, unchanged or missing, never truncated.
-
-    The content of `source` is synchronised with the disk before the rename, and the folder of `target` after it; of a folder only
-    its list of names, since its files were written with `replace_atomically`.
-    """
-    _synchronise(source)
-    source.replace(target)
-    _synchronise(target.parent)
-
-
-def _synchronise(path: Path) -> None:
-    """Wait until a file, or the list of names in a folder, is on disk."""
-    folder = path.is_dir()
-    if folder and not hasattr(os, "O_DIRECTORY"):
-        return  # Windows synchronises the names itself
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    except OSError as error:
-        if not folder or error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot synchronise folders
-            raise
-    finally:
-        os.close(number)
-
-
-def resize_to(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize a square image [h, h] or [h, h, c] to `size` px for the network: area averaging down, bilinear up.
-
-    Bilinear upsampling is what GPEN was trained with.
-    """
-    if image.shape[0] == size:
-        return image
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR)
-
-
-def downscale(image: np.ndarray, longest: int) -> np.ndarray:
-    """Resize `image` [h, w, 3] by area averaging so that its longer side is at most `longest` px."""
-    h, w = image.shape[:2]
-    if max(h, w) <= longest:
-        return image
-    size = (max(1, round(w * longest / max(h, w))), max(1, round(h * longest / max(h, w))))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def square_crop(image: np.ndarray, size: int | None = None) -> np.ndarray:
-    """Crop the central square of an image [h, w, 3] and resize it to `size` px: area averaging down, bicubic up.
-
-    For ground truth images; `resize_to` is for inputs of the network.
-    """
-    h, w = image.shape[:2]
-    side = min(h, w)
-    top, left = (h - side) // 2, (w - side) // 2
-    crop = np.ascontiguousarray(image[top : top + side, left : left + side])  # [side, side, 3]
-    if size is None or size == side:
-        return crop
-    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
-
-
-def to_tensor(image: np.ndarray) -> Tensor:
-    """Convert uint8 [h, w, 3] to float32 [3, h, w] in [-1, 1]."""
-    return torch.from_numpy(image.astype(np.float32).transpose(2, 0, 1) / 127.5 - 1)
-
-
-def to_image(x: Tensor) -> np.ndarray:
-    """Convert [3, h, w] in [-1, 1] to uint8 [h, w, 3], clamped and rounded (the released code truncates)."""
-    return ((x.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
