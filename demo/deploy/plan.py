@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gpen
 from demo.deploy.tree import ROOT, Commit, Files, last_commit, study_files, without_studies
-from eval.preference.mirror import PERIOD
+from eval.preference.mirror.hub import PERIOD
 from gpen.errors import GPENError
 from gpen.images import write_atomically
 from gpen.models import checkpoints, download

@@ -100,8 +100,8 @@ def start_mirror(survey: Survey | None) -> None:
     repo = os.environ.get("GPEN_VOTES_REPO")
     if survey is None or not repo:
         return
-    from eval.preference.mirror import Mirror  # imported late because of huggingface_hub
-    from eval.preference.storage.mounted import MountedFolder
+    from eval.preference.mirror.hub import Mirror  # imported late because of huggingface_hub
+    from eval.preference.mirror.mounted import MountedFolder
 
     api = MountedFolder(repo) if os.path.isabs(repo) else None
     mirror = Mirror(survey.store, survey.study.name, repo, survey.reload_keys, survey.import_votes, api)

@@ -34,7 +34,7 @@ from eval.preference.tickets import Tickets
 from gpen.errors import GPENError
 
 if TYPE_CHECKING:
-    from eval.preference.mirror import Mirror, MirrorStatus
+    from eval.preference.mirror.hub import Mirror, MirrorStatus
 
 LEADERBOARD_AGE = 30.0  # s, of cached scores
 COUNTS_AGE = 5.0  # s, of cached counts
