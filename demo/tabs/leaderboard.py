@@ -166,11 +166,12 @@ def _needs(needs: list[Need], key: str = "leaderboard.needs", tag: str = "p") ->
 
 def _results(scores: Scores, session: int, board: str) -> str:
     methods: dict[str, dict[str, Any]] = {name: {**owner.EMPTY_ROW, **row} for name, row in scores["methods"].items()}
-    tiles = [
+    tiles: list[tuple[object, str]] = [
         (scores["votes"], languages.html("leaderboard.answers")),
         (scores["raters"], languages.html("leaderboard.raters")),
-        (number(scores["alpha"]), languages.html("leaderboard.alpha")),
     ]
+    if scores["alpha"] is not None:  # None in the arena, where no question has two answers
+        tiles.append((number(scores["alpha"]), languages.html("leaderboard.alpha")))
     parts = ["<dl>", *(f"<div><dt>{figure}</dt><dd>{label}</dd></div>" for figure, label in tiles), "</dl>"]
     if scores["missing"] and scores["planned"]:
         parts.append(languages.html("leaderboard.preliminary", tag="p", n=scores["missing"], total=scores["planned"]))
