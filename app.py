@@ -31,6 +31,7 @@ from demo.server.limits.held import HeldValues  # noqa: E402
 from demo.server.limits.identity import SERVER_HEADER, Signer  # noqa: E402
 from demo.server.limits.queue_limits import limit_queue  # noqa: E402
 from demo.server.limits.settings import Limits, read_limits  # noqa: E402
+from demo.tabs import arena as arenas  # noqa: E402
 from demo.tabs import leaderboard, photo, playground, rate, results, variations_and_color  # noqa: E402
 from gpen.errors import exit_status  # noqa: E402
 
@@ -45,6 +46,7 @@ def build(
     limits: Limits | None = None,
     has_room: Callable[[], bool] = lambda: True,
     held: HeldValues | None = None,
+    has_arena: bool = False,
 ) -> gr.Blocks:
     """Build the page with all its tabs.
 
@@ -54,10 +56,11 @@ def build(
         limits: of visitors; None: those of the environment variables.
         has_room: whether files of visitors may be written.
         held: memory for the images of visitors; None: a new one.
+        has_arena: whether to add the Arena tab. The server must also serve arena.routes.
     """
     limits = limits or read_limits()
     held = HeldValues(limits) if held is None else held
-    restorer = restorer or zerogpu.make_restorer(gpen.load(os.environ.get("GPEN_MODEL") or None))
+    restorer = restorer or default_restorer()
     with gr.Blocks(title=english("page.title"), analytics_enabled=False) as page:
         shell.header()
         with shell.tab_bar():
@@ -69,6 +72,9 @@ def build(
                 variations_and_color.tab(restorer, held)
             with shell.tab("rate"):
                 rate.tab(survey)
+            if has_arena:
+                with shell.tab("arena"):
+                    arenas.tab()
             with shell.tab("leaderboard"):
                 leaderboard.tab(survey)
             with shell.tab("results"):
@@ -89,6 +95,11 @@ def build(
     return limit_queue(page, limits, has_room)
 
 
+def default_restorer() -> gpen.Restorer:
+    """Return the restorer of the model in GPEN_MODEL or of the default model."""
+    return zerogpu.make_restorer(gpen.load(os.environ.get("GPEN_MODEL") or None))
+
+
 def serve() -> None:
     """Build the page and serve it until interrupted.
 
@@ -99,13 +110,16 @@ def serve() -> None:
     if gradio_patches.is_reload():
         globals()["demo"] = build(survey=survey, limits=limits)  # found by the reloader of `gradio app.py`
         return
-    rate.start_mirror(survey)  # runs in a thread of its own
+    restorer = default_restorer()
+    arena = arenas.open_page(restorer)
+    for votes in filter(None, (survey, arena and arena.survey)):
+        rate.start_mirror(votes)  # runs in a thread of its own
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as when interrupted, with the steps below
     files, held, signer = TempFiles(limits), HeldValues(limits), Signer()
     gradio_patches.use_upload_folder(str(files.folder))
     gradio_patches.delete_failed_uploads()
-    page = build(survey=survey, limits=limits, has_room=files.has_room, held=held)
+    page = build(restorer, survey, limits, files.has_room, held, has_arena=arena is not None)
     globals()["demo"] = page
 
     @asynccontextmanager
@@ -114,7 +128,7 @@ def serve() -> None:
         files.start(lambda: gradio_patches.kept_files(page), held.drop_old)
         yield
 
-    routes = rate.routes(survey)
+    routes = [*arenas.routes(arena), *rate.routes(survey, arena.survey if arena else None)]
     middleware = stack.middleware(limits, signer, [*head.routes(), *routes], files.has_room)
     try:
         page.launch(
@@ -135,8 +149,8 @@ def serve() -> None:
         raise gpen.GPENError(message) from None
     finally:
         files.close()
-        if survey is not None:
-            survey.close()  # copies the last votes to the mirror
+        for votes in filter(None, (survey, arena and arena.survey)):
+            votes.close()  # copies the last votes to the mirror
 
 
 def __getattr__(name: str) -> Any:

@@ -16,12 +16,11 @@ from bench.screenshots import FLAGS, find_chromium
 from demo import images
 from demo.languages import english
 from demo.server.head import ICON, PREVIEW, PREVIEW_SIZE
+from demo.tabs.playground import INITIAL_DEGRADATION
 from gpen.cli.parsing import Folder, parse
-from gpen.degradation.degradation import Degradation
 from gpen.errors import exit_status
 from gpen.faces.samples import SAMPLES
 
-DEGRADATION = Degradation(blur_sigma=2.0, scale=4.0, noise_sigma=8.0, jpeg_quality=60)
 STYLE = """
 body { margin: 0; width: 1200px; height: 630px; display: grid; grid-template: 1fr auto / 1fr 1fr; gap: 26px 24px;
   padding: 44px 60px 40px; box-sizing: border-box; background: #0b1020; color: #f8fafc;
@@ -45,10 +44,10 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Damage and restore a face, and write both side by side as preview.jpg."""
+    """Damage and restore a face as on the initial page, and write both side by side as preview.jpg."""
     net = gpen.load()
     face = SAMPLES["astronaut"].load(net.size)
-    damaged = DEGRADATION.resized(face)
+    damaged = INITIAL_DEGRADATION.resized(face)
     restored = gpen.Restorer(net).face(damaged).image
     figures = "".join(
         f'<figure><img class="face" src="{images.data_uri(image, net.size)}"><figcaption>{name}</figcaption></figure>'

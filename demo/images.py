@@ -61,8 +61,13 @@ def read(path: str | os.PathLike | None) -> UploadedImage:
         raise GPENError("There is no image: choose one.")
     if not os.path.isfile(path):
         raise GPENError("The image is no longer on the server: upload it again.")
-    if (size := os.path.getsize(path)) > MAX_BYTES:
-        raise GPENError(f"This file has {size / 2**20:.0f} MB: choose one of at most {MAX_BYTES // 2**20} MB.")
+    _check_bytes(os.path.getsize(path))
+    return read_data(read_bytes(Path(path)))
+
+
+def read_data(data: bytes) -> UploadedImage:
+    """Read the content of an image file as `read` does, in memory. Raises GPENError if that is not possible."""
+    _check_bytes(len(data))
     file_pixels = 0
 
     def prepare(image: Image.Image) -> None:
@@ -72,7 +77,7 @@ def read(path: str | os.PathLike | None) -> UploadedImage:
         _reduce(image)
 
     with _decoding:
-        pixels = gpen.images.decode(read_bytes(Path(path)), "This image", check=prepare, background="white", srgb=True)
+        pixels = gpen.images.decode(data, "This image", check=prepare, background="white", srgb=True)
     return UploadedImage(pixels, file_pixels)
 
 
@@ -87,11 +92,15 @@ def read_face(path: str | os.PathLike | None, size: int) -> np.ndarray:
 
 
 def find_face(path: str | os.PathLike | None, size: int, detector: Callable[[np.ndarray], list[Face]]) -> tuple[np.ndarray, int]:
-    """Read the clearest face of an image file, aligned, and the number of faces.
+    """Read the clearest face of an image file; see `align_clearest`."""
+    return align_clearest(decode(path), size, detector)
+
+
+def align_clearest(image: np.ndarray, size: int, detector: Callable[[np.ndarray], list[Face]]) -> tuple[np.ndarray, int]:
+    """Return the clearest face of an image, aligned, and the number of faces.
 
     Without a face, the central square is returned. A face that is already aligned is not resampled.
     """
-    image = decode(path)
     if not (faces := detector(image)):
         return square_crop(image, size), 0
     face = clearest(image, faces)
@@ -117,6 +126,11 @@ def is_aligned(image: np.ndarray, face: Face) -> bool:
     expected = aligned_face(image)
     side = expected.box[2] - expected.box[0]
     return float(np.linalg.norm(face.landmarks - expected.landmarks, axis=1).mean()) < ALIGNED_TOLERANCE * side
+
+
+def _check_bytes(size: int) -> None:
+    if size > MAX_BYTES:
+        raise GPENError(f"This file has {size / 2**20:.0f} MB: choose one of at most {MAX_BYTES // 2**20} MB.")
 
 
 def png(image: np.ndarray) -> bytes:

@@ -14,7 +14,8 @@ from starlette.routing import Route
 from demo import languages, theme
 from demo.server import head
 
-TABS = ("playground", "photo", "variations", "rate", "leaderboard", "results")  # in order; the addresses are /?tab=NAME
+# in order, and the arena before the leaderboard where it is on (demo/tabs/arena.py); the addresses are /?tab=NAME
+TABS = ("playground", "photo", "variations", "rate", "leaderboard", "results")
 FOOTER_PARAGRAPHS = ("what", "not", "photos", "ratings", "licence")
 
 

@@ -21,6 +21,7 @@ COMMANDS = {  # name: (module, type, description)
     "tables": ("eval.commands", "Tables", "write the tables of archived runs in Markdown files"),
     "figures": ("eval.commands", "Figures", "plot the figures of a run"),
     "study": ("eval.preference.cli", "StudyCommand", "preference study: build it; export, import and score votes"),
+    "diversity": ("eval.commands", "Diversity", "measure the diversity of variations of one face"),
     "fit-niqe": ("eval.commands", "FitNiqe", "fit the pristine model of NIQE on sharp faces"),
     "train-unet": ("eval.commands", "TrainUnet", "train the U-Net baseline"),
 }

@@ -192,6 +192,39 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Diversity:
+    """Measure how far variations of one input are from each other, from the default output and from the ground truth."""
+
+    data: Annotated[str, option("DIR", "samples")] = "samples"
+    """aligned faces, as for run"""
+    task: Annotated[str, option("TASK")] = "bfr-gpen-release-scaled"
+    """task of run fsr or run bfr, by which the faces are degraded"""
+    model: Annotated[str | None, option("MODEL", "the default model")] = None
+    """name or file of a GPEN"""
+    variations: Annotated[int, option("N")] = 8
+    """variations of each face, 2 to 64"""
+    limit: Annotated[int | None, option("N", "all")] = None
+    """maximum number of faces, by name, 1 or more"""
+    seed: int = 0
+    """seed of the degradations and of the variations, an integer from 0"""
+    metric_settings: Annotated[MetricSettings, tyro.conf.arg(name="")] = field(default_factory=MetricSettings)
+
+    def __call__(self) -> None:
+        import gpen
+        from eval.benchmark.diversity import measure_diversity
+        from eval.data.faces import Faces
+        from eval.data.lq_sets import TASKS
+        from eval.report.report import diversity_report
+
+        if self.task not in TASKS:
+            raise GPENError(f"Unknown task {self.task!r}; choose from {', '.join(TASKS)}.")
+        net = gpen.load(self.model)
+        faces = Faces.open(self.data, net.size, self.limit)
+        faces.check_native_size()
+        print(diversity_report(measure_diversity(net, faces, self.task, self.variations, self.seed, self.metric_settings)))
+
+
+@dataclass(frozen=True)
 class FitNiqe:
     """Fit the pristine model of niqe_fitted on sharp faces."""
 

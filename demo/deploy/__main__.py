@@ -3,9 +3,9 @@
     python -m demo.deploy --space OWNER/NAME [--study DIR] [--model NAME] [--bucket OWNER/BUCKET | --ratings OWNER/DATASET]
 
 The Space is created if it does not exist. It receives the files of the last commit, the named study and model, and no others.
-Variables and secrets are set from the environment: GPEN_ENGINE, GPEN_PUBLIC_LEADERBOARD, GPEN_LOGIN; GPEN_OWNER_TOKEN,
-DATABASE_URL and, with --ratings, GPEN_RATINGS_TOKEN, a token with write access to the dataset only. --dry-run prints all of this
-and needs no network.
+Variables and secrets are set from the environment: GPEN_ENGINE, GPEN_PUBLIC_LEADERBOARD, GPEN_LOGIN, GPEN_ARENA;
+GPEN_OWNER_TOKEN, DATABASE_URL and, with --ratings, GPEN_RATINGS_TOKEN, a token with write access to the dataset only. --dry-run
+prints all of this and needs no network.
 """
 
 from __future__ import annotations

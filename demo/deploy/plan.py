@@ -9,12 +9,12 @@ from pathlib import Path
 
 import gpen
 from demo.deploy.tree import ROOT, Commit, Files, last_commit, study_files, without_studies
-from eval.preference.mirror import PERIOD
+from eval.preference.mirror.hub import PERIOD
 from gpen.errors import GPENError
 from gpen.images import write_atomically
 from gpen.models import checkpoints, download
 
-COPIED = ("GPEN_ENGINE", "GPEN_PUBLIC_LEADERBOARD", "GPEN_LOGIN")  # variables that are copied from the environment
+COPIED = ("GPEN_ENGINE", "GPEN_PUBLIC_LEADERBOARD", "GPEN_LOGIN", "GPEN_ARENA")  # variables that are copied from the environment
 SECRETS = ("GPEN_OWNER_TOKEN", "DATABASE_URL")  # secrets that are copied from the environment
 MANAGED = (*COPIED, "GPEN_STUDY", "GPEN_MODEL", "GPEN_MODELS", "GPEN_VOTES_REPO")  # removed from the Space if not set again
 RATINGS_TOKEN = "GPEN_RATINGS_TOKEN"  # becomes the secret HF_TOKEN of the Space

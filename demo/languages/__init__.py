@@ -20,7 +20,7 @@ from gradio.i18n import I18nData
 
 FOLDER = Path(__file__).parent
 LANGUAGES = ("en", "de", "es", "zh")  # zh: simplified Chinese, also shown to readers of traditional Chinese
-TRANSLATED = ("page", "playground.first", "photo", "rate")  # sections that every language has
+TRANSLATED = ("page", "playground.first", "photo", "rate", "arena")  # sections that every language has
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 ATTRIBUTES = ("alt", "aria-label", "placeholder", "title")  # that can be translated
 

@@ -120,6 +120,17 @@ def queued_requests(page: gr.Blocks) -> Iterator[Request]:
     yield from (event.request for job in queue.active_jobs for event in job or ())
 
 
+def record_no_statistics(page: gr.Blocks) -> None:
+    """Compute no statistics of past events; /monitoring, the only place that shows them, is switched off.
+
+    Gradio computes them anew over up to 10,000 events whenever one ends. After an error it does so between the answer and
+    the end of the event, so that `queued_requests` lists events that have been answered.
+    """
+    queue = page._queue
+    queue.ANALYTICS_MAX_EVENTS = 1
+    setattr(queue, "compute_analytics_summary", lambda records: queue.cached_event_analytics_summary)  # noqa: B010
+
+
 def queue_size(page: gr.Blocks) -> tuple[int, int | None]:
     """Return the number of waiting requests, and the maximum given to page.queue()."""
     return len(page._queue), page._queue.max_size

@@ -51,6 +51,9 @@ VARIABLES = (
     Variable("GPEN_LOGIN", "`1`: raters log in with an account of Hugging Face", "no account is needed"),
     Variable("GPEN_OWNER_TOKEN", "token of the owner page of the study; without it the page is disabled", "none"),
     Variable("GPEN_PUBLIC_LEADERBOARD", "`1` shows the results of the study to all visitors in the Leaderboard tab", "not shown"),
+    Variable(
+        "GPEN_ARENA", "`1` adds the Arena tab, where visitors compare methods, and its board to the Leaderboard tab", "no tab"
+    ),
     Variable("GPEN_IDENTITY_MODEL", "face embedding in ONNX for the identity metric", "none"),
     Variable("GPEN_SQUEEZENET", "weights of SqueezeNet 1.1 for LPIPS, `.npz`", "the cache of torch.hub"),
 )

@@ -44,13 +44,13 @@ function owner(root, base) {
     box.focus();
   }
 
-  function showAll({ html, formats }) {
+  function showAll({ html, formats, link }) {
     const live = h("div", { class: "report" });
     live.innerHTML = html; // generated and escaped by demo/tabs/owner.py
     const form = h("select", { "aria-label": "File format" }, formats.map((name) => h("option", {}, name)));
     const file = h("input", { type: "file", hidden: true, onchange: showErrors(bring) });
     const downloads = formats.map((name) => button(`↓ ${name}`, null, showErrors(() => download(name))));
-    content.replaceChildren(live, h("h3", {}, "Files"), h("div", { class: "row files" }, downloads),
+    content.replaceChildren(h("h3", {}, "Link for raters"), linkRow(link), live, h("h3", {}, "Files"), h("div", { class: "row files" }, downloads),
       h("div", { class: "row files" }, form, button("↑ Import", null, () => file.click()), file));
     refresh();
 
@@ -70,6 +70,23 @@ function owner(root, base) {
         if (fresh) live.innerHTML = fresh.html;
       }
     }
+  }
+
+  /** The complete address of the study, for the e-mail or the web page that asks people to take part. */
+  function linkRow(link) {
+    const address = new URL(`${base}/..${link}`, location.href).href;
+    const box = h("input", { type: "text", readonly: true, value: address, "aria-label": "Link for raters", onfocus: () => box.select() });
+    const copied = h("span", { class: "quiet", role: "status" });
+    async function copy() {
+      box.select();
+      try {
+        await navigator.clipboard.writeText(address);
+        copied.textContent = "Copied.";
+      } catch { // no permission, or no HTTPS
+        copied.textContent = "Press Ctrl+C to copy the link.";
+      }
+    }
+    return h("div", { class: "row" }, box, button("Copy", null, copy), copied);
   }
 
   async function download(name) {

@@ -41,6 +41,11 @@ function rate(root) {
     waiting("rate.loading_study");
     about = await server.ask("about");
     title.replaceChildren(studyText(about.title, "rate.study.title"));
+    if ((linkedStudy() ?? about.study) !== about.study) {
+      screen("unknown", unknownStudy(linkedStudy(), [{ study: about.study, title: studyText(about.title, "rate.study.title") }]));
+      title.hidden = true;
+      return;
+    }
     store = browserStorage(`gpen.rate.${about.study}.`);
     box = outbox(store, about.copies);
     const known = store.get("code");
@@ -230,7 +235,7 @@ function rate(root) {
         text("rate.version", { version: about.version }, "small")),
       store.lasts ? null : text("rate.no_storage", null, "p", { class: "quiet" }),
       about.login === false
-        ? text("rate.log_in", null, "p")
+        ? h("div", {}, loginNodes())
         : h("div", { class: "row" }, agree, button(text("rate.decline"), null, declined)),
     ]);
   }
@@ -284,7 +289,7 @@ function rate(root) {
     if (!own || code !== mine || current) return;
     const back = history().length > 0;
     screen("centred thanks", [text("rate.thanks", null, "h3"), raterStatistics(own), text("rate.completed", null, "p", { class: "quiet" }),
-      back && button(text("rate.undo_last"), "Z", undo)], back ? { z: undo } : {});
+      h("div", { class: "row" }, back && button(text("rate.undo_last"), "Z", undo), wholePage())], back ? { z: undo } : {});
   }
 
   function showError(sentence) {

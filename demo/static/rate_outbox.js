@@ -57,6 +57,12 @@ function browserStorage(prefix) {
   return self;
 }
 
+/** An error message of the server in the language of the visitor, in English where the tables do not have it. */
+function inLanguage(message) {
+  const keys = Object.keys(window.gradio_config?.i18n_translations?.en ?? {}).filter((key) => key.startsWith("rate.errors."));
+  return gpen.translated(message, keys, "rate.errors");
+}
+
 /** Requests to the server at `base`; `report` receives the current problem as a message, or null. */
 function connection(base, report) {
   const troubles = new Map(); // request -> error message
@@ -82,8 +88,9 @@ function connection(base, report) {
     });
     const result = await response.json().catch(() => null);
     if (response.ok && result !== null) return result;
-    if (result?.error && response.status < 500 && response.status !== BUSY) throw new RejectedError(result.error, response.status);
-    throw new Error(result?.error ?? gpen.text("rate.status", { status: response.status }));
+    const sentence = result?.error && inLanguage(result.error);
+    if (sentence && response.status < 500 && response.status !== BUSY) throw new RejectedError(sentence, response.status);
+    throw new Error(sentence ?? gpen.text("rate.status", { status: response.status }));
   }
 
   /** Repeat `attempt` until it succeeds, is rejected, or is no longer `wanted` (returns undefined). */
@@ -102,7 +109,7 @@ function connection(base, report) {
     trouble(name, null);
   }
 
-  return { call, retry, ask: (name, body, wanted) => retry(name, () => call(name, body), wanted) };
+  return { call, retry, address: (name) => `${base}/${name}`, ask: (name, body, wanted) => retry(name, () => call(name, body), wanted) };
 }
 
 /**

@@ -4,8 +4,13 @@
 const TABS = "#tabs > .tab-wrapper [role=tab]";
 const addressed = () => new URLSearchParams(location.search).get("tab");
 const tabButton = (id) => [...document.querySelectorAll(TABS)].find((button) => button.dataset.tabId === id);
+const isRater = () => addressed() === "rate" && new URLSearchParams(location.search).has("study"); // came by the link of a study
+const markRater = () => document.documentElement.toggleAttribute("data-rater", isRater()); // rate.css hides all but the study
 let isOpened = false; // the tab in the address has been opened
 let shown = ""; // the tab and the widths of the bar for which it was scrolled
+
+markRater();
+window.addEventListener("popstate", markRater);
 
 // Before gradio builds the page: start with the tab in the address, so that no other tab appears first.
 const tabs = window.gradio_config?.components?.find(({ props }) => props.elem_id === "tabs");

@@ -27,7 +27,7 @@ from eval.preference.survey import Survey
 from gpen.errors import GPENError
 
 MAX_IMPORT_BYTES = 64 * 2**20  # bytes
-FILE_EXTENSIONS = {"jsonl": "jsonl", "csv": "csv", "choix": "json"}
+FILE_EXTENSIONS = {"jsonl": "jsonl", "csv": "csv", "choix": "json", "arena": "csv"}
 EMPTY_ROW = {  # row of a method with too few votes
     "group": 0, "strength": None, "low": None, "high": None, "win_rate": None, "wins": 0, "ties": 0, "n": 0,
     "mos": None, "mos_low": None, "mos_high": None, "dmos": None,
@@ -38,7 +38,7 @@ def routes(survey: Survey, run: Callable[..., Awaitable[object]]) -> list[Route]
     """Return the routes of the owner page, each of which requires the token in the header X-Owner-Token."""
 
     def show(request: Request, body: bytes) -> dict:
-        return {"html": report(survey), "formats": list(FORMATS)}
+        return {"html": report(survey), "formats": list(FORMATS), "link": survey.study.link}
 
     def export(request: Request, body: bytes) -> StreamingResponse:
         form = request.path_params["form"]

@@ -30,7 +30,7 @@ from gpen.faces.samples import SAMPLES, SampleFace
 
 # one restoration at a time, since each uses all cores
 NETWORK_LIMIT: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
-INITIAL_DEGRADATION = Degradation(blur_sigma=2.5, scale=3.0, noise_sigma=6.0, jpeg_quality=70)  # on the initial page
+INITIAL_DEGRADATION = Degradation(blur_sigma=2.5, scale=1.5, noise_sigma=10.0, jpeg_quality=60)  # on the initial page
 START = 43  # percent: between the eye and the nose of an aligned face
 SEVERAL_MODELS_SIDE = 512  # px, at least, of the face in memory if there are several models
 SCRIPT = (STATIC / "playground.js").read_text()

@@ -61,6 +61,34 @@ def strength_plot(methods: dict) -> str:
     return forest_plot("leaderboard.strength_axis", "leaderboard.strength_plot", points, centre=0.0)
 
 
+def paired_plot(alt_text: str, colour: str, methods: list[str], series: list[dict[str, tuple]], reach: float) -> str:
+    """Return two forest plots on one axis as inline SVG: open circles for the first series, filled ones for the second.
+
+    Args:
+        alt_text: key of demo.languages.
+        colour: name of the CSS variable with the colour.
+        methods: names, from top to bottom.
+        series: two of: name -> (value, low, high); names without a value are omitted, a bound of None is an arrow.
+        reach: the axis is from -reach to reach; values and bounds beyond it are shown at its end.
+    """
+    figure = Figure(figsize=(4.4, 0.44 * len(methods) + 0.5), layout="constrained")
+    axis = figure.subplots()
+    for points, offset, fill in zip(series, (-0.16, 0.16), ("none", ACCENT), strict=True):
+        style: dict[str, Any] = {"fmt": "o", "color": ACCENT, "markerfacecolor": fill, "elinewidth": 1.6, "markersize": 6}
+        for row, name in enumerate(methods):
+            value, low, high = np.clip(np.array(points.get(name, (None,) * 3), float), -reach, reach)  # None becomes NaN
+            axis.errorbar(value, row + offset, xerr=np.nan_to_num([[value - low], [high - value]]), **style)
+            if np.isnan(low) != np.isnan(high):
+                axis.errorbar(value, row + offset, xerr=0.15 * reach, xuplims=np.isnan(low), xlolims=np.isnan(high), **style)
+    axis.axvline(0.0, color=INK, alpha=0.5, linewidth=0.8)
+    axis.set_xlim(-reach, reach)
+    axis.set_ylim(len(methods) - 0.5, -0.5)  # the first name is at the top
+    axis.set_yticks(range(len(methods)), methods, parse_math=False)
+    axis.tick_params(axis="y", length=0)
+    axis.spines[["top", "left", "right"]].set_visible(False)
+    return svg(figure, alt_text).replace(ACCENT, f"var(--{colour})")
+
+
 def svg(figure: Figure, alt_text: str, **values: object) -> str:
     """Return a figure as inline SVG, whose text and axes have the text colour of the page, in light and dark mode.
 

@@ -11,15 +11,17 @@ from __future__ import annotations
 import html
 import os
 import time
+import urllib.parse
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import gradio as gr
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from demo import languages
 from demo.server import owner_access, web
 from demo.server.executor import BoundedExecutor
 from demo.server.limits.identity import address_of
@@ -34,13 +36,11 @@ from gpen.errors import GPENError
 from gpen.models.checkpoints import ASSETS
 
 SAMPLE_STUDY = ASSETS / "study"
-SCRIPTS = ("rate_panes.js", "rate_outbox.js", "rate_trial.js", "rate.js")  # in order of dependency
-NO_STUDY = (
-    "There is no study: build one with <code>python -m eval study build</code> and set <code>GPEN_STUDY</code> to its folder."
-)
+SCRIPTS = ("rate_panes.js", "rate_outbox.js", "rate_trial.js", "rate_links.js", "rate.js")  # in order of dependency
 _FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 ShortText = Annotated[str, Field(max_length=64)]
 Ids = Annotated[list[ShortText], Field(max_length=200)]
+Asked = TypeVar("Asked", bound="StudyRequest")
 
 
 class StudyRequest(BaseModel):
@@ -100,8 +100,8 @@ def start_mirror(survey: Survey | None) -> None:
     repo = os.environ.get("GPEN_VOTES_REPO")
     if survey is None or not repo:
         return
-    from eval.preference.mirror import Mirror  # imported late because of huggingface_hub
-    from eval.preference.storage.mounted import MountedFolder
+    from eval.preference.mirror.hub import Mirror  # imported late because of huggingface_hub
+    from eval.preference.mirror.mounted import MountedFolder
 
     api = MountedFolder(repo) if os.path.isabs(repo) else None
     mirror = Mirror(survey.store, survey.study.name, repo, survey.reload_keys, survey.import_votes, api)
@@ -118,10 +118,10 @@ def needs_login() -> bool:
 def tab(survey: Survey | None) -> None:
     """Build the tab inside the current gr.Blocks. The server must also serve `routes`."""
     if survey is None:
-        gr.HTML(f"<p>{NO_STUDY}</p>", elem_id="no-study")
+        gr.HTML(languages.html("rate.no_study_html", tag="p"), elem_id="no-study")
         return
     if needs_login():
-        gr.LoginButton(elem_id="rate-login")  # also adds the routes and the session cookie of the login
+        gr.LoginButton(elem_id="rate-login")  # adds the routes and the session cookie of the login; rate_links.js has the link
     title = html.escape(survey.study.title)
     scripts = "\n".join((STATIC / name).read_text() for name in SCRIPTS)
     gr.HTML(
@@ -132,24 +132,26 @@ def tab(survey: Survey | None) -> None:
     )
 
 
-def routes(survey: Survey | None) -> list[Route]:
-    """Return the routes of the tab, of the Leaderboard tab and of the owner page; [] without a survey.
+def routes(survey: Survey | None, arena: Survey | None = None) -> list[Route]:
+    """Return the routes of the tab, of the Leaderboard tab and of the owner page; only LINKS without a survey.
+
+    arena: the votes of the arena, for their board.
 
     Pass them to launch(app_kwargs={"routes": ...}).
     """
     if survey is None:
-        return []
+        return LINKS
 
     def rater_call(request: Request, body: bytes) -> object:
         name = request.path_params["call"]
         if name not in ENDPOINTS:
             raise web.RequestError(f"There is no endpoint {name[:40]!r} in the study.", 404)
         request_type, function = ENDPOINTS[name]
-        ask = _parsed(request_type, body)
+        ask = parsed(request_type, body)
         if isinstance(ask, RaterRequest):
             ask._address = address_of(request.scope, proxies)
             if needs_login():
-                ask.code = _code_of_account(survey, request)
+                ask.code = code_of_account(survey, request)
         elif name == "about" and needs_login():
             return _about(survey, ask) | {"login": account(request) is not None}
         return function(survey, ask)
@@ -163,10 +165,21 @@ def routes(survey: Survey | None) -> list[Route]:
 
     proxies, store_threads = read_limits().trusted_proxies, BoundedExecutor()
     return [
-        *leaderboard.routes(survey, store_threads),  # before the endpoints of raters, whose route has a placeholder
+        *LINKS,
+        *leaderboard.routes(survey, store_threads, arena),  # before the endpoints of raters, whose route has a placeholder
         Route("/study/images/{handle}", web.json_endpoint(image, run=store_threads), methods=["GET"]),
         Route("/study/{call}", web.json_endpoint(rater_call, run=store_threads), methods=["POST"]),
     ]
+
+
+def _open_tab(request: Request) -> Response:
+    """Redirect the link of a study, /rate?study=ID, to the tab. The target is relative, so that it holds below any root path."""
+    query = [("tab", "rate"), *((name, value) for name, value in request.query_params.multi_items() if name != "tab")]
+    above = ".." if request.url.path.endswith("/") else "."
+    return RedirectResponse(f"{above}/?{urllib.parse.urlencode(query)}", headers={"Cache-Control": "no-store"})
+
+
+LINKS = [Route(path, _open_tab, methods=["GET"]) for path in ("/rate", "/rate/")]
 
 
 def account(request: Request) -> str | None:
@@ -175,14 +188,16 @@ def account(request: Request) -> str | None:
     return login.get("userinfo", {}).get("sub") if login.get("expires_at", 0) > time.time() else None
 
 
-def _code_of_account(survey: Survey, request: Request) -> str:
+def code_of_account(survey: Survey, request: Request) -> str:
+    """Return the code of the rater who is logged in. Raises RequestError if nobody is."""
     visitor = account(request)
     if visitor is None:
         raise web.RequestError("Log in with your Hugging Face account to take part in this study.", 401)
     return survey.tickets.code(visitor)
 
 
-def _parsed(request_type: type[StudyRequest], body: bytes) -> StudyRequest:
+def parsed(request_type: type[Asked], body: bytes) -> Asked:
+    """Parse the JSON body of a request. Raises GPENError for another one."""
     try:
         return request_type.model_validate_json(body or b"{}")
     except ValidationError as error:

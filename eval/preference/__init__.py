@@ -10,12 +10,14 @@
     tickets.py    signed tickets of trials, names of images, order of images: what raters must not compute or forge
     sessions.py   trials given out, sessions by network, cached reads, in memory
     mirror.py     copy of the events in a private dataset, for a Space
-    exports.py    other formats: csv, choix
+    exports.py    other formats: csv, choix, battles for arena-rank; scores as a table
+    arena/        the live arena: a study whose items visitors make
     storage/      votes.jsonl (votes.py); SQLite or PostgreSQL (store.py, engines.py, schema.py, writer.py), and which of them
-                  (location.py); events.py; refusals.py; images.py
-    analysis/     scores.json (scoring.py): Davidson's model (bradley_terry.py), differences and tests (strengths.py), mean
-                  opinions (opinions.py), intervals (bootstrap.py), exclusion of raters (quality.py), unusual patterns
-                  (anomalies.py), agreement between raters and with metrics (agreement.py)      python -m eval study score
+                  (location.py); events.py; refusals.py; images.py; items.py: names of items that are made on demand
+    analysis/     scores.json (scoring.py): Davidson's model (bradley_terry.py), differences and tests (strengths.py), strengths
+                  by degradation (slices.py), mean opinions (opinions.py), intervals (bootstrap.py), exclusion of raters
+                  (quality.py), unusual patterns (anomalies.py), agreement between raters and with metrics (agreement.py)
+                                                                           python -m eval study score
     cli.py        the commands                                             python -m eval study --help
 
 The paper (Yang et al., CVPR 2021) asked volunteers to rate restorations of 1,000 real faces. This package adds gold trials,

@@ -24,6 +24,7 @@ from eval.preference.study import FORMAT, MANIFEST, PROTOCOLS, SEVERITIES, Proto
 from gpen.errors import GPENError
 from gpen.images import ReadableFile, read_image, write_atomically
 
+PARAMS = "params.json"  # in the folder of the inputs of a run: their degradations
 GROUND_TRUTH = "ground-truth"  # name of the method in a run of eval
 MAX_RANKED = 6  # images in a ranking
 INSTRUCTIONS = {
@@ -96,7 +97,7 @@ def from_run(
     for task in tasks or found:
         if task not in found:
             raise GPENError(f"{run} has no images of the task {task!r}; choose from {', '.join(found)}.")
-        params = _params(run / "lq" / task / "params.json")
+        params = _params(run / "lq" / task / PARAMS)
         names = sorted(params)[:limit]
         wanted = methods or _kept_methods(run, restored / task)
         for name, level in zip(names, _levels(task, [params[name]["degradation"] for name in names]), strict=True):
@@ -121,12 +122,14 @@ def from_folders(
 ) -> list[Source]:
     """Collect images of equal names from folders, one folder per method.
 
+    The degradations are read from params.json in the folder of the inputs, as a run of eval writes it, where there is one.
     Raises GPENError for a missing image.
     """
     folders = {method: by_name(find_images(folder, "--results")) for method, folder in results.items()}
     sides = {side: by_name(find_images(folder, f"--{side}")) for side, folder in (("inputs", inputs), ("truth", truth)) if folder}
     named = folders | sides
     names = sorted(set().union(*named.values()))
+    params = _params(Path(inputs) / PARAMS) if inputs and (Path(inputs) / PARAMS).is_file() else {}
     for name in names:
         if missing := [label for label, files in named.items() if name not in files]:
             existing = next(files[name] for files in named.values() if name in files)
@@ -139,6 +142,7 @@ def from_folders(
             {method: files[name] for method, files in folders.items()},
             sides.get("inputs", {}).get(name),
             sides.get("truth", {}).get(name),
+            params.get(name, {}).get("degradation"),
         )
         for name in names[:limit]
     ]

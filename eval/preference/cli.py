@@ -57,11 +57,17 @@ class Build:
         study = build(sources, self.out, self.settings)
         print(f"{study.folder}: {len(study.items)} items, {', '.join(study.methods)}; {study.answers} answers per item")
         print(describe_golds(study))
+        print(describe_link(study))
         if not study.shows_input:
             print("Raters do not see the inputs: an input is identical with a result, which it would reveal.")
 
 
-FORMAT_HELP = option("jsonl|csv|choix", "by the suffix of the file, else jsonl")
+def describe_link(study: Study) -> str:
+    """The link that the owner sends to raters, in one sentence."""
+    return f"Link for raters: ADDRESS{study.link} with the address of the page (GPEN_STUDY={study.folder} python app.py)."
+
+
+FORMAT_HELP = option("jsonl|csv|choix|arena", "by the suffix of the file, else jsonl")
 WHERE = option("WHERE", "$DATABASE_URL, else $GPEN_VOTES, else runs/votes.sqlite")
 
 
@@ -102,10 +108,12 @@ def _read(where: str | None, name: str | None, study: Study | None) -> "list[Vot
 
 @dataclass(frozen=True)
 class Export:
-    """Export the votes of a study."""
+    """Export the votes of a study, or of the live arena with --study-name arena."""
 
-    study: Annotated[str, option("STUDY")]
+    study: Annotated[str | None, option("STUDY", "none; give --study-name")] = None
     """folder of the study"""
+    study_name: Annotated[str | None, option("NAME", "that of --study")] = None
+    """name of the study in the store"""
     out: Annotated[str | None, option("FILE", "standard output")] = None
     """file to write"""
     format: Annotated[str | None, FORMAT_HELP] = None
@@ -116,11 +124,14 @@ class Export:
     def __call__(self) -> int:
         from eval.preference import exports
 
-        study = Study.open(self.study)
-        votes = _read(self.votes, study.name, study)
+        if not (self.study or self.study_name):
+            raise GPENError("The votes of one study are exported; name it with --study or --study-name.")
+        study = Study.open(self.study) if self.study else None
+        votes = _read(self.votes, self.study_name or (study.name if study else None), study)
         if not votes:
             return NO_VOTES
-        pieces = exports.write(votes, self.format or exports.format_of(self.out))
+        form = self.format or exports.format_of(self.out)
+        pieces = exports.write(votes, form, study.degradations if study else None)
         if self.out:
             write_atomically(self.out, "".join(pieces).encode())
         else:
@@ -164,7 +175,7 @@ class Score:
     votes: Annotated[str | None, WHERE] = None
     """where the votes are: a file of votes, an SQLite file or a database URL"""
     out: Annotated[str | None, option("FILE", "standard output")] = None
-    """scores.json to write"""
+    """scores.json to write, or a table of strengths where the suffix is .csv"""
     study: Annotated[str | None, option("STUDY", "none")] = None
     """folder of the study, for the levels of degradation and the planned number of answers, before which no test is made"""
     study_name: Annotated[str | None, option("NAME", "all votes of a file, that of --study in a store")] = None
@@ -177,6 +188,7 @@ class Score:
 
     def __call__(self) -> int:
         from eval.metrics.registry import METRICS  # imported here because scipy takes time to import
+        from eval.preference import exports
         from eval.preference.analysis.agreement import read_rows
         from eval.preference.analysis.scoring import score
         from eval.preference.plan import plan_of
@@ -189,9 +201,13 @@ class Score:
             return NO_VOTES
         rows = read_rows(self.run) if self.run else None
         lower_better = {name: metric.lower_better for name, metric in METRICS.items()} if rows else None
-        levels, plan = (study.levels, plan_of(study, votes)) if study else (None, None)
-        scores = score(votes, self.rules, levels, rows, lower_better, plan, over_faces=self.intervals == INTERVALS[0])
-        text = json.dumps(scores, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        levels, plan, known = (study.levels, plan_of(study, votes), study.degradations) if study else (None, None, None)
+        over_faces = self.intervals == INTERVALS[0]
+        scores = score(votes, self.rules, levels, rows, lower_better, plan, over_faces, known)
+        if exports.format_of(self.out) == "csv":
+            text = exports.write_scores(scores)
+        else:
+            text = json.dumps(scores, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         if self.out:
             write_atomically(self.out, text.encode())
         else:
@@ -216,6 +232,7 @@ class Sample:
 
         study = build_sample_study(self.out)
         print(f"{study.folder}: {len(study.items)} items, {', '.join(study.methods)}")
+        print(describe_link(study))
 
 
 StudyCommand = (

@@ -112,7 +112,7 @@ class ReadCache:
         self._entries.clear()
 
     def read(self, name: str, compute: Callable[[], Value], age: float) -> Value:
-        """The result of `compute`, at most `age` seconds old where nobody computes it already."""
+        """The result of `compute`, ready for at most `age` seconds where nobody computes it already."""
         entry, lock = self._entries.get(name), self._locks[name]
         if entry and self._clock() - entry[0] < age:
             return entry[1]
@@ -122,7 +122,8 @@ class ReadCache:
         try:
             entry = self._entries.get(name)
             if entry is None or self._clock() - entry[0] >= age:
-                entry = self._entries[name] = self._clock(), compute()
+                value = compute()
+                entry = self._entries[name] = self._clock(), value  # a slow result is kept for `age` after it is ready
             return entry[1]
         finally:
             lock.release()

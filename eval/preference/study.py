@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import quote
 
 from gpen.errors import GPENError
 
@@ -178,9 +179,19 @@ class Study:
         return not any(item.input in item.results.values() for item in self.items)
 
     @property
+    def link(self) -> str:
+        """The path and query of the link for raters, below the address of the page that serves the study."""
+        return f"/rate?study={quote(self.name, safe='')}"
+
+    @property
     def levels(self) -> dict[str, str]:
         """The level of each item that has one."""
         return {item.id: item.level for item in self.items if item.level}
+
+    @property
+    def degradations(self) -> dict[str, dict]:
+        """The parameters of the degradation of each item where they are known, as Degradation.to_dict."""
+        return {item.id: item.degradation for item in self.items if item.degradation}
 
 
 def _from_manifest(folder: Path, manifest: dict) -> Study:

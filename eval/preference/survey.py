@@ -34,7 +34,7 @@ from eval.preference.tickets import Tickets
 from gpen.errors import GPENError
 
 if TYPE_CHECKING:
-    from eval.preference.mirror import Mirror, MirrorStatus
+    from eval.preference.mirror.hub import Mirror, MirrorStatus
 
 LEADERBOARD_AGE = 30.0  # s, of cached scores
 COUNTS_AGE = 5.0  # s, of cached counts
@@ -47,6 +47,14 @@ _ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 def new_code() -> str:
     """Create the code of a rater: 128 random bits, 22 characters."""
     return secrets.token_urlsafe(16)
+
+
+def check_answer(id: object, ms: object) -> None:
+    """Raise GPENError if the id of an answer or its response time is invalid."""
+    if not isinstance(id, str) or not _ID.fullmatch(id):
+        raise GPENError("The id of an answer must have 8 to 64 letters, digits, - or _; reload the page.")
+    if isinstance(ms, bool) or not isinstance(ms, int) or not 0 <= ms <= MAX_RESPONSE_TIME:
+        raise GPENError("The response time must be an integer number of milliseconds, at most one day; reload the page.")
 
 
 class Survey:
@@ -109,9 +117,10 @@ class Survey:
 
         Trials that were given to the rater and not answered come first, so that nobody can choose among trials.
         """
-        if not self.consented(code):
+        rater = self.rater(code)
+        history = self.store.history(self.study.name, rater, self.study.consent_version)
+        if history is None:
             raise ConsentNeededError
-        rater, history = self.rater(code), self._history(code)
         answered = {vote.trial for vote in history}
         held = [self.tickets.redeem(ticket, rater)[0] for ticket in dict.fromkeys(holding)]
         held_ids = {trial.id for trial in held}
@@ -132,13 +141,10 @@ class Survey:
         """
         rater = self.rater(code)
         asked, shown = self.tickets.redeem(trial, rater)
-        if not isinstance(id, str) or not _ID.fullmatch(id):
-            raise GPENError("The id of an answer must have 8 to 64 letters, digits, - or _; reload the page.")
-        if isinstance(ms, bool) or not isinstance(ms, int) or not 0 <= ms <= MAX_RESPONSE_TIME:
-            raise GPENError("The response time must be an integer number of milliseconds, at most one day; reload the page.")
-        vote = Vote(self.study.name, rater, asked.id, asked.item.id, shown, self._choice(choice, shown), ms, asked.kind, id=id)
-        self.store.add(vote, self.study.consent_version, self.study.session)
-        return self.progress(code)
+        check_answer(id, ms)
+        given = self.checked_choice(choice, shown)
+        vote = Vote(self.study.name, rater, asked.id, asked.item.id, shown, given, ms, asked.kind, id=id)
+        return self._progress(self.store.add(vote, self.study.consent_version, self.study.session).count)
 
     def undo(self, code: str, id: str | None = None) -> dict | None:
         """Undo the vote with this id, or the last one; returns its public trial."""
@@ -167,7 +173,10 @@ class Survey:
 
     def progress(self, code: str) -> dict:
         """The number of answers of a rater and whether a pause is suggested."""
-        done, total = self.store.count(self.study.name, self.rater(code)), self.study.session
+        return self._progress(self.store.count(self.study.name, self.rater(code)))
+
+    def _progress(self, done: int) -> dict:
+        total = self.study.session
         pause = 0 < done < total and done % self.study.pause == 0
         return {"done": done, "total": total, "finished": done >= total, "pause": pause}
 
@@ -227,7 +236,8 @@ class Survey:
 
         def compute() -> Scores:
             votes = self._all()
-            return score(votes, self.rules, self.study.levels, plan=plan_of(self.study, votes))
+            plan = plan_of(self.study, votes)
+            return score(votes, self.rules, self.study.levels, plan=plan, degradations=self._degradations)
 
         return self._cache.read("leaderboard", compute, LEADERBOARD_AGE)
 
@@ -245,7 +255,7 @@ class Survey:
 
     def export(self, form: str) -> Iterator[str]:
         """The votes in one of exports.FORMATS, in pieces of text."""
-        return exports.write(self._all(), form)
+        return exports.write(self._all(), form, self._degradations)
 
     def import_votes(self, votes: list[Vote]) -> int:
         """Store votes that were collected elsewhere; returns the number of new votes.
@@ -272,8 +282,11 @@ class Survey:
         kind = TrialKind.REPEAT if trial and trial.kind == TrialKind.REPEAT else vote.kind
         return replace(vote, study=self.study.name, id=vote.digest, kind=kind)
 
-    def _choice(self, choice: object, shown: list[str]) -> str | int | list[str]:
-        """The answer in the form of Vote.choice; the indices of a ranking become methods."""
+    def checked_choice(self, choice: object, shown: list[str]) -> str | int | list[str]:
+        """The answer in the form of Vote.choice; the indices of a ranking become methods.
+
+        Raises GPENError for an invalid answer.
+        """
         if self.study.protocol == Protocol.PAIRWISE and choice in CHOICES:
             return str(choice)
         if self.study.protocol == Protocol.RATING and type(choice) is int and choice in RATINGS:
@@ -282,6 +295,11 @@ class Survey:
             if sorted(choice) == list(range(len(shown))):
                 return [shown[place] for place in choice]
         raise GPENError(f"{choice!r} is not a valid answer to this trial; reload the page.")
+
+    @property
+    def _degradations(self) -> dict[str, dict] | None:
+        """The parameters of the items; None for a study whose items are made on demand."""
+        return self.study.degradations if self.study.items else None
 
     def _history(self, code: str) -> list[Vote]:
         return self.store.votes(self.study.name, self.rater(code))

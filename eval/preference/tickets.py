@@ -5,7 +5,7 @@ encrypted and signed trial, bound to its rater and to the order of its images: o
 Every display of an image has a handle of its own, so that handles tell neither the method nor that two images are one file.
 
 Tickets and handles are deterministic authenticated encryption with a synthetic IV (P. Rogaway and T. Shrimpton, EUROCRYPT 2006):
-tag = HMAC(key, context, payload), ciphertext = payload XOR HMAC(key, tag).
+tag = HMAC(key, context, payload), ciphertext = payload XOR the stream HMAC(key, tag), HMAC(key, tag, 1), ...
 """
 
 import base64
@@ -21,7 +21,8 @@ from gpen.errors import GPENError
 
 TAG = 12  # bytes
 SALT = 8  # bytes
-MAX_PAYLOAD = hashlib.sha256().digest_size  # bytes
+MAX_PAYLOAD = 1024  # bytes
+_BLOCK = hashlib.sha256().digest_size  # bytes
 _ID = 8  # bytes of the id of a trial
 
 
@@ -66,6 +67,17 @@ class Tickets:
         if payload is None or trial is None:
             raise GPENError("This trial was not given to this rater in this study; reload the page.")
         return trial, [trial.methods[place] for place in payload[_ID:]]
+
+    def seal(self, payload: bytes, rater: str) -> str:
+        """Encrypt and sign the payload of a pair that is made on demand, for one rater: text of at most MAX_PAYLOAD bytes.
+
+        It is padded with spaces, so that the length of the ticket tells nothing.
+        """
+        return self._seal(payload.ljust(MAX_PAYLOAD), f"pair/{self.study.name}/{rater}")
+
+    def unseal(self, ticket: str, rater: str) -> bytes | None:
+        """The payload of `seal`, with its padding; None for a ticket that this rater was not given."""
+        return self._open(ticket, f"pair/{self.study.name}/{rater}")
 
     def image(self, handle: str) -> Path:
         """The file of an image handle. Raises GPENError for an unknown handle."""
@@ -137,4 +149,5 @@ def _tag(key: bytes, context: str, payload: bytes) -> bytes:
 
 def _masked(key: bytes, tag: bytes, payload: bytes) -> bytes:
     """The payload XOR a stream that depends on the tag; its own inverse."""
-    return bytes(a ^ b for a, b in zip(payload, _hmac(key, "stream", tag.hex()), strict=False))
+    blocks = (_hmac(key, "stream", tag.hex(), *([str(i)] if i else [])) for i in range(len(payload) // _BLOCK + 1))
+    return bytes(a ^ b for a, b in zip(payload, b"".join(blocks), strict=False))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from eval.benchmark.diversity import Diversity
 from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
 from eval.data.lq_sets import task_label
 from eval.methods.registry import method_label
@@ -15,11 +16,13 @@ from eval.report.published import published_blocks, published_json
 from eval.report.tables import (
     COSTS,
     by_size,
+    few_note,
     format_difference,
     format_mean,
     method_labels,
     metric_heading,
     metric_headings,
+    seen_note,
     table_notes,
 )
 from gpen.errors import GPENError
@@ -54,6 +57,21 @@ def report(runs: Iterable[str | Path], form: str = "md", published: bool = False
     if form not in FORMATS:
         raise GPENError(f"Unknown format {form!r}; choose from {', '.join(FORMATS)}.")
     return (markdown if form == "md" else latex)(blocks)
+
+
+def diversity_report(found: Diversity) -> str:
+    """The table of `python -m eval diversity` in Markdown."""
+    table = {(entry.method, entry.metric): entry for entry in found.entries}
+    pairs, measures = (list(dict.fromkeys(keys)) for keys in zip(*table, strict=True))
+    task, n = found.entries[0].task, found.entries[0].n
+    rows = [[pair, *(format_mean(table[pair, measure]) for measure in measures)] for pair in pairs]
+    note = (
+        f"{found.variations} variations of {n} faces, 95% intervals over the faces. PSNR to the input after downsampling: "
+        f"variations {found.fits[0]:.1f} dB, default output {found.fits[1]:.1f} dB. {seen_note(measures)}"
+    )
+    notes = [Note(text) for text in (note, few_note(found.entries), *found.missing.values()) if text]
+    head = [task_label(task), *map(metric_heading, measures)]
+    return markdown([Table(head, rows), *notes])
 
 
 def write_reports(out: str | Path) -> None:

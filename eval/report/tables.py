@@ -7,6 +7,7 @@ sets name n.
 
 from collections.abc import Iterable
 
+from eval.benchmark.diversity import RMS
 from eval.benchmark.summary import SummaryEntry
 from eval.methods.registry import NON_BLIND, method_label, method_order, parse_method
 from eval.metrics import niqe
@@ -17,7 +18,7 @@ from eval.report.document import Bold, Italic
 COSTS = {"seconds": "s / image", "images_per_second": "images / s", "memory_mib": "peak memory, MiB",
          "cuda_mib": "peak GPU memory, MiB"}  # fmt: skip
 _DECIMALS = {"psnr": 2, "psnr_y": 2, "squeezenet_fd": 1, "fid": 2, "fid_statistics": 2, "niqe": 3, "niqe_fitted": 3,
-             "seconds": 4, "images_per_second": 2, "memory_mib": 0, "cuda_mib": 0}  # default 4  # fmt: skip
+             "seconds": 4, "images_per_second": 2, "memory_mib": 0, "cuda_mib": 0, RMS: 1}  # default 4  # fmt: skip
 
 
 SEEN_MARK = "†"  # in the headings of metrics seen in training

@@ -19,7 +19,7 @@ COMMANDS = {  # name: (module, help)
     "train": ("train", "Train a model in two stages."),
     "sample": ("sample", "Generate synthetic faces with a prior."),
     "export": ("export", "Export a model to ONNX or OpenVINO."),
-    "info": ("info", "Print the file, settings, size and licence of a model."),
+    "info": ("info", "Print the file, settings, size, budget and licence of a model."),
     "curves": ("plot_curves", "Plot the loss curves of training runs."),
     "blend": ("blend", "Blend a network with its input, within its weights."),
 }

@@ -1,4 +1,4 @@
-"""python -m gpen info: print the file, settings, size and licence of a model. Nothing is downloaded."""
+"""python -m gpen info: print the file, settings, size, budget and licence of a model. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from gpen.cli.parsing import parse
 from gpen.errors import GPENError
 from gpen.models import checkpoints, download, licences, modelscope
 from gpen.models.network import GPEN
+from gpen.training.data.fingerprints import CHOSEN_ON, TRAINED_ON, split_fingerprints
 
 
 @dataclass(frozen=True)
 class Info:
-    """Print the file, settings, size and licence of a model. Nothing is downloaded."""
+    """Print the file, settings, size, budget and licence of a model."""
 
     # name or file of a GPEN, a prior or a discriminator; None: the default model
     model: Annotated[Positional[str | None], arg(metavar="MODEL")] = None
@@ -33,9 +34,15 @@ class Info:
         if isinstance(net, GPEN):
             _print({"alignment": net.alignment})
         _print({**vars(net.config), "parameters": f"{sum(p.numel() for p in net.parameters()):,}"})
+        _print({"file size": f"{path.stat().st_size / 1e6:.1f} MB"})
         if "images_seen" in metadata:
-            _print({"images_seen": metadata["images_seen"]})
+            _print({"images_seen": f"{int(metadata['images_seen']):,}"})
+        for key in (TRAINED_ON, CHOSEN_ON):
+            if known := split_fingerprints(metadata.get(key, "")):
+                _print({key: f"{len(known):,} images, of which the file has fingerprints"})
         _print({"licence": checkpoints.licence(path, metadata)})
+        if path.parent.resolve() == checkpoints.ASSETS.resolve():
+            _print({"model card": checkpoints.ASSETS / "MODEL_CARD.md"})
 
 
 def _source(name: str) -> str:

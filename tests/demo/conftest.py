@@ -13,14 +13,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
+import gradio as gr
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from PIL import Image
 
 import gpen
 from bench.common.harness import free_port
+from demo import shell
+from demo.tabs import leaderboard, rate
 from eval.preference.build import StudySettings, build, from_folders
+from eval.preference.storage.store import VoteStore
+from eval.preference.study import Study
+from eval.preference.survey import Survey
 from tests import ROOT
 from tests.demo.pages import Pages
 
@@ -132,6 +139,36 @@ def study(tmp_path_factory) -> Path:
     return build(sources, folder / "built", settings).folder
 
 
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory):
+    """Serves the Rate and the Leaderboard tab of a study; returns its URL and the survey."""
+    pages = []
+
+    def served(folder) -> tuple[str, Survey]:
+        votes = tmp_path_factory.mktemp("votes") / "votes.sqlite"
+        survey = Survey(Study.open(folder), VoteStore.open(f"sqlite:///{votes}"))
+        with gr.Blocks(analytics_enabled=False) as page:
+            shell.header()
+            with shell.tab_bar():
+                with shell.tab("rate"):
+                    rate.tab(survey)
+                with shell.tab("leaderboard"):
+                    leaderboard.tab(survey)
+        pages.append(page)
+        settings = shell.launch_settings(rate.routes(survey))
+        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **settings)
+        return url, survey
+
+    yield served
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def pairwise(serve, study):
+    return serve(study)
+
+
 @pytest.fixture(scope="session")
 def server(model_file, study, tmp_path_factory):
     """URL of `python app.py`, started as by a user, with the random network and the study."""
@@ -177,6 +214,25 @@ def photo() -> np.ndarray:
     """A smooth, asymmetric colour image, uint8 RGB [180, 150, 3]."""
     y, x = np.mgrid[0:180, 0:150]
     return np.stack([240 - y, 60 + x, 128 + 60 * np.sin(x / 9)], axis=2).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def astronaut(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photos") / "astronaut.png"
+    Image.fromarray(skimage.data.astronaut()).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def couple(tmp_path_factory):
+    """A photo with two faces, the larger one on the right."""
+    head = skimage.data.astronaut()[18:196, 136:314]
+    image = np.full((260, 420, 3), 120, np.uint8)
+    image[60:180, 20:140] = cv2.resize(head, (120, 120), interpolation=cv2.INTER_AREA)
+    image[40:218, 200:378] = head
+    path = tmp_path_factory.mktemp("photos") / "couple.png"
+    Image.fromarray(image).save(path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -125,6 +125,9 @@ def test_read_only_output_folder_is_an_error(face, tmp_path, monkeypatch, capsys
     assert stop.value.code == 2 and "it is read-only" in capsys.readouterr().err
 
 
+FFHQ_LICENCE = "CC BY-NC-SA 4.0 (non-commercial; trained on FFHQ)"
+
+
 def info(model, capsys):
     main(["info", *([str(model)] if model else [])])
     return capsys.readouterr().out
@@ -136,23 +139,29 @@ def test_info_prints_the_settings(model, capsys):
     assert re.search(r"parameters +[\d,]+\n", printed) and "states no licence" in printed and "images_seen" not in printed
 
 
-@pytest.mark.parametrize(
-    ("model", "licence"),
-    [
-        (None, "CC BY-NC-SA 4.0 (non-commercial; trained on FFHQ)"),
-        ("gpen-colorize", "CC BY-NC-SA 4.0 (non-commercial; trained on FFHQ)"),
-        ("prior-64", "research use; licences of some training faces are not stated"),
-    ],
-)
-def test_info_prints_the_licence_of_the_shipped_models(model, licence, capsys):
-    assert f"licence              {licence}\n" in info(model, capsys)
+SHIPPED = {  # file: values of gpen info
+    "gpen-256": {"file size": "15.6 MB", "images_seen": "165,400", "licence": FFHQ_LICENCE},
+    "gpen-colorize": {"file size": "15.6 MB", "images_seen": "48,000", "licence": FFHQ_LICENCE},
+    "prior-64": {"file size": "2.4 MB", "licence": "research use; licences of some training faces are not stated"},
+}
+
+
+@pytest.mark.parametrize("file", sorted(checkpoints.ASSETS.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_info_of_every_shipped_file(file, capsys):
+    lines = [re.split(r"  +", line, maxsplit=1) for line in info(file.stem, capsys).splitlines()[1:]]
+    shown = dict(lines)
+    assert shown | SHIPPED[file.stem] == shown
+    trained_on = shown.get("trained_on", "").partition(" images, of which the file has fingerprints")[0]
+    assert trained_on == ("" if file.stem == "prior-64" else "5,550")
+    card = Path(shown["model card"]).read_text()
+    assert f"assets/{file.name}" in card and shown.get("images_seen", "80,000") in card
 
 
 def test_info_prints_the_licence_and_images_seen_of_a_file(model, tmp_path, capsys):
     gpen.save(gpen.load(model), tmp_path / "own.safetensors", licence="CC BY-NC-SA 4.0", images_seen="71000")
     printed = info(tmp_path / "own.safetensors", capsys)
     assert "licence              CC BY-NC-SA 4.0 (non-commercial; trained on FFHQ)\n" in printed
-    assert "images_seen          71000\n" in printed
+    assert "images_seen          71,000\n" in printed
     gpen.save(gpen.load(model), tmp_path / "own.safetensors", licence="CC0")
     assert "licence              CC0\n" in info(tmp_path / "own.safetensors", capsys)
 
@@ -390,5 +399,11 @@ def test_a_run_stores_the_licence_only_if_the_settings_name_one(faces, tmp_path,
 
 def test_settings_for_ffhq_name_its_licence():
     folder = Path(gpen.__file__).parent / "training" / "configs"
-    for name, kind in (("default-256", FinetuneConfig), ("prior-64-projected", PriorConfig)):
+    kinds = {
+        "default-256": FinetuneConfig,
+        "colorize-256": FinetuneConfig,
+        "inpaint-256": FinetuneConfig,
+        "prior-64-projected": PriorConfig,
+    }
+    for name, kind in kinds.items():
         assert read_run_config(folder / f"{name}.toml", kind).licence == "CC BY-NC-SA 4.0"

@@ -46,6 +46,7 @@ def limit_queue(
         if seconds := events.take(visitor.name):
             raise _busy(f"You have sent too many requests within a minute: wait for {seconds + 0.5:.0f} seconds.")
 
+    gradio_patches.record_no_statistics(page)
     gradio_patches.before_enqueue(page, check)
     return page
 

@@ -26,6 +26,7 @@ _PAGE = (
     f"{API}/(info|openapi[.]json|app_id|startup-events|theme[.]css|queue/data|queue/status|upload_progress)",
     f"{API}/(heartbeat/{_NAME}|call/{_NAME}/{_NAME}|call/v2/{_NAME}/{_NAME})",
     f"{API}/file=(/|[A-Za-z]:[/\\\\]).+",  # a path; gradio would also fetch a URL
+    "/login/(huggingface|callback)|/logout",  # GPEN_LOGIN=1, with an account of Hugging Face
     f"{API}/dev/reload",  # `gradio app.py`; without it gradio answers with an error
 )
 _EVENTS = f"{API}/(queue/join|cancel|reset|run/{_NAME}|call/{_NAME}|call/v2/{_NAME})"

@@ -65,6 +65,12 @@ def rater_quality(votes: list[Vote], rules: ExclusionRules) -> list[RaterQuality
     return sorted(records, key=lambda record: (-record.answers, record.rater))
 
 
+def kept_votes(votes: list[Vote], rules: ExclusionRules) -> list[Vote]:
+    """The votes without those of the raters that the rule excludes."""
+    excluded = {record.rater for record in rater_quality(votes, rules) if record.dropped}
+    return [vote for vote in votes if vote.rater not in excluded]
+
+
 def pass_probability(golds: int, max_errors: float = MAX_GOLD_ERRORS, correct: float = 0.5) -> float:
     """Probability that a rater passes the rule with this many gold trials.
 

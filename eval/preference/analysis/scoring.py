@@ -8,6 +8,7 @@ value that cannot be computed is None; a warning gives the reason.
 """
 
 import re
+from collections import Counter
 from typing import TypedDict, cast
 
 import numpy as np
@@ -15,8 +16,10 @@ import numpy as np
 from eval.preference.analysis.agreement import Rows, choice_alpha, human_agreement, metric_agreement, rating_alpha
 from eval.preference.analysis.opinions import opinions
 from eval.preference.analysis.quality import ExclusionRules, rater_quality
+from eval.preference.analysis.slices import Slice, degradation_slices
 from eval.preference.analysis.strengths import MethodScore, Need, PairScore, StrengthTable
 from eval.preference.plan import Plan
+from eval.preference.storage.items import degradation_of
 from eval.preference.storage.votes import TASK, Comparisons, Vote, comparisons, first_answers, protocol_of
 from eval.preference.study import SEVERITIES, Protocol
 from gpen.errors import GPENError
@@ -52,6 +55,7 @@ class Scores(TypedDict):
     rule: str
     pairs: list[PairScore]
     levels: dict[str, dict[str, MethodScore]]
+    slices: dict[str, list[Slice]]  # by parameter of the degradation
     metrics: dict[str, dict]  # agreement.metric_agreement
     people: dict | None  # agreement.human_agreement
     warnings: list[str]
@@ -65,6 +69,7 @@ def score(
     lower_better: dict[str, bool] | None = None,
     plan: Plan | None = None,
     over_faces: bool = True,
+    degradations: dict[str, dict] | None = None,
 ) -> Scores:
     """Compute scores.json from the votes of one study.
 
@@ -72,6 +77,7 @@ def score(
     rows, lower_better: the values of a run and the direction of each metric, for the agreement of metrics with raters.
     plan: without it, the tests between methods are computed at once with all votes.
     over_faces: intervals for faces like these, with at least MIN_FACES; otherwise for these images.
+    degradations: the parameters of each item, from the study; by default, those in the names of the items of the arena.
     Raises GPENError for no votes, for votes of several studies, for a gold trial without a known answer, and if no rater is left
     after the exclusion.
     """
@@ -97,6 +103,7 @@ def score(
         for name, opinion in opinions(counted, over_faces).items():
             methods[name] = cast(MethodScore, {**methods.get(name, {}), **opinion})
     level_of = levels if levels is not None else {item: match[1] for item in pairs.items if (match := TASK.match(item))}
+    known = {item: found for item in pairs.items if (found := degradation_of(item))} if degradations is None else degradations
     strength = {name: entry.get("strength") for name, entry in methods.items()}
     return {
         "study": study,
@@ -116,6 +123,7 @@ def score(
         "rule": rules.describe(),
         "pairs": _tested(table, plan, excluded, len(counted), over_faces),
         "levels": _levels(pairs, level_of, over_faces),
+        "slices": degradation_slices(pairs, known, Counter(vote.item for vote in counted), MIN_FACES if over_faces else None),
         "metrics": metric_agreement(pairs, rows, lower_better or {}, strength, over_faces) if rows else {},
         "people": human_agreement(pairs, over_faces),
         "warnings": warnings + table.warnings(),

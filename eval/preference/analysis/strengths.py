@@ -82,7 +82,7 @@ def strength_spread(
 class _Group:
     """Methods that were compared with each other, directly or through others: their strengths, if there are enough votes."""
 
-    def __init__(self, pairs: Comparisons, over_faces: bool):
+    def __init__(self, pairs: Comparisons, over_faces: bool, resamples: int):
         self.names = pairs.methods
         wins, ties = (table[0] for table in pairs.tables(np.ones((1, len(pairs.outcome)))))  # [m, m]
         lacking = np.maximum(MIN_COMPARISONS - (wins + wins.T + ties).sum(axis=1), 0)  # [m]
@@ -97,7 +97,7 @@ class _Group:
             return
         added = bradley_terry.half_wins(wins, ties)
         self.fit = bradley_terry.fit(wins + added, ties)
-        estimated = strength_spread(pairs, over_faces, added=added)
+        estimated = strength_spread(pairs, over_faces, resamples, added=added)
         self.dof, self.quantile = estimated.dof, estimated.t_quantile
         self.errors, self.difference_errors = estimated.standard_errors(), estimated.difference_standard_errors()
         if added.any():  # resamples of votes without a contradiction have none either: their spread is too small
@@ -131,13 +131,13 @@ class StrengthTable:
     Methods that were never compared with each other, directly or through others, are in separate groups, each with mean zero.
     """
 
-    def __init__(self, pairs: Comparisons, over_faces: bool):
+    def __init__(self, pairs: Comparisons, over_faces: bool, resamples: int = RESAMPLES):
         self.names, self.comparisons = pairs.methods, len(pairs.outcome)
         self.wins, self.ties = (table[0] for table in pairs.tables(np.ones((1, self.comparisons))))  # [m, m]
         self.n = self.wins + self.wins.T + self.ties  # [m, m]
         groups = sorted(bradley_terry.components(self.n), key=lambda group: (-len(group), group))
         of_group = [pairs if len(groups) == 1 else pairs.select(np.isin(pairs.a, group)) for group in groups]
-        self.groups = [_Group(subset, over_faces) for subset in of_group]
+        self.groups = [_Group(subset, over_faces, resamples) for subset in of_group]
         self.group_of = {name: i for i, group in enumerate(self.groups) for name in group.names}
 
     def needs(self) -> list[Need]:

@@ -14,6 +14,7 @@ from gpen.optional import missing_package
 
 BACKENDS = ("sqlite", "postgresql")
 POOL = 8  # connections of a process; further requests wait
+IDLE = 10.0  # s, after which a connection is checked before it is used: the server may have been restarted
 RETRY_INTERVAL = 0.01  # s, between attempts to enter WAL mode
 
 
@@ -114,11 +115,26 @@ def _enter_wal_mode(connection: sqlite3.Connection, timeout: float) -> None:
 def _postgresql(url: sa.URL, timeout: float) -> sa.Engine:
     milliseconds = int(timeout * 1000)
     options = f"-c lock_timeout={milliseconds} -c statement_timeout={4 * milliseconds}"
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         connect_args={"connect_timeout": max(2, int(timeout)), "options": options},
-        pool_pre_ping=True,
         pool_size=POOL,
         max_overflow=0,
         pool_timeout=timeout,
     )
+
+    @sa.event.listens_for(engine, "checkin")
+    def _note_use(connection: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def _check_idle(connection: Any, record: Any, _proxy: object) -> None:
+        """Replace a connection that the server has closed; pool_pre_ping would ask before each use, a round trip more."""
+        if time.monotonic() - record.info.get("used", time.monotonic()) < IDLE:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.DisconnectionError from error
+
+    return engine

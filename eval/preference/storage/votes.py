@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from eval.preference.storage.items import sample_face_of
 from eval.preference.study import CHOICES, RATINGS, Choice, Protocol, TrialKind
 from gpen.errors import GPENError
 
@@ -27,6 +28,7 @@ ANSWER_KEYS = {  # the keys of a JSON vote that hold the methods displayed and t
     Protocol.RATING: ("method", "rating"),
     Protocol.RANKING: ("order",),
 }
+COLUMNS = ("id", "study", "rater", "trial", "item", "shown", "choice", "ms", "kind", "time")  # of the store, which a Vote has too
 TASK = re.compile(r"^(fsr\d+(-[^/]+)?|bfr(-[^/]+)?|wild|paired)/")  # of an item named "TASK/IMAGE"
 
 
@@ -114,6 +116,14 @@ class Vote:
     def digest(self) -> str:
         """32 hexadecimal digits of the sha256 of the JSON form: the id of an imported vote."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:32]
+
+
+def vote_row(vote: Vote) -> dict[str, Any]:
+    """The columns of a vote in the store; an imported vote without an id or a trial has its digest instead."""
+    row = {name: getattr(vote, name) for name in COLUMNS}
+    if not vote.id:
+        row["id"] = vote.digest
+    return row | {"trial": vote.trial or row["id"], "ms": round(vote.ms or 0), "kind": vote.kind.value}
 
 
 def columns(protocol: Protocol) -> tuple[str, ...]:
@@ -233,8 +243,8 @@ class Comparisons:
 
 
 def face_of(item: str) -> str:
-    """The face that an item shows: "IMAGE" of "TASK/IMAGE"."""
-    return TASK.sub("", item)
+    """The face that an item shows: "IMAGE" of "TASK/IMAGE", the sample face of an item of the arena."""
+    return sample_face_of(item) or TASK.sub("", item)
 
 
 def first_answers(votes: Iterable[Vote]) -> list[Vote]:

@@ -20,7 +20,7 @@ from gpen.faces.samples import SAMPLES
 
 def test_votes_are_mirrored_if_dataset_is_set(study, tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr("eval.preference.mirror.Mirror.start", lambda mirror: started.append(mirror.repo))
+    monkeypatch.setattr("eval.preference.mirror.hub.Mirror.start", lambda mirror: started.append(mirror.repo))
     monkeypatch.delenv("GPEN_VOTES_REPO", raising=False)
     survey = Survey(Study.open(study), VoteStore.open(tmp_path / "votes.sqlite"))
     rate.start_mirror(survey)
@@ -37,7 +37,7 @@ def test_unreachable_dataset_exits_with_one_line_error(study, tmp_path, monkeypa
         raise GPENError("the dataset me/ratings cannot be reached")
 
     monkeypatch.setenv("GPEN_VOTES_REPO", "me/ratings")
-    monkeypatch.setattr("eval.preference.mirror.Mirror.start", unreachable)
+    monkeypatch.setattr("eval.preference.mirror.hub.Mirror.start", unreachable)
     monkeypatch.setenv("GPEN_STUDY", str(study))
     monkeypatch.setenv("GPEN_VOTES", str(tmp_path / "votes.sqlite"))
 

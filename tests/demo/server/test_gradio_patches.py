@@ -110,6 +110,16 @@ def test_waiting_and_running_requests_are_listed(page):
     assert gradio_patches.queue_size(page) == (1, 5)
 
 
+def test_no_statistics_of_events_are_computed(page, monkeypatch):
+    queue = page._queue
+    assert list(inspect.signature(queue.compute_analytics_summary).parameters) == ["records"] and queue.ANALYTICS_MAX_EVENTS > 1
+    gradio_patches.record_no_statistics(page)
+    monkeypatch.setattr(queue, "_get_df", lambda records: pytest.fail("computed statistics"))
+    queue.events_recorded = 5
+    assert queue.compute_analytics_summary([{"function": "restore", "status": "failed"}]) == {"functions": {}}
+    assert queue.ANALYTICS_MAX_EVENTS == 1
+
+
 def test_reload_is_recognised_in_the_thread_of_the_reloader():
     from gradio.cli.commands.reload import reload_thread
 

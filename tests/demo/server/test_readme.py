@@ -10,6 +10,8 @@ import yaml
 
 import gpen
 from demo.languages import english
+from eval.metrics.registry import METRICS
+from gpen.models import checkpoints
 from gpen.training.data import hub
 from tests import ROOT
 
@@ -38,6 +40,21 @@ def test_space_front_matter_describes_the_space():
     assert front["suggested_hardware"] == "cpu-basic" and "face-restoration" in front["tags"]
     assert front["datasets"] == [hub.named(name).dataset for name in ("ffhq", "celeba-hq")]
     assert "OWNER/NAME" in front["thumbnail"] and (ROOT / front["thumbnail"].rsplit("/main/")[1]).is_file()
+
+
+def test_model_card_front_matter_agrees_with_the_weights():
+    front = yaml.safe_load(CARD.split("---\n")[1])
+    licence = checkpoints.read_metadata(checkpoints.find("gpen-256"))["licence"]
+    assert front["license"] == licence.lower().replace(" ", "-") and f"under [{licence}]" in " ".join(CARD.split())
+    assert front["datasets"] == [hub.named("ffhq").dataset] and front["pipeline_tag"] == "image-to-image"
+    assert set(front["metrics"]) <= set(METRICS)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "assets").glob("*.safetensors")), ids=lambda path: path.stem)
+def test_every_weight_file_has_a_model_card_with_its_licence(file):
+    (section,) = [part for part in re.split(r"^# ", CARD, flags=re.M) if part.startswith(f"{file.stem}: model card")]
+    entry = checkpoints.read_metadata(file).get("licence", "research, teaching and demonstration")
+    assert f"assets/{file.name}" in section and entry in " ".join(section.split()) and f"assets/{file.name}" in README
 
 
 def test_quick_start_runs_as_pasted(tmp_path, monkeypatch):

@@ -175,7 +175,7 @@ def test_environment_selects_study_and_store(study, tmp_path, monkeypatch):
         rate.open_survey()
     monkeypatch.delenv("GPEN_STUDY")
     monkeypatch.setattr(rate, "SAMPLE_STUDY", tmp_path / "none")
-    assert rate.open_survey() is None and rate.routes(None) == []
+    assert rate.open_survey() is None and rate.routes(None) == rate.LINKS
 
 
 def test_tab_without_study_explains_how_to_build_one():
@@ -305,7 +305,7 @@ def test_published_leaderboard_has_strengths_votes_and_alpha_but_no_raters(surve
     scores = {
         "protocol": "pairwise", "votes": 31, "planned": 40, "missing": 9, "raters": 4, "alpha": 0.61, "rule": "a & b",
         "intervals": "for these images.", "methods": {"<b>evil</b>": row, "plain": level}, "needed": [],
-        "groups": [["<b>evil</b>"], ["plain"]], "dropped_raters": ["one"],
+        "groups": [["<b>evil</b>"], ["plain"]], "dropped_raters": ["one"], "slices": {},
     }  # fmt: skip
     monkeypatch.setattr(survey, "leaderboard", lambda: scores)
     monkeypatch.setattr(survey, "counts", lambda: {"answers": 31, "needed": 9})
@@ -330,6 +330,53 @@ def test_published_leaderboard_has_strengths_votes_and_alpha_but_no_raters(surve
     monkeypatch.setattr(survey, "leaderboard", nothing)
     monkeypatch.setattr(survey, "counts", lambda: {"answers": 31, "needed": 0})
     assert "No answer counts" in leaderboard.public_results(survey)
+
+
+def test_slices_have_a_plot_votes_and_what_is_missing(survey, monkeypatch):
+    monkeypatch.setenv(leaderboard.PUBLIC_VARIABLE, "1")
+    row = {"group": 0, "strength": 0.5, "low": 0.1, "high": None, "wins": 7, "n": 10, "ties": 1, "win_rate": 0.75}
+    few = row | dict.fromkeys(("strength", "low", "high"))
+    weak = {"low": None, "high": 2.25, "votes": 20, "items": 4, "raters": 6, "methods": {"<b>x": row, "y": row}, "needed": []}
+    strong = weak | {"low": 3.0, "high": 4.0, "votes": 1, "methods": {"<b>x": few, "y": few}}
+    strong["needed"] = [{"methods": ["<b>x", "y"], "raters": 4, "comparisons": 9}]
+    scores = {
+        "protocol": "pairwise", "votes": 21, "planned": 40, "missing": 19, "raters": 6, "alpha": 0.6, "rule": "a",
+        "intervals": "b", "methods": {"<b>x": row, "y": row}, "needed": [], "groups": [["<b>x", "y"]],
+        "dropped_raters": [],
+        "slices": {"blur_sigma": [weak, strong], "scale": [strong, strong]},
+    }  # fmt: skip
+    monkeypatch.setattr(survey, "leaderboard", lambda: scores)
+    monkeypatch.setattr(survey, "counts", lambda: {"answers": 21, "needed": 19})
+    text = leaderboard.public_results(survey)
+    shown = re.sub("<[^>]*>", "", text[text.index("By degradation") :])
+    assert "off to 2.2" in shown and "20 votes" in shown and "1 vote" in shown and "3 to 4" in shown
+    assert "Still needed at least: raters 4, comparisons 9" in shown
+    assert text.count("<svg") == 2 and "<b>x" not in text  # the board, and the blur; no plot without any strength
+    assert "var(--blur)" in text and "each half" in shown
+
+
+def test_public_files_of_the_leaderboard(client, survey, rater, monkeypatch):
+    answer_all(client, survey, rater)
+    strengths, battles = "/study/leaderboard/study/strengths.csv", "/study/leaderboard/study/battles.csv"
+    monkeypatch.delenv(leaderboard.PUBLIC_VARIABLE, raising=False)
+    assert client.get(battles).status_code == 403
+    monkeypatch.setenv(leaderboard.PUBLIC_VARIABLE, "1")
+    got = client.get(battles)
+    assert (
+        got.headers["content-disposition"] == 'attachment; filename="study-battles.csv"' and survey.rater(rater) not in got.text
+    )
+    assert got.text.startswith("model_a,model_b,winner,rater,item,date,") and ",rater-1," in got.text
+    assert client.get(strengths).text.startswith("parameter,from,to,method,")
+    for unknown in ("/study/leaderboard/study/votes.csv", "/study/leaderboard/arena/battles.csv"):
+        assert client.get(unknown).status_code == 404
+
+
+def test_results_are_sent_when_they_have_changed(client, survey, rater):
+    first = client.post("/study/leaderboard").json()
+    again = client.post("/study/leaderboard", json={"version": first["version"]}).json()
+    assert first["html"] and again == first | {"html": None}
+    assert client.post("/study/leaderboard", json={"version": "another"}).json() == first
+    assert client.post("/study/leaderboard", content=b"[").json() == first
 
 
 def test_standard_texts_of_a_study_are_translated():

@@ -2,101 +2,24 @@
 
 import json
 
-import gradio as gr
 import pytest
 
-from demo import languages, shell
+from demo import languages
 from demo.server import owner_access
-from demo.tabs import leaderboard, rate
 from eval.preference.build import StudySettings, build, from_folders
 from eval.preference.storage.engines import StoreError
-from eval.preference.storage.store import VoteStore
-from eval.preference.study import Study
 from eval.preference.survey import Survey
 from tests.demo.accessibility import SCHEMES, assert_accessible
 from tests.demo.conftest import METHODS
+from tests.demo.rater_steps import WAIT, begin, done, press, rater_of, repeat, wait_for_answers
 
 REMEMBERS = "Object.keys(localStorage).some(key => key.startsWith('gpen.rate'))"  # whether the browser stores data
-TRIES, WAIT = 1000, 60  # ms between attempts: the page ignores keys and clicks that come too early
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def serve(tmp_path_factory):
-    """Serves the tab of a study; returns its URL and the survey."""
-    pages = []
-
-    def served(folder) -> tuple[str, Survey]:
-        votes = tmp_path_factory.mktemp("votes") / "votes.sqlite"
-        survey = Survey(Study.open(folder), VoteStore.open(f"sqlite:///{votes}"))
-        with gr.Blocks(analytics_enabled=False) as page:
-            shell.header()
-            with shell.tab_bar():
-                with shell.tab("rate"):
-                    rate.tab(survey)
-                with shell.tab("leaderboard"):
-                    leaderboard.tab(survey)
-        pages.append(page)
-        settings = shell.launch_settings(rate.routes(survey))
-        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **settings)
-        return url, survey
-
-    yield served
-    for page in pages:
-        page.close()
-
-
-@pytest.fixture(scope="module")
-def pairwise(serve, study):
-    return serve(study)
-
-
-def repeat(page, action, until: str) -> None:
-    """Repeat the action until the selector `until` matches."""
-    for _ in range(TRIES):
-        action()
-        if page.locator(until).count():
-            return
-        page.wait_for_timeout(WAIT)
-    raise AssertionError(f"{until} was not reached; the page says: {page.inner_text('.rate')}")
-
-
-def press(page, key: str, until: str) -> None:
-    repeat(page, lambda: page.keyboard.press(key), until)
-
-
-def done(number: int, total: int = 5) -> str:
-    return f".progress span:text-is('{number} of {total}')"
-
-
-def begin(page, key: str = "ArrowLeft") -> None:
-    """Consent and complete the practice trial."""
-    page.click("text=I agree")
-    page.wait_for_selector(".practice")
-    press(page, key, ".why")
-    page.keyboard.press("Enter")
-    page.click("text=Start")
-    page.wait_for_selector(".candidate img")
-
-
 def image_urls(page) -> list[str]:
     return page.eval_on_selector_all(".candidate img", "images => images.map(image => image.src)")
-
-
-def wait_for_answers(page, survey: Survey, count: int, rater: str | None = None) -> list:
-    for _ in range(TRIES):
-        stored = [a for a in survey.store.votes(survey.study.name) if rater in (None, a.rater)]
-        if len(stored) == count:
-            return stored
-        page.wait_for_timeout(WAIT)
-    raise AssertionError(f"{len(stored)} answers are stored, not {count}")
-
-
-def rater_of(page, survey: Survey) -> str:
-    codes = page.evaluate("Object.entries(localStorage).filter(([key]) => key.endsWith('.code')).map(([, code]) => code)")
-    assert len(codes) == 1
-    return survey.rater(codes[0])
 
 
 def test_complete_session_by_keyboard(visit, pairwise):
@@ -186,7 +109,7 @@ def kept(page, kind: str) -> list[dict]:
 
 def change(survey: Survey, query: str, rater: str) -> None:
     """Change the store as a loss of the disk would."""
-    with survey.store._engine.begin() as connection:
+    with survey.store._database.engine.begin() as connection:
         connection.exec_driver_sql(query, (rater,))
 
 

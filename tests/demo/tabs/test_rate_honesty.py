@@ -10,13 +10,13 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from demo.tabs import leaderboard, owner, rate
-from eval.preference.mirror import MirrorStatus
+from eval.preference.mirror.hub import MirrorStatus
 from eval.preference.storage.store import VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError
 from tests.demo.conftest import TIMEOUT, serve_app
-from tests.eval.preference.storage.hub import REPO, Hub
+from tests.eval.preference.mirror.fake_hub import REPO, Hub
 
 
 @pytest.fixture

@@ -61,3 +61,16 @@ def test_export_converts_a_file_of_votes(page, tmp_path, capsys):
     assert main(["study", "export", "--study", str(page.folder), "--votes", "votes.jsonl", "--out", "votes.csv"]) == 0
     assert (tmp_path / "votes.csv").read_text().count("\n") == 4
     assert capsys.readouterr().err == f"3 votes of the study {page.name} in votes.jsonl.\n"
+
+
+def test_battles_and_table_of_strengths(page, tmp_path, capsys):
+    export = ["study", "export", "--format", "arena", "--out", "battles.csv"]
+    for named in (["--study", str(page.folder)], ["--study-name", page.name]):
+        assert main([*export, *named]) == 0
+        header, *battles = (tmp_path / "battles.csv").read_text().splitlines()
+        assert header.startswith("model_a,model_b,winner,rater,item,date,blur_sigma") and 0 < len(battles) < 9  # no gold trials
+    assert main(["study", "score", "--study", str(page.folder), "--out", "scores.csv"]) == 0
+    assert (tmp_path / "scores.csv").read_text().startswith("parameter,from,to,method,group,strength,")
+    capsys.readouterr()
+    assert main(["study", "export"]) == 2
+    assert "name it with --study or --study-name." in capsys.readouterr().err

@@ -34,8 +34,10 @@ def test_study_from_a_run_has_levels_and_degradations(tmp_path, capsys):
     for family in ("fsr", "bfr"):
         assert main(["run", family, *common, "--metrics", "psnr"]) == 0
     assert main(["study", "build", str(run_folder), "--out", str(tmp_path / "study"), "--answers", "4", "--session", "5"]) == 0
-    assert "12 items, bilinear, bicubic; 4 answers per item" in capsys.readouterr().out
+    printed = capsys.readouterr().out
     study = Study.open(tmp_path / "study")
+    assert "12 items, bilinear, bicubic; 4 answers per item" in printed
+    assert f"Link for raters: ADDRESS/rate?study={study.name} with" in printed and study.name.startswith("study-")
     assert Counter(study.levels.values()) == {"fsr8 (bicubic, antialiased)": 6, "bfr mild": 2, "bfr medium": 2, "bfr severe": 2}
     by_level = {
         level: [effective_blur(item.degradation) for item in study.items if item.level == f"bfr {level}"]
@@ -50,6 +52,15 @@ def test_study_from_a_run_has_levels_and_degradations(tmp_path, capsys):
         entry["degradation"] = None
     params.write_text(json.dumps(content))
     assert {source.level for source in from_run(run_folder, ("bfr",))} == {"bfr"}
+
+
+def test_study_from_folders_reads_the_degradations_of_a_run(tmp_path):
+    folders = write_folders(tmp_path, items=2)
+    assert from_folders(**folders)[0].degradation is None
+    images = {"face0": {"degradation": {"scale": 4.0}}, "other": {"degradation": {"scale": 2.0}}}
+    (folders["inputs"] / "params.json").write_text(json.dumps({"images": images}))
+    study = build(from_folders(**folders), tmp_path / "study", StudySettings())
+    assert study.degradations == {"face0": {"scale": 4.0}}
 
 
 def test_run_without_images(tmp_path, capsys):

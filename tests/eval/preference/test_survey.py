@@ -139,7 +139,7 @@ def test_counts_leaderboard_and_quality(survey):
 def test_export_and_import_commands(survey, studies, tmp_path, capsys):
     rate(survey, choose_better)
     study, new = str(studies().folder), f"sqlite:///{tmp_path / 'new.sqlite'}"
-    old = str(survey.store._engine.url)
+    old = str(survey.store._database.engine.url)
     export = ["study", "export", "--study", study, "--votes", old]
     assert main([*export, "--out", str(tmp_path / "votes.csv")]) == 0 and main(export) == 0
     assert capsys.readouterr().out == "".join(survey.export("jsonl"))

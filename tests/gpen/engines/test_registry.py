@@ -11,6 +11,8 @@ import torch
 import gpen
 from gpen.cli import main
 from gpen.engines import cpu, registry
+from gpen.faces.samples import SAMPLES
+from gpen.images import to_image, to_tensor
 from gpen.models.network import UnitRange
 from tests.gpen.models import golden
 
@@ -72,6 +74,22 @@ def test_engines_match_the_network(engine, kind):
     else:
         assert off(y, expected) < 1e-4
     assert off(run(x[1:]), y[1:]) < 1e-6  # the result does not depend on the batch
+
+
+@pytest.mark.parametrize("engine", HERE)
+def test_engines_match_the_default_model_on_faces(engine):
+    need(engine)
+    net = gpen.load()
+    draws = [gpen.Degradation.sample(preset, seed=k, size=256) for k, preset in enumerate(("gpen-release-scaled", "severe"))]
+    faces = [draw.resized(sample.load(256)) for draw, sample in zip(draws, SAMPLES.values(), strict=True)]
+    x = torch.stack(list(map(to_tensor, faces)))
+    y, expected = registry.load_engine(net, engine)(x), net(x)
+    if engine.endswith("bf16"):
+        assert 10 * torch.log10(4 / (y - expected).square().mean()) > 45
+    else:
+        assert (y - expected).abs().max() < 1e-4
+        pixels = [np.stack([to_image(one).astype(int) for one in images]) for images in (y, expected)]
+        assert np.abs(pixels[0] - pixels[1]).max() <= 1
 
 
 @pytest.mark.parametrize("name", ["tiny-64", "noise-add-64", "bfr-256", "sr-64-to-256"])

@@ -5,9 +5,11 @@ import http.server
 import itertools
 import json
 import threading
+import time
 
 import httpx
 import pytest
+from gradio.queueing import Queue
 
 from demo import api
 from demo.server.limits.held import DROPPED
@@ -174,7 +176,7 @@ def test_dropped_image_is_reported_instead_of_another_face(page):
 
 
 def test_new_sessions_and_forged_addresses_do_not_escape_the_limits(open_page):
-    page = open_page(visitor_events=Rate(5, 0.001), network_requests=Rate(60, 0.001))
+    page = open_page(visitor_queue=8, visitor_events=Rate(5, 0.001), network_requests=Rate(60, 0.001))
     web = httpx.Client(base_url=page.url, timeout=30)
     statuses = []
     for number in range(8):
@@ -185,6 +187,14 @@ def test_new_sessions_and_forged_addresses_do_not_escape_the_limits(open_page):
     assert web.get("config", headers={"X-Forwarded-For": "192.0.2.21"}).status_code == 200
     many = [web.get("config", headers={"X-Forwarded-For": f"9.9.9.{k}, 192.0.2.22"}).status_code for k in range(70)]
     assert many == [200] * 60 + [429] * 10  # before routing, and for pages without an event too
+
+
+def test_failed_events_do_not_count_as_running_once_they_are_answered(open_page, monkeypatch):
+    slow = staticmethod(lambda records: time.sleep(0.3))  # many events on a slow machine
+    monkeypatch.setattr(Queue, "_get_df", slow)
+    page = open_page(visitor_queue=1)
+    web = page.visitor("192.0.2.14")
+    assert [page.event(web, "show", "no such key").get("error") for _ in range(5)] == [DROPPED] * 5
 
 
 def test_all_temporary_files_are_gone_after_the_age(open_page):

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from demo.server.limits import routes
 from demo.server.limits.settings import Limits
+from demo.tabs import rate
 
 ALLOWED = [
     ("GET", "/"), ("HEAD", "/"), ("GET", "/config"), ("GET", "/theme.css"), ("GET", "/assets/index-1.js"),
@@ -17,12 +18,14 @@ ALLOWED = [
     ("POST", "/gradio_api/queue/join"), ("POST", "/gradio_api/call/restore/"), ("GET", "/gradio_api/call/restore/1"),
     ("POST", "/gradio_api/upload"), ("POST", "/gradio_api/run/predict"), ("POST", "/gradio_api/component_server"),
     ("POST", "/gradio_api/mcp/"), ("GET", "/gradio_api/mcp/schema"), ("POST", "/study/answer"), ("GET", "/preview.jpg"),
+    ("GET", "/login/huggingface"), ("GET", "/login/callback"), ("GET", "/logout"), ("GET", "/rate"), ("GET", "/rate/"),
 ]  # fmt: skip
 REFUSED = [
     ("GET", "/monitoring"), ("GET", "/monitoring/summary"), ("GET", "/gradio_api/deep_link"), ("GET", "/login"),
     ("POST", "/gradio_api/process_recording"), ("GET", "/gradio_api/proxy=https://a.hf.space/"), ("GET", "/docs"),
     ("GET", "/gradio_api/file=https://example.com/a.png"), ("GET", "/gradio_api/file=HTTP://example.com/a.png"),
     ("GET", "/gradio_api/file/https://example.com/a.png"), ("GET", "/gradio_api/file=ftp:/x"), ("POST", "/"),
+    ("GET", "/rate/x"), ("POST", "/login/huggingface"),
     ("DELETE", "/gradio_api/queue/join"), ("GET", "/study/unknown/x"), ("POST", "/gradio_api/vibe-edit"), ("TRACE", "/"),
     ("GET", "/gradio_api/custom_component/a/client/b/c"), ("POST", "/gradio_api/stream/x"), ("GET", "/gradio_api/mcp/x"),
 ]  # fmt: skip
@@ -32,7 +35,7 @@ def own(_):
     return Response()
 
 
-OWN = [Route("/study/{call}", own, methods=["POST"]), Route("/preview.jpg", own)]
+OWN = [Route("/study/{call}", own, methods=["POST"]), Route("/preview.jpg", own), *rate.LINKS]
 
 
 def find(method: str, path: str, root: str = "") -> routes.Rule | None:
@@ -70,7 +73,7 @@ def test_routes_that_gradio_adds_must_be_considered():
         "/gradio_api/file/x", "/gradio_api/stream/x", "/gradio_api/stream/x/close", "/gradio_api/api/x", "/openapi.json",
         "/gradio_api/stream/x/x/x/playlist.m3u8", "/gradio_api/stream/x/x/x/x.x", "/gradio_api/stream/x/x/x/playlist-file",
         "/gradio_api/custom_component/x/x/x/x", "/gradio_api/vibe-edit", "/gradio_api/undo-vibe-edit", "/gradio_api/vibe-code",
-        "/gradio_api/vibe-starter-queries", "/logout", "/gradio_api/run-history/connect", "/gradio_api/run-history/records",
+        "/gradio_api/vibe-starter-queries", "/gradio_api/run-history/connect", "/gradio_api/run-history/records",
         "/gradio_api/run-history/records/x/x/assets/x", "/gradio_api/run-history/buckets",
     }  # fmt: skip
     allowed = {name for name in names for method in ("GET", "POST") if find(method, name.replace("=x", "=/x"))}

@@ -27,7 +27,7 @@ def vote(id="one", rater="r", trial="t", **changes):
 
 
 def add(store, one):
-    return store.add(one, "v", limit=1000)
+    return store.add(one, "v", limit=1000).is_new
 
 
 def valid_votes(store, rater=None):
@@ -83,7 +83,7 @@ def test_delete_is_permanent(store, url):
         add(store, vote("three"))
     with pytest.raises(GPENError, match="were deleted"):
         store.consent("s", "r", "v")
-    with store._engine.connect() as connection:
+    with store._database.engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(schema.answers)) == 0
 
 
@@ -99,27 +99,27 @@ def test_consent_is_required(store):
 def test_consent_version_is_checked_with_each_answer(store):
     """Failure sequence: after the consent text had changed, raters who had agreed to the old one continued to be recorded."""
     store.consent("s", "r", "v1")
-    assert store.add(vote("one", trial="t1"), "v1", limit=9)
+    assert store.add(vote("one", trial="t1"), "v1", limit=9).is_new
     for change in (lambda: store.add(vote("two", trial="t2"), "v2", limit=9), lambda: store.undo("s", "r", "v2", "one")):
         with pytest.raises(ConsentNeededError) as refused:
             change()
         assert refused.value.status == 428
     assert valid_votes(store) == [("one", "t1", "left")]
     store.consent("s", "r", "v2")
-    assert store.add(vote("two", trial="t2"), "v2", limit=9)
+    assert store.add(vote("two", trial="t2"), "v2", limit=9).is_new
 
 
 def test_rater_has_a_limited_number_of_answers(store):
     """Failure sequence: any number of answers was accepted from one rater."""
     store.consent("s", "r", "v")
     for k in range(2):
-        assert store.add(vote(f"a{k}", trial=f"t{k}"), "v", limit=2)
+        assert store.add(vote(f"a{k}", trial=f"t{k}"), "v", limit=2).is_new
     with pytest.raises(GPENError, match="at most 2 answers"):
         store.add(vote("more", trial="t9"), "v", limit=2)
-    assert not store.add(vote("a1", trial="t1"), "v", limit=2)  # a retry is no error
+    assert not store.add(vote("a1", trial="t1"), "v", limit=2).is_new  # a retry is no error
     for k in range(2, 20):
         store.undo("s", "r", "v")
-        assert store.add(vote(f"a{k}", trial="t1"), "v", limit=2)
+        assert store.add(vote(f"a{k}", trial="t1"), "v", limit=2).is_new
     store.undo("s", "r", "v")
     with pytest.raises(GPENError, match="at most 2 answers"):  # undone answers take space too
         store.add(vote("more", trial="t1"), "v", limit=2)
@@ -178,7 +178,7 @@ def test_migration_of_a_database_of_version_1(url, monkeypatch):
             add(old, vote())
     with closing(VoteStore.open(url)) as store:
         assert valid_votes(store) == [("one", "t", "left")]
-        assert "answers_by_trial" in {index["name"] for index in sa.inspect(store._engine).get_indexes("answers")}
+        assert "answers_by_trial" in {index["name"] for index in sa.inspect(store._database.engine).get_indexes("answers")}
     monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
     with pytest.raises(GPENError, match="version 3, newer than version 1 of this program"):
         VoteStore.open(url)
@@ -208,7 +208,7 @@ def test_full_disk_raises_store_error(sqlite_file):
 
         def limit(pages):
             """Limit the size of the database; SQLite then fails with SQLITE_FULL, as for a full disk."""
-            with store._engine.connect() as connection:
+            with store._database.engine.connect() as connection:
                 connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
         limit(1)  # the current size of the file
@@ -224,7 +224,7 @@ def test_full_disk_raises_store_error(sqlite_file):
 
 def test_read_only_and_unreachable_database(sqlite_file, tmp_path):
     with closing(VoteStore.open(f"sqlite:///{sqlite_file}")) as store:
-        with store._engine.connect() as connection:
+        with store._database.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA query_only = 1")
         with pytest.raises(StoreError, match="read-only"):
             add(store, vote())
@@ -245,7 +245,7 @@ def test_invalid_url(url, message):
 def test_database_url_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'deep' / 'votes.sqlite'}")
     with closing(VoteStore.open()) as store:
-        with store._engine.connect() as connection:
+        with store._database.engine.connect() as connection:
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # full
     assert (tmp_path / "deep" / "votes.sqlite").is_file()

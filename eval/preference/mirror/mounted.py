@@ -1,4 +1,4 @@
-"""A mounted folder in place of a dataset of the Hub, for `eval.preference.mirror`: a bucket that a Space mounts, or any disk.
+"""A mounted folder in place of a dataset of the Hub, for hub.py: a bucket that a Space mounts, or any disk.
 
 The folder has the files of the dataset. Every instance writes files of its own, completely and under a temporary name first, so
 that a mount without locks, appending or random access suffices. There is no history: a deletion is complete.

@@ -2,9 +2,9 @@
 
 import pytest
 
-from eval.preference import mirror
-from eval.preference.mirror import Mirror
-from eval.preference.storage.mounted import MountedFolder
+from eval.preference.mirror import hub
+from eval.preference.mirror.hub import Mirror
+from eval.preference.mirror.mounted import MountedFolder
 from eval.preference.storage.store import VoteStore
 from eval.preference.survey import Survey
 from gpen.errors import GPENError
@@ -14,7 +14,7 @@ from tests.eval.preference.simulated import rate
 @pytest.fixture
 def start(studies, tmp_path, monkeypatch):
     """start(): an instance with an empty disk and the bucket at tmp_path/data."""
-    monkeypatch.setattr(mirror, "PERIOD", 1e6)  # the tests synchronise themselves
+    monkeypatch.setattr(hub, "PERIOD", 1e6)  # the tests synchronise themselves
     running = []
 
     def started():

@@ -29,7 +29,7 @@ from gpen.errors import GPENError
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-    from eval.preference.storage.mounted import MountedFolder
+    from eval.preference.mirror.mounted import MountedFolder
 
 PERIOD = 60.0  # s, between two pushes; the Hub accepts about 128 commits per hour
 SEGMENT = 2000  # events in a file; a push uploads one file again

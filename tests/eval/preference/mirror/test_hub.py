@@ -10,16 +10,17 @@ from contextlib import closing
 import pytest
 from huggingface_hub import HfApi
 
-from eval.preference import exports, mirror
-from eval.preference.mirror import Mirror
+from eval.preference import exports
+from eval.preference.mirror import hub as mirror
+from eval.preference.mirror.hub import Mirror
 from eval.preference.storage.events import identity
 from eval.preference.storage.refusals import ConsentNeededError, DeletedError
 from eval.preference.storage.store import VoteStore
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError
 from tests import ROOT
+from tests.eval.preference.mirror.fake_hub import REPO, Hub
 from tests.eval.preference.simulated import rate
-from tests.eval.preference.storage.hub import REPO, Hub
 
 
 @pytest.fixture
@@ -254,8 +255,7 @@ def test_damaged_file_is_an_error_that_names_it(start, hub):
 
 WORKER = """
 import signal, sys, threading
-from eval.preference import mirror
-from eval.preference.mirror import Mirror
+from eval.preference.mirror.hub import Mirror
 from eval.preference.storage.store import VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey

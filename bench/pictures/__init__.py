@@ -1,0 +1,1 @@
+"""Pictures of the documentation that need no browser."""
