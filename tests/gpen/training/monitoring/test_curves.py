@@ -6,6 +6,8 @@ import sys
 
 import cv2
 
+from gpen.training.monitoring.curves import plot
+
 
 def command(*arguments):
     return subprocess.run([sys.executable, "-m", "gpen", "curves", *map(str, arguments)], capture_output=True, text=True)
@@ -35,3 +37,12 @@ def test_missing_and_empty_logs_are_errors(tmp_path):
     ):
         result = command(*runs, "--out", tmp_path / "curves.png")
         assert result.returncode == 2 and sentence in result.stderr and "Traceback" not in result.stderr
+
+
+def test_number_of_panels_in_a_row_can_be_chosen():
+    records = [{"images_seen": k, "a": k, "b": k, "val/c": k, "other/c": k} for k in (1, 2)]
+    for columns, rows in ((1, 3), (2, 2), (9, 1)):
+        axes = plot(records, columns=columns).axes
+        grids = {axis.get_subplotspec().get_gridspec().get_geometry() for axis in axes}
+        assert grids == {(rows, min(columns, 3))} and [axis.get_title() for axis in axes] == ["a", "b", "validation: c"]
+    assert all(axis.get_xlabel() == "images seen" for axis in axes)
