@@ -10,7 +10,6 @@ const CONFIRM = 60_000; // ms, between two questions whether sent answers are sa
 
 function rate(root) {
   const base = `${window.gradio_config?.root ?? ""}/study`;
-  const server = connection(base, showTrouble);
   let about, store, box; // the study, the browser storage, the outbox
   let code = null; // code of the rater; set to null by "delete", which stops pending requests
   let progress = { done: 0, total: 0 };
@@ -21,31 +20,17 @@ function rate(root) {
   let exhausted = false; // the server has no more trials
   let filling = null; // promise of the pending fetch of trials
   const settings = { showInput: false }; // kept between trials
-  let [trouble, refusal] = [null, null];
-  let keys = {}; // key -> action of the current screen
-
-  const notice = h("p", { class: "notice", role: "status" });
-  const meter = h("progress", named("aria-label", "rate.progress_label"));
-  const amount = h("div", { "aria-live": "polite" });
-  const bar = h("div", { class: "progress" }, meter, amount);
-  const stage = h("div", { class: "stage", tabindex: "-1" });
-  const foot = h("footer");
-  const question = h("dialog", { "aria-labelledby": "rate-dialog" });
-  const title = root.querySelector("h2");
-  root.replaceChildren(title, bar, notice, stage, foot, question);
-  document.addEventListener("keydown", onKeyDown, true);
+  const frame = rateFrame(root, state, footerButtons);
+  const { screen, waiting } = frame;
+  const server = connection(base, frame.showTrouble);
   begin();
   setInterval(confirmSent, CONFIRM);
 
   async function begin() {
     waiting("rate.loading_study");
     about = await server.ask("about");
-    title.replaceChildren(studyText(about.title, "rate.study.title"));
-    if ((linkedStudy() ?? about.study) !== about.study) {
-      screen("unknown", unknownStudy(linkedStudy(), [{ study: about.study, title: studyText(about.title, "rate.study.title") }]));
-      title.hidden = true;
-      return;
-    }
+    frame.setTitle(studyText(about.title, "rate.study.title"));
+    if ((linkedStudy() ?? about.study) !== about.study) return screen("unknown", unknownStudy([about]));
     store = browserStorage(`gpen.rate.${about.study}.`);
     box = outbox(store, about.copies);
     const known = store.get("code");
@@ -72,15 +57,15 @@ function rate(root) {
     const mine = code;
     const done = (result) => {
       progress = result.progress;
-      refusal = null;
-      drawFrame();
+      frame.showRefusal(null);
+      frame.draw();
     };
     const refused = (error, entry) => {
       if (!entry) return refuseRater(error);
       answered.delete(entry.body.trial);
-      showRefusal(error.message);
+      frame.showRefusal(error.message);
     };
-    return box.flush(server.ask, done, refused, () => code !== null && code === mine).then(drawFrame);
+    return box.flush(server.ask, done, refused, () => code !== null && code === mine).then(frame.draw);
   }
 
   /** Ask whether the sent answers are safe, and send those again that the server has lost. */
@@ -171,7 +156,7 @@ function rate(root) {
     store.set("history", JSON.stringify([...history(), { id, trial }].slice(-MAX_UNDO)));
     answered.add(trial.trial);
     send();
-    drawFrame();
+    frame.draw();
     const { done, total } = count();
     if (about.pause && done % about.pause === 0 && done < total) showPause(text("rate.take_pause", { done, total }, "p"));
     else advance();
@@ -185,7 +170,7 @@ function rate(root) {
     store.set("history", JSON.stringify(past));
     box.add("undo", { code, id: last.id });
     send();
-    drawFrame();
+    frame.draw();
     requeue();
     answered.delete(last.trial.trial);
     exhausted = false;
@@ -224,20 +209,11 @@ function rate(root) {
         })
         .catch((error) => {
           agree.disabled = false;
-          showRefusal(error.message);
+          frame.showRefusal(error.message);
         });
     }, { class: "primary" });
-    screen("consent", [
-      h("p", { class: "text" }, instructions()),
-      text("rate.session", { n: about.session }, "p", { class: "quiet" }),
-      again ? text("rate.again", null, "h3") : text("rate.before", null, "h3"),
-      h("div", { class: "text sheet" }, studyText(about.consent, "rate.study.consent"),
-        text("rate.version", { version: about.version }, "small")),
-      store.lasts ? null : text("rate.no_storage", null, "p", { class: "quiet" }),
-      about.login === false
-        ? h("div", {}, loginNodes())
-        : h("div", { class: "row" }, agree, button(text("rate.decline"), null, declined)),
-    ]);
+    const decline = button(text("rate.decline"), null, declined);
+    screen("consent", consentNodes(about, again, store.lasts, agree, decline));
   }
 
   function declined() {
@@ -266,10 +242,7 @@ function rate(root) {
   function explain(item, choice, go) {
     item.since = null;
     const onward = button(text("rate.continue"), null, go, { class: "primary" });
-    stage.querySelector(".controls").replaceChildren(feedback(item, choice), onward);
-    stage.querySelector(".tools").remove();
-    onward.focus({ preventScroll: true });
-    keys = {};
+    frame.explain(feedback(item, choice), onward);
   }
 
   function showPause(sentence) {
@@ -303,14 +276,9 @@ function rate(root) {
     progress = { done: 0, total: 0 };
   }
 
-  function dialog(content, ...buttons) {
-    question.replaceChildren(h("p", { class: "text", id: "rate-dialog" }, content), h("div", { class: "row" }, buttons));
-    question.showModal();
-  }
-
   async function deleteAll() {
     const mine = code;
-    question.close();
+    frame.closeDialog();
     code = current = null; // stops all pending requests
     screen("centred", [text("rate.deleting", null, "p", { class: "quiet" })]);
     const { deleted } = await server.ask("delete", { code: mine }).catch(() => ({ deleted: 0 }));
@@ -318,76 +286,23 @@ function rate(root) {
     screen("centred", [text("rate.deleted", { n: deleted }, "p"), startAgain()]);
   }
 
-  // ---- the frame --------------------------------------------------------------------------------------------------
+  // ---- for the frame ----------------------------------------------------------------------------------------------
 
-  function waiting(key) {
-    screen("waiting", [text(key, null, "p", { class: "quiet", role: "status" })]);
-  }
-
-  /** A text of the study; the standard one of eval/preference/build.py is shown in the language of the visitor. */
-  function studyText(given, key) {
-    return given === window.gradio_config?.i18n_translations?.en?.[key] ? text(key) : given;
-  }
-
-  const instructions = () => studyText(about.instructions, `rate.study.instructions_${about.protocol}`);
-
-  function screen(name, children, act = {}) {
-    stage.className = `stage ${name}`;
-    title.hidden = name in PROTOCOLS; // leaves more room for the images
-    stage.replaceChildren(...children.filter(Boolean));
-    keys = act;
-    drawFrame();
-    const first = name.startsWith("centred") ? stage.querySelector("button.primary") : null;
-    if (!["consent", "waiting"].includes(name)) (first ?? stage.querySelector(".question") ?? stage).focus({ preventScroll: true });
-  }
-
-  function drawFrame() {
-    const { done, total } = code ? count() : { done: 0, total: 0 };
-    bar.hidden = !total;
-    Object.assign(meter, { max: total || 1, value: done });
-    const shown = text("rate.progress", { done, total });
-    if (amount.textContent !== shown.textContent) amount.replaceChildren(shown); // announced only when it changes
-    drawNotice();
-    const isTrial = Boolean(current && !current.isPractice);
-    const buttons = `${isTrial} ${Boolean(code)}`;
-    if (foot.dataset.buttons === buttons) return; // keeps the focus on a button
-    foot.dataset.buttons = buttons;
-    const close = (label) => button(label, null, () => question.close());
-    foot.replaceChildren(...[
-      isTrial && button(text("rate.pause"), null, () => showPause(text("rate.paused", null, "p"))),
-      code && button(text("rate.instructions"), null, () => dialog(instructions(), close(text("page.close")))),
-      code && button(text("rate.delete"), null, () =>
-        dialog(text("rate.delete_question"), button(text("rate.delete_yes"), null, deleteAll, { class: "danger" }),
-          close(text("rate.delete_no")))),
-    ].filter(Boolean));
-  }
-
-  /** Show a problem of the connection or the store as one message; null clears it. */
-  function showTrouble(sentence) {
-    trouble = sentence;
-    if (sentence) refusal = null;
-    drawNotice();
-  }
-
-  function showRefusal(sentence) {
-    refusal = sentence;
-    drawNotice();
-  }
-
-  function drawNotice() {
+  /** What the frame shows besides the screen. */
+  function state() {
     const unsent = box?.pending().filter(({ name }) => name === "answer").length ?? 0;
-    const hope = unsent ? gpen.text("rate.kept", { n: unsent }) : gpen.text("rate.retrying");
-    notice.textContent = trouble ? `${trouble} ${hope}` : refusal;
+    const isTrial = Boolean(current && !current.isPractice);
+    return { ...(code ? count() : { done: 0, total: 0 }), unsent, footer: `${isTrial} ${Boolean(code)}` };
   }
 
-  function onKeyDown(event) {
-    const elsewhere = root.offsetParent === null || question.open || event.target.closest("input, textarea, select, [role=tab]");
-    const native = event.key === "Enter" && event.target.tagName === "BUTTON";
-    if (elsewhere || native || event.ctrlKey || event.metaKey || event.altKey) return;
-    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (!act) return;
-    event.preventDefault();
-    event.stopPropagation(); // arrow keys also switch tabs
-    if (!event.repeat) act();
+  function footerButtons() {
+    const close = (label) => button(label, null, frame.closeDialog);
+    return [
+      current && !current.isPractice && button(text("rate.pause"), null, () => showPause(text("rate.paused", null, "p"))),
+      code && button(text("rate.instructions"), null, () => frame.dialog(instructionsOf(about), close(text("page.close")))),
+      code && button(text("rate.delete"), null, () =>
+        frame.dialog(text("rate.delete_question"), button(text("rate.delete_yes"), null, deleteAll, { class: "danger" }),
+          close(text("rate.delete_no")))),
+    ];
   }
 }

@@ -6,10 +6,12 @@ const linkedStudy = () => new URLSearchParams(location.search).get("study") || n
 const rootAddress = () => `${window.gradio_config?.root ?? ""}/`;
 
 /** What a visitor sees whose link names a study that is not on this server: a sentence, and links to the studies that are open. */
-function unknownStudy(wanted, open) {
-  const links = open.map(({ study, title }) =>
-    h("li", {}, h("a", { href: `${rootAddress()}?${new URLSearchParams({ tab: "rate", study })}` }, title, ` (${study})`)));
-  return [text("rate.unknown", { study: wanted.slice(0, 64) }, "p", { role: "status" }), h("ul", {}, links)];
+function unknownStudy(open) {
+  const links = open.map(({ study, title }) => {
+    const href = `${rootAddress()}?${new URLSearchParams({ tab: "rate", study })}`;
+    return h("li", {}, h("a", { href }, studyText(title, "rate.study.title"), ` (${study})`));
+  });
+  return [text("rate.unknown", { study: linkedStudy().slice(0, 64) }, "p", { role: "status" }), h("ul", {}, links)];
 }
 
 /** The end of a session by link: the other tabs are hidden until then. */

@@ -36,7 +36,9 @@ from gpen.errors import GPENError
 from gpen.models.checkpoints import ASSETS
 
 SAMPLE_STUDY = ASSETS / "study"
-SCRIPTS = ("rate_panes.js", "rate_outbox.js", "rate_trial.js", "rate_links.js", "rate.js")  # in order of dependency
+SCRIPTS = (  # in order of dependency
+    "rate_panes.js", "rate_outbox.js", "rate_trial.js", "rate_links.js", "rate_consent.js", "rate_frame.js", "rate.js",
+)  # fmt: skip
 _FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 ShortText = Annotated[str, Field(max_length=64)]
 Ids = Annotated[list[ShortText], Field(max_length=200)]
