@@ -141,6 +141,7 @@ def test_info_prints_the_settings(model, capsys):
     [
         (None, "CC BY-NC-SA 4.0 (non-commercial; trained on FFHQ)"),
         ("gpen-colorize", "CC BY-NC-SA 4.0 (non-commercial; trained on FFHQ)"),
+        ("gpen-64", "CC BY-NC-SA 4.0 (non-commercial; trained on FFHQ)"),
         ("prior-64", "research use; licences of some training faces are not stated"),
     ],
 )
@@ -390,5 +391,6 @@ def test_a_run_stores_the_licence_only_if_the_settings_name_one(faces, tmp_path,
 
 def test_settings_for_ffhq_name_its_licence():
     folder = Path(gpen.__file__).parent / "training" / "configs"
-    for name, kind in (("default-256", FinetuneConfig), ("prior-64-projected", PriorConfig)):
+    stages = {"default-256": FinetuneConfig, "small-64": FinetuneConfig, "prior-64-projected": PriorConfig}
+    for name, kind in stages.items():
         assert read_run_config(folder / f"{name}.toml", kind).licence == "CC BY-NC-SA 4.0"
