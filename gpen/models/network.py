@@ -133,15 +133,18 @@ class GPEN(nn.Module):
         """Input resolution in px."""
         return self.config.in_size
 
-    def forward(self, x: Tensor, seed: int = 0) -> Tensor:
+    def forward(self, x: Tensor, seed: int = 0, feature_mask: Tensor | None = None) -> Tensor:
         """Restore x [n, 3, in_size, in_size] in [-1, 1] -> [n, 3, size, size], approximately in [-1, 1] (not clamped).
 
         seed: of the noise above in_size (super-resolution only). The noise is the same for every image of a batch, so that the
-        result does not depend on the batch. Raises ValueError for any other shape.
+        result does not depend on the batch. feature_mask: [n], 1, or 0 for an image whose features are replaced by zeros, so that
+        z alone describes it; None: 1 for all. Raises ValueError for any other shape of x.
         """
         if x.shape[1:] != (3, self.in_size, self.in_size):
             raise ValueError(f"This network takes [n, 3, {self.in_size}, {self.in_size}]; got {list(x.shape)}.")
         z, features = self.encoder(x.contiguous(memory_format=torch.channels_last))
+        if feature_mask is not None:
+            features = [f * feature_mask.to(f.dtype)[:, None, None, None] for f in features]
         # a torch.Generator is a graph break for torch.compile, and is not needed if every block has a feature
         random = torch.Generator().manual_seed(seed) if self.in_size < self.size else None
         return self.generator(self.generator.mapping(z), self.noise_inputs(features, random))

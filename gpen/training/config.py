@@ -220,6 +220,8 @@ class FinetuneConfig(RunConfig):
     init_encoder: str | None = None  # file of a whole network whose encoder is used; None: random weights
     init_discriminator: str | None = None  # file of StyleGAN2's discriminator of stage 1; None: random weights
     freeze_prior: bool = False  # train the encoder only (GPEN-w/o-ft)
+    # probability that all features of an image are replaced by zeros, 0 to 1, so that z alone describes it; 0: the paper's
+    feature_dropout: float = 0.0
     # faces are sampled with probability proportional to file size to this power; 0: uniformly
     file_size_sampling_power: float = 0.0
     # probability of photometric and geometric augmentation before the degradation, 0 to 1
@@ -254,6 +256,8 @@ class FinetuneConfig(RunConfig):
         super().__post_init__()
         if self.task != "restore" and self.task not in MAKERS:
             raise GPENError(f"task is restore, {' or '.join(MAKERS)}; got {self.task!r}.")
+        if not 0 <= self.feature_dropout <= 1:
+            raise GPENError(f"feature_dropout is a probability, 0 to 1; got {self.feature_dropout}.")
         if not self.degradations or min(self.degradations.values()) <= 0:
             raise GPENError("degradations names at least one preset, each with a share above 0.")
         if self.init and (self.init_prior or self.init_encoder):

@@ -84,7 +84,7 @@ class Finetune:
         degraded, target = (x.to(self.group.device, non_blocking=True) for x in batch)
         trains = self.images_seen >= config.frozen_images
         with self.autocast, torch.set_grad_enabled(trains):
-            restored = self.forward(degraded)
+            restored = self._restore(degraded)
         if not trains:
             restored = restored.detach().requires_grad_(True)  # the balance of the heads needs gradients at the image
         losses = self._losses(restored.float(), target)
@@ -97,6 +97,14 @@ class Finetune:
             rate = config.lr_factor(self.images_seen)
             losses |= self.adversary.step(target, restored.detach(), self._step_number, rate, self.autocast, self.group)
         return {name: loss.detach() for name, loss in losses.items()}
+
+    def _restore(self, degraded: Tensor) -> Tensor:
+        """degraded [n, 3, in_size, in_size] -> [n, 3, size, size], with the features of some of the images dropped."""
+        dropout = self.config.feature_dropout
+        if not dropout:
+            return self.forward(degraded)
+        random = torch.rand(len(degraded), generator=self._random(), device=self.group.device)
+        return self.forward(degraded, feature_mask=(random >= dropout).float())
 
     @property
     def _step_number(self) -> int:

@@ -142,6 +142,7 @@ def test_info_prints_the_settings(model, capsys):
 SHIPPED = {  # file: values of gpen info
     "gpen-256": {"file size": "15.6 MB", "images_seen": "165,400", "licence": FFHQ_LICENCE},
     "gpen-colorize": {"file size": "15.6 MB", "images_seen": "48,000", "licence": FFHQ_LICENCE},
+    "gpen-64": {"file size": "3.3 MB", "images_seen": "6,000", "licence": FFHQ_LICENCE},
     "prior-64": {"file size": "2.4 MB", "licence": "research use; licences of some training faces are not stated"},
 }
 
@@ -403,6 +404,7 @@ def test_settings_for_ffhq_name_its_licence():
         "default-256": FinetuneConfig,
         "colorize-256": FinetuneConfig,
         "inpaint-256": FinetuneConfig,
+        "small-64": FinetuneConfig,
         "prior-64-projected": PriorConfig,
     }
     for name, kind in kinds.items():

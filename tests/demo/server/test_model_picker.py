@@ -38,7 +38,7 @@ def test_only_restoration_models_are_offered(folder, restorer):
 def test_without_further_models_there_is_no_choice(tmp_path, monkeypatch, restorer):
     monkeypatch.setenv("GPEN_MODELS", str(tmp_path / "missing"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert model_picker.ModelPicker(restorer).names == []
+    assert model_picker.ModelPicker(restorer).names == []  # the models of assets/, such as gpen-64, are not offered
 
 
 @pytest.mark.parametrize("name", ["c", "../a", "/etc/passwd", "x" * 1000])

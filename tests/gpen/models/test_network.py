@@ -54,6 +54,15 @@ def test_only_the_noise_above_the_input_size_is_random():
     assert torch.equal(full(images(1, 32), seed=3), full(images(1, 32), seed=4))
 
 
+def test_feature_mask_replaces_the_features_of_an_image_by_zeros():
+    net, x = with_noise_scales(network()), images(2, 32)
+    z, features = net.encoder(x)
+    alone = net.generator(net.generator.mapping(z), net.noise_inputs([torch.zeros_like(f) for f in features]))
+    expected = torch.stack([alone[0], net(x)[1]])
+    torch.testing.assert_close(net(x, feature_mask=torch.tensor([0.0, 1.0])), expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(expected, net(x), atol=1e-2)
+
+
 @pytest.mark.parametrize("mode", ["concat", "add", "none"])
 def test_every_parameter_has_a_gradient(mode):
     """With noise scales of 0 the features affect the image through z only, but the scales have gradients; after one step every

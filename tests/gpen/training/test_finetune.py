@@ -15,6 +15,7 @@ import torch
 
 import gpen
 import gpen.training
+from gpen.errors import GPENError
 from gpen.training.config import FinetuneConfig, PriorConfig, read_run_config
 from gpen.training.data.dataset import FacePairs, batches, sample_degradation
 from gpen.training.finetune import Finetune, finetune
@@ -78,6 +79,34 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(faces, tmp_path, m
     finetune(faces, tmp_path / "parts", TINY, resume=True)
     whole, parts = weights(tmp_path / "whole" / "gpen.safetensors"), weights(tmp_path / "parts" / "gpen.safetensors")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def restorations_of_training(settings, images):
+    """The restored images of a step whose network has noise scales of 0.5, so that its features have an effect."""
+    training = Finetune(dataclasses.replace(TINY, **settings), Distributed("cpu"))
+    for name, parameter in training.net.named_parameters():
+        if name.endswith("noise_scale"):
+            torch.nn.init.constant_(parameter, 0.5)
+    with torch.no_grad():
+        first, again = training._restore(images), training._restore(images)
+        assert torch.equal(first, again)  # it depends on the step, not on the global random state
+        return first, training.net(images), training.net(images, feature_mask=torch.zeros(len(images)))
+
+
+def test_feature_dropout_replaces_all_features_of_some_images_by_zeros():
+    images = torch.rand(64, 3, 16, 16) * 2 - 1
+    restored, whole, without = restorations_of_training({"feature_dropout": 0.25}, images)
+    kept = (restored == whole).flatten(1).all(1)
+    assert torch.equal(restored[~kept], without[~kept]) and not torch.equal(whole[0], without[0])
+    assert 6 <= (~kept).sum() <= 26  # 16 are expected
+    assert torch.equal(*restorations_of_training({}, images)[:2])
+    restored, _, without = restorations_of_training({"feature_dropout": 1.0}, images)
+    assert torch.equal(restored, without)
+
+
+def test_feature_dropout_is_a_probability():
+    with pytest.raises(GPENError, match="feature_dropout is a probability, 0 to 1; got 1.5"):
+        dataclasses.replace(TINY, feature_dropout=1.5)
 
 
 def test_pairs_do_not_depend_on_the_number_of_workers(faces):
