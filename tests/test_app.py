@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -33,10 +34,11 @@ def test_served_page_is_at_module_level_for_the_reloader(monkeypatch):
         def launch(self, **settings):
             assert vars(app)["demo"] is self and settings["ssr_mode"] is False
 
-    mirrored = []
-    monkeypatch.setattr(app.rate, "open_survey", lambda: None)
+    mirrored, survey = [], types.SimpleNamespace(close=lambda: None)
+    monkeypatch.setattr(app.rate, "open_survey", lambda: survey)
+    monkeypatch.setattr(app.rate, "routes", lambda *_: [])
     monkeypatch.setattr(app.rate, "start_mirror", mirrored.append)
-    monkeypatch.setattr(app, "build", lambda **parts: Page())
+    monkeypatch.setattr(app, "build", lambda *_, **parts: Page())
     monkeypatch.setattr(app.gradio_patches, "use_upload_folder", lambda folder: None)  # both change gradio for the whole process
     monkeypatch.setattr(app.gradio_patches, "delete_failed_uploads", lambda: None)
     for reloads in (False, True):

@@ -16,6 +16,7 @@ from gpen.cli.parsing import Folder, parse
 from gpen.degradation.degradation import Degradation
 from gpen.errors import exit_status
 from gpen.faces.samples import SAMPLES
+from gpen.images import replace_atomically
 from gpen.models.checkpoints import ASSETS, find, load_prior
 from gpen.restoration.sampling import sample_faces
 
@@ -68,7 +69,8 @@ def run(options: Options) -> None:
     }
     for name, figure in pictures.items():
         path = options.out / f"{name}.png"
-        figure.savefig(path, dpi=PIXELS[name] / TILE)
+        with replace_atomically(path) as partial:
+            figure.savefig(partial, format="png", dpi=PIXELS[name] / TILE)
         print(path)
 
 

@@ -159,7 +159,7 @@ def test_unavailable_port_exits_with_one_line_error(monkeypatch, capsys, tmp_pat
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     with gr.Blocks() as page:
         gr.Markdown("empty")
-    monkeypatch.setattr(app, "build", lambda **settings: page)
+    monkeypatch.setattr(app, "build", lambda *_, **settings: page)
     monkeypatch.setattr(app.rate, "open_survey", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv("GRADIO_SERVER_PORT", str(listener.getsockname()[1]) if port == "busy" else port)

@@ -208,7 +208,7 @@ def test_missing_result(results, face):
 
 
 @pytest.mark.parametrize(("name", "words"), [
-    ("lancsoz", "choose from nearest"), ("bilinear:x", "choose from"), ("unet:/no/file", "not a U-Net"),
+    ("lancsoz", "choose from bilinear, nearest"), ("bilinear:x", "choose from"), ("unet:/no/file", "not a U-Net"),
     ("spandrel", "write spandrel:PATH"), ("folder", "write folder:DIR"), ("onnx", "write onnx:FILE"),
     ("a=none", "Unknown method"),
     ("spandrel:/no/file", "is not a file"), ("folder:/no/folder", "is not a folder"), ("pulse:/no/file.pth", "/no/file.pth"),
