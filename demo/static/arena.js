@@ -5,7 +5,6 @@ const LARGEST_UPLOAD = 1600; // px; a larger photo is reduced before it is sent
 const SLIDERS = { // parameter of the degradation -> name of its texts, step, value that turns it off
   blur_sigma: ["blur", 0.05, 0], scale: ["scale", 0.05, 1], noise_sigma: ["noise", 0.1, 0], jpeg_quality: ["jpeg", 1, 101],
 };
-const MIN_TIME = 250; // ms, minimum time of an answer: ignores the second click of a double click
 
 function arena(root) {
   const server = connection(`${window.gradio_config?.root ?? ""}/study/arena`, showTrouble);
@@ -23,7 +22,7 @@ function arena(root) {
   const foot = h("footer");
   const question = h("dialog", { "aria-labelledby": "arena-dialog" });
   root.append(notice, stage, foot, question);
-  document.addEventListener("keydown", onKeyDown, true);
+  actOnKeys(root, question, () => keys);
   begin();
 
   async function begin() {
@@ -197,7 +196,7 @@ function arena(root) {
     let since = Infinity;
     const view = trialView(item, async (choice) => {
       const ms = Math.round(performance.now() - since);
-      if (!(ms >= MIN_TIME)) return;
+      if (!(ms >= MIN_ANSWER_TIME)) return;
       since = Infinity; // one answer
       keys = {};
       const body = { code, id: uniqueId(), ticket: trial.trial, choice, ms };
@@ -269,15 +268,5 @@ function arena(root) {
     refusal = message;
     notice.replaceChildren(trouble ?? refusal ?? "");
     return null;
-  }
-
-  function onKeyDown(event) {
-    const elsewhere = root.offsetParent === null || question.open || event.target.closest("input, textarea, select, [role=tab]");
-    if (elsewhere || event.ctrlKey || event.metaKey || event.altKey) return;
-    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (!act) return;
-    event.preventDefault();
-    event.stopPropagation();
-    if (!event.repeat) act();
   }
 }

@@ -3,7 +3,6 @@
 // The next trials are fetched, and their images decoded, while the rater looks at the current one, so that raters do not
 // wait for the server. Answers are stored in the outbox until the server has confirmed them.
 
-const MIN_ANSWER_TIME = 250; // ms, minimum time of an answer: ignores the second click of a double click
 const PREFETCH = 4; // trials loaded in advance, enough for a short loss of connection
 const MAX_UNDO = 20; // answers that can be undone, also after a reload
 const CONFIRM = 60_000; // ms, between two questions whether sent answers are safe
@@ -122,7 +121,7 @@ function rate(root) {
     current = null;
     if (!ready.length && !exhausted) waiting("rate.loading_next");
     while (!ready.length && !exhausted && code) await refill();
-    if (current || !code) return; // undo was onKeyDown, or the answers were deleted
+    if (current || !code) return; // undo was pressed, or the answers were deleted
     if (!ready.length) return showEnd();
     show(ready.shift(), choose);
     refill();

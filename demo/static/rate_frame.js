@@ -16,7 +16,7 @@ function rateFrame(root, state, buttons) {
   const question = h("dialog", { "aria-labelledby": "rate-dialog" });
   const title = root.querySelector("h2");
   root.replaceChildren(title, bar, notice, stage, foot, question);
-  document.addEventListener("keydown", onKeyDown, true);
+  actOnKeys(root, question, () => keys);
 
   function screen(name, children, act = {}) {
     stage.className = `stage ${name}`;
@@ -73,17 +73,6 @@ function rateFrame(root, state, buttons) {
     stage.querySelector(".tools").remove();
     onward.focus({ preventScroll: true });
     keys = {};
-  }
-
-  function onKeyDown(event) {
-    const elsewhere = root.offsetParent === null || question.open || event.target.closest("input, textarea, select, [role=tab]");
-    const native = event.key === "Enter" && event.target.tagName === "BUTTON";
-    if (elsewhere || native || event.ctrlKey || event.metaKey || event.altKey) return;
-    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (!act) return;
-    event.preventDefault();
-    event.stopPropagation(); // arrow keys also switch tabs
-    if (!event.repeat) act();
   }
 
   const closeDialog = () => question.close();

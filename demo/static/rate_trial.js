@@ -1,5 +1,6 @@
 // One trial on the screen: the images, the question, the controls and the keys of each protocol.
 
+const MIN_ANSWER_TIME = 250; // ms, minimum time of an answer: ignores the second click of a double click
 const RATINGS = [1, 2, 3, 4, 5]; // absolute category rating of ITU-T P.910, bad to excellent
 
 function button(label, key, act, attributes = {}) {
@@ -141,4 +142,22 @@ function raterStatistics(own) {
     own.compared && [`${Math.round(100 * own.others)}%`, text("rate.own.others", { n: own.compared })],
   ];
   return h("dl", {}, tiles.filter(Boolean).map(([figure, what]) => h("div", {}, h("dt", {}, figure), h("dd", {}, what))));
+}
+
+/**
+ * Call the action of a pressed key in keys(), which maps keys to actions, before other handlers of the page. Keys in another
+ * tab, in the open dialog, in a field and Enter on a button keep their meaning.
+ */
+function actOnKeys(root, dialog, keys) {
+  const onKeyDown = (event) => {
+    const elsewhere = root.offsetParent === null || dialog.open || event.target.closest("input, textarea, select, [role=tab]");
+    const native = event.key === "Enter" && event.target.tagName === "BUTTON";
+    if (elsewhere || native || event.ctrlKey || event.metaKey || event.altKey) return;
+    const act = keys()[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!act) return;
+    event.preventDefault();
+    event.stopPropagation(); // arrow keys also switch tabs
+    if (!event.repeat) act();
+  };
+  document.addEventListener("keydown", onKeyDown, true);
 }
