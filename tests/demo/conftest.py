@@ -19,6 +19,8 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 import gpen
 from bench.common.harness import free_port
@@ -33,6 +35,7 @@ from tests.demo.pages import Pages
 
 SIZE = 128  # px, image size of the network
 METHODS = ("sharpest-method", "medium-method", "blurry-method")  # of the study
+ADDRESS = "203.0.113.77"  # of the visitor in `client_of`
 TIMEOUT = 90  # seconds, for the app and its page, also on slow machines
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -174,6 +177,11 @@ def server(model_file, study, tmp_path_factory):
     """URL of `python app.py`, started as by a user, with the random network and the study."""
     with serve_app(model_file, study, tmp_path_factory.mktemp("server")) as (url, _):
         yield url
+
+
+def client_of(routes: list) -> TestClient:
+    """A client of these routes, without gradio and without a network."""
+    return TestClient(Starlette(routes=routes), client=(ADDRESS, 4711))
 
 
 @contextmanager

@@ -8,8 +8,6 @@ import tempfile
 import numpy as np
 import pytest
 from PIL import Image
-from starlette.applications import Starlette
-from starlette.testclient import TestClient
 
 from demo import languages
 from demo.server.limits.settings import Rate
@@ -19,6 +17,7 @@ from eval.preference.arena.battles import CONSENT, NAME
 from eval.preference.storage.items import degradation_of
 from eval.preference.survey import new_code
 from gpen.errors import GPENError
+from tests.demo.conftest import client_of
 
 DAMAGE = {"blur_sigma": 2.5, "scale": 4.0, "noise_sigma": 8.0, "jpeg_quality": 60}
 
@@ -38,7 +37,7 @@ def page(restorer, model_file, tmp_path, monkeypatch):
 
 @pytest.fixture
 def client(page):
-    with TestClient(Starlette(routes=arena.routes(page)), client=("203.0.113.77", 4711)) as client:
+    with client_of(arena.routes(page)) as client:
         yield client
 
 
@@ -149,7 +148,7 @@ def test_invalid_requests(client, code, change, message):
 
 def test_looks_and_limits_of_a_network(page, monkeypatch):
     monkeypatch.setattr(arena, "PREVIEWS", Rate(2, 0.01))
-    with TestClient(Starlette(routes=arena.routes(page)), client=("203.0.113.77", 4711)) as client:
+    with client_of(arena.routes(page)) as client:
         looks = [ask(client, "look", look=i).json()["degradation"] for i in range(4)]
         assert looks[1]["grey"] and ask(client, "look", look=4).status_code == 400
         answers = [ask(client, "damage", face="astronaut", degradation=look) for look in looks]

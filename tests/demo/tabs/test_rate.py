@@ -7,8 +7,6 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from starlette.applications import Starlette
-from starlette.testclient import TestClient
 
 from demo import languages
 from demo.server import owner_access
@@ -19,10 +17,9 @@ from eval.preference.storage.store import VoteStore
 from eval.preference.study import BETTER, Study
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError
-from tests.demo.conftest import METHODS
+from tests.demo.conftest import ADDRESS, METHODS, client_of
 from tests.eval.preference.simulated import shown_methods
 
-ADDRESS = "203.0.113.77"
 OWNER = {"X-Owner-Token": "the owner's token, with ümlaut".encode()}
 
 
@@ -40,7 +37,7 @@ def survey(study, votes, monkeypatch) -> Survey:
 
 @pytest.fixture
 def client(survey):
-    with TestClient(Starlette(routes=rate.routes(survey)), client=(ADDRESS, 4711)) as client:
+    with client_of(rate.routes(survey)) as client:
         yield client
 
 
@@ -269,7 +266,7 @@ def test_every_format_round_trips(ask_owner, client, survey, rater, study, tmp_p
     exported = ask_owner(f"export/{form}")
     assert exported.status_code == 200 and "attachment" in exported.headers["content-disposition"] and exported.text.strip()
     empty = Survey(Study.open(study), VoteStore.open(f"sqlite:///{tmp_path / 'other.sqlite'}"))
-    with TestClient(Starlette(routes=rate.routes(empty))) as other:
+    with client_of(rate.routes(empty)) as other:
         address = f"/study/owner/import/{form}"
         sent = [other.post(address, headers=OWNER, content=exported.content).json()["new"] for _ in range(2)]
     assert sent[0] > 0 and sent[1] == 0

@@ -15,7 +15,7 @@ from eval.preference.storage.store import VoteStore
 from eval.preference.study import Study
 from eval.preference.survey import Survey, new_code
 from gpen.errors import GPENError
-from tests.demo.conftest import TIMEOUT, serve_app
+from tests.demo.conftest import TIMEOUT, client_of, serve_app
 from tests.eval.preference.mirror.fake_hub import REPO, Hub
 
 
@@ -26,7 +26,7 @@ def survey(study, tmp_path) -> Survey:
 
 @pytest.fixture
 def client(survey):
-    with TestClient(Starlette(routes=rate.routes(survey)), client=("203.0.113.77", 4711)) as client:
+    with client_of(rate.routes(survey)) as client:
         yield client
 
 

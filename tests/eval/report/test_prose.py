@@ -38,7 +38,7 @@ def test_sentences_have_the_figures_of_the_archives(page):
 
 @pytest.mark.parametrize("page", OTHERS)
 def test_decimal_fractions_in_prose_are_checked(page):
-    """A new measured value in a sentence needs an entry in docs/figures.toml."""
+    """Every measured value in prose has an entry in docs/figures.toml."""
     text = (ROOT / page).read_text()
     spans = covered(text, sentences(page))
     found = {match[0]: match.start() for match in re.finditer(r"(?<![\w.])\d+\.\d+(?![\w.])", prose(text))}
