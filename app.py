@@ -112,7 +112,8 @@ def serve() -> None:
         return
     restorer = default_restorer()
     arena = arenas.open_page(restorer)
-    for votes in filter(None, (survey, arena and arena.survey)):
+    surveys = [votes for votes in (survey, arena and arena.survey) if votes is not None]
+    for votes in surveys:
         rate.start_mirror(votes)  # runs in a thread of its own
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as when interrupted, with the steps below
@@ -149,7 +150,7 @@ def serve() -> None:
         raise gpen.GPENError(message) from None
     finally:
         files.close()
-        for votes in filter(None, (survey, arena and arena.survey)):
+        for votes in surveys:
             votes.close()  # copies the last votes to the mirror
 
 

@@ -13,7 +13,7 @@ import functools
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import gradio as gr
@@ -216,7 +216,7 @@ def routes(page: Page | None) -> list[Route]:
         asked = parsed(BattleRequest, body)
         charge(request, pairs)
         name, image = _face_of(asked.face, page.size)
-        degradation = Degradation.from_dict(_degradation(asked.degradation).to_dict() | {"seed": secrets.randbelow(2**32)})
+        degradation = replace(_degradation(asked.degradation), seed=secrets.randbelow(2**32))
         drawn = arena.draw(code_of(request, asked), name, degradation)
         lq = degradation(image)
         if drawn.damage:

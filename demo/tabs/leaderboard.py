@@ -116,10 +116,8 @@ def boards(survey: Survey, arena: Survey | None) -> str:
     if arena is None:
         return public_results(survey)
     study = languages.html("leaderboard.study", tag="h3") if is_public() else ""
-    note = languages.html("leaderboard.arena_note", tag="p")
-    return f"<section>{study}{public_results(survey)}</section><section>{languages.html('leaderboard.arena', tag='h3')}{note}" + (
-        f"{arena_results(arena)}</section>"
-    )
+    about = languages.html("leaderboard.arena", tag="h3") + languages.html("leaderboard.arena_note", tag="p")
+    return f"<section>{study}{public_results(survey)}</section><section>{about}{arena_results(arena)}</section>"
 
 
 def public_results(survey: Survey) -> str:

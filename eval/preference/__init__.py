@@ -9,11 +9,12 @@
     survey.py     a study with its store: the calls of the page
     tickets.py    signed tickets of trials, names of images, order of images: what raters must not compute or forge
     sessions.py   trials given out, sessions by network, cached reads, in memory
-    mirror.py     copy of the events in a private dataset, for a Space
+    mirror/       copy of the events in a private dataset (hub.py) or a mounted folder (mounted.py), for a Space
     exports.py    other formats: csv, choix, battles for arena-rank; scores as a table
     arena/        the live arena: a study whose items visitors make
-    storage/      votes.jsonl (votes.py); SQLite or PostgreSQL (store.py, engines.py, schema.py, writer.py), and which of them
-                  (location.py); events.py; refusals.py; images.py; items.py: names of items that are made on demand
+    storage/      votes.jsonl (votes.py); SQLite or PostgreSQL (store.py, raters.py, database.py, engines.py, schema.py,
+                  writer.py), and which of them (location.py); events.py; refusals.py; images.py; items.py: names of items that
+                  are made on demand
     analysis/     scores.json (scoring.py): Davidson's model (bradley_terry.py), differences and tests (strengths.py), strengths
                   by degradation (slices.py), mean opinions (opinions.py), intervals (bootstrap.py), exclusion of raters
                   (quality.py), unusual patterns (anomalies.py), agreement between raters and with metrics (agreement.py)

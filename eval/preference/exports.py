@@ -23,10 +23,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from eval.preference.analysis.quality import ExclusionRules, kept_votes
+from eval.preference.analysis.quality import ExclusionRules, kept_votes, rater_quality
 from eval.preference.analysis.scoring import Scores
 from eval.preference.analysis.slices import PARAMETERS
-from eval.preference.storage.items import degradation_of
+from eval.preference.storage.items import known_degradation
 from eval.preference.storage.votes import Vote, columns, comparisons, first_answers, parse_lines, protocol_of
 from eval.preference.study import Choice, Protocol
 from gpen.errors import GPENError
@@ -158,13 +158,13 @@ def _write_choix(votes: list[Vote]) -> Iterator[str]:
 def _write_arena(votes: list[Vote], degradations: Mapping[str, dict]) -> Iterator[str]:
     """The battles; a rating or a ranking gives several."""
     yield _csv_line(BATTLE)
-    kept = first_answers(kept_votes(votes, ExclusionRules()))
+    kept = first_answers(kept_votes(votes, rater_quality(votes, ExclusionRules())))
     numbers = list(range(1, 1 + len({vote.rater for vote in kept})))
     secrets.SystemRandom().shuffle(numbers)
     rater_of = dict(zip(sorted({vote.rater for vote in kept}), numbers, strict=True))
     rows: list[list[Any]] = []
     for a, b, winner, vote in _battles(kept):
-        known = degradations.get(vote.item) or degradation_of(vote.item) or {}
+        known = known_degradation(vote.item, degradations) or {}
         parameters = [_short(known.get(name)) for name in PARAMETERS]
         rows.append([a, b, winner, f"rater-{rater_of[vote.rater]}", vote.item, vote.time[:10], *parameters])
     secrets.SystemRandom().shuffle(rows)

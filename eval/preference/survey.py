@@ -237,7 +237,7 @@ class Survey:
         def compute() -> Scores:
             votes = self._all()
             plan = plan_of(self.study, votes)
-            return score(votes, self.rules, self.study.levels, plan=plan, degradations=self._degradations)
+            return score(votes, self.rules, self.study.levels, plan=plan, degradations=self.study.degradations)
 
         return self._cache.read("leaderboard", compute, LEADERBOARD_AGE)
 
@@ -255,7 +255,7 @@ class Survey:
 
     def export(self, form: str) -> Iterator[str]:
         """The votes in one of exports.FORMATS, in pieces of text."""
-        return exports.write(self._all(), form, self._degradations)
+        return exports.write(self._all(), form, self.study.degradations)
 
     def import_votes(self, votes: list[Vote]) -> int:
         """Store votes that were collected elsewhere; returns the number of new votes.
@@ -295,11 +295,6 @@ class Survey:
             if sorted(choice) == list(range(len(shown))):
                 return [shown[place] for place in choice]
         raise GPENError(f"{choice!r} is not a valid answer to this trial; reload the page.")
-
-    @property
-    def _degradations(self) -> dict[str, dict] | None:
-        """The parameters of the items; None for a study whose items are made on demand."""
-        return self.study.degradations if self.study.items else None
 
     def _history(self, code: str) -> list[Vote]:
         return self.store.votes(self.study.name, self.rater(code))

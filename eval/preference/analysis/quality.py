@@ -6,6 +6,7 @@ two. The choice of most raters is not a known answer: a rule based on it would e
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from statistics import median
@@ -65,9 +66,9 @@ def rater_quality(votes: list[Vote], rules: ExclusionRules) -> list[RaterQuality
     return sorted(records, key=lambda record: (-record.answers, record.rater))
 
 
-def kept_votes(votes: list[Vote], rules: ExclusionRules) -> list[Vote]:
-    """The votes without those of the raters that the rule excludes."""
-    excluded = {record.rater for record in rater_quality(votes, rules) if record.dropped}
+def kept_votes(votes: Iterable[Vote], records: Iterable[RaterQuality]) -> list[Vote]:
+    """The votes without those of the raters whose records, of `rater_quality`, say that they are excluded."""
+    excluded = {record.rater for record in records if record.dropped}
     return [vote for vote in votes if vote.rater not in excluded]
 
 

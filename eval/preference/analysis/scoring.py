@@ -15,11 +15,11 @@ import numpy as np
 
 from eval.preference.analysis.agreement import Rows, choice_alpha, human_agreement, metric_agreement, rating_alpha
 from eval.preference.analysis.opinions import opinions
-from eval.preference.analysis.quality import ExclusionRules, rater_quality
+from eval.preference.analysis.quality import ExclusionRules, RaterQuality, kept_votes, rater_quality
 from eval.preference.analysis.slices import Slice, degradation_slices
 from eval.preference.analysis.strengths import MethodScore, Need, PairScore, StrengthTable
 from eval.preference.plan import Plan
-from eval.preference.storage.items import degradation_of
+from eval.preference.storage.items import known_degradation
 from eval.preference.storage.votes import TASK, Comparisons, Vote, comparisons, first_answers, protocol_of
 from eval.preference.study import SEVERITIES, Protocol
 from gpen.errors import GPENError
@@ -77,20 +77,19 @@ def score(
     rows, lower_better: the values of a run and the direction of each metric, for the agreement of metrics with raters.
     plan: without it, the tests between methods are computed at once with all votes.
     over_faces: intervals for faces like these, with at least MIN_FACES; otherwise for these images.
-    degradations: the parameters of each item, from the study; by default, those in the names of the items of the arena.
+    degradations: the parameters of each item, from the study; items of the arena have them in their names.
     Raises GPENError for no votes, for votes of several studies, for a gold trial without a known answer, and if no rater is left
     after the exclusion.
     """
     rules = rules or ExclusionRules()
     protocol, study = protocol_of(votes), _study_of(votes)
     dropped = [record for record in rater_quality(votes, rules) if record.dropped]
-    excluded = {record.rater for record in dropped}
-    kept = [vote for vote in votes if vote.rater not in excluded]
+    kept = kept_votes(votes, dropped)
     counted = first_answers(kept)
     pairs = comparisons(counted) if counted else None
     if pairs is None or not len(pairs.outcome):
         raise GPENError(
-            f"No comparison is left after the exclusion of {len(excluded)} of {len({vote.rater for vote in votes})} raters; "
+            f"No comparison is left after the exclusion of {len(dropped)} of {len({vote.rater for vote in votes})} raters; "
             "collect more votes, or relax the rule with --max-gold-errors and --min-ms."
         )
     faces, warnings = len(np.unique(pairs.face)), []
@@ -103,7 +102,7 @@ def score(
         for name, opinion in opinions(counted, over_faces).items():
             methods[name] = cast(MethodScore, {**methods.get(name, {}), **opinion})
     level_of = levels if levels is not None else {item: match[1] for item in pairs.items if (match := TASK.match(item))}
-    known = {item: found for item in pairs.items if (found := degradation_of(item))} if degradations is None else degradations
+    known = {item: known_degradation(item, degradations) for item in pairs.items}
     strength = {name: entry.get("strength") for name, entry in methods.items()}
     return {
         "study": study,
@@ -121,7 +120,7 @@ def score(
         "alpha": rating_alpha(counted) if protocol == Protocol.RATING else choice_alpha(pairs),
         "dropped_raters": [{"rater": record.rater, "reason": record.dropped, "answers": record.answers} for record in dropped],
         "rule": rules.describe(),
-        "pairs": _tested(table, plan, excluded, len(counted), over_faces),
+        "pairs": _tested(table, plan, dropped, len(counted), over_faces),
         "levels": _levels(pairs, level_of, over_faces),
         "slices": degradation_slices(pairs, known, Counter(vote.item for vote in counted), MIN_FACES if over_faces else None),
         "metrics": metric_agreement(pairs, rows, lower_better or {}, strength, over_faces) if rows else {},
@@ -142,13 +141,15 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _tested(table: StrengthTable, plan: Plan | None, excluded: set[str], count: int, over_faces: bool) -> list[PairScore]:
+def _tested(
+    table: StrengthTable, plan: Plan | None, dropped: list[RaterQuality], count: int, over_faces: bool
+) -> list[PairScore]:
     """The pairs, with tests if the study has no plan or has reached its planned end."""
     if plan is None:
         return table.test(table.pairs(), count)
     if plan.missing:
         return table.pairs()
-    planned = first_answers(vote for vote in plan.votes if vote.rater not in excluded)
+    planned = first_answers(kept_votes(plan.votes, dropped))
     if len(planned) == count:
         return table.test(table.pairs(), count)
     pairs = comparisons(planned) if planned else None

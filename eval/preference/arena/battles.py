@@ -100,8 +100,8 @@ class Arena:
         trial = hashlib.blake2b(f"{NAME}/{rater}/{number}".encode(), digest_size=8).hexdigest()
         shown = [left, right]
         vote = Vote(study.name, rater, trial, item, shown, self.survey.checked_choice(choice, shown), ms, TrialKind(kind), id=id)
-        self.survey.store.add(vote, study.consent_version, study.session)
-        return Outcome((left, right), vote.gold, self.survey.store.count(study.name, rater))
+        added = self.survey.store.add(vote, study.consent_version, study.session)
+        return Outcome((left, right), vote.gold, added.count)
 
 
 def _study(methods: tuple[str, ...]) -> Study:

@@ -1,4 +1,4 @@
-"""The events of a study, from which the mirror (mirror.py) rebuilds a store: one JSON object each.
+"""The events of a study, from which the mirror (mirror/hub.py) rebuilds a store: one JSON object each.
 
     {"event": "consent", "rater", "version", "time"}
     {"event": "answer", "rater", "id", "trial", "attempt", "item", "shown", "choice", "ms", "kind", "time"}

@@ -9,6 +9,7 @@ them.
 
 import json
 import re
+from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode
 
 from gpen.degradation.degradation import Degradation
@@ -33,6 +34,11 @@ def degradation_of(item: str) -> dict | None:
     """The parameters in the name of an item, as Degradation.to_dict; None for another name."""
     match = _NAME.fullmatch(item)
     return _OFF | {name: _value(value) for name, value in parse_qsl(match[2]) if name in _OFF} if match else None
+
+
+def known_degradation(item: str, of_study: Mapping[str, dict] | None) -> dict | None:
+    """The parameters of an item, as Degradation.to_dict: those that its study states, else those in its name; None: unknown."""
+    return (of_study or {}).get(item) or degradation_of(item)
 
 
 def sample_face_of(item: str) -> str | None:
