@@ -21,7 +21,7 @@ test: lint browser
 	$(BIN)/python -m pytest -m browser
 
 test-fast: .venv/test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not browser" -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not browser" -n 2 --dist loadfile
 
 lint: .venv/test
 	$(BIN)/python -m ruff check .

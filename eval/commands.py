@@ -262,6 +262,8 @@ class TrainUnet:
     """folder for the checkpoint, the log, image grids and unet.safetensors"""
     adversarial: bool = False
     """train with L1 and an adversarial loss instead of L1 alone"""
+    start: Annotated[str | None, option("FILE", "the identity")] = None
+    """U-Net to start from, such as unet.safetensors of a run without --adversarial"""
     size: Annotated[int, option("PX")] = 256
     """size of the images, a power of two, px"""
     images: Annotated[int, option("N")] = 40_000
@@ -284,5 +286,5 @@ class TrainUnet:
         from gpen.training.runtime.parallel import Distributed
 
         config = unet_config(self.size, self.images, self.adversarial, self.seed, self.precision, self.allow_upscaled)
-        training = UNetTraining(config, Distributed(self.device))
+        training = UNetTraining(config, Distributed(self.device), self.start)
         print(train(training, FacePairs(self.data, config), self.out, self.resume))

@@ -85,6 +85,7 @@ def test_every_module_states_what_it_is():
     assert [name for name in modules if not text(name).startswith('"""')] == []
 
 
+@pytest.mark.slow
 def test_command_line_imports_training_lazily():
     code = "import sys, gpen.cli; print([name for name in sys.modules if name.startswith('gpen.training')])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -1,6 +1,7 @@
 """A small U-Net as a baseline without a GAN prior, trained with L1 and optionally a GAN loss.
 
-    python -m eval train-unet --data DIR --out RUN [--adversarial]    writes RUN/unet.safetensors for the method unet:PATH
+    python -m eval train-unet --data DIR --out RUN                                 writes RUN/unet.safetensors for the method unet:PATH
+    python -m eval train-unet --data DIR --out TWIN --start RUN/unet.safetensors --adversarial
 
 The method unet without a path uses assets/unet-SIZE.safetensors.
 
@@ -10,11 +11,11 @@ It is trained in the loop of stage 2, but not as GPEN is, so a difference betwee
 
                        U-Net                                      the default model (configs/default-256.toml)
     losses             L1; with --adversarial also a GAN loss     L1 on three levels, LPIPS on SqueezeNet features,
-                       of weight 0.01                             identity, and an adversarial loss of share 0.12
+                       of weight 0.05                             identity, and an adversarial loss of share 0.12
     discriminator      none, or a narrow one of StyleGAN2         projected: heads on frozen features
     degradations       gpen-release                               four presets, mixed
     images             --data, 40,000 by default                  assets/MODEL_CARD.md; a quarter of them augmented
-    start              the identity                               an earlier model
+    start              the identity, or --start FILE              an earlier model
 
 The paper's GPEN has L1, an adversarial loss and feature matching, and starts from a GAN prior.
 """
@@ -39,7 +40,7 @@ from gpen.training.finetune import Finetune
 from gpen.training.runtime.parallel import Distributed
 
 WIDTHS = (24, 48, 96, 168)  # channels at scale 1, 1/2, 1/4, 1/8: one million parameters
-ADVERSARIAL = 0.01  # weight of the adversarial loss relative to L1
+ADVERSARIAL = 0.05  # weight of the adversarial loss relative to L1
 
 
 class UNet(nn.Module):
@@ -102,9 +103,10 @@ class UNetTraining(Finetune):
     net: Any  # a UNet
     ema: Any
 
-    def __init__(self, config: FinetuneConfig, group: Distributed):
+    def __init__(self, config: FinetuneConfig, group: Distributed, start: str | Path | None = None):
+        """start: file of a U-Net of the same size to start from; None: the identity. Raises GPENError for another file."""
         super().__init__(config, group)  # creates the discriminator, and a narrow GPEN that is replaced
-        self.net = self._place(UNet(config.network.size))
+        self.net = self._place(_initial(config.network.size, start))
         self.forward = self.net
         self.ema = copy.deepcopy(self.net).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.lr_decoder, betas=(config.beta1, 0.99))
@@ -113,6 +115,16 @@ class UNetTraining(Finetune):
     def export(self, folder: Path) -> Path:
         """Write FOLDER/unet.safetensors (the averaged network)."""
         return save(self.ema, folder / "unet.safetensors", self.notes)
+
+
+def _initial(size: int, start: str | Path | None) -> UNet:
+    """The U-Net for training at `size` px: that of the file `start`, or the identity."""
+    if start is None:
+        return UNet(size)
+    net = load(Path(start)).requires_grad_(True)
+    if net.size != size:
+        raise GPENError(f"--start {start} was trained at {net.size} px: give a U-Net of {size} px, or --size {net.size}.")
+    return net
 
 
 def unet_config(
@@ -129,9 +141,10 @@ def unet_config(
         precision=precision,
         adversarial_weight=ADVERSARIAL if adversarial else 0.0,
         feature_matching_weight=0.0,
-        lr_decoder=1e-3,
+        frozen_images=400 if adversarial else 0,
+        lr_decoder=5e-4 if adversarial else 1e-3,
         lr_discriminator=5e-4,
-        beta1=0.0 if adversarial else 0.9,
+        beta1=0.5 if adversarial else 0.9,
         grad_clip=1.0,
         lr_warmup_images=400,
         lr_decay_fraction=0.3,

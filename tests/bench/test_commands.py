@@ -67,6 +67,7 @@ def test_paste_compares_five_methods(tmp_path, capsys):
     assert len(figures) == 5 and all(row.keys() == {"colour", "seam", "drift", "psnr"} for row in figures.values())
 
 
+@pytest.mark.slow
 def test_scale_writes_three_curves(tmp_path, capsys):
     assert run("scale", tmp_path, capsys) == (0, ["scale.json", "scale.png"])
     results = json.loads((tmp_path / "scale.json").read_text())
@@ -75,6 +76,7 @@ def test_scale_writes_three_curves(tmp_path, capsys):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_speed_check_writes_no_files(tmp_path, capsys):
     assert run("speed", tmp_path, capsys, "--check") == (0, [])
 
@@ -87,6 +89,7 @@ def test_speed_measures_memory(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("stage", ["prior", "finetune"])
+@pytest.mark.slow
 def test_training_prints_the_shares_of_a_step(stage, tmp_path, capsys):
     file = tmp_path / "squeezenet1_1.pth"
     torch.save(squeezenet_weights(), file)

@@ -59,6 +59,7 @@ def test_face_is_resized_to_the_network(restorer, photo, size):
 
 
 @given(st.sampled_from(experiment.LOOKS), st.integers(0, 2**53 - 1), st.sampled_from([128, 256, 512, 1024]))
+@pytest.mark.slow
 def test_sampled_damage_looks_like_its_name_and_fits_the_sliders(look, seed, size):
     sampled = experiment.sample_look(look, seed, size)
     assert look.accepts(sampled, size) and sampled == experiment.sample_look(look, seed, size)
@@ -68,6 +69,7 @@ def test_sampled_damage_looks_like_its_name_and_fits_the_sliders(look, seed, siz
 
 
 @given(st.integers(0, 10_000), st.sampled_from([128, 256, 512]))
+@pytest.mark.slow
 def test_kinds_of_damage_differ_for_the_same_seed(seed, size):
     sampled = [experiment.sample_look(look, seed, size) for look in experiment.LOOKS]
     assert len({(d.blur_sigma, d.scale, d.noise_sigma, d.jpeg_quality, d.grey) for d in sampled}) == len(sampled)

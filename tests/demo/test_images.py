@@ -208,6 +208,7 @@ def test_clearest_of_several_faces_is_used(tmp_path):
     assert count == 3 and image.shape == (64, 64, 3)
 
 
+@pytest.mark.slow
 def test_no_component_offers_to_share_an_image(restorer):
     """Gradio's Share button publishes the image; it is shown on Spaces unless `buttons` is given without it."""
     page = app.build(restorer)

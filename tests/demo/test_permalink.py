@@ -28,6 +28,7 @@ def test_query_contains_only_enabled_fields():
 
 
 @given(st.text(min_size=1, max_size=40))
+@pytest.mark.slow
 def test_query_contains_the_model(name):
     query = permalink.to_query(Degradation(scale=2.0), name)
     assert permalink.model_name(query) == name and permalink.from_query(query) == Degradation(scale=2.0)

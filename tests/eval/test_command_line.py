@@ -62,6 +62,7 @@ def test_help_lists_the_commands(capsys):
     assert all(f"• {name}" in help_of(capsys, "study") for name in STUDY)
 
 
+@pytest.mark.slow
 def test_help_in_an_encoding_without_arrows():
     command = [sys.executable, "-m", "eval", "run", "--help"]
     text = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=True).stdout
@@ -124,6 +125,7 @@ def test_files_of_the_metrics(monkeypatch):
         (["archive", "r"], "FILE"),
     ],
 )
+@pytest.mark.slow
 def test_invalid_options_exit_with_status_2(arguments, words, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(arguments)

@@ -65,6 +65,7 @@ def test_restore_matches_restorer(face, model, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == "1 restored"
 
 
+@pytest.mark.slow
 def test_restore_detects_faces_in_folders_and_writes_a_report(model, tmp_path, capsys):
     (tmp_path / "in" / "deeper").mkdir(parents=True)
     photo = np.pad(astronaut()[:256, 96:352], ((0, 0), (0, 100), (0, 0)), mode="reflect")
@@ -81,6 +82,7 @@ def test_restore_detects_faces_in_folders_and_writes_a_report(model, tmp_path, c
     assert "1 restored" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_report_of_a_mixed_folder_names_every_file_once(face, model, tmp_path, monkeypatch, capsys):
     found = [Face((8, 8, 40, 40), (template(32) + 8).astype(np.float32), 0.9)]
     detect = lambda image, rotated=True: found if np.ptp(image) > 40 else []  # noqa: E731
@@ -218,6 +220,7 @@ def test_info_sends_no_request(name, tmp_path, monkeypatch, capsys):
     assert requests == [] and not list(tmp_path.rglob("*.pth*"))
 
 
+@pytest.mark.slow
 def test_runs_as_a_module():
     printed = subprocess.run([sys.executable, "-m", "gpen", "--version"], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == f"gpen {__version__}"
@@ -280,6 +283,7 @@ def test_user_errors_are_one_line_with_exit_status_2(command, words, face, model
         ("export --engine torch --out a.onnx", "--engine"),
     ],
 )
+@pytest.mark.slow
 def test_usage_errors_have_exit_status_2(command, words, capsys):
     with pytest.raises(SystemExit) as stop:
         main(command.split())

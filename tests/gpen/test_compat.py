@@ -39,6 +39,7 @@ print(torchvision.ops.nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.5).tolist())
     assert out.split("\n")[:2] == ["1", "[1, 2]"]
 
 
+@pytest.mark.slow
 def test_working_torchvision_is_unchanged(tmp_path):
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision" / "__init__.py").write_text("works = True\n")

@@ -21,6 +21,7 @@ with lock_folder(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_second_process_is_refused_until_the_first_ends_or_is_killed(tmp_path):
     first = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "run"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:

@@ -9,6 +9,7 @@ from gpen.images import read_image
 from gpen.models.checkpoints import ASSETS
 
 
+@pytest.mark.slow
 def test_pictures_of_the_card(tmp_path, capsys):
     assert card.main(["--out", str(tmp_path)]) == 0
     assert [line.rsplit("/", 1)[1] for line in capsys.readouterr().out.splitlines()] == ["failures.png", "prior-samples.png"]

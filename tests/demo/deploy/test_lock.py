@@ -43,6 +43,7 @@ def test_lock_satisfies_the_requirements_and_agrees_with_the_tested_versions():
     assert "jupyter" not in PINS and "pytest" not in PINS
 
 
+@pytest.mark.slow
 def test_requirements_are_installed_without_the_network():
     """Every requirement of the Space, and of its packages, is met by the versions of this environment."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "-r", str(ROOT / "requirements.txt")]

@@ -29,6 +29,7 @@ def test_sample_photo_has_one_face(restorer):
     assert len(photo_state.find_faces(restorer, photo_files.sample_photo()).faces) == 1
 
 
+@pytest.mark.slow
 def test_restored_photo_is_marked_as_partly_generated(restorer, couple):
     photo = photo_state.find_faces(restorer, str(couple))
     _, after = photo_state.restore_faces(restorer, photo, [1], 1, 2)
@@ -39,6 +40,7 @@ def test_restored_photo_is_marked_as_partly_generated(restorer, couple):
     assert xmp(photo_files.marked_png(after, photo, [])) == ""
 
 
+@pytest.mark.slow
 def test_several_photos_are_written_to_one_zip_file(restorer, couple, files, tmp_path):
     (tmp_path / "other").mkdir()
     again = tmp_path / "other" / couple.name
@@ -69,6 +71,7 @@ def test_zip_file_has_a_limit(restorer, files, monkeypatch):
 
 
 @given(st.lists(st.sampled_from(["a.png", "A.jpg", "a-2.png", "a-2-2.heic", "b"])))
+@pytest.mark.slow
 def test_names_in_a_zip_file_are_unique_on_every_system(names):
     made = photo_files.unique_names(names)
     assert len({name.casefold() for name in made}) == len(names) == len(made)

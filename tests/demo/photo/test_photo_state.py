@@ -48,6 +48,7 @@ def test_caches_of_all_photos_are_bounded_in_bytes(restorer, astronaut, monkeypa
     assert len(visits[1].restored) == 1000 and not visits[2].restored and not visits[3].restored
 
 
+@pytest.mark.slow
 def test_preview_is_the_result_with_a_limited_size(restorer, astronaut):
     photo = visit(astronaut)
     for upscale in (1, 2):

@@ -108,6 +108,7 @@ def test_zerogpu_reservation_grows_with_images_and_size(size, n, least, most):
     assert zerogpu.seconds(net, n) <= zerogpu.seconds(net, n + 1)
 
 
+@pytest.mark.slow
 def test_zerogpu_startup_requests_no_gpu(restorer, spaces_package):
     lent, moved = spaces_package
     made = zerogpu.make_restorer(restorer.net)

@@ -57,6 +57,7 @@ def test_every_weight_file_has_a_model_card_with_its_licence(file):
     assert f"assets/{file.name}" in section and entry in " ".join(section.split()) and file.stem in README
 
 
+@pytest.mark.slow
 def test_quick_start_runs_as_pasted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(snippet(README, "Quick start"), {})
@@ -65,6 +66,7 @@ def test_quick_start_runs_as_pasted(tmp_path, monkeypatch):
     assert sharpness_restored > 2 * sharpness_low and np.abs(restored - face).mean() < 8
 
 
+@pytest.mark.slow
 def test_python_example_runs_with_default_model():
     face = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     image = np.full((120, 160, 3), 128, np.uint8)
@@ -74,6 +76,7 @@ def test_python_example_runs_with_default_model():
     assert names["result"].faces == [] and (names["result"].image == image).all()
 
 
+@pytest.mark.slow
 def test_api_example_runs(server, photo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("face.png", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))

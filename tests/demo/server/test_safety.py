@@ -176,6 +176,7 @@ def test_upload_size_is_limited(web):
     assert answer.status_code == 413
 
 
+@pytest.mark.slow
 def test_study_routes_reject_invalid_values_with_messages(web):
     bodies = [b"", b"{", b"[]", b"null", b"NaN", b'"x"', b"\xff\xfe", b"[" * 8000, b'{"code": ' + b"9" * 6000 + b"}"]
     fields = ("code", "n", "holding", "id", "trial", "choice", "ms")

@@ -48,6 +48,7 @@ def test_code_in_a_pickle_is_not_executed(tmp_path):
 
 @given(st.one_of(st.binary(), st.tuples(st.sampled_from([b"\x80\x02", b"PK\3\4", b"\x10" + bytes(7) + b"{"]), st.binary())))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
 def test_any_other_file_has_no_names_and_raises_nothing(tmp_path, content):
     path = tmp_path / "a.pth"
     path.write_bytes(content if isinstance(content, bytes) else b"".join(content))

@@ -29,6 +29,7 @@ def read(path) -> np.ndarray:
     return np.array(Image.open(path).convert("RGB"))
 
 
+@pytest.mark.slow
 def test_photo_endpoint_restores_and_reports_faces(client, couple):
     path, report = client.predict(handle_file(couple), api_name="/photo")
     before, after = read(couple), read(path)
@@ -39,6 +40,7 @@ def test_photo_endpoint_restores_and_reports_faces(client, couple):
     assert changed[:, :160].any() and changed[:, 200:].any() and not changed[:20].any() and not changed[:, 400:].any()
 
 
+@pytest.mark.slow
 def test_faces_strength_and_upscale_arguments(client, couple):
     before = read(couple)
     path, report = client.predict(handle_file(couple), "2", 1, 1, api_name="/photo")
@@ -49,6 +51,7 @@ def test_faces_strength_and_upscale_arguments(client, couple):
     assert read(path).shape == (520, 840, 3)
 
 
+@pytest.mark.slow
 def test_photo_without_face_is_returned_unchanged(client, files, photo):
     path, report = client.predict(handle_file(files["plain.png"]), api_name="/photo")
     assert report == {"found": 0, "faces": []} and np.array_equal(read(path), photo)
@@ -58,6 +61,7 @@ def test_photo_without_face_is_returned_unchanged(client, files, photo):
     ("values", "words"),
     [(("3", 1, 1), "has 2 faces"), (("big", 1, 1), "numbers such as"), (("all", 2, 1), "strength"), (("all", 1, 0), "upscale")],
 )
+@pytest.mark.slow
 def test_out_of_range_argument_returns_error_message(client, couple, values, words):
     with pytest.raises(AppError, match=words):
         client.predict(handle_file(couple), *values, api_name="/photo")
@@ -86,6 +90,7 @@ def state(path, faces: int) -> PhotoState:
 
 @pytest.mark.parametrize("value", WRONG)
 @pytest.mark.parametrize("name", ["strength", "upscale"])
+@pytest.mark.slow
 def test_photo_events_reject_invalid_numbers_before_inference(restorer, astronaut, monkeypatch, tmp_path, name, value):
     monkeypatch.setattr(restorer, "_run", None)
     events = make_events(restorer, monkeypatch, tmp_path)
@@ -116,6 +121,7 @@ def test_choosing_another_value_than_a_face_changes_nothing(events, astronaut, f
 
 
 @pytest.mark.parametrize("alignment", ["ffhq", "gpen"])
+@pytest.mark.slow
 def test_an_aligned_face_is_given_to_the_network_as_it_is(restorer, astronaut, monkeypatch, tmp_path, alignment):
     monkeypatch.setattr(restorer, "alignment", alignment)
     events = make_events(restorer, monkeypatch, tmp_path)
@@ -127,6 +133,7 @@ def test_an_aligned_face_is_given_to_the_network_as_it_is(restorer, astronaut, m
     assert result["photo-centre"]["visible"] is False and result["photo-face-box"]["visible"] is True
 
 
+@pytest.mark.slow
 def test_photo_above_forty_megapixels_is_reduced_with_a_notice(restorer, monkeypatch, tmp_path):
     Image.new("RGB", (9000, 5000), (90, 120, 150)).save(tmp_path / "large.jpg")
     events = make_events(gpen.Restorer(restorer.net, detector=lambda image: []), monkeypatch, tmp_path)

@@ -59,6 +59,7 @@ def test_damaged_archive_is_named_in_message(tmp_path):
     assert "broken.json is not an archived run" in build(tmp_path)[0]["no-results"].value
 
 
+@pytest.mark.slow
 def test_runs_are_named_by_their_content_blind_restoration_first(runs):
     components, _ = build(runs)
     choices = [("FFHQ, 3 faces: blind restoration", "blind"), ("samples, 7 faces: super-resolution", "new")]
@@ -90,6 +91,7 @@ def test_texts_are_translated(new):
     assert 'data-text-aria-label="results.trade_off"' in components["results-trade-off"].value
 
 
+@pytest.mark.slow
 def test_claims_and_the_number_of_comparisons_are_stated(new):
     path = new / "new.json"
     content = json.loads(path.read_text())
@@ -101,6 +103,7 @@ def test_claims_and_the_number_of_comparisons_are_stated(new):
     assert "gpen compared with bilinear: better in PSNR (RGB)." in about and "2 comparisons with bilinear at 95% each" in about
 
 
+@pytest.mark.slow
 def test_selecting_a_run_updates_tasks_table_and_command(runs):
     choose_run = build(runs)[1][0]
     tasks, metrics, table, about, _, trade_off, command = choose_run("blind")
@@ -109,6 +112,7 @@ def test_selecting_a_run_updates_tasks_table_and_command(runs):
     assert command.endswith("runs/blind") and trade_off["visible"]
 
 
+@pytest.mark.slow
 def test_plotted_metric_can_be_selected(runs):
     show = build(runs)[1][2]
     bars = show("new", "fsr8", "niqe_fitted")[2]

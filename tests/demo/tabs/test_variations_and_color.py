@@ -61,6 +61,7 @@ def test_variations_match_package(client, files, photo, restorer, size):
     assert len(figures["fits"]) == 2 and min(figures["fits"]) >= figures["own_fit"] - 1 and figures["diversity"] > 0
 
 
+@pytest.mark.slow
 def test_variations_have_defaults_and_accept_reference(client, files):
     paths, plain = client.predict(image=handle_file(files["plain.png"]), api_name="/variations")
     assert len(paths) == 4
@@ -84,6 +85,7 @@ def build(restorer) -> dict:
     return {block.elem_id: block for block in page.blocks.values() if getattr(block, "elem_id", None)}
 
 
+@pytest.mark.slow
 def test_tasks_without_model_are_hidden_and_named_in_one_line(restorer, models):
     shown = build(restorer)
     assert languages.english("variations.colorize.about") in shown["about-colorize"].value and "colorize-result" in shown
@@ -93,6 +95,7 @@ def test_tasks_without_model_are_hidden_and_named_in_one_line(restorer, models):
     assert "Colourise" not in line and shown["missing-tasks"].value.count("<p>") == 1
 
 
+@pytest.mark.slow
 def test_labels_are_translated(restorer, models, all_models):
     shown = build(restorer)
     names = ("face", "n", "seed", "style", "download")
@@ -102,6 +105,7 @@ def test_labels_are_translated(restorer, models, all_models):
     assert all("variations." in str(label) for label in labels), labels
 
 
+@pytest.mark.slow
 def test_no_line_if_every_task_has_a_model(restorer, models, all_models):
     shown = build(restorer)
     assert not shown["missing-tasks"].visible and {"tab-inpaint", "tab-seg2face", "tab-colorize"} <= set(shown)
@@ -140,6 +144,7 @@ def test_note_says_how_much_variations_differ_without_repeating_scores(photo):
     assert "hardly differ, by 1.0 on the scale 0 to 255" in text and "30.0 to 31.0 dB" in text
 
 
+@pytest.mark.slow
 def test_thumbnails_have_names_and_no_scores(restorer):
     shown = build(restorer)
     thumbnails = shown["variations-gallery"].value
@@ -173,6 +178,7 @@ def lossless(path: str) -> np.ndarray:
     return cv2.imread(path)[..., ::-1]
 
 
+@pytest.mark.slow
 def test_api_runs_tasks(tab_client, all_models, restorer, photo, tmp_path):
     face = images.square_crop(photo)
     image = handle_file(save(tmp_path, "image.png", photo))
@@ -208,6 +214,7 @@ def test_api_explains_how_to_get_missing_model(tab_client, models, files, task):
     assert not {"\n", "<", "&"} & set(str(caught.value))
 
 
+@pytest.mark.slow
 def test_invalid_task_inputs_return_messages(tab_client, all_models, files, photo, tmp_path):
     image, fractions = handle_file(files["plain.png"]), tmp_path / "fractions.tiff"
     Image.fromarray(np.full((40, 40), np.nan, np.float32)).save(fractions)
@@ -264,6 +271,7 @@ def test_read_drawing_returns_image_and_painted_mask(tmp_path, photo):
             task_inputs.read_drawing(given)
 
 
+@pytest.mark.slow
 def test_large_drawing_is_reduced(tmp_path):
     side = task_inputs.MAX_SIDE + 100
     layer = np.zeros((side, side, 4), np.uint8)

@@ -57,6 +57,7 @@ def decodings(monkeypatch):
 @pytest.mark.parametrize(("tasks", "metrics"), [
     (("fsr8",), ("psnr",)), (("fsr8", "bfr", "paired"), ("psnr", "ssim", "psnr_y", "ssim_uniform")),
 ])  # fmt: skip
+@pytest.mark.slow
 def test_each_ground_truth_is_decoded_once_per_run(tasks, metrics, decodings, tmp_path):
     data, lq = truths(tmp_path / "hq", 5), truths(tmp_path / "lq", 5)
     methods = ("bicubic", "nearest", "lanczos", "nlm")
@@ -70,6 +71,7 @@ def test_each_ground_truth_is_decoded_once_per_run(tasks, metrics, decodings, tm
     assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".")) == [LOCK_FILE]
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_time_only(decodings, tmp_path, monkeypatch):
     data, tables = truths(tmp_path / "hq", 4), []
     for name in ("free", "full"):

@@ -32,6 +32,7 @@ def weights(faces_folder, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_values_on_the_images_of_the_choice_are_marked(faces_folder, weights):
     chosen, other = (f"gpen:{weights / name}.safetensors" for name in ("chosen", "other"))
     settings = RunSettings(str(faces_folder), str(weights / "run"), (chosen, other), ("fsr8",), ("psnr",), size=64)

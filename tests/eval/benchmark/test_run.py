@@ -122,6 +122,7 @@ def test_rows_of_input_and_ground_truth(whole):
         assert bilinear["psnr"]["mean"] < 40 and bilinear["squeezenet"]["diff"] == 0
 
 
+@pytest.mark.slow
 def test_rerun_and_extension_of_a_run(whole, files, tmp_path):
     out = Path(whole.out)
     rows, before = (out / "per_image.csv").read_bytes(), (out / "summary.json").read_bytes()
@@ -179,6 +180,7 @@ def test_killed_run_resumes(whole, faces_folder, files, tmp_path):
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
+@pytest.mark.slow
 def test_truncated_table_keeps_complete_lines(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("cut") / "per_image.csv"
     rows = PerImageTable(path, ["psnr"])
@@ -235,6 +237,7 @@ def test_other_weight_file_is_an_error(whole, faces_folder, files, tmp_path):
         run(replace(once, methods=("bicubic",), seed=1), files, quiet=True)
 
 
+@pytest.mark.slow
 def test_command_line(faces_folder, squeezenet_npz, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("GPEN_IDENTITY_MODEL", raising=False)

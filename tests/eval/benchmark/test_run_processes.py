@@ -170,6 +170,7 @@ def test_tasks_with_different_metrics(faces_folder, tmp_path):
     assert ("fsr8", "psnr") in found and ("wild", "niqe_fitted") in found and ("wild", "psnr") not in found
 
 
+@pytest.mark.slow
 def test_restoration_cache(faces_folder, tmp_path, monkeypatch):
     settings = RunSettings(
         str(faces_folder),

@@ -155,6 +155,7 @@ def run(tmp_path, *arguments):
     return main(["run", "fsr", "--methods", "bicubic", "--metrics", "psnr", "--out", str(tmp_path / "run"), *arguments])
 
 
+@pytest.mark.slow
 def test_enlargement_is_refused_or_marked(tmp_path, capsys):
     (tmp_path / "faces").mkdir()
     for name, side in (("a", 48), ("b", 64), ("c", 40)):

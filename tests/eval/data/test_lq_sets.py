@@ -128,6 +128,7 @@ def test_colorize_and_inpaint(faces_folder, tmp_path):
     assert not np.array_equal(mask_for("face1", 64, 0), mask_for("face1", 64, 1))
 
 
+@pytest.mark.slow
 def test_lq_set_is_equal_in_every_process(faces_folder, tmp_path):
     faces = Faces.open(faces_folder, 64)
     build_lq_set("bfr", faces, tmp_path / "here", seed=3)

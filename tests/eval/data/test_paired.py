@@ -153,6 +153,7 @@ stems = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_character
 
 @settings(max_examples=100, deadline=None)
 @given(st.sets(stems.map(lambda stem: unicodedata.normalize("NFC", stem)), min_size=1, max_size=5), st.data())
+@pytest.mark.slow
 def test_forms_of_a_name_match(names, data):
     """Unicode form, spaces, case of the suffix and format do not matter; the pattern and the folder do not either."""
     names = {name.translate({0xA0: " ", 0x202F: " ", 0x2007: " "}) for name in names}

@@ -173,12 +173,14 @@ def test_errors_below_the_tolerance_leave_only_the_penalty():
     (mganprior, MultiCodeSettings(steps=0, codes=4), MultiCodeSettings(steps=60, codes=4)),
 ])  # fmt: skip
 @pytest.mark.parametrize("scale", [1, 4])
+@pytest.mark.slow
 def test_inversion_reduces_the_error(prior, invert, short, long, scale):
     sample = low_quality(prior, scale)
     (first,), (last,) = invert(prior, [sample], SIZE, short), invert(prior, [sample], SIZE, long)
     assert error(prior, last, sample) < error(prior, first, sample) / 2
 
 
+@pytest.mark.slow
 def test_inversion_does_not_depend_on_the_batch(prior):
     samples = [low_quality(prior, scale) for scale in (2, 8, 0.8)]
     for invert, how in ((pulse, PulseSettings(steps=5, samples=500)), (mganprior, MultiCodeSettings(steps=5, codes=2))):
@@ -187,6 +189,7 @@ def test_inversion_does_not_depend_on_the_batch(prior):
             assert cv2.absdiff(face, invert(prior, [sample], SIZE, how)[0]).max() <= 1
 
 
+@pytest.mark.slow
 def test_all_tensors_are_on_the_device_of_the_prior(monkeypatch):
     """On the meta device, which has shapes only: an operation with a tensor on the CPU raises an error, as on a GPU."""
     net = gpen.Generator(SMALL).eval().requires_grad_(False).to("meta")

@@ -102,6 +102,7 @@ def test_blur_kernel_agrees_with_the_degradation(face, blur):
 
 @settings(max_examples=20, deadline=None)
 @given(sigma=st.floats(2, 40), seed=st.integers(0, 100))
+@pytest.mark.slow
 def test_noise_estimate_of_a_smooth_image(sigma, seed):
     ramp = np.repeat(np.linspace(90, 160, 96, dtype=np.float32)[None, :, None], 96, axis=0).repeat(3, axis=2)
     noise = np.random.default_rng(seed).normal(0, sigma, ramp.shape)
@@ -122,6 +123,7 @@ def test_default_prior(prior, face, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("function", "how"), [("pulse", PulseSettings(steps=5)), ("mganprior", MultiCodeSettings(steps=5))])
+@pytest.mark.slow
 def test_result_of_a_prior_smaller_than_the_face_is_enlarged(prior, face, function, how, monkeypatch):
     monkeypatch.setattr(f"eval.methods.inversion.{type(how).__name__}", lambda: how)
     small = sample(face, scale=4)
@@ -225,6 +227,7 @@ def test_error_lists_all_methods():
     assert all(kind in str(error.value) for kind in METHODS) and "gpen[:PATH[?strength=S]]" in str(error.value)
 
 
+@pytest.mark.slow
 def test_methods_with_paths(prior, results, tmp_path, monkeypatch):
     monkeypatch.setattr("eval.methods.inversion.PulseSettings", lambda: PulseSettings(steps=2))
     truths, net = tmp_path / "truths", unet.save(unet.UNet(32), tmp_path / "unet.safetensors")
@@ -247,6 +250,7 @@ def test_methods_with_paths(prior, results, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("family", ["colorize", "inpaint"])
+@pytest.mark.slow
 def test_colorize_and_inpaint_with_their_models(family, faces_folder, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "models"
     folder.mkdir()

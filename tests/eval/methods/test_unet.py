@@ -42,6 +42,7 @@ def test_unet_of_another_size(face, tmp_path):
 
 
 @pytest.mark.parametrize("adversarial", [[], ["--adversarial"]])
+@pytest.mark.slow
 def test_training_of_a_unet(face, faces_folder, tmp_path, capsys, adversarial):
     command = ["--data", str(faces_folder), "--out", str(tmp_path / "run"), "--size", "32", "--images", "32", "--device", "cpu"]
     assert main(["train-unet", *command, *adversarial]) == 0

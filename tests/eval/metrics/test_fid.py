@@ -94,6 +94,7 @@ def test_fid_equals_pytorch_fid(home, sets, tmp_path):
     assert METRICS["fid_statistics"].distance(blurred, stored) == pytest.approx(ours, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_features_equal_pytorch_fid(home, sets):
     patch_torchvision()
     from pytorch_fid.fid_score import get_activations
@@ -119,6 +120,7 @@ def basicsr_features(folder):
 
 
 @pytest.mark.parametrize("as_tensors", [False, True])
+@pytest.mark.slow
 def test_statistics_of_basicsr(home, sets, tmp_path, as_tensors):
     """On random weights: the features, the moments in a .pth, and the distance by BasicSR's formula."""
     blurred, sharp = map(basicsr_features, sets)

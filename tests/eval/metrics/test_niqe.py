@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
@@ -70,6 +71,7 @@ def test_published_model_in_both_formats(tmp_path):
     assert "is not a pristine model" in missing["niqe"]
 
 
+@pytest.mark.slow
 def test_fit_command(tmp_path, capsys):
     (tmp_path / "faces").mkdir()
     for i in range(20):

@@ -24,6 +24,7 @@ NO_FILES = MetricSettings(squeezenet="", identity_model="", fid_statistics="", n
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("backbone", ["alex", "vgg", "squeeze"])
+@pytest.mark.slow
 def test_lpips_equals_the_package(backbone, face_pair, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     place_lpips(backbone, tmp_path)

@@ -27,6 +27,7 @@ def test_every_damage_is_visible_and_different(size):
     assert min(different) > 3
 
 
+@pytest.mark.slow
 def test_gold_trials_differ_in_face_and_damage(studies, folders):
     study = studies(session=24, gold_every=2)
     kinds = [(gold.id.split(",")[0], gold.damage) for gold in (*study.golds, *study.training)]
@@ -60,6 +61,7 @@ def test_default_number_of_gold_trials(session, every, golds):
     assert default_gold_every(session) == every and session // every == golds
 
 
+@pytest.mark.slow
 def test_build_command_states_the_power(studies, tmp_path, capsys):
     assert "8 gold trials per rater: a rater who answers at random passes with a probability of 3.5%." == describe_golds(
         studies(session=24)

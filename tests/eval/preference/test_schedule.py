@@ -116,6 +116,7 @@ def test_complete_study_returns_more_trials(studies, store):
     assert len(ask(schedule, study, 1, 30)) == 30
 
 
+@pytest.mark.slow
 def test_large_study_is_read_once(store, monkeypatch):
     """45,000 trials: selecting a trial does not read the votes again before the next refresh."""
     monkeypatch.setattr("eval.preference.schedule.REFRESH", 1e9)

@@ -26,6 +26,7 @@ def test_study_from_folders_keeps_the_pixels(studies, folders):
         assert (read_image(study.image(item.input)) == given.repeat(4, 0).repeat(4, 1)).all()  # each pixel a square
 
 
+@pytest.mark.slow
 def test_study_from_a_run_has_levels_and_degradations(tmp_path, capsys):
     faces, run_folder = tmp_path / "faces", tmp_path / "run"
     for i in range(6):

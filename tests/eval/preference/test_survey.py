@@ -54,6 +54,7 @@ def test_progress_and_pauses(survey):
     assert [step["done"] for step in steps if step["pause"]] == [20] and steps[-1]["finished"] and survey.next(code) == []
 
 
+@pytest.mark.slow
 def test_agreement_of_a_rater(survey):
     first, second = rate(survey, choose_better), rate(survey, choose_better)
     own = survey.agreement(second)

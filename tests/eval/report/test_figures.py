@@ -25,6 +25,7 @@ def finished(faces_folder, squeezenet_npz, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_write_all(finished, tmp_path, capsys):
     assert main(["figures", str(finished), "--out", str(tmp_path)]) == 0
     names = {path.stem for path in tmp_path.glob("*.png")}

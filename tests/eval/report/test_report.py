@@ -165,6 +165,7 @@ def test_mean_over_seeds():
     assert seed_blocks(summary[3:]) == []
 
 
+@pytest.mark.slow
 def test_ablation(faces_folder, tmp_path, capsys):
     models = tmp_path / "models"
     models.mkdir()
@@ -200,6 +201,7 @@ def test_ablation(faces_folder, tmp_path, capsys):
 
 
 @given(st.text(st.characters(blacklist_categories=["Cs", "Cc", "Z"]), min_size=1))
+@pytest.mark.slow
 def test_latex_escapes_special_characters(text):
     row = latex([Table(["name", "value"], [[text, "-1.5 ± 0.1"]])]).splitlines()[4]
     plain = re.sub(
@@ -242,6 +244,7 @@ def test_archives_name_tasks_that_exist(kept):
     assert {task for call in calls for task in call["settings"]["tasks"]} == set(kept.tasks)
 
 
+@pytest.mark.slow
 def test_tables_name_the_operator_of_super_resolution(faces_folder, tmp_path):
     tasks = ("fsr8", "fsr8-bilinear")
     for name in ("first", "second"):

@@ -68,6 +68,7 @@ degradations = st.builds(
 
 @quick
 @given(random_images)
+@pytest.mark.slow
 def test_no_steps_is_the_identity(image):
     off = Degradation()
     for result in (off(image), off.resized(image), off.target(image)):
@@ -224,6 +225,7 @@ for name in sorted(PRESETS):
 """
 
 
+@pytest.mark.slow
 def test_results_are_equal_across_processes():
     runs = [
         subprocess.run(

@@ -113,6 +113,7 @@ def test_every_preset_has_a_source():
 
 
 @pytest.mark.skipif(not FACES.is_dir(), reason="needs the real validation faces in ../shared/faces/val_real")
+@pytest.mark.slow
 def test_psnr_of_gpen_release_matches_published_inputs():
     """Inputs of RestoreFormer++ (TPAMI, Table 1) have a PSNR of 24.91 dB; the ranges as released are harder at 256 px."""
     faces = [cv2.imread(str(path))[..., ::-1] for path in sorted(FACES.iterdir())]

@@ -62,6 +62,7 @@ def off(a: torch.Tensor, b: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("engine", HERE)
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_engines_match_the_network(engine, kind):
     need(engine)
     net = network(KINDS[kind])
@@ -77,6 +78,7 @@ def test_engines_match_the_network(engine, kind):
 
 
 @pytest.mark.parametrize("engine", HERE)
+@pytest.mark.slow
 def test_engines_match_the_default_model_on_faces(engine):
     need(engine)
     net = gpen.load()

@@ -44,6 +44,7 @@ def rotated(points: np.ndarray, turns: int, shape) -> np.ndarray:
     return points
 
 
+@pytest.mark.slow
 def test_face_and_landmarks_are_detected(detect, astronaut):
     (face,) = detect(astronaut)
     assert np.abs(face.landmarks - ASTRONAUT).max() < 4 and face.landmarks.dtype == np.float32
@@ -52,6 +53,7 @@ def test_face_and_landmarks_are_detected(detect, astronaut):
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.slow
 def test_rotated_photo(detect, astronaut, turns):
     (face,) = detect(np.ascontiguousarray(np.rot90(astronaut, turns)))
     assert np.abs(face.landmarks - rotated(ASTRONAUT, turns, astronaut.shape)).max() < 5
@@ -59,6 +61,7 @@ def test_rotated_photo(detect, astronaut, turns):
 
 
 @pytest.mark.parametrize(("turns", "side"), [(1, 256), (3, 128), (2, 64), (1, 40)])
+@pytest.mark.slow
 def test_rotated_face_next_to_an_upright_one(detect, astronaut, turns, side):
     photo, person = np.full((300, 600, 3), 120, np.uint8), astronaut[:256, 96:352]
     photo[20:276, 20:276] = person
@@ -85,6 +88,7 @@ def test_faces_of_20_and_1024_px(detect, astronaut):
     assert np.abs(face.landmarks - ((ASTRONAUT - (136, 18) + 0.5) * 1024 / 178 - 0.5)).max() < 25
 
 
+@pytest.mark.slow
 def test_faces_are_sorted_by_size(detect, astronaut):
     head = astronaut[HEAD]
     photo = np.full((200, 420, 3), 128, np.uint8)
@@ -93,12 +97,14 @@ def test_faces_are_sorted_by_size(detect, astronaut):
     assert [int(face.landmarks[2, 0]) // 100 for face in detect(photo)] == [1, 3, 0]
 
 
+@pytest.mark.slow
 def test_face_cut_by_the_image_border(detect, astronaut):
     (face,) = detect(np.ascontiguousarray(astronaut[80:]))  # through the forehead
     assert np.abs(face.landmarks + (0, 80) - ASTRONAUT).max() < 5
 
 
 @pytest.mark.parametrize("name", ["coffee", "chelsea", "rocket"])
+@pytest.mark.slow
 def test_photo_without_faces(detect, name):
     assert detect(getattr(skimage.data, name)()) == []
 
@@ -185,6 +191,7 @@ def test_patterns_in_enlarged_photos_are_no_faces(detect, name, scale):
     assert len(detect(photo[..., ::-1].copy(), rotated=False)) == COUNTS[name]
 
 
+@pytest.mark.slow
 def test_yunet(astronaut):
     if not YUNET.is_file():
         pytest.skip(f"{YUNET} does not exist")
@@ -205,6 +212,7 @@ def test_unknown_detector_and_invalid_file_raise_an_error(tmp_path):
             load_detector(name)
 
 
+@pytest.mark.slow
 def test_import_does_not_load_the_detector():
     code = "import sys, gpen; print(any(name in sys.modules for name in ('facenet_pytorch', 'torchvision')))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout.strip() == "False"

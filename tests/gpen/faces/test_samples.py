@@ -29,6 +29,7 @@ def test_samples_are_sharp(name):
 
 
 @pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.slow
 def test_landmarks_are_those_of_the_detector(name):
     sample, detect = SAMPLES[name], load_detector()
     photo = read_image(sample.path)

@@ -119,6 +119,7 @@ def test_restored_photos_are_marked_and_copies_are_not(photos, tmp_path, restore
     ]
 
 
+@pytest.mark.slow
 def test_videos_in_a_mixed_folder(photos, tmp_path, restorer):
     frames = [make_image(6, 64, 80)] * 4
     whole = encode(photos / "whole.mkv", [*frames, *moving_frames(30, 64, 80)], options={"g": "6"}).read_bytes()

@@ -128,6 +128,7 @@ def test_iptc_comments_and_profiles_of_a_jpeg_keep_their_bytes(tmp_path):
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
+@pytest.mark.slow
 def test_damaged_exif_never_costs_the_pixels(data):
     notes = bytearray(exif_with_caption(data.draw(st.integers(0, 9))))
     for _ in range(data.draw(st.integers(1, 12))):

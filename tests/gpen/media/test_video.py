@@ -213,6 +213,7 @@ def test_flicker_is_motion_compensated():
     assert meter.mean == 0, "a face that disappeared is not compared"
 
 
+@pytest.mark.slow
 def test_smoothing_reduces_flicker():
     frames, points = moving(12)
     noise = np.random.default_rng(0).normal(0, 1.0, (len(frames), 7, 2))

@@ -36,6 +36,7 @@ configs = st.builds(
 
 @settings(max_examples=25, deadline=None)
 @given(configs)
+@pytest.mark.slow
 def test_settings_are_inferred_from_the_tensors(config):
     with torch.device("meta"):
         net = GPEN(config)
@@ -138,6 +139,7 @@ def bad_files(folder, net):
     yield folder / "huge.safetensors", "expected"
 
 
+@pytest.mark.slow
 def test_invalid_files_raise_an_error_and_execute_nothing(small, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path, words in bad_files(tmp_path, small):

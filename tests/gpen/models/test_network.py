@@ -80,6 +80,7 @@ def test_every_parameter_has_a_gradient(mode):
 
 @pytest.mark.parametrize("block", sorted(BLOCKS))
 @pytest.mark.parametrize("mode", ["concat", "add", "none"])
+@pytest.mark.slow
 def test_all_block_types(block, mode, tmp_path):
     """Check the output size, independence of the batch, gradients, and saving and loading."""
     net = with_noise_scales(network(block=block, noise_mode=mode, size=64)).train()
@@ -173,6 +174,7 @@ def test_wrong_input_size_raises_an_error():
         network()(images(1, 16))
 
 
+@pytest.mark.slow
 def test_flops_of_gpen_bfr_256():
     """GPEN-BFR-256 needs 17.4 GFLOP; detects formulations with redundant computation."""
     net = GPEN(GPENConfig(size=256, channel_multiplier=1, narrow=0.5))

@@ -16,6 +16,7 @@ def cases(*names: str) -> list:
 
 
 @pytest.mark.parametrize("name", cases(*golden.CASES))
+@pytest.mark.slow
 def test_golden_outputs(name, tmp_path):
     spec = golden.case(name)
     torch.save(golden.weights(spec), tmp_path / "net.pth")
@@ -58,6 +59,7 @@ def test_published_layout_round_trip(name, tmp_path):
 
 @needs_shared
 @pytest.mark.parametrize("name", ["tiny-64", "noise-add-64", "disc-256"])
+@pytest.mark.slow
 def test_reference_implementation_matches_the_published_code(name):
     spec, stored = golden.case(name), np.load(golden.folder(name) / f"{name}.npz")
     y = reference.output(spec)

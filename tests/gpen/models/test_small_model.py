@@ -57,6 +57,7 @@ def landmarks(images):
     return found
 
 
+@pytest.mark.slow
 def test_without_features_there_is_another_face(parts):
     alone = parts.generate(parts.z, [torch.zeros_like(f) for f in parts.features])
     assert parts.change(alone).min() > 12
@@ -65,6 +66,7 @@ def test_without_features_there_is_another_face(parts):
     torch.testing.assert_close(without, alone, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_landmarks_of_restored_faces_are_nearer_to_the_true_ones_than_those_of_the_input(parts):
     for true, restored, low in zip(*map(landmarks, (parts.true, parts.restored, parts.low)), strict=True):
         error = np.linalg.norm(restored - true, axis=1).mean()

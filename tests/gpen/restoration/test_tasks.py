@@ -85,6 +85,7 @@ def test_colorize_input_is_grey_and_chroma_is_that_of_the_output():
 
 @settings(max_examples=30, deadline=None)
 @given(side=st.integers(8, 70), seed=st.integers(0, 9))
+@pytest.mark.slow
 def test_inpaint_keeps_unmasked_pixels(restorer, side, seed):
     image, mask = make_image(side, seed), strokes(side, np.random.default_rng(seed))
     filled = tasks.run(restorer, "inpaint", image, mask)

@@ -109,6 +109,7 @@ def test_feature_dropout_is_a_probability():
         dataclasses.replace(TINY, feature_dropout=1.5)
 
 
+@pytest.mark.slow
 def test_pairs_do_not_depend_on_the_number_of_workers(faces):
     alone = list(batches(FacePairs(faces, TINY), TINY, start=8))
     helped = list(batches(FacePairs(faces, TINY), dataclasses.replace(TINY, workers=2), start=8))
@@ -140,6 +141,7 @@ def test_a_killed_run_resumes(faces, tmp_path):
     assert gpen.load(run / "gpen.safetensors").size == 16
 
 
+@pytest.mark.slow
 def test_nan_loss_stops_the_run_and_keeps_the_last_checkpoint(faces, tmp_path, monkeypatch):
     real_step = Finetune.step
 
@@ -153,6 +155,7 @@ def test_nan_loss_stops_the_run_and_keeps_the_last_checkpoint(faces, tmp_path, m
     assert all(t.isfinite().all() for t in weights(tmp_path / "run" / "gpen.safetensors").values())
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_last_checkpoint(faces, tmp_path, monkeypatch):
     real_save = torch.save
 

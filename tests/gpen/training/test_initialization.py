@@ -20,6 +20,7 @@ NETWORK = GPENConfig(size=32, channel_multiplier=1, narrow=0.03125, style_dim=16
 
 
 @pytest.mark.parametrize("size", [16, 64])
+@pytest.mark.slow
 def test_the_network_starts_as_the_identity(size):
     torch.manual_seed(size)
     net = start_as_identity(gpen.GPEN(GPENConfig(size=size, narrow=0.0625, style_dim=16, mapping_layers=2)))
@@ -45,6 +46,7 @@ def test_unsupported_settings_are_refused(settings):
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+@pytest.mark.slow
 def test_blend_with_input_is_a_weighted_mean(alpha):
     config = FinetuneConfig(network=NETWORK, init="identity", adversarial_weight=0.0, feature_matching_weight=0.0, batch_size=2)
     trainer = Finetune(config, Distributed("cpu"))

@@ -58,6 +58,7 @@ def test_a_resumed_prior_equals_an_uninterrupted_one_to_the_bit(faces, tmp_path,
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_a_prior_without_noise_starts_from_one_with_noise_whose_scalars_are_set_to_zero(tmp_path):
     net = gpen.Generator(NETWORK)
     for name, parameter in net.named_parameters():

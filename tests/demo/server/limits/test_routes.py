@@ -61,6 +61,7 @@ def test_no_body_without_need_and_files_only_by_upload():
     assert writing == ["/gradio_api/upload", "/gradio_api/component_server"]
 
 
+@pytest.mark.slow
 def test_routes_that_gradio_adds_must_be_considered():
     """A new route of a later version of gradio fails here, until it is listed as allowed or as not served."""
     with gr.Blocks() as page:

@@ -58,6 +58,7 @@ def by_hand(state, x):
     return bn(F.linear(bn(x, "bn4").flatten(1), s["fc5.weight"], s["fc5.bias"]), "bn5")
 
 
+@pytest.mark.slow
 def test_angle_equals_a_forward_pass_by_hand(file, face_pair):
     functions, missing = load_metrics(["deg"], MetricSettings(deg_weights=str(file)))
     assert not missing and METRICS["deg"].lower_better

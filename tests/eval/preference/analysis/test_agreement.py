@@ -34,6 +34,7 @@ def test_alpha_equals_krippendorff():
     assert choice_alpha(comparisons(agreeing)) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_metric_agreement(votes, tmp_path, capsys):
     """The strength as a metric agrees as much as raters, its negative disagrees."""
     rng = np.random.default_rng(7)

@@ -23,6 +23,7 @@ def whole(pairs):
 
 
 @pytest.mark.parametrize("raters, answers, nu", [(30, 20, 0.5), (8, 30, 0.5)])
+@pytest.mark.slow
 def test_coverage_over_raters(raters, answers, nu):
     """150 studies of five methods; the tolerance is about three standard errors."""
     rng, hits = np.random.default_rng(2), []
@@ -33,6 +34,7 @@ def test_coverage_over_raters(raters, answers, nu):
     assert np.mean(hits) == pytest.approx(0.95, abs=0.03)
 
 
+@pytest.mark.slow
 def test_coverage_with_effects_of_faces():
     """Intervals over raters alone exclude the true difference of zero too often; the two-way intervals do not."""
     figures = coverage(30, 12, 1.0, 0.3, Options(studies=40, resamples=100))

@@ -210,6 +210,7 @@ def test_score_command_with_a_study(studies, tmp_path, capsys):
     assert "Unknown --intervals 'items'; choose from faces, images." in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_meaning_of_the_intervals(votes):
     assert score(votes)["intervals"].endswith("over 60 raters and 40 faces: for raters and faces like these.")
     fixed = score(votes, over_faces=False)

@@ -68,6 +68,7 @@ def test_items_without_parameters_are_in_no_slice():
 
 
 @given(st.lists(st.sampled_from([None, 0.5, 1.0, 2.0, 7.0]), min_size=1, max_size=6), st.sampled_from(list(PARAMETERS)))
+@pytest.mark.slow
 def test_slices_divide_the_votes_at_one_value(values, name):
     known = {f"i{i}": Degradation().to_dict() | {name: value} for i, value in enumerate(values)}
     votes = [vote(item=item, trial=item) for item in known]

@@ -8,6 +8,7 @@ from eval.preference.analysis.strengths import holm
 from tests.eval.preference.simulated import NAMES, TRUE, simulate, vote, votes_of
 
 
+@pytest.mark.slow
 def test_family_wise_error_rate():
     """Family-wise: about 5% of 40 studies of three equal methods have a significant pair."""
     rng = np.random.default_rng(1)

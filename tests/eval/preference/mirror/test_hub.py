@@ -95,6 +95,7 @@ def rate_again(survey, code, id):
     return survey.answer(code, id=id, trial=ticket, choice="left", ms=900)
 
 
+@pytest.mark.slow
 def test_deletion_reaches_all_files_all_stores_and_the_history(start, hub):
     """Failure sequence: deleted answers came back after a restart."""
     first, second = start(), start()
@@ -116,6 +117,7 @@ def test_deletion_reaches_all_files_all_stores_and_the_history(start, hub):
     assert all('"delete"' in line for line in hub.history.splitlines() if rater in line)
 
 
+@pytest.mark.slow
 def test_old_export_does_not_revive_undone_answers(start):
     survey = start()
     code = rate(survey, left, 2)
@@ -126,6 +128,7 @@ def test_old_export_does_not_revive_undone_answers(start):
     assert after.import_votes(exports.read(old_export, "jsonl")) == 0 and len(votes(after)) == 1
 
 
+@pytest.mark.slow
 def test_two_instances_do_not_overwrite_each_other(start, hub):
     """Failure sequence: both wrote one file, and the last one won."""
     first, second = start(), start()
@@ -143,6 +146,7 @@ def test_two_instances_do_not_overwrite_each_other(start, hub):
     assert [key for key in map(identity, hub.events())] == list(dict.fromkeys(map(identity, hub.events())))
 
 
+@pytest.mark.slow
 def test_answer_counts_as_safe_when_it_is_copied(start, hub):
     survey = start()
     code = rate(survey, left, 2)
@@ -219,6 +223,7 @@ def test_owner_sees_the_age_of_the_last_push_and_errors(start, hub, capsys):
     assert survey.mirror.status().waiting == 0 and survey.mirror.status().error is None
 
 
+@pytest.mark.slow
 def test_many_files_are_joined_at_a_start(start, hub, monkeypatch):
     monkeypatch.setattr(mirror, "MAX_FILES", 3)
     monkeypatch.setattr(mirror, "SEGMENT", 4)

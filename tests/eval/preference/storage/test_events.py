@@ -50,6 +50,7 @@ def merged(folder, *parts):
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events, events, st.randoms())
+@pytest.mark.slow
 def test_merging_is_a_union(tmp_path_factory, one, two, chance):
     folder = tmp_path_factory.mktemp("stores")
     together, shuffled = merged(folder, one, two), chance.sample(one + two, len(one + two))

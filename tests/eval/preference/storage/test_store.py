@@ -109,6 +109,7 @@ def test_consent_version_is_checked_with_each_answer(store):
     assert store.add(vote("two", trial="t2"), "v2", limit=9).is_new
 
 
+@pytest.mark.slow
 def test_rater_has_a_limited_number_of_answers(store):
     """Failure sequence: any number of answers was accepted from one rater."""
     store.consent("s", "r", "v")
@@ -139,6 +140,7 @@ def test_import_is_idempotent(store):
     assert len(store.votes("s")) == 41 and store.outcomes("s") == [(["a", "b"], "left", 41)]
 
 
+@pytest.mark.slow
 def test_concurrent_raters_without_loss_or_duplicates(url, studies):
     with closing(VoteStore.open(url)) as store:
         survey = Survey(studies(), store)
@@ -170,6 +172,7 @@ def test_concurrent_open_creates_tables_once(url):
     assert failures == []
 
 
+@pytest.mark.slow
 def test_migration_of_a_database_of_version_1(url, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
@@ -251,6 +254,7 @@ def test_database_url_from_the_environment(tmp_path, monkeypatch):
     assert (tmp_path / "deep" / "votes.sqlite").is_file()
 
 
+@pytest.mark.slow
 def test_close_releases_all_locks(sqlite_file):
     """A store that was closed must not block the next one, even with a slow disk and a short timeout."""
 

@@ -223,6 +223,7 @@ def test_frozen_start_trains_the_heads_alone(tune, tmp_path, faces):
     assert not all(torch.equal(p, network[name]) for name, p in trainer.net.state_dict().items())
 
 
+@pytest.mark.slow
 def test_frozen_start_of_stage_1_trains_heads_and_encoder(prior):
     trainer = Prior(dataclasses.replace(prior, frozen_images=8), CPU)
     before = {part: {k: v.clone() for k, v in getattr(trainer, part).state_dict().items()} for part in ("net", "ema", "encoder")}
@@ -279,6 +280,7 @@ def test_restart_from_averaged_weights_alone(tune, faces, tmp_path):
     assert all(torch.equal(tensor, b[name]) for name, tensor in a.items())
 
 
+@pytest.mark.slow
 def test_larger_network_starts_from_a_smaller_prior(prior, tune, faces, tmp_path):
     path = train_prior(faces, tmp_path / "prior", prior)
     larger = dataclasses.replace(NETWORK, size=32, in_size=32)

@@ -110,6 +110,7 @@ def test_validation_faces_smaller_than_the_network_are_refused(faces):
     assert len(validation_files(dataclasses.replace(config, allow_upscaled=True))) == 4
 
 
+@pytest.mark.slow
 def test_option_to_enlarge_faces():
     for stage in ("prior", "finetune"):
         command = [stage, "--data", "faces", "--out", "run"]

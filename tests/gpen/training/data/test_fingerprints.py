@@ -5,6 +5,7 @@ import shutil
 
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ def fingerprints(folder):
     return set(map(fingerprint, list_images(folder)))
 
 
+@pytest.mark.slow
 def test_weights_store_the_training_faces_of_both_stages_and_of_a_resumed_run(faces, tmp_path):
     other, third = tmp_path / "other", tmp_path / "third"
     for k, folder in enumerate((other, third)):

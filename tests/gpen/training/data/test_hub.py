@@ -174,6 +174,7 @@ def test_labels_lost_with_the_power_are_read_again(parquet, images):
     assert [(row["file"], row["id"]) for row in rows] == [(f"0000000{k}.png", k) for k in range(6)] and same(read(folder), images)
 
 
+@pytest.mark.slow
 def test_training_on_a_dataset_matches_a_folder_and_resumes_exactly(parquet, tmp_path, monkeypatch):
     folder = hub.local_folder(parquet)
     by_name, by_path = FacePairs(parquet, TINY), FacePairs(folder, TINY)
@@ -204,6 +205,7 @@ def test_unreachable_hub_is_a_one_line_error(tmp_path, capsys):
     assert printed.startswith("error: ") and "nobody/nothing" in printed and "connection" in printed
 
 
+@pytest.mark.slow
 def test_missing_datasets_package(tmp_path):
     code = (
         "import sys; sys.modules['datasets'] = None\n"

@@ -118,6 +118,7 @@ def test_missing_file_and_missing_setting_are_errors(tmp_path):
         FinetuneConfig(identity_weight=0.1)
 
 
+@pytest.mark.slow
 def test_random_crops_are_the_same_for_both_faces_of_a_pair(model):
     torch.manual_seed(0)
     faces = torch.rand(3, 3, 64, 64) * 2 - 1
@@ -160,6 +161,7 @@ def test_color_jitter_of_single_properties():
     assert torch.allclose(blurred.mean((2, 3)), x.mean((2, 3)), atol=0.02)
 
 
+@pytest.mark.slow
 def test_identity_loss_trains_the_network(model, faces, tmp_path):
     network = GPENConfig(size=64, channel_multiplier=1, narrow=0.0625)
     terms = {"adversarial_weight": 0, "feature_matching_weight": 0, "identity_weight": 1, "identity_model": str(model)}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import cv2
+import pytest
 
 from gpen.training.monitoring.curves import plot
 
@@ -13,6 +14,7 @@ def command(*arguments):
     return subprocess.run([sys.executable, "-m", "gpen", "curves", *map(str, arguments)], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_phases_are_joined_in_order(tmp_path):
     for phase, losses in (("a", [0.3, 0.2]), ("b", [0.15, 0.1])):
         (tmp_path / phase).mkdir()
@@ -28,6 +30,7 @@ def test_phases_are_joined_in_order(tmp_path):
     assert cv2.imread(str(tmp_path / "curves.png")).std() > 5
 
 
+@pytest.mark.slow
 def test_missing_and_empty_logs_are_errors(tmp_path):
     (tmp_path / "log.jsonl").write_text("")
     for runs, sentence in (
