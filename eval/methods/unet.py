@@ -1,6 +1,6 @@
 """A small U-Net as a baseline without a GAN prior, trained with L1 and optionally a GAN loss.
 
-    python -m eval train-unet --data DIR --out RUN                                 writes RUN/unet.safetensors for the method unet:PATH
+    python -m eval train-unet --data DIR --out RUN    writes RUN/unet.safetensors for the method unet:PATH
     python -m eval train-unet --data DIR --out TWIN --start RUN/unet.safetensors --adversarial
 
 The method unet without a path uses assets/unet-SIZE.safetensors.
@@ -141,7 +141,7 @@ def unet_config(
         precision=precision,
         adversarial_weight=ADVERSARIAL if adversarial else 0.0,
         feature_matching_weight=0.0,
-        frozen_images=400 if adversarial else 0,
+        frozen_images=min(400, images // 30) if adversarial else 0,  # the discriminator learns first
         lr_decoder=5e-4 if adversarial else 1e-3,
         lr_discriminator=5e-4,
         beta1=0.5 if adversarial else 0.9,

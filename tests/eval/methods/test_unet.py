@@ -54,6 +54,21 @@ def test_training_of_a_unet(face, faces_folder, tmp_path, capsys, adversarial):
     assert split_fingerprints(read_metadata(path)[TRAINED_ON]) == set(map(fingerprint, list_images(faces_folder)))
 
 
+@pytest.mark.slow
+def test_training_starts_from_a_file(face, faces_folder, tmp_path, capsys):
+    torch.manual_seed(0)
+    net = unet.UNet(32)
+    torch.nn.init.normal_(net.last.weight, std=0.5)  # far from the identity, which is the start without a file
+    start = unet.save(net, tmp_path / "start.safetensors")
+    command = ["train-unet", "--data", str(faces_folder), "--start", str(start), "--images", "8", "--device", "cpu", "--out"]
+    assert main([*command, str(tmp_path / "twin"), "--size", "32", "--adversarial"]) == 0
+    (made,) = unet.restore(unet.load(tmp_path / "twin" / "unet.safetensors"), [face])
+    (started,) = unet.restore(unet.load(start), [face])
+    assert cv2.absdiff(made, started).mean() < 2 < 5 < cv2.absdiff(made, face).mean()
+    assert main([*command, str(tmp_path / "other"), "--size", "64", "--allow-upscaled"]) == 2
+    assert "was trained at 32 px: give a U-Net of 64 px, or --size 32." in capsys.readouterr().err
+
+
 def test_training_faces_of_a_unet_that_are_too_small(faces_folder, tmp_path, capsys):
     command = ["train-unet", "--data", str(faces_folder), "--out", str(tmp_path / "run"), "--size", "128"]
     assert main(command) == 2 and "7 of 7 images" in capsys.readouterr().err
