@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import types
 
 import pytest
 
@@ -34,7 +33,17 @@ def test_served_page_is_at_module_level_for_the_reloader(monkeypatch):
         def launch(self, **settings):
             assert vars(app)["demo"] is self and settings["ssr_mode"] is False
 
-    mirrored, survey = [], types.SimpleNamespace(close=lambda: None)
+    class Survey:
+        def __init__(self):
+            self.store = self
+
+        def stop_mirror(self):
+            ended.append("mirror")
+
+        def close(self):
+            ended.append("store")
+
+    mirrored, ended, survey = [], [], Survey()
     monkeypatch.setattr(app.rate, "open_survey", lambda: survey)
     monkeypatch.setattr(app.rate, "routes", lambda *_: [])
     monkeypatch.setattr(app.rate, "start_mirror", mirrored.append)
@@ -45,4 +54,4 @@ def test_served_page_is_at_module_level_for_the_reloader(monkeypatch):
         monkeypatch.setattr(app.gradio_patches, "is_reload", lambda reloads=reloads: reloads)
         app.serve()
         vars(app).pop("demo")
-    assert len(mirrored) == 1  # a reload does not start another one
+    assert mirrored == [survey] and ended == ["mirror", "store"]  # a reload does not start another mirror

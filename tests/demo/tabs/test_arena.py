@@ -11,6 +11,7 @@ from PIL import Image
 
 from demo import languages
 from demo.server.limits.settings import Rate
+from demo.server.model_picker import ModelPicker
 from demo.tabs import arena, leaderboard
 from eval.preference.arena import battles
 from eval.preference.arena.battles import CONSENT, NAME
@@ -30,7 +31,7 @@ def page(restorer, model_file, tmp_path, monkeypatch):
     monkeypatch.setenv("GPEN_VOTES", str(tmp_path / "votes.sqlite"))
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setattr("eval.preference.survey.COUNTS_AGE", 0)
-    opened = arena.open_page(restorer)
+    opened = arena.open_page(ModelPicker(restorer))
     yield opened
     opened.survey.close()
 
@@ -64,7 +65,7 @@ def answer(client, code, ticket, id="answer-0000", choice="left"):
 
 def test_arena_is_off_by_default(restorer, monkeypatch):
     monkeypatch.delenv(arena.VARIABLE, raising=False)
-    assert arena.open_page(restorer) is None and arena.routes(None) == []
+    assert arena.open_page(ModelPicker(restorer)) is None and arena.routes(None) == []
 
 
 def test_pair_from_damage_to_reveal(client, page, code, size):
@@ -169,4 +170,4 @@ def test_board_of_the_arena_needs_votes(page):
 def test_arena_without_a_usable_store_stops_the_start(restorer, page, monkeypatch):
     monkeypatch.setenv("GPEN_VOTES", "mysql://host/votes")
     with pytest.raises(GPENError):
-        arena.open_page(restorer)
+        arena.open_page(ModelPicker(restorer))

@@ -1,9 +1,12 @@
 """Votes of the Rate tab from scripts, other raters and old consents; login; copies. The routes, without a browser."""
 
+import asyncio
 import json
 import signal
+import threading
 import time
 
+import anyio
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -97,6 +100,25 @@ def test_changed_consent_text_asks_again_and_keeps_the_code(client, survey, monk
     assert ask(client, "resume", code=code).json() == {"consented": False, "deleted": False}
     assert ask(client, "consent", code=code).json()["progress"]["done"] == 1
     assert answer(client, code, second["trial"], "answer-0001").json()["progress"]["done"] == 2
+
+
+def test_answers_that_wait_for_the_disk_take_no_thread_of_the_page(survey, monkeypatch):
+    """Failure sequence: 40 answers that waited for a slow disk took all threads of gradio, and restorations stopped."""
+    code, entered, disk = new_code(), threading.Event(), threading.Event()
+    survey.consent(code)
+    monkeypatch.setattr(survey, "consented", lambda code: entered.set() or disk.wait())
+
+    async def scene():
+        transport = httpx.ASGITransport(Starlette(routes=rate.routes(survey)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://page") as web:
+            asking = asyncio.create_task(web.post("/study/resume", json={"code": code}))
+            while not entered.is_set():
+                await asyncio.sleep(0)
+            threads = anyio.to_thread.current_default_thread_limiter().borrowed_tokens
+            disk.set()
+            assert threads == 0 and (await asking).json()["consented"]
+
+    asyncio.run(scene())
 
 
 def test_unconfirmed_answers(client, survey):

@@ -192,6 +192,13 @@ def test_uploads_are_refused_without_room_on_the_disk():
     assert site.post("/gradio_api/queue/join")[0] == 200
 
 
+def test_upload_ends_when_others_have_filled_the_disk_meanwhile():
+    """Failure sequence: uploads that began together were all accepted, and left no room for the votes."""
+    site = Site(has_room=lambda: site.offered < 10 * len(CHUNK))
+    site.offered = 0
+    assert site.post("/gradio_api/upload", gigabyte()) == (507, DISK_FULL) and site.offered == 10 * len(CHUNK)
+
+
 def test_websockets_are_closed():
     sent = []
 
