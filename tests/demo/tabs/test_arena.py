@@ -68,6 +68,19 @@ def test_arena_is_off_by_default(restorer, monkeypatch):
     assert arena.open_page(ModelPicker(restorer)) is None and arena.routes(None) == []
 
 
+def test_arena_shares_the_store_and_the_models_of_the_page(page, restorer, model_file, monkeypatch):
+    """Failure sequence: it opened a second store, with a second writer of SQLite, and loaded a second copy of a model."""
+    monkeypatch.setenv("GPEN_MODELS", str(model_file.parent))
+    monkeypatch.setenv("GPEN_MODEL", "gpen-64")
+    monkeypatch.setattr(arena, "VoteStore", None)
+    picker = ModelPicker(restorer)
+    shared = arena.open_page(picker, page.survey.store)
+    assert shared.survey.store is page.survey.store and {"gpen-64", model_file.stem} <= shared.restore.keys()
+    face = np.zeros((32, 32, 3), np.uint8)
+    assert not picker._loaded and shared.restore[model_file.stem](face, 64).shape == (64, 64, 3)
+    assert list(picker._loaded) == [model_file.stem]
+
+
 def test_pair_from_damage_to_reveal(client, page, code, size):
     about = ask(client, "about").json()
     assert about["consent"] == CONSENT == languages.english("arena.consent") and about["methods"] == 4
