@@ -9,6 +9,8 @@ import time
 
 import httpx
 import pytest
+import safehttpx
+from gradio import processing_utils
 from gradio.queueing import Queue
 
 from demo import api
@@ -28,9 +30,11 @@ def page(open_page):
 
 
 @pytest.fixture
-def remote():
-    """A server that answers with a gzip bomb; its `asked` are the paths that were requested."""
-    asked, bomb = [], gzip.compress(b"\0" * (100 * MB))
+def remote(monkeypatch):
+    """A server that answers with a gzip bomb; its `asked` are the paths that were requested. Gradio takes it for a public one."""
+    monkeypatch.setattr(processing_utils, "PUBLIC_HOSTNAME_WHITELIST", ["127.0.0.1"])
+    monkeypatch.setattr(safehttpx, "is_public_ip", lambda address: True)
+    asked, bomb = [], gzip.compress(b"\0" * (20 * MB))
 
     class Bomb(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
