@@ -201,7 +201,8 @@ def test_folder_that_cannot_be_synchronised_is_no_error_but_a_file_is(tmp_path, 
 
 
 WRITERS = re.compile(  # calls that write a file in place; `partial` is a path of replace_atomically or of a resumed download
-    r"\b(?:os\.(?:replace|rename)|np\.savez?|torch\.save|save_file|\w+\.(?:write_text|write_bytes|savefig|to_csv|imwrite))\("
+    r"\b(?:os\.(?:replace|rename)|np\.savez?|torch\.save|save_file)\("
+    r"|[\w)\]]\.(?:write_text|write_bytes|savefig|to_csv|imwrite)\("
     r"|NamedTemporaryFile|mkstemp|\bopen\([^()]*[\"'][wx]b?[\"']"
 )
 ALLOWED = (
