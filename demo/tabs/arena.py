@@ -24,13 +24,13 @@ from starlette.routing import Route
 
 import gpen
 from demo import experiment, images, languages
-from demo.server import web, zerogpu
+from demo.server import options, web, zerogpu
 from demo.server.executor import BoundedExecutor
 from demo.server.limits.buckets import TokenBuckets
 from demo.server.limits.identity import address_of, network
 from demo.server.limits.settings import Rate, read_limits
 from demo.server.model_picker import ModelPicker
-from demo.tabs.rate import ShortText, StudyRequest, code_of_account, needs_login, parsed
+from demo.tabs.rate import ShortText, StudyRequest, code_of_account, parsed
 from demo.theme import STATIC
 from eval.data.lq_sets import Sample
 from eval.methods.registry import default_weights, load_method
@@ -182,14 +182,14 @@ def routes(page: Page | None) -> list[Route]:
             raise TooMany(f"Your network has sent too many requests: wait for {wait + 0.5:.0f} seconds.")
 
     def code_of(request: Request, asked: CodeRequest) -> str:
-        return code_of_account(survey, request) if needs_login() else asked.code
+        return code_of_account(survey, request) if options.needs_login() else asked.code
 
     def about(request: Request, body: bytes) -> dict:
         return _about(page)
 
     def consent(request: Request, body: bytes) -> dict:
         code = parsed(ConsentRequest, body).code or new_code()
-        if needs_login():
+        if options.needs_login():
             code = code_of_account(survey, request)
         survey.consent(code, address_of(request.scope, proxies))
         return {"code": code} | survey.progress(code)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from demo import languages
+from demo.server import options
 from demo.server.limits.settings import Rate
 from demo.server.model_picker import ModelPicker
 from demo.tabs import arena, leaderboard
@@ -172,7 +173,7 @@ def test_looks_and_limits_of_a_network(page, monkeypatch):
 
 
 def test_login_decides_who_votes(page, client, monkeypatch):
-    monkeypatch.setenv(leaderboard.LOGIN_VARIABLE, "1")
+    monkeypatch.setenv(options.LOGIN_VARIABLE, "1")
     assert ask(client, "consent").status_code == 401 and battle(client, new_code()).status_code == 401
 
 

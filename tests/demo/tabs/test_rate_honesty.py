@@ -12,7 +12,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from demo.tabs import leaderboard, owner, rate
+from demo.server import options
+from demo.tabs import owner, rate
 from eval.preference.mirror.hub import MirrorStatus
 from eval.preference.storage.store import VoteStore
 from eval.preference.study import Study
@@ -144,7 +145,7 @@ class Login:
 
 
 def test_login_gives_one_session_per_account(survey, monkeypatch):
-    monkeypatch.setenv(leaderboard.LOGIN_VARIABLE, "1")
+    monkeypatch.setenv(options.LOGIN_VARIABLE, "1")
     app = Login(Starlette(routes=rate.routes(survey)))
     with TestClient(app) as client:
         assert ask(client, "about").json()["login"] is False
@@ -169,7 +170,7 @@ def test_guessable_token_and_missing_login_stop_the_start(study, tmp_path, monke
     with pytest.raises(GPENError, match="GPEN_OWNER_TOKEN can be guessed"):
         rate.open_survey()
     monkeypatch.setenv("GPEN_OWNER_TOKEN", "")
-    monkeypatch.setenv(leaderboard.LOGIN_VARIABLE, "1")
+    monkeypatch.setenv(options.LOGIN_VARIABLE, "1")
     monkeypatch.delenv("OAUTH_CLIENT_ID", raising=False)
     with pytest.raises(GPENError, match="GPEN_LOGIN=1 needs a Hugging Face Space with `hf_oauth: true`"):
         rate.open_survey()

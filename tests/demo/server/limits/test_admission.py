@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse
 from demo.server.limits.admission import DISK_FULL, AdmitRequests
 from demo.server.limits.identity import SCOPE, Visitor
 from demo.server.limits.settings import MB, Limits, Rate
+from tests.demo.server.limits.conftest import TIMEOUT
 
 CHUNK = b"\0" * 65536
 ME, NEIGHBOUR = Visitor("me", "school"), Visitor("neighbour", "school")
@@ -45,7 +46,7 @@ class Site:
         async def send(message):
             answers.append(message)
 
-        asyncio.run(self.app(scope, receive, send))
+        asyncio.run(asyncio.wait_for(self.app(scope, receive, send), TIMEOUT))
         starts = [answer for answer in answers if answer["type"] == "http.response.start"]
         assert len(starts) == 1
         self.headers = dict(starts[0]["headers"])

@@ -4,9 +4,11 @@ import os
 import re
 import shutil
 
+import gradio as gr
 import pytest
 
-from demo import images, languages
+from demo import images, languages, shell
+from demo.server import options
 from demo.server.limits import files as files_module
 from demo.server.limits.files import TempFiles
 from demo.server.limits.settings import MB, Limits
@@ -104,6 +106,15 @@ def test_page_says_how_long_images_stay_and_what_a_rating_has(language):
         assert "its time, the time it took in milliseconds" in texts["page.footer.ratings_html"]
         assert "until you delete them" in texts["page.footer.ratings_html"] and "Hub" in texts["page.footer.ratings_html"]
         assert "{contact}" in texts["page.footer.contact"]
+
+
+@pytest.mark.parametrize("login", ["", "1"])
+def test_page_says_whether_a_rating_leads_to_an_account(monkeypatch, login):
+    monkeypatch.setenv(options.LOGIN_VARIABLE, login)
+    with gr.Blocks(analytics_enabled=False) as page:
+        shell.footer()
+    (about,) = (block.value for block in page.blocks.values() if getattr(block, "elem_id", None) == "about")
+    assert ("computes from your Hugging Face account" in about) == bool(login) != ("only your browser knows" in about)
 
 
 def test_folder_of_a_killed_process_is_deleted_but_nothing_else(files, tmp_path, clock):
