@@ -31,6 +31,7 @@ from demo.server.limits.held import HeldValues  # noqa: E402
 from demo.server.limits.identity import SERVER_HEADER, Signer  # noqa: E402
 from demo.server.limits.queue_limits import limit_queue  # noqa: E402
 from demo.server.limits.settings import Limits, read_limits  # noqa: E402
+from demo.server.model_picker import ModelPicker  # noqa: E402
 from demo.tabs import arena as arenas  # noqa: E402
 from demo.tabs import leaderboard, photo, playground, rate, results, variations_and_color  # noqa: E402
 from gpen.errors import exit_status  # noqa: E402
@@ -47,6 +48,7 @@ def build(
     has_room: Callable[[], bool] = lambda: True,
     held: HeldValues | None = None,
     has_arena: bool = False,
+    picker: ModelPicker | None = None,
 ) -> gr.Blocks:
     """Build the page with all its tabs.
 
@@ -57,6 +59,7 @@ def build(
         has_room: whether files of visitors may be written.
         held: memory for the images of visitors; None: a new one.
         has_arena: whether to add the Arena tab. The server must also serve arena.routes.
+        picker: the models of the playground; None: those of `restorer` and of the folders of GPEN_MODELS.
     """
     limits = limits or read_limits()
     held = HeldValues(limits) if held is None else held
@@ -65,7 +68,7 @@ def build(
         shell.header()
         with shell.tab_bar():
             with shell.tab("playground"):
-                playground.tab(restorer, held)
+                playground.tab(picker or ModelPicker(restorer), held)
             with shell.tab("photo"):
                 photo.tab(restorer, held)
             with shell.tab("variations"):
@@ -111,7 +114,8 @@ def serve() -> None:
         globals()["demo"] = build(survey=survey, limits=limits)  # found by the reloader of `gradio app.py`
         return
     restorer = default_restorer()
-    arena = arenas.open_page(restorer)
+    picker = ModelPicker(restorer)
+    arena = arenas.open_page(picker, survey.store if survey else None)
     surveys = [votes for votes in (survey, arena and arena.survey) if votes is not None]
     for votes in surveys:
         rate.start_mirror(votes)  # runs in a thread of its own
@@ -120,7 +124,7 @@ def serve() -> None:
     files, held, signer = TempFiles(limits), HeldValues(limits), Signer()
     gradio_patches.use_upload_folder(str(files.folder))
     gradio_patches.delete_failed_uploads()
-    page = build(restorer, survey, limits, files.has_room, held, has_arena=arena is not None)
+    page = build(restorer, survey, limits, files.has_room, held, has_arena=arena is not None, picker=picker)
     globals()["demo"] = page
 
     @asynccontextmanager
@@ -151,7 +155,9 @@ def serve() -> None:
     finally:
         files.close()
         for votes in surveys:
-            votes.close()  # copies the last votes to the mirror
+            votes.stop_mirror()  # copies the last votes
+        for store in {votes.store for votes in surveys}:
+            store.close()
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from demo import languages, theme
-from demo.server import head
+from demo.server import head, options
 
 # in order, and the arena before the leaderboard where it is on (demo/tabs/arena.py); the addresses are /?tab=NAME
 TABS = ("playground", "photo", "variations", "rate", "leaderboard", "results")
@@ -43,7 +43,8 @@ def tab(name: str) -> Iterator[None]:
 def footer() -> None:
     """Add one line of limits and privacy with the details below it."""
     summary = f"{languages.html('page.footer.line')} {languages.html('page.footer.more', tag='u')}"
-    paragraphs = "".join(languages.html(f"page.footer.{name}_html", tag="p") for name in FOOTER_PARAGRAPHS)
+    names = ("ratings_login" if name == "ratings" and options.needs_login() else name for name in FOOTER_PARAGRAPHS)
+    paragraphs = "".join(languages.html(f"page.footer.{name}_html", tag="p") for name in names)
     if contact := _contact():
         paragraphs += languages.html("page.footer.contact", tag="p", contact=contact)
     label = languages.attributes(aria_label="page.footer.label")

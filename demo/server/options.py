@@ -11,6 +11,8 @@ from gpen.cli.parsing import EngineName, parse
 from gpen.engines.registry import ENGINES
 from gpen.errors import GPENError
 
+LOGIN_VARIABLE = "GPEN_LOGIN"
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -48,7 +50,7 @@ VARIABLES = (
         "none",
     ),
     Variable("HF_TOKEN", "token of the Hub with write access to this dataset", "that of `hf auth login`"),
-    Variable("GPEN_LOGIN", "`1`: raters log in with an account of Hugging Face", "no account is needed"),
+    Variable(LOGIN_VARIABLE, "`1`: raters log in with an account of Hugging Face", "no account is needed"),
     Variable("GPEN_OWNER_TOKEN", "token of the owner page of the study; without it the page is disabled", "none"),
     Variable("GPEN_PUBLIC_LEADERBOARD", "`1` shows the results of the study to all visitors in the Leaderboard tab", "not shown"),
     Variable(
@@ -101,6 +103,11 @@ def overview() -> str:
     width = max(len(variable.name) for variable in VARIABLES)
     lines = [f"  {variable.name:{width}}  {variable.meaning} (default: {variable.default})" for variable in VARIABLES]
     return "\n".join(["Environment variables:", *lines]).replace("`", "")
+
+
+def needs_login() -> bool:
+    """Return whether raters need an account of Hugging Face."""
+    return os.environ.get(LOGIN_VARIABLE) == "1"
 
 
 def server_address() -> tuple[str, int]:

@@ -12,6 +12,7 @@ function arena(root) {
   let about, degradation; // what the server offers, the chosen damage
   let face; // {value: name of a sample face or data URI, name}
   let done = 0; // votes of the visitor
+  let agreed = false; // whether the server has the consent to the current text
   let keys = {}; // key -> action of the current pair
   let previewed = 0; // number of the newest preview
   let [trouble, refusal] = [null, null];
@@ -32,7 +33,8 @@ function arena(root) {
     const code = store.get("code");
     const state = code && (await server.call("resume", { code }).catch(() => null));
     if (state?.deleted) store.remove("code");
-    done = state?.consented ? state.done : 0;
+    agreed = Boolean(state?.consented);
+    done = agreed ? state.done : 0;
     bench();
   }
 
@@ -100,16 +102,7 @@ function arena(root) {
     async function take(photo) {
       const body = await reduced(photo);
       file.value = "";
-      const result = await server.retry("face", async () => {
-        const response = await fetch(server.address("face"), { method: "POST", body }).catch(() => {
-          throw new Error(gpen.text("rate.unreachable"));
-        });
-        const content = await response.json().catch(() => null);
-        if (response.ok) return content;
-        if (response.status < 500 && response.status !== BUSY)
-          throw new RejectedError(content?.error ?? content?.detail ?? gpen.text("arena.unreadable"), response.status);
-        throw new Error(content?.error ?? gpen.text("rate.status", { status: response.status }));
-      }).catch((error) => showRefusal(error.message));
+      const result = await server.ask("face", body).catch((error) => showRefusal(error.message));
       if (result) choose({ value: result.face, faces: result.faces });
     }
   }
@@ -148,18 +141,34 @@ function arena(root) {
 
   async function fight(pressed) {
     if (pressed) pressed.disabled = true;
-    const code = store.get("code") ?? (await consent());
-    if (!code) return pressed && (pressed.disabled = false);
+    if (!isVisitor() && !(await consent())) return pressed && (pressed.disabled = false);
     showRefusal(null);
     waiting();
-    try {
-      const trial = await server.ask("battle", { code, face: face.value, degradation });
-      showPair({ ...trial, protocol: "pairwise" }, code);
-    } catch (error) {
-      if ([NEEDS_CONSENT, DELETED].includes(error.status)) store.remove("code");
-      bench();
-      showRefusal(error.message);
+    const trial = await askAsVisitor("battle", { face: face.value, degradation });
+    if (trial) showPair({ ...trial, protocol: "pairwise" });
+  }
+
+  /**
+   * Send a request with the code of the visitor. Where the server has not the consent, ask for it, and send the request again
+   * with the same code, so that the visitor can delete earlier votes too. Otherwise show the reason and resolve with null.
+   */
+  async function askAsVisitor(name, body) {
+    while (isVisitor() || (await consent())) {
+      try {
+        return await server.ask(name, { code: store.get("code"), ...body });
+      } catch (error) {
+        agreed &&= ![NEEDS_CONSENT, DELETED].includes(error.status);
+        if (error.status === DELETED) store.remove("code");
+        if (error.status !== NEEDS_CONSENT) {
+          bench();
+          return showRefusal(error.message);
+        }
+        const { version } = await server.ask("about");
+        if (version !== about.version) return location.reload(); // the server has a newer text than this page
+      }
     }
+    bench();
+    return null;
   }
 
   function waiting() {
@@ -167,15 +176,21 @@ function arena(root) {
     stage.replaceChildren(text("arena.restoring", null, "p", { class: "quiet", role: "status" }));
   }
 
-  /** Ask for the consent; resolves with the code, which the server issues, or null. */
+  const isVisitor = () => agreed && store.get("code") !== null;
+
+  /** Ask for the consent; resolves with the code, which the server issues unless there is one, or null. */
   function consent() {
     return new Promise((ready) => {
       const finish = (code) => (question.close(), ready(code));
       const agree = button(text("rate.agree"), null, async () => {
         agree.disabled = true;
-        const result = await server.ask("consent", {}).catch((error) => showRefusal(error.message));
+        const result = await server.ask("consent", { code: store.get("code") }).catch((error) => {
+          if (error.status === DELETED) store.remove("code");
+          return showRefusal(error.message);
+        });
         if (!result) return finish(null);
         store.set("code", result.code);
+        [agreed, done] = [true, result.done];
         finish(result.code);
       }, { class: "primary" });
       question.replaceChildren(text("arena.consent_heading", null, "h3", { id: "arena-dialog" }), text("arena.consent", null, "p"),
@@ -186,7 +201,7 @@ function arena(root) {
     });
   }
 
-  async function showPair(trial, code) {
+  async function showPair(trial) {
     const load = (uri) => {
       const image = h("img", { draggable: "false", src: uri });
       return image.decode().then(() => image);
@@ -199,8 +214,7 @@ function arena(root) {
       if (!(ms >= MIN_ANSWER_TIME)) return;
       since = Infinity; // one answer
       keys = {};
-      const body = { code, id: uniqueId(), ticket: trial.trial, choice, ms };
-      const outcome = await server.ask("answer", body).catch((error) => (bench(), showRefusal(error.message)));
+      const outcome = await askAsVisitor("answer", { id: uniqueId(), ticket: trial.trial, choice, ms });
       if (outcome) reveal(item, choice, outcome);
     }, null, { showInput: true });
     stage.className = "stage pairwise";
@@ -252,7 +266,7 @@ function arena(root) {
     const result = await server.ask("delete", { code: store.get("code") }).catch((error) => showRefusal(error.message));
     if (!result) return;
     store.clear();
-    done = 0;
+    [agreed, done] = [false, 0];
     bench();
     showRefusal(text("arena.deleted", { n: result.deleted }));
   }

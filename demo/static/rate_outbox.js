@@ -14,6 +14,8 @@ class RejectedError extends Error {
 }
 
 const MAX_CONFIRMED = 200; // entries in one question
+const REQUEST_TIME = 20_000; // ms until a request counts as lost, and for a file the time at the slowest speed that the server accepts:
+const SLOWEST_UPLOAD = 16; // bytes/ms
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -80,15 +82,17 @@ function connection(base, report) {
     waiting.delete(wake);
   }
 
+  /** Send a request once: a file as it is, any other body as JSON. */
   async function call(name, body = {}) {
-    const headers = { "Content-Type": "application/json" };
-    const options = { method: "POST", headers, body: JSON.stringify(body), signal: AbortSignal.timeout(20_000) };
-    const response = await fetch(`${base}/${name}`, options).catch(() => {
+    const content = body instanceof Blob ? { body } : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    const time = REQUEST_TIME + (body instanceof Blob ? body.size / SLOWEST_UPLOAD : 0);
+    const response = await fetch(`${base}/${name}`, { method: "POST", ...content, signal: AbortSignal.timeout(time) }).catch(() => {
       throw new Error(gpen.text("rate.unreachable"));
     });
     const result = await response.json().catch(() => null);
     if (response.ok && result !== null) return result;
-    const sentence = result?.error && inLanguage(result.error);
+    const message = result?.error ?? result?.detail; // of the route, or of the limits of the page
+    const sentence = message && inLanguage(message);
     if (sentence && response.status < 500 && response.status !== BUSY) throw new RejectedError(sentence, response.status);
     throw new Error(sentence ?? gpen.text("rate.status", { status: response.status }));
   }
@@ -109,7 +113,7 @@ function connection(base, report) {
     trouble(name, null);
   }
 
-  return { call, retry, address: (name) => `${base}/${name}`, ask: (name, body, wanted) => retry(name, () => call(name, body), wanted) };
+  return { call, retry, ask: (name, body, wanted) => retry(name, () => call(name, body), wanted) };
 }
 
 /**

@@ -24,13 +24,13 @@ from starlette.routing import Route
 
 import gpen
 from demo import experiment, images, languages
-from demo.server import web, zerogpu
+from demo.server import options, web, zerogpu
 from demo.server.executor import BoundedExecutor
 from demo.server.limits.buckets import TokenBuckets
 from demo.server.limits.identity import address_of, network
 from demo.server.limits.settings import Rate, read_limits
 from demo.server.model_picker import ModelPicker
-from demo.tabs.rate import ShortText, StudyRequest, code_of_account, needs_login, parsed
+from demo.tabs.rate import ShortText, StudyRequest, code_of_account, parsed
 from demo.theme import STATIC
 from eval.data.lq_sets import Sample
 from eval.methods.registry import default_weights, load_method
@@ -118,22 +118,23 @@ def is_on() -> bool:
     return os.environ.get(VARIABLE) == "1"
 
 
-def open_page(restorer: gpen.Restorer) -> Page | None:
-    """Open the arena with the store of the votes, and print its methods; None if it is turned off.
+def open_page(picker: ModelPicker, store: VoteStore | None = None) -> Page | None:
+    """Open the arena, and print its methods; None if it is turned off.
 
-    restorer: of the default model.
+    picker: the models of the playground, so that both tabs have the same ones in memory. store: that of the Rate tab, since one
+    process has one store; None: the arena opens it.
     """
     if not is_on():
         return None
-    restorer = zerogpu.startup_restorer(restorer)  # the routes are not events of gradio, for which a GPU is assigned
-    restore = methods(restorer)
+    restorer = zerogpu.startup_restorer(picker.default)  # the routes are not events of gradio, for which a GPU is assigned
+    restore = methods(restorer, picker)
     location = locate()
-    arena = Arena(list(restore), VoteStore.open(location))
+    arena = Arena(list(restore), store or VoteStore.open(location))
     print(f"Arena: {', '.join(restore)}; {arena.survey.counts()['answers']} votes in {location}.", flush=True)
     return Page(arena, restore, restorer.net.size, restorer.detector)
 
 
-def methods(restorer: gpen.Restorer) -> dict[str, Restore]:
+def methods(restorer: gpen.Restorer, picker: ModelPicker) -> dict[str, Restore]:
     """Return the methods of this server by name: classical ones, the U-Net if it has weights, the models of the playground."""
     default = find(os.environ.get("GPEN_MODEL") or None).stem
     found = {"bilinear": _method("bilinear"), "nlm": _method("nlm")}
@@ -141,7 +142,6 @@ def methods(restorer: gpen.Restorer) -> dict[str, Restore]:
         found["unet"] = _method("unet")
     found[default] = functools.partial(_face, lambda: restorer, 1.0)
     found[f"{default}, strength {HALF}"] = functools.partial(_face, lambda: restorer, HALF)
-    picker = ModelPicker(restorer)
     for name in picker.names[:MAX_MODELS]:
         if name not in found:
             found[name] = functools.partial(_face, functools.partial(picker.restorer, name), 1.0)
@@ -182,14 +182,14 @@ def routes(page: Page | None) -> list[Route]:
             raise TooMany(f"Your network has sent too many requests: wait for {wait + 0.5:.0f} seconds.")
 
     def code_of(request: Request, asked: CodeRequest) -> str:
-        return code_of_account(survey, request) if needs_login() else asked.code
+        return code_of_account(survey, request) if options.needs_login() else asked.code
 
     def about(request: Request, body: bytes) -> dict:
         return _about(page)
 
     def consent(request: Request, body: bytes) -> dict:
         code = parsed(ConsentRequest, body).code or new_code()
-        if needs_login():
+        if options.needs_login():
             code = code_of_account(survey, request)
         survey.consent(code, address_of(request.scope, proxies))
         return {"code": code} | survey.progress(code)

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from demo import languages
-from demo.server import owner_access, web
+from demo.server import options, owner_access, web
 from demo.tabs import owner
 from demo.tabs.plots import columns, interval, number, paired_plot, strength_plot, table
 from demo.theme import STATIC
@@ -33,7 +33,6 @@ from eval.preference.survey import Survey
 from gpen.errors import GPENError
 
 PUBLIC_VARIABLE = "GPEN_PUBLIC_LEADERBOARD"
-LOGIN_VARIABLE = "GPEN_LOGIN"  # "1": raters need an account of Hugging Face
 SCRIPTS = ("rate_panes.js", "rate_outbox.js", "rate_trial.js", "owner.js", "leaderboard.js")  # in order of dependency
 DOWNLOADS: dict[str, Callable[[Survey], str]] = {  # public files by name
     "strengths.csv": lambda survey: write_scores(survey.leaderboard()),
@@ -239,7 +238,7 @@ def _range(part: Slice) -> str:
 def _screening(scores: Scores, session: int) -> list[str]:
     """How the votes were screened, as sentences."""
     excluded = len(scores["dropped_raters"])
-    login = "login" if os.environ.get(LOGIN_VARIABLE) == "1" else "no_login"
+    login = "login" if options.needs_login() else "no_login"
     raters = scores["raters"] + excluded
     screened = languages.html("leaderboard.screened", answers=session, sessions=MAX_SESSIONS, n=excluded, raters=raters)
     return [screened, languages.html(f"leaderboard.{login}")]

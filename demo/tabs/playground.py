@@ -15,7 +15,6 @@ import gradio as gr
 import numpy as np
 from gradio.i18n import I18nData
 
-import gpen
 from demo import compare, components, experiment, figures, images, languages, permalink
 from demo.server import gradio_patches, zerogpu
 from demo.server.events import EACH, LAST, take
@@ -41,9 +40,9 @@ _CHOOSE_SAMPLE_JS = """element.addEventListener("click", (event) => {
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 
-def tab(restorer: gpen.Restorer, held: HeldValues) -> None:
-    """Build the playground inside the current gr.Blocks. `restorer` is that of the default model; `held` has the faces."""
-    picker = ModelPicker(restorer)
+def tab(picker: ModelPicker, held: HeldValues) -> None:
+    """Build the playground inside the current gr.Blocks. `picker` has the models, `held` the faces."""
+    restorer = picker.default
     size = max(restorer.net.size, SEVERAL_MODELS_SIDE) if picker.names else restorer.net.size
     samples = [(sample, sample.load(size)) for sample in SAMPLES.values()]
     first_face = samples[0][1]

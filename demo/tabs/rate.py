@@ -22,7 +22,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from demo import languages
-from demo.server import owner_access, web
+from demo.server import options, owner_access, web
 from demo.server.executor import BoundedExecutor
 from demo.server.limits.identity import address_of
 from demo.server.limits.settings import read_limits
@@ -86,10 +86,10 @@ def open_survey() -> Survey | None:
     if not named and not SAMPLE_STUDY.is_dir():
         return None
     owner_access.check_token()
-    if needs_login() and not os.environ.get("OAUTH_CLIENT_ID"):
+    if options.needs_login() and not os.environ.get("OAUTH_CLIENT_ID"):
         raise GPENError(
-            f"{leaderboard.LOGIN_VARIABLE}=1 needs a Hugging Face Space with `hf_oauth: true` in the front matter of README.md; "
-            f"add it there, or unset {leaderboard.LOGIN_VARIABLE}."
+            f"{options.LOGIN_VARIABLE}=1 needs a Hugging Face Space with `hf_oauth: true` in the front matter of README.md; "
+            f"add it there, or unset {options.LOGIN_VARIABLE}."
         )
     location = locate()
     survey = Survey(Study.open(named or SAMPLE_STUDY), VoteStore.open(location))
@@ -112,17 +112,12 @@ def start_mirror(survey: Survey | None) -> None:
     print(f"Study {survey.study.name}: {survey.counts()['answers']} answers, copied to {repo}.", flush=True)
 
 
-def needs_login() -> bool:
-    """Return whether raters need an account of Hugging Face."""
-    return os.environ.get(leaderboard.LOGIN_VARIABLE) == "1"
-
-
 def tab(survey: Survey | None) -> None:
     """Build the tab inside the current gr.Blocks. The server must also serve `routes`."""
     if survey is None:
         gr.HTML(languages.html("rate.no_study_html", tag="p"), elem_id="no-study")
         return
-    if needs_login():
+    if options.needs_login():
         gr.LoginButton(elem_id="rate-login")  # adds the routes and the session cookie of the login; rate_links.js has the link
     title = html.escape(survey.study.title)
     scripts = "\n".join((STATIC / name).read_text() for name in SCRIPTS)
@@ -152,9 +147,9 @@ def routes(survey: Survey | None, arena: Survey | None = None) -> list[Route]:
         ask = parsed(request_type, body)
         if isinstance(ask, RaterRequest):
             ask._address = address_of(request.scope, proxies)
-            if needs_login():
+            if options.needs_login():
                 ask.code = code_of_account(survey, request)
-        elif name == "about" and needs_login():
+        elif name == "about" and options.needs_login():
             return _about(survey, ask) | {"login": account(request) is not None}
         return function(survey, ask)
 

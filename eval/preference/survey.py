@@ -202,11 +202,15 @@ class Survey:
         """Delete all votes of a rater permanently; returns their number."""
         return self.store.delete(self.study.name, self.rater(code))
 
-    def close(self) -> None:
-        """Copy the last votes to the mirror, if there is one, and close the store."""
+    def stop_mirror(self) -> None:
+        """Copy the last votes to the mirror, if there is one."""
         if self.mirror:
             self.mirror.stop()
             self.mirror = None
+
+    def close(self) -> None:
+        """Copy the last votes to the mirror, if there is one, and close the store."""
+        self.stop_mirror()
         self.store.close()
 
     def counts(self) -> dict:

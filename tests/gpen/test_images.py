@@ -179,6 +179,13 @@ def test_content_is_on_disk_before_the_name_and_the_name_before_the_return(tmp_p
     assert events == [b"content", "a appears", "folder"]
 
 
+def test_two_writers_of_one_file_do_not_mix(tmp_path):
+    with replace_atomically(tmp_path / "a") as first, replace_atomically(tmp_path / "a") as second:
+        first.write_bytes(b"first")
+        second.write_bytes(b"second, longer")
+    assert (tmp_path / "a").read_bytes() == b"first" and [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_folder_that_cannot_be_synchronised_is_no_error_but_a_file_is(tmp_path, monkeypatch):
     def refuse(number):
         if os.path.isdir(f"/proc/self/fd/{number}") or refuse.all:
@@ -194,7 +201,8 @@ def test_folder_that_cannot_be_synchronised_is_no_error_but_a_file_is(tmp_path, 
 
 
 WRITERS = re.compile(  # calls that write a file in place; `partial` is a path of replace_atomically or of a resumed download
-    r"\b(?:os\.(?:replace|rename)|np\.savez?|torch\.save|save_file|\w+\.(?:write_text|write_bytes|savefig|to_csv|imwrite))\("
+    r"\b(?:os\.(?:replace|rename)|np\.savez?|torch\.save|save_file)\("
+    r"|[\w)\]]\.(?:write_text|write_bytes|savefig|to_csv|imwrite)\("
     r"|NamedTemporaryFile|mkstemp|\bopen\([^()]*[\"'][wx]b?[\"']"
 )
 ALLOWED = (

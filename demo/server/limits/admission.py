@@ -41,7 +41,7 @@ class AdmitRequests:
         visitor = visitor_of(scope)
         try:
             rule = self._admit(scope, visitor)
-            body = BoundedBody(scope, receive, rule, self._limits, lambda count: self._charge(visitor, count))
+            body = BoundedBody(scope, receive, rule, self._limits, lambda count: self._charge(visitor, rule, count))
             body.check_declared(scope)
         except Refusal as refusal:
             return await _response(scope, refusal)(scope, receive, send)
@@ -84,7 +84,9 @@ class AdmitRequests:
             raise Refusal(507, DISK_FULL)
         return rule
 
-    def _charge(self, visitor: Visitor, count: int) -> None:
+    def _charge(self, visitor: Visitor, rule: routes.Rule, count: int) -> None:
+        if rule.is_upload and not self._has_room():  # other uploads, or the votes, have taken it meanwhile
+            raise Refusal(507, DISK_FULL)
         if visitor.is_server or not count:
             return
         wait = max(self._visitor_bytes.take(visitor.name, count), self._network_bytes.take(visitor.network, count))

@@ -21,6 +21,7 @@ from demo.server.limits.settings import Limits
 PREFIX = "gpen-page-"
 _ALIVE = ".alive"  # a file that a running process touches
 _ABANDONED_SECONDS = 600.0  # without a touch, the process of a folder has ended
+_LEAST_BYTES = 4096  # that a file or a folder takes on the disk, so that the quota bounds their number too
 
 
 class TempFiles:
@@ -58,9 +59,10 @@ class TempFiles:
                     if path not in kept and self._clock() - status.st_mtime > self._limits.file_seconds:
                         os.unlink(path)
                     else:
-                        used += status.st_size
+                        used += max(status.st_size, _LEAST_BYTES)
                 except FileNotFoundError:  # it was moved meanwhile
                     continue
+            used += _LEAST_BYTES
             old = self._clock() - os.stat(parent).st_mtime > self._limits.file_seconds
             if parent != str(self.folder) and (names or folders or old):
                 _remove_empty(parent)

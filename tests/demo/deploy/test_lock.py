@@ -73,6 +73,12 @@ def test_lock_is_written_from_a_report_of_pip(tmp_path, monkeypatch):
             lock.lock_lines({"install": [wrong]})
 
 
+def test_every_build_audits_the_lock():
+    assert "\nmake audit\n" in (ROOT / ".ci" / "run").read_text()
+    assert "run: .ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert "-m demo.deploy.audit" in (ROOT / "Makefile").read_text()
+
+
 def audited(monkeypatch, output):
     monkeypatch.setattr(audit.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=output))
     return audit.audit()

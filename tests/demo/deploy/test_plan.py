@@ -61,6 +61,13 @@ def test_files_are_those_of_the_commit(project):
     assert "changes that are not committed prevent an upload: gpen/a.py." in found.notes
 
 
+def test_the_lock_is_installed_before_everything_else(project):
+    """A Space installs pre-requirements.txt first; pip accepts files with the digests of the lock only."""
+    found = planned(project)
+    assert found.files["pre-requirements.txt"] == b"committed requirements-lock.txt\n"
+    assert "requirements-lock.txt" not in found.files and "requirements.txt" in found.files
+
+
 def test_file_that_is_not_committed_is_an_error(project):
     git(project, "rm", "-q", "--cached", tree.LOCK)
     git(project, "commit", "-qm", "without the lock")

@@ -16,6 +16,7 @@ def test_slow_disk_does_not_delay_other_work_and_calls_are_limited():
     disk = threading.Event()
 
     async def scene():
+        asyncio.get_running_loop().call_later(30, disk.set)  # the test fails instead of waiting if a call waits for the disk
         anyio.to_thread.current_default_thread_limiter().total_tokens = 2  # threads of gradio
         store = BoundedExecutor(threads=2, max_waiting=3)
         waiting = [asyncio.create_task(store(disk.wait)) for _ in range(5)]

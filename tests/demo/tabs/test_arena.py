@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from demo import languages
+from demo.server import options
 from demo.server.limits.settings import Rate
+from demo.server.model_picker import ModelPicker
 from demo.tabs import arena, leaderboard
 from eval.preference.arena import battles
 from eval.preference.arena.battles import CONSENT, NAME
@@ -30,7 +32,7 @@ def page(restorer, model_file, tmp_path, monkeypatch):
     monkeypatch.setenv("GPEN_VOTES", str(tmp_path / "votes.sqlite"))
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setattr("eval.preference.survey.COUNTS_AGE", 0)
-    opened = arena.open_page(restorer)
+    opened = arena.open_page(ModelPicker(restorer))
     yield opened
     opened.survey.close()
 
@@ -64,7 +66,20 @@ def answer(client, code, ticket, id="answer-0000", choice="left"):
 
 def test_arena_is_off_by_default(restorer, monkeypatch):
     monkeypatch.delenv(arena.VARIABLE, raising=False)
-    assert arena.open_page(restorer) is None and arena.routes(None) == []
+    assert arena.open_page(ModelPicker(restorer)) is None and arena.routes(None) == []
+
+
+def test_arena_shares_the_store_and_the_models_of_the_page(page, restorer, model_file, monkeypatch):
+    """Failure sequence: it opened a second store, with a second writer of SQLite, and loaded a second copy of a model."""
+    monkeypatch.setenv("GPEN_MODELS", str(model_file.parent))
+    monkeypatch.setenv("GPEN_MODEL", "gpen-64")
+    monkeypatch.setattr(arena, "VoteStore", None)
+    picker = ModelPicker(restorer)
+    shared = arena.open_page(picker, page.survey.store)
+    assert shared.survey.store is page.survey.store and {"gpen-64", model_file.stem} <= shared.restore.keys()
+    face = np.zeros((32, 32, 3), np.uint8)
+    assert not picker._loaded and shared.restore[model_file.stem](face, 64).shape == (64, 64, 3)
+    assert list(picker._loaded) == [model_file.stem]
 
 
 def test_pair_from_damage_to_reveal(client, page, code, size):
@@ -158,7 +173,7 @@ def test_looks_and_limits_of_a_network(page, monkeypatch):
 
 
 def test_login_decides_who_votes(page, client, monkeypatch):
-    monkeypatch.setenv(leaderboard.LOGIN_VARIABLE, "1")
+    monkeypatch.setenv(options.LOGIN_VARIABLE, "1")
     assert ask(client, "consent").status_code == 401 and battle(client, new_code()).status_code == 401
 
 
@@ -169,4 +184,4 @@ def test_board_of_the_arena_needs_votes(page):
 def test_arena_without_a_usable_store_stops_the_start(restorer, page, monkeypatch):
     monkeypatch.setenv("GPEN_VOTES", "mysql://host/votes")
     with pytest.raises(GPENError):
-        arena.open_page(restorer)
+        arena.open_page(ModelPicker(restorer))

@@ -8,6 +8,7 @@ import gradio as gr
 import pytest
 
 from demo import shell
+from demo.server.model_picker import ModelPicker
 from demo.tabs import arena, leaderboard, rate
 from eval.preference.arena.battles import NAME
 from eval.preference.storage.store import VoteStore
@@ -30,9 +31,9 @@ def served(study, restorer, model_file, tmp_path_factory):
             patch.setenv(name, value)
         for name in ("COUNTS_AGE", "LEADERBOARD_AGE"):
             patch.setattr(f"eval.preference.survey.{name}", 0)
-        live = arena.open_page(restorer)
         with closing(Survey(with_degradations(Study.open(study)), VoteStore.open(folder / "v.sqlite"))) as survey:
             survey.import_votes(simulated(survey.study))
+            live = arena.open_page(ModelPicker(restorer), survey.store)
             with gr.Blocks(analytics_enabled=False) as page:
                 shell.header()
                 with shell.tab_bar():
@@ -44,7 +45,6 @@ def served(study, restorer, model_file, tmp_path_factory):
             _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **settings)
             yield url, survey, live
             page.close()
-            live.survey.close()
 
 
 def with_degradations(study: Study) -> Study:
@@ -129,6 +129,50 @@ def test_degrade_choose_reveal_and_vote_on_the_board(visit, served, astronaut, o
     assert len(live.survey.store.votes(NAME)) == known
     page.click("text=Leaderboard of the arena")
     page.wait_for_selector("#leaderboard h3:has-text('Live arena')")
+
+
+def test_lost_consent_keeps_the_code_and_the_vote(visit, served):
+    """Failure sequence: without the consent, the page cleared the code, so that earlier votes could not be deleted any more."""
+    url, _, live = served
+    page = visit(f"{url}?tab=arena")
+    agree_and_compare(page)
+    code = page.evaluate("localStorage.getItem('gpen.arena.code')")
+    rater = live.survey.rater(code)
+    page.wait_for_timeout(400)
+    with live.survey.store._database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE raters SET consent_version = 'older text' WHERE rater = ?", (rater,))
+    page.click(".controls .left")
+    page.click("dialog button.primary")
+    page.wait_for_selector(".better figcaption b")
+    assert page.evaluate("localStorage.getItem('gpen.arena.code')") == code and live.survey.consented(code)
+    assert [vote.choice for vote in live.survey.store.votes(NAME, rater)] == ["left"]
+    page.reload()
+    page.click("text=Delete my votes")
+    page.click("text=Delete them")
+    page.wait_for_selector(".notice:has-text('Your 1 vote is deleted')")
+
+
+def test_upload_has_a_deadline_and_a_refusal_by_the_limits_is_shown(visit, served, astronaut):
+    """Failure sequence: an upload whose connection was lost waited for ever, and a refused request was repeated for ever."""
+    page = visit(f"{served[0]}?tab=arena")
+    page.wait_for_function("document.querySelector('.preview img')?.naturalWidth > 0")
+    page.evaluate("void (AbortSignal.timeout = (ms) => ((window.deadlines ??= []).push(ms), new AbortController().signal))")
+    replies = []
+
+    def lose_the_first_reply(route):
+        replies.append(route.fetch())
+        route.abort() if len(replies) == 1 else route.fulfill(response=replies[-1])
+
+    page.route("**/study/arena/face", lose_the_first_reply)
+    page.set_input_files("#arena input[type=file]", str(astronaut))
+    page.wait_for_selector(".preview figcaption:has-text('never stored')")
+    deadlines = [ms for ms in page.evaluate("deadlines") if ms != 20_000]
+    assert len(replies) == len(deadlines) == 2 and 20_000 < deadlines[0] < 60_000
+    too_large = {"detail": "The request is larger than 1 MB."}
+    page.route("**/study/arena/look", lambda route: route.fulfill(status=413, json=too_large))
+    page.click(".looks button")
+    page.wait_for_selector(".notice:has-text('The request is larger than 1 MB.')")
+    assert "again" not in page.inner_text(".notice") and sum("arena/look" in url for url in page.asked) == 1
 
 
 def test_arena_and_boards_are_accessible(visit, served):

@@ -15,6 +15,7 @@ import app
 from demo import components, experiment, images
 from demo.server.limits.held import HeldValues
 from demo.server.limits.settings import Limits
+from demo.server.model_picker import ModelPicker
 from demo.tabs import playground
 from gpen.degradation.degradation import Degradation
 from gpen.errors import GPENError
@@ -133,7 +134,7 @@ def test_note_says_how_many_faces_a_photo_has(count, words):
 
 def test_preset_without_new_values_says_why(restorer, photo, size, monkeypatch):
     with gr.Blocks() as page:
-        playground.tab(restorer, HeldValues(Limits()))
+        playground.tab(ModelPicker(restorer), HeldValues(Limits()))
     sample = next(function.fn for function in page.fns.values() if function.name == "sample_preset")
     said = []
     monkeypatch.setattr(playground.gr, "Info", lambda message, duration: said.append(message))

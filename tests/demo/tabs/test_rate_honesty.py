@@ -1,15 +1,19 @@
 """Votes of the Rate tab from scripts, other raters and old consents; login; copies. The routes, without a browser."""
 
+import asyncio
 import json
 import signal
+import threading
 import time
 
+import anyio
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from demo.tabs import leaderboard, owner, rate
+from demo.server import options
+from demo.tabs import owner, rate
 from eval.preference.mirror.hub import MirrorStatus
 from eval.preference.storage.store import VoteStore
 from eval.preference.study import Study
@@ -99,6 +103,25 @@ def test_changed_consent_text_asks_again_and_keeps_the_code(client, survey, monk
     assert answer(client, code, second["trial"], "answer-0001").json()["progress"]["done"] == 2
 
 
+def test_answers_that_wait_for_the_disk_take_no_thread_of_the_page(survey, monkeypatch):
+    """Failure sequence: 40 answers that waited for a slow disk took all threads of gradio, and restorations stopped."""
+    code, entered, disk = new_code(), threading.Event(), threading.Event()
+    survey.consent(code)
+    monkeypatch.setattr(survey, "consented", lambda code: entered.set() or disk.wait())
+
+    async def scene():
+        transport = httpx.ASGITransport(Starlette(routes=rate.routes(survey)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://page") as web:
+            asking = asyncio.create_task(web.post("/study/resume", json={"code": code}))
+            while not entered.is_set():
+                await asyncio.sleep(0)
+            threads = anyio.to_thread.current_default_thread_limiter().borrowed_tokens
+            disk.set()
+            assert threads == 0 and (await asking).json()["consented"]
+
+    asyncio.run(scene())
+
+
 def test_unconfirmed_answers(client, survey):
     code = consenting(client)
     (trial,) = ask(client, "next", code=code, n=1).json()
@@ -122,7 +145,7 @@ class Login:
 
 
 def test_login_gives_one_session_per_account(survey, monkeypatch):
-    monkeypatch.setenv(leaderboard.LOGIN_VARIABLE, "1")
+    monkeypatch.setenv(options.LOGIN_VARIABLE, "1")
     app = Login(Starlette(routes=rate.routes(survey)))
     with TestClient(app) as client:
         assert ask(client, "about").json()["login"] is False
@@ -147,7 +170,7 @@ def test_guessable_token_and_missing_login_stop_the_start(study, tmp_path, monke
     with pytest.raises(GPENError, match="GPEN_OWNER_TOKEN can be guessed"):
         rate.open_survey()
     monkeypatch.setenv("GPEN_OWNER_TOKEN", "")
-    monkeypatch.setenv(leaderboard.LOGIN_VARIABLE, "1")
+    monkeypatch.setenv(options.LOGIN_VARIABLE, "1")
     monkeypatch.delenv("OAUTH_CLIENT_ID", raising=False)
     with pytest.raises(GPENError, match="GPEN_LOGIN=1 needs a Hugging Face Space with `hf_oauth: true`"):
         rate.open_survey()

@@ -114,6 +114,18 @@ def test_cached_result_of_another_environment_is_not_used(tmp_path, monkeypatch,
     assert RestorationCache.open(str(tmp_path), "bicubic", method, device).get(wanted, 64) is None
 
 
+@pytest.mark.parametrize("suffix", [".png", ".seconds"])
+def test_cached_result_truncated_by_a_loss_of_power_is_restored_again(tmp_path, suffix):
+    method, samples = load_method("bicubic"), [Sample("a", np.arange(192, dtype=np.uint8).reshape(8, 8, 3), None, None)]
+    cache = RestorationCache.open(str(tmp_path), "bicubic", method)
+    cache.put(samples, method.restore(samples, 64), 0.5)
+    (file,) = tmp_path.rglob(f"*{suffix}")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2] if suffix == ".png" else b"")
+    assert cache.get(samples, 64) is None
+    cache.put(samples, method.restore(samples, 64), 0.5)
+    assert cache.get(samples, 64)[1] == [0.5]
+
+
 def test_environment_states_libraries_device_and_batch():
     found = provenance.environment_of("cpu", 8)
     assert found["torch"] and found["device"].startswith("cpu: ") and found["batch"] == 8 and len(found["code"]) == 64

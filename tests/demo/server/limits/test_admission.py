@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse
 from demo.server.limits.admission import DISK_FULL, AdmitRequests
 from demo.server.limits.identity import SCOPE, Visitor
 from demo.server.limits.settings import MB, Limits, Rate
+from tests.demo.server.limits.conftest import TIMEOUT
 
 CHUNK = b"\0" * 65536
 ME, NEIGHBOUR = Visitor("me", "school"), Visitor("neighbour", "school")
@@ -45,7 +46,7 @@ class Site:
         async def send(message):
             answers.append(message)
 
-        asyncio.run(self.app(scope, receive, send))
+        asyncio.run(asyncio.wait_for(self.app(scope, receive, send), TIMEOUT))
         starts = [answer for answer in answers if answer["type"] == "http.response.start"]
         assert len(starts) == 1
         self.headers = dict(starts[0]["headers"])
@@ -190,6 +191,13 @@ def test_uploads_are_refused_without_room_on_the_disk():
     site = Site(has_room=lambda: False)
     assert site.post("/gradio_api/upload", gigabyte()) == (507, DISK_FULL) and site.offered == 0
     assert site.post("/gradio_api/queue/join")[0] == 200
+
+
+def test_upload_ends_when_others_have_filled_the_disk_meanwhile():
+    """Failure sequence: uploads that began together were all accepted, and left no room for the votes."""
+    site = Site(has_room=lambda: site.offered < 10 * len(CHUNK))
+    site.offered = 0
+    assert site.post("/gradio_api/upload", gigabyte()) == (507, DISK_FULL) and site.offered == 10 * len(CHUNK)
 
 
 def test_websockets_are_closed():

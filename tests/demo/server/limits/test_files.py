@@ -1,11 +1,14 @@
 """Temporary files: deleted by age wherever they are, except those of the page; quota; folders of killed processes."""
 
 import os
+import re
 import shutil
 
+import gradio as gr
 import pytest
 
-from demo import images
+from demo import images, languages, shell
+from demo.server import options
 from demo.server.limits import files as files_module
 from demo.server.limits.files import TempFiles
 from demo.server.limits.settings import MB, Limits
@@ -83,6 +86,35 @@ def test_quota_and_room_for_the_votes(files, monkeypatch):
     usage = shutil.disk_usage(files.folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=Limits.free_disk))
     assert not files.has_room()
+
+
+def test_quota_bounds_the_number_of_small_files(files):
+    """Failure sequence: uploads of one byte counted one byte, so that millions of them used up the inodes of the disk."""
+    for number in range(MB // 8192):
+        write(files, f"{number}/a.png")
+    files.sweep()
+    assert not files.has_room()
+
+
+@pytest.mark.parametrize("language", ["en", "de", "es", "zh"])
+def test_page_says_how_long_images_stay_and_what_a_rating_has(language):
+    texts, minutes = languages.table(language), f"{Limits.file_seconds / 60:.0f}"
+    for name in ("line", "photos_html"):
+        assert re.search(rf"(?<!\d){minutes}(?!\d)", texts[f"page.footer.{name}"])
+    if language == "en":
+        assert Limits.held_seconds == 3600 and "at most for an hour after its last use" in texts["page.footer.photos_html"]
+        assert "its time, the time it took in milliseconds" in texts["page.footer.ratings_html"]
+        assert "until you delete them" in texts["page.footer.ratings_html"] and "Hub" in texts["page.footer.ratings_html"]
+        assert "{contact}" in texts["page.footer.contact"]
+
+
+@pytest.mark.parametrize("login", ["", "1"])
+def test_page_says_whether_a_rating_leads_to_an_account(monkeypatch, login):
+    monkeypatch.setenv(options.LOGIN_VARIABLE, login)
+    with gr.Blocks(analytics_enabled=False) as page:
+        shell.footer()
+    (about,) = (block.value for block in page.blocks.values() if getattr(block, "elem_id", None) == "about")
+    assert ("computes from your Hugging Face account" in about) == bool(login) != ("only your browser knows" in about)
 
 
 def test_folder_of_a_killed_process_is_deleted_but_nothing_else(files, tmp_path, clock):

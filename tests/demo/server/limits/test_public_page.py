@@ -9,6 +9,8 @@ import time
 
 import httpx
 import pytest
+import safehttpx
+from gradio import processing_utils
 from gradio.queueing import Queue
 
 from demo import api
@@ -28,9 +30,11 @@ def page(open_page):
 
 
 @pytest.fixture
-def remote():
-    """A server that answers with a gzip bomb; its `asked` are the paths that were requested."""
-    asked, bomb = [], gzip.compress(b"\0" * (100 * MB))
+def remote(monkeypatch):
+    """A server that answers with a gzip bomb; its `asked` are the paths that were requested. Gradio takes it for a public one."""
+    monkeypatch.setattr(processing_utils, "PUBLIC_HOSTNAME_WHITELIST", ["127.0.0.1"])
+    monkeypatch.setattr(safehttpx, "is_public_ip", lambda address: True)
+    asked, bomb = [], gzip.compress(b"\0" * (20 * MB))
 
     class Bomb(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -197,6 +201,18 @@ def test_failed_events_do_not_count_as_running_once_they_are_answered(open_page,
     assert [page.event(web, "show", "no such key").get("error") for _ in range(5)] == [DROPPED] * 5
 
 
+def test_unused_routes_are_not_served_and_every_answer_has_the_headers(page):
+    web = page.visitor("192.0.2.15")
+    unused = [("GET", "monitoring"), ("GET", "monitoring/summary"), ("GET", "gradio_api/deep_link?session_hash=x"),
+              ("POST", "gradio_api/process_recording"), ("GET", "gradio_api/login_check"), ("GET", "docs")]  # fmt: skip
+    answers = [web.request(method, path) for method, path in unused]
+    assert {answer.status_code for answer in answers} == {404}
+    large = web.post("gradio_api/queue/join", content=b"0" * (MB + 1))
+    for answer in (*answers, large, web.get(""), web.get("config"), web.get("gradio_api/info")):
+        assert "default-src 'self'" in answer.headers["content-security-policy"], answer.url
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 def test_all_temporary_files_are_gone_after_the_age(open_page):
     page = open_page(file_seconds=0.5, file_interval=0.1)
     web = page.visitor("192.0.2.13")
@@ -204,6 +220,8 @@ def test_all_temporary_files_are_gone_after_the_age(open_page):
     page.event(web, "name", {"path": path, "meta": FILE})
     (page.files.folder / "preview").mkdir()
     (page.files.folder / "preview" / "only-in-html.jpg").write_bytes(b"x")
+    assert "file" in call_tool(page, "192.0.2.13", "data:image/png;base64,eA==")
+    assert len({found.parent for found in page.files.folder.rglob("*") if found.is_file()}) >= 4  # .alive and three others
     for _ in range(100):
         left = [path for path in page.files.folder.rglob("*") if path.name != ".alive"]
         if not left:

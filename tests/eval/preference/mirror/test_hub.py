@@ -223,6 +223,17 @@ def test_owner_sees_the_age_of_the_last_push_and_errors(start, hub, capsys):
     assert survey.mirror.status().waiting == 0 and survey.mirror.status().error is None
 
 
+def test_answers_are_copied_without_an_end_of_the_process(start, hub, monkeypatch):
+    monkeypatch.setattr(mirror, "PERIOD", 0.01)
+    survey = start()
+    rate(survey, left, 1)
+    for _ in range(3000):
+        if any(event["event"] == "answer" for event in hub.events()):
+            break
+        survey.mirror._stopping.wait(0.01)
+    assert [event["id"] for event in hub.events() if event["event"] == "answer"] == ["answer-0000"]
+
+
 @pytest.mark.slow
 def test_many_files_are_joined_at_a_start(start, hub, monkeypatch):
     monkeypatch.setattr(mirror, "MAX_FILES", 3)
