@@ -160,7 +160,7 @@ class Tables:
 
     The figures of the sentences that docs/figures.toml describes are written anew, too.
     A table stands between the lines <!-- table ARCHIVE.json --> and <!-- /table -->. tasks=A,B, methods=A,B and metrics=A,B after
-    the file reduce it.
+    the file reduce it. FIRST.json,SECOND.json: one table of two runs.
     """
 
     files: tyro.conf.Positional[

@@ -114,7 +114,10 @@ def facets(sweeps: "dict[str, pandas.DataFrame]", metric: str, reference: str = 
 def plane(
     run: archive.ArchivedRun, task: str, perception: str = "niqe_fitted", methods: tuple[str, ...] = (), distortion: str = "psnr"
 ) -> Figure:
-    """The perception-distortion plane of a task: a point per method with 95% intervals; methods: () for all."""
+    """The perception-distortion plane of a task: a point per method with 95% intervals; methods: () for all.
+
+    Of several methods with equal values, the first is drawn.
+    """
     estimates: dict[str, dict[str, Estimate]] = {}
     for entry in run.summary:
         if entry.task == task and entry.metric in (distortion, perception) and entry.mean is not None:
@@ -124,7 +127,10 @@ def plane(
         for method, of in estimates.items()
         if len(of) == 2 and (not methods or method.partition("=")[0] in methods)
     }
-    return scatter_plot(chosen, distortion, perception)
+    drawn: dict[tuple[Estimate, Estimate], str] = {}
+    for method, point in chosen.items():
+        drawn.setdefault(point, method)
+    return scatter_plot({method: point for point, method in drawn.items()}, distortion, perception)
 
 
 def forest(rows: list[tuple[str, float, float, float]], xlabel: str, colour_of: Callable[[str], str] | None = None) -> Figure:

@@ -67,15 +67,20 @@ class ArchivedRun:
         return max((entry.n for entry in self.summary), default=0)
 
     @property
-    def heading(self) -> str:
-        """The title for readers: "CelebA-HQ, 200 faces: super-resolution".
+    def faces(self) -> str:
+        """The set of images for readers: "CelebA-HQ, 200 faces".
 
         The set is the published one whose short name the name of the data ends with, otherwise the name of the data.
         """
         data = Path(self.recipe.get("settings", {}).get("data", "")).stem or self.title
         known = {name: protocol.title for name, protocol in protocols().items() if data.removesuffix("-test").endswith(name)}
         name = known[max(known, key=len)] if known else data
-        return f"{name}, {self.images} face{'s' * (self.images != 1)}: {', '.join(self.subjects or self.tasks)}"
+        return f"{name}, {self.images} face{'s' * (self.images != 1)}"
+
+    @property
+    def heading(self) -> str:
+        """The title for readers: "CelebA-HQ, 200 faces: super-resolution"."""
+        return f"{self.faces}: {', '.join(self.subjects or self.tasks)}"
 
     def metrics(self, task: str) -> list[str]:
         """The metrics measured in a task."""

@@ -6,16 +6,19 @@ A copy stands between two comments, with the path of the archived run relative t
 
     <!-- /table -->
 
-Without tasks, methods or metrics, all are copied. `python -m eval tables README.md docs/results.md` writes the copies anew, and
-the figures of sentences (eval.report.prose); a test compares them with the archived runs.
+Without tasks, methods or metrics, all are copied. Several runs (FIRST.json,SECOND.json) have one table, whose first column names
+the set of faces. `python -m eval tables README.md docs/results.md` writes the copies anew, and the figures of sentences
+(eval.report.prose); a test compares them with the archived runs.
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
 from eval.data.lq_sets import task_label
-from eval.metrics.registry import METRICS
+from eval.metrics.registry import METRICS, is_per_image
 from eval.report.archive import ArchivedRun, read
 from eval.report.document import Block, Note, Table, markdown
 from eval.report.prose import ROOT, sentences, with_figures
@@ -27,30 +30,48 @@ _COPY = re.compile(r"(<!-- table (?P<path>\S+)(?P<selection>( \w+=\S+)*) -->\n).
 SELECTIONS = {"tasks": "task", "methods": "method", "metrics": "metric"}  # key of a selection -> field of an entry
 
 
-def compact_blocks(run: ArchivedRun, selection: dict[str, list[str]] | None = None) -> list[Block]:
-    """The means of all tasks, one table per number of images: a row per task and method, without intervals.
+def compact_blocks(runs: Sequence[ArchivedRun], selection: dict[str, list[str]] | None = None) -> list[Block]:
+    """The means of all tasks of one run, one table per number of images: a row per task and method, without intervals.
 
-    selection: names of those tasks, methods and metrics that are not left out, see SELECTIONS. Bold and italic as decided by
-    eval.report.claims, in comparison with the baseline of the run. Raises GPENError for a name that the run does not have.
+    Several runs have one table, whose first column names the set of faces. selection: names of those tasks, methods and metrics
+    that are not left out, see SELECTIONS. Bold and italic as decided by eval.report.claims, in comparison with the baseline of a
+    run. Raises GPENError for a name that a run does not have, and for several runs with distances between sets or several sizes.
     """
-    blocks: list[Block] = []
-    measured = [entry for entry in run.summary if entry.metric in METRICS and entry.method != GROUND_TRUTH]
+    measured = [
+        (run.faces, [entry for entry in run.summary if entry.metric in METRICS and entry.method != GROUND_TRUTH]) for run in runs
+    ]
     for key, names in (selection or {}).items():
-        measured = _selected(measured, key, names)
-    size = run.recipe.get("settings", {}).get("size")
-    for n, entries in by_size(measured).items():
-        labels = method_labels(entry.method for entry in entries)
-        headings = metric_headings(entries, n)
-        metrics = sorted(headings, key=list(METRICS).index)
-        cells = {(entry.task, entry.method, entry.metric): entry for entry in entries}
-        rows = [
-            [task_label(task), labels[method], *(_cell(cells.get((task, method, metric))) for metric in metrics)]
-            for task, method in dict.fromkeys((entry.task, entry.method) for entry in entries)
-        ]
-        pixels = f" of {size} px" if size else ""
-        notes = [f"{n} images{pixels}.", *table_notes(entries, size)]
-        blocks += [Table(["task", "method", *(headings[metric] for metric in metrics)], rows, 2), Note(" ".join(notes))]
-    return blocks
+        measured = [(faces, _selected(entries, key, names)) for faces, entries in measured]
+    sizes = {run.recipe.get("settings", {}).get("size") for run in runs}
+    pixels = f" of {size} px" if (size := next(iter(sizes))) else ""
+    if len(runs) == 1:
+        groups = by_size(measured[0][1])
+        return [block for n, of_n in groups.items() for block in _blocks([("", of_n)], n, size, f"{n} images{pixels}.")]
+    sets = sorted({entry.metric for _, entries in measured for entry in entries if not is_per_image(entry.metric)})
+    if sets or len(sizes) > 1:
+        reason = f"{sets[0]} depends on the number of images" if sets else "their images have different sizes"
+        raise GPENError(f"{len(runs)} archived runs have no common table: {reason}; copy each run into a table of its own.")
+    return _blocks(measured, None, size, f"Images{pixels}.")
+
+
+def _blocks(measured: list[tuple[str, list[SummaryEntry]]], n: int | None, size: int | None, images: str) -> list[Block]:
+    """A table and its notes. measured: (name of a set of faces, its entries); the name "" omits the column of names.
+
+    n: number of images, in the headings of distances between sets. images: the first note.
+    """
+    # the same task of two sets is two tasks for the notes, which count images
+    entries = [replace(entry, task=f"{faces} {entry.task}") for faces, of_set in measured for entry in of_set]
+    labels, headings = method_labels(entry.method for entry in entries), metric_headings(entries, n)
+    metrics = sorted(headings, key=list(METRICS).index)
+    names = ["faces"] * all(faces for faces, _ in measured) + ["task", "method"]
+    rows = []
+    for faces, of_set in measured:
+        cells = {(entry.task, entry.method, entry.metric): entry for entry in of_set}
+        for task, method in dict.fromkeys((entry.task, entry.method) for entry in of_set):
+            values = [_cell(cells.get((task, method, metric))) for metric in metrics]
+            rows.append([*([faces] if faces else []), task_label(task), labels[method], *values])
+    notes = " ".join([images, *table_notes(entries, size)])
+    return [Table([*names, *(headings[metric] for metric in metrics)], rows, len(names)), Note(notes)]
 
 
 def _selected(entries: list[SummaryEntry], key: str, names: list[str]) -> list[SummaryEntry]:
@@ -75,7 +96,8 @@ def with_tables(text: str, folder: Path) -> str:
     def copy(match: re.Match) -> str:
         pairs = (part.split("=") for part in match["selection"].split())
         selection = {key: names.split(",") for key, names in pairs}
-        return f"{match[1]}\n{markdown(compact_blocks(read(folder / match['path']), selection))}\n{match['end']}"
+        runs = [read(folder / name) for name in match["path"].split(",")]
+        return f"{match[1]}\n{markdown(compact_blocks(runs, selection))}\n{match['end']}"
 
     return _COPY.sub(copy, text)
 

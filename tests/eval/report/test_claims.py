@@ -87,7 +87,7 @@ def test_values_on_known_images_are_marked_and_not_claimed(counts, words):
     assert format_mean(chosen) == f"25.00 [24.00, 26.00] {KNOWN_MARK}" and type(format_difference(chosen)) is str
     (note,) = table_notes([chosen])
     assert note.startswith(f"{KNOWN_MARK} No test result") and words in note
-    (table, below) = compact_blocks(ArchivedRun("r", {}, [chosen]))
+    (table, below) = compact_blocks([ArchivedRun("r", {}, [chosen])])
     assert table.rows[0][2] == f"25.00 {KNOWN_MARK}" and KNOWN_MARK in below.text
 
 
@@ -96,7 +96,7 @@ def test_sets_of_different_size_stand_in_different_tables(tmp_path):
     fid = [replace(entry, metric="fid", diff_low=None, diff_high=None) for entry in (BETTER, small)]
     entries = [BETTER, fid[0], small, fid[1]]
     assert list(by_size(entries)) == [110, 50]
-    blocks = compact_blocks(ArchivedRun("r", {}, entries))
+    blocks = compact_blocks([ArchivedRun("r", {}, entries)])
     heads = [block.head[2] for block in blocks if isinstance(block, Table)]
     assert heads == ["FID (GT), n = 110 ↓", "FID (GT), n = 50 ↓"]
 

@@ -26,6 +26,10 @@ def label(entry):
     return entry["method"].partition("=")[0]
 
 
+def images_of(archive):
+    return max(entry["n"] for entry in archive["summary"])
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_tables_equal_the_archived_runs(page):
     text = page.read_text()
@@ -42,13 +46,17 @@ def test_archives_contain_no_paths_of_the_machine_that_measured():
 def test_bold_and_italic_cells_have_intervals_without_0(page):
     """Read from the archive without the code that writes the tables."""
     marked = 0
-    for source, copy in COPY.findall(page.read_text()):
-        archive = json.loads((page.parent / source).read_text())
-        about = archive["recipe"]["metrics"]
+    for sources, copy in COPY.findall(page.read_text()):
+        archives = [json.loads((page.parent / source).read_text()) for source in sources.split(",")]
+        about = archives[0]["recipe"]["metrics"]
         titles = {metric["title"]: name for name, metric in about.items()}
         head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in copy.splitlines() if "|" in line]
-        for task, method, *cells in rows:
-            for title, cell in zip(head[2:], cells, strict=True):
+        first = head.index("task")
+        assert head[:first] == ["faces"] * (len(archives) > 1)
+        for row in rows:
+            (archive,) = [a for a in archives if not first or row[0].endswith(f", {images_of(a)} faces")]
+            task, method = row[first : first + 2]
+            for title, cell in zip(head[first + 2 :], row[first + 2 :], strict=True):
                 metric = titles[re.sub(r"(, n = \d+)? [↑↓]( †)?$", "", title)]
                 key = {"task": task.partition(" (")[0], "method": METHODS.get(method, method), "metric": metric}
                 (entry,) = [entry for entry in archive["summary"] if key.items() <= (entry | {"method": label(entry)}).items()]
@@ -58,11 +66,10 @@ def test_bold_and_italic_cells_have_intervals_without_0(page):
                 better = excludes_0 and (high < 0) == about[metric]["lower_better"]
                 assert cell.count("*") == (4 if better else 2 if excludes_0 else 0), (task, method, title)
                 marked += excludes_0
-        ns = {entry["n"] for entry in archive["summary"]}
-        assert f"\n{max(ns)} images of " in copy
-        shown = [cell[0] for cell in rows]
-        fewer = {entry["task"] for entry in archive["summary"] if entry["n"] < max(ns)}
-        assert ("has no value for up to" in copy) == any(name.partition(" (")[0] in fewer for name in shown)
+        assert len(archives) > 1 or f"\n{images_of(archives[0])} images of " in copy
+        shown = {row[first].partition(" (")[0] for row in rows}
+        fewer = {entry["task"] for archive in archives for entry in archive["summary"] if entry["n"] < images_of(archive)}
+        assert ("has no value for up to" in copy) == bool(shown & fewer)
         assert all(", n = " in title for title in head if "Fréchet" in title or "FID" in title or "KID" in title)
     assert marked
 
@@ -97,3 +104,18 @@ def test_a_table_is_reduced_to_named_rows_and_columns(tmp_path):
         page.write_text(f"<!-- table a.json {selection} -->\n<!-- /table -->")
         with pytest.raises(GPENError, match=message):
             write_tables(page)
+
+
+def test_several_runs_have_one_table(tmp_path):
+    for name in ("ffhq-fsr", "celeba-fsr"):
+        (tmp_path / f"{name}.json").write_text((ROOT / "assets" / "results" / f"{name}.json").read_text())
+    page = tmp_path / "page.md"
+    start = "<!-- table ffhq-fsr.json,celeba-fsr.json tasks=fsr8"
+    page.write_text(f"{start} methods=bilinear,gpen metrics=psnr,ssim -->\n<!-- /table -->")
+    text = write_tables(page).read_text()
+    head, _, *rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert head.startswith("| faces ") and "4 comparisons with bilinear" in text and "no value" not in text
+    assert [row.split("|")[1].strip() for row in rows] == ["FFHQ, 110 faces"] * 2 + ["CelebA-HQ, 200 faces"] * 2
+    page.write_text(f"{start} metrics=identity_fd -->\n<!-- /table -->")
+    with pytest.raises(GPENError, match="no common table: identity_fd depends on the number of images"):
+        write_tables(page)
