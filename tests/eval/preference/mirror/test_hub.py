@@ -146,6 +146,27 @@ def test_two_instances_do_not_overwrite_each_other(start, hub):
     assert [key for key in map(identity, hub.events())] == list(dict.fromkeys(map(identity, hub.events())))
 
 
+def test_deletion_does_not_overwrite_what_another_instance_adds_meanwhile(start, monkeypatch):
+    """A deletion rewrites the files of all instances; the commit names its parent, so that it is repeated after a conflict."""
+    first, second = start(), start()
+    goes, api = rate(second, left, 1), first.mirror._api
+    second.mirror.sync()
+    first.mirror.sync()
+    first.delete(goes)
+    late, commit = rate(second, left, 2), api.create_commit
+
+    def after_the_other(*arguments, **named):
+        monkeypatch.setattr(api, "create_commit", commit)
+        second.mirror.sync()
+        return commit(*arguments, **named)
+
+    monkeypatch.setattr(api, "create_commit", after_the_other)
+    first.mirror.sync()
+    kill(second)
+    third = start()
+    assert third.progress(late)["done"] == 2 and third.deleted(goes)
+
+
 @pytest.mark.slow
 def test_answer_counts_as_safe_when_it_is_copied(start, hub):
     survey = start()
