@@ -17,11 +17,13 @@ from typing import Any
 import gradio as gr
 from gradio import mcp, route_utils
 from gradio.context import LocalContext
+from gradio.server_messages import ProcessCompletedMessage
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 CHECKED_VERSION = "6.31.0"  # of gradio
 
+_ANSWERED = "answered"  # attribute of an event whose answer was sent
 _request: ContextVar[gr.Request | None] = ContextVar("request", default=None)  # of the event that is running
 Preprocess = Callable[..., Awaitable[list]]  # (event function, inputs, ...) -> inputs for the Python function
 
@@ -113,18 +115,35 @@ def before_enqueue(page: gr.Blocks, check: Callable[[Request], None]) -> None:
 
 
 def queued_requests(page: gr.Blocks) -> Iterator[Request]:
-    """Yield the HTTP requests of all waiting and running events."""
+    """Yield the HTTP requests of all waiting and running events, without those that `mark_answered_events` has marked."""
     queue = page._queue
     for waiting in queue.event_queue_per_concurrency_id.values():
         yield from (event.request for event in waiting.queue)
-    yield from (event.request for job in queue.active_jobs for event in job or ())
+    running = (event for job in queue.active_jobs for event in job or ())
+    yield from (event.request for event in running if not getattr(event, _ANSWERED, False))
+
+
+def mark_answered_events(page: gr.Blocks) -> None:
+    """Mark each event whose answer is sent.
+
+    After an error, gradio waits for another thread between the answer and the end of the event: a visitor who has the answer
+    would be told that the event is running.
+    """
+    queue = page._queue
+    send = queue.send_message
+
+    def sending(event: Any, message: Any) -> None:
+        send(event, message)
+        if isinstance(message, ProcessCompletedMessage):
+            setattr(event, _ANSWERED, True)
+
+    setattr(queue, "send_message", sending)  # noqa: B010
 
 
 def record_no_statistics(page: gr.Blocks) -> None:
     """Compute no statistics of past events; /monitoring, the only place that shows them, is switched off.
 
-    Gradio computes them anew over up to 10,000 events whenever one ends. After an error it does so between the answer and
-    the end of the event, so that `queued_requests` lists events that have been answered.
+    Gradio computes them anew over up to 10,000 events whenever one ends.
     """
     queue = page._queue
     queue.ANALYTICS_MAX_EVENTS = 1

@@ -47,6 +47,7 @@ def limit_queue(
             raise _busy(f"You have sent too many requests within a minute: wait for {seconds + 0.5:.0f} seconds.")
 
     gradio_patches.record_no_statistics(page)
+    gradio_patches.mark_answered_events(page)
     gradio_patches.before_enqueue(page, check)
     return page
 

@@ -7,6 +7,8 @@ import types
 
 import gradio as gr
 import pytest
+from gradio.queueing import Event
+from gradio.server_messages import ProcessCompletedMessage, ProcessStartsMessage
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
@@ -108,6 +110,18 @@ def test_waiting_and_running_requests_are_listed(page):
     queue.active_jobs = [None, [second]]
     assert list(gradio_patches.queued_requests(page)) == ["first", "second"]
     assert gradio_patches.queue_size(page) == (1, 5)
+
+
+def test_answered_events_are_not_listed(page):
+    gradio_patches.mark_answered_events(page)
+    queue = page._queue
+    running, answered = (Event(name, page.fns[0], name, None) for name in ("running", "answered"))
+    queue.active_jobs = [[running], [answered]]
+    for event, message in ((running, ProcessStartsMessage()), (answered, ProcessCompletedMessage(output={}, success=False))):
+        queue.pending_messages_per_session[event.session_hash] = asyncio.Queue()
+        queue.send_message(event, message)
+        assert queue.pending_messages_per_session[event.session_hash].get_nowait() is message
+    assert list(gradio_patches.queued_requests(page)) == ["running"]
 
 
 def test_no_statistics_of_events_are_computed(page, monkeypatch):
