@@ -116,11 +116,9 @@ def before_enqueue(page: gr.Blocks, check: Callable[[Request], None]) -> None:
 
 def queued_requests(page: gr.Blocks) -> Iterator[Request]:
     """Yield the HTTP requests of all waiting and running events, without those that `mark_answered_events` has marked."""
-    queue = page._queue
-    for waiting in queue.event_queue_per_concurrency_id.values():
+    for waiting in page._queue.event_queue_per_concurrency_id.values():
         yield from (event.request for event in waiting.queue)
-    running = (event for job in queue.active_jobs for event in job or ())
-    yield from (event.request for event in running if not getattr(event, _ANSWERED, False))
+    yield from (event.request for event in _running_events(page) if not getattr(event, _ANSWERED, False))
 
 
 def mark_answered_events(page: gr.Blocks) -> None:
@@ -185,7 +183,12 @@ def visitor_has_left() -> bool:
     page, event = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
     if page is None or event is None:
         return False
-    return any(job._id == event and not job.alive for jobs in page._queue.active_jobs for job in jobs or ())
+    return any(running._id == event and not running.alive for running in _running_events(page))
+
+
+def _running_events(page: gr.Blocks) -> Iterator[Any]:
+    """Yield the events that gradio has started and not yet ended."""
+    return (event for job in page._queue.active_jobs for event in job or ())
 
 
 def kept_files(page: gr.Blocks) -> set[str]:
