@@ -41,29 +41,31 @@ class TempFiles:
         self._own: set[str] = {str(self.folder / _ALIVE)}
         self._used = 0  # bytes at the last search
         self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="temporary files", daemon=True)
         self.sweep()
 
     def has_room(self) -> bool:
         """Return whether files may be written: the quota is not used up, and the disk has room for the votes."""
         return self._used < self._limits.file_quota and shutil.disk_usage(self.folder).free > self._limits.free_disk
 
+    def paths(self) -> set[str]:
+        """Return the files and folders below the folder. Other threads may delete some meanwhile, which `Path.rglob` refuses."""
+        return {os.path.join(parent, name) for parent, folders, names in os.walk(self.folder) for name in (*folders, *names)}
+
     def sweep(self) -> None:
         """Delete the files that are older than the limit and the folders that are empty then, and measure the rest."""
         (self.folder / _ALIVE).touch()
         kept, used = self._own.union(map(os.path.realpath, self._kept())), 0
         for parent, folders, names in os.walk(self.folder, topdown=False):
-            for name in names:
-                path = os.path.join(parent, name)
-                try:
-                    status = os.lstat(path)
-                    if path not in kept and self._clock() - status.st_mtime > self._limits.file_seconds:
-                        os.unlink(path)
-                    else:
-                        used += max(status.st_size, _LEAST_BYTES)
-                except FileNotFoundError:  # it was moved meanwhile
-                    continue
-            used += _LEAST_BYTES
-            old = self._clock() - os.stat(parent).st_mtime > self._limits.file_seconds
+            for path in (os.path.join(parent, name) for name in names):
+                status = _status(path)
+                if status and path not in kept and self._age(status) > self._limits.file_seconds:
+                    Path(path).unlink(missing_ok=True)
+                elif status:
+                    used += max(status.st_size, _LEAST_BYTES)
+            status = _status(parent)
+            used += _LEAST_BYTES if status else 0
+            old = status and self._age(status) > self._limits.file_seconds
             if parent != str(self.folder) and (names or folders or old):
                 _remove_empty(parent)
         self._used = used
@@ -73,13 +75,15 @@ class TempFiles:
 
         kept: called at each search; returns the paths of files that stay. also: called at each search, to delete something else.
         """
-        self._own |= {str(path) for path in self.folder.rglob("*")}
+        self._own |= self.paths()
         self._kept, self._also = kept, also
-        threading.Thread(target=self._run, name="temporary files", daemon=True).start()
+        self._thread.start()
 
     def close(self) -> None:
         """Delete the folder."""
         self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()  # it would write into the folder while it is deleted
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self) -> None:
@@ -92,9 +96,21 @@ class TempFiles:
 
     def _remove_abandoned(self, base: Path) -> None:
         for folder in base.glob(f"{PREFIX}*"):
-            touched = folder / _ALIVE if (folder / _ALIVE).is_file() else folder
-            if not folder.is_symlink() and self._clock() - touched.stat().st_mtime > _ABANDONED_SECONDS:
+            status = _status(folder / _ALIVE) or _status(folder)
+            if status and not folder.is_symlink() and self._age(status) > _ABANDONED_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _age(self, status: os.stat_result) -> float:
+        """Seconds since the last change."""
+        return self._clock() - status.st_mtime
+
+
+def _status(path: str | Path) -> os.stat_result | None:
+    """The status of a file or folder, or None if another thread or process has removed it meanwhile."""
+    try:
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _remove_empty(folder: str) -> None:

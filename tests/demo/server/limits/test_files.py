@@ -3,6 +3,11 @@
 import os
 import re
 import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import gradio as gr
 import pytest
@@ -38,7 +43,7 @@ def write(files: TempFiles, name: str, data: bytes = b"x", age: float = 0) -> st
 
 
 def found(files: TempFiles) -> set[str]:
-    return {str(path.relative_to(files.folder)) for path in files.folder.rglob("*")} - {files_module._ALIVE}
+    return {os.path.relpath(path, files.folder) for path in files.paths()} - {files_module._ALIVE}
 
 
 def test_everything_older_than_the_limit_is_deleted(files):
@@ -73,6 +78,68 @@ def test_start_keeps_what_exists_and_deletes_later_files(monkeypatch, tmp_path):
     finally:
         files.close()
     assert not files.folder.exists()
+
+
+def removing(folder: Path, clock: Clock) -> Callable[[], float]:
+    """A clock that removes a folder when it is read, as another thread or process does at any time."""
+
+    def read() -> float:
+        shutil.rmtree(folder, ignore_errors=True)
+        return clock()
+
+    return read
+
+
+def test_folder_that_is_removed_during_a_search_does_not_end_it(files, clock):
+    """Failure sequence: a request removed its own folder during the search, which ended there, before the files behind it."""
+    for name in "abcd":
+        write(files, f"{name}/photo.jpg", age=901)
+    files._clock = removing(files.folder / "b", clock)
+    files.sweep()
+    assert found(files) == set()
+
+
+def test_folder_that_is_removed_while_it_is_listed(files, monkeypatch):
+    """Failure sequence: the list of files was an error when a folder was deleted after its name was read."""
+    write(files, "hash/upload.png")
+    sample = write(files, "sample/face.png")
+    scan = os.scandir
+
+    def scan_removed(folder):
+        if str(folder).endswith("hash"):
+            shutil.rmtree(folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", scan_removed)
+    assert sample in files.paths()
+    files.start()
+    assert sample in files._own
+
+
+def test_search_has_ended_when_the_folder_is_deleted(files):
+    """Failure sequence: a search that was running at the end wrote its mark into the folder while it was deleted."""
+    files._limits = replace(files._limits, file_interval=0)
+    running, ended = threading.Event(), []
+
+    def search():
+        running.set()
+        files._stop.wait()
+        time.sleep(0.2)
+        files.folder.mkdir(exist_ok=True)
+        ended.append(True)
+
+    files.start(also=search)
+    running.wait()
+    files.close()
+    assert ended and not files.folder.exists()
+
+
+def test_folder_of_a_killed_process_that_another_page_deletes_at_the_same_time(files, tmp_path, clock):
+    """Failure sequence: of two pages that were started together, one ended with FileNotFoundError."""
+    abandoned = tmp_path / f"{files_module.PREFIX}killed"
+    abandoned.mkdir()
+    TempFiles(Limits(), removing(abandoned, clock)).close()
+    assert not abandoned.exists()
 
 
 def test_quota_and_room_for_the_votes(files, monkeypatch):
