@@ -125,7 +125,10 @@ class Mirror:
         return MirrorStatus(self.repo, None if self._synced is None else time.monotonic() - self._synced, waiting, self._error)
 
     def sync(self, starting: bool = False) -> None:
-        """Merge the files of the dataset into the store, and push what they lack. Raises errors of the Hub, and GPENError."""
+        """Merge the files of the dataset into the store, and push what they lack.
+
+        Raises GPENError, errors of the Hub, and OSError of a mounted folder.
+        """
         from huggingface_hub.errors import HfHubHTTPError
 
         with self._lock:
@@ -133,17 +136,22 @@ class Mirror:
                 info = self._api.repo_info(self.repo, repo_type="dataset")
                 if not info.private:
                     raise GPENError(f"The dataset {self.repo} is public, so that the votes would be: make it private.")
-                self._pull(info.sha or "main")
-                files, operations = self._changes(starting)
                 try:
+                    self._pull(info.sha or "main")
+                    files, operations = self._changes(starting)
                     if operations:
                         message = "Events of the study"
                         named: Any = {"repo_type": "dataset", "commit_message": message, "parent_commit": info.sha}
                         self._api.create_commit(self.repo, operations, **named)
-                except HfHubHTTPError as error:
-                    if getattr(error.response, "status_code", None) in CONFLICTS and attempt + 1 < ATTEMPTS:
-                        continue
-                    raise
+                except (
+                    HfHubHTTPError,
+                    FileNotFoundError,
+                ) as error:  # of a mounted folder: another instance removed a listed file
+                    status = getattr(getattr(error, "response", None), "status_code", None)
+                    conflict = status in CONFLICTS or isinstance(error, FileNotFoundError)
+                    if not conflict or attempt + 1 == ATTEMPTS:
+                        raise
+                    continue
                 break
             self._files = files
             self._copied = frozenset(key for file in files.values() for key in file.events)
@@ -162,17 +170,18 @@ class Mirror:
             entries = []
         blobs = {entry.path: entry.blob_id for entry in entries if hasattr(entry, "blob_id")}
         event_files = {path: blob for path, blob in blobs.items() if path.startswith(f"{self._study}/events-")}
-        self._files = {path: file for path, file in self._files.items() if path in event_files}
+        files = {path: file for path, file in self._files.items() if path in event_files}
         fresh: list[Event] = []
         for path, blob in event_files.items():
-            if path not in self._files or self._files[path].blob != blob:
+            if path not in files or files[path].blob != blob:
                 events = [_event(line, path) for line in self._read(path, revision).splitlines() if line.strip()]
-                self._files[path] = EventFile(blob, {identity(event): event for event in events})
+                files[path] = EventFile(blob, {identity(event): event for event in events})
                 fresh += events
         if fresh:
             self._store.merge(self._study, fresh)
         if any(event["event"] == "key" for event in fresh):
             self._on_keys()
+        self._files = files  # only now: after an error, the next attempt reads all of them again
         self._old = f"{self._study}/{OLD_FILE}" if f"{self._study}/{OLD_FILE}" in blobs else None
         if self._old:
             self._on_old_votes(parse_lines(self._read(self._old, revision), self._old))

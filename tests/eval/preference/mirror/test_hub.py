@@ -228,6 +228,27 @@ def test_dataset_that_becomes_public_stops_the_copies(start, hub, capsys):
     assert hub.commits == before and "is public" in survey.mirror.status().error and "is public" in capsys.readouterr().err
 
 
+def test_error_between_two_files_leaves_neither_unread(start, monkeypatch, capsys):
+    """Failure sequence: files that were read before the error counted as merged, so that their deletions never arrived."""
+    reader, first, second = start(), start(), start()
+    for survey in (first, second):
+        rate(survey, left, 2)
+        survey.mirror.sync()
+    download, calls = reader.mirror._api.hf_hub_download, []
+
+    def failing(*arguments, **named):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise ConnectionError("the connection was closed")
+        return download(*arguments, **named)
+
+    monkeypatch.setattr(reader.mirror._api, "hf_hub_download", failing)
+    reader.mirror._try()
+    assert "the connection was closed" in capsys.readouterr().err and reader.mirror.status().error
+    reader.mirror._try()
+    assert len(votes(reader)) == 4 and reader.mirror.status().error is None
+
+
 def test_owner_sees_the_age_of_the_last_push_and_errors(start, hub, capsys):
     """Failure sequence: errors of a push were silent."""
     survey = start()

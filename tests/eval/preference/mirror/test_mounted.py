@@ -1,5 +1,7 @@
 """The copy of votes in a mounted folder: restart with an empty disk, two instances, deletion, a folder that is not mounted."""
 
+from pathlib import Path
+
 import pytest
 
 from eval.preference.mirror import hub
@@ -67,6 +69,25 @@ def test_instances_do_not_overwrite_each_other_and_a_deletion_is_complete(start,
     lines = [line for path in files for line in path.read_text().splitlines() if gone in line]
     assert len(votes(two)) == 2 and all('"delete"' in line for line in lines)
     assert not [path.name for path in files if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("reading", ["read_bytes", "read_text"])  # of the list, and of the events
+def test_file_that_another_instance_joins_with_others_during_the_reading(start, tmp_path, monkeypatch, reading):
+    """Failure sequence: an instance did not start while another one joined files: "check its name and the write access"."""
+    (tmp_path / "data").mkdir()
+    one = start()
+    rate(one, left, 3)
+    one.mirror.sync()
+    (file,) = (tmp_path / "data").glob("*/events-*")
+    read = getattr(Path, reading)
+
+    def read_moved(path, *arguments, **named):
+        if path == file and file.exists():
+            file.rename(file.with_name("events-joined-0000.jsonl"))
+        return read(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, reading, read_moved)
+    assert votes(start()) == votes(one) and not file.exists()
 
 
 def test_bucket_that_is_not_mounted_is_an_error(start):
