@@ -9,7 +9,9 @@ const SLIDERS = { // parameter of the degradation -> name of its texts, step, va
 function arena(root) {
   const server = connection(`${window.gradio_config?.root ?? ""}/study/arena`, showTrouble);
   const store = browserStorage("gpen.arena.");
+  const outcomes = new Map(); // id of a vote -> what its answer reveals
   let about, degradation; // what the server offers, the chosen damage
+  let box, refused; // the outbox of the votes, the error that refused the visitor
   let face; // {value: name of a sample face or data URI, name}
   let done = 0; // votes of the visitor
   let agreed = false; // whether the server has the consent to the current text
@@ -28,14 +30,17 @@ function arena(root) {
 
   async function begin() {
     about = await server.ask("about");
+    box = outbox(store, about.copies);
     degradation = about.start;
     face = sampleFace(about.faces[0]);
     const code = store.get("code");
     const state = code && (await server.call("resume", { code }).catch(() => null));
-    if (state?.deleted) store.remove("code");
+    if (state?.deleted) store.clear();
     agreed = Boolean(state?.consented);
     done = agreed ? state.done : 0;
     bench();
+    keepVotes().catch(() => null); // tried again
+    setInterval(() => keepVotes().catch(() => null), CONFIRM);
   }
 
   const sampleFace = ({ name, person }) => ({ value: name, name: person });
@@ -144,21 +149,47 @@ function arena(root) {
     if (!isVisitor() && !(await consent())) return pressed && (pressed.disabled = false);
     showRefusal(null);
     waiting();
-    const trial = await askAsVisitor("battle", { face: face.value, degradation });
+    const trial = await asVisitor(async () => {
+      await keepVotes(); // the next pair depends on the number of votes
+      return server.ask("battle", { code: store.get("code"), face: face.value, degradation });
+    });
     if (trial) showPair({ ...trial, protocol: "pairwise" });
   }
 
+  /** Send the votes that the browser keeps, those too that the server has lost. Rejects with the error that refuses the visitor. */
+  async function keepVotes() {
+    if (!isVisitor()) return;
+    await box.confirm((ids) => server.ask("unconfirmed", { code: store.get("code"), ids }, isVisitor)).catch(() => null);
+    await sendVotes();
+  }
+
+  async function sendVotes() {
+    const send = async (name, vote) => {
+      const outcome = await server.ask(name, vote, isVisitor);
+      if (outcome) outcomes.set(vote.id, outcome);
+      return outcome;
+    };
+    const sent = (outcome) => {
+      done = outcome.done;
+      drawFoot();
+    };
+    const failed = (error, vote) => (vote ? showRefusal(error.message) : (refused = error));
+    refused = null;
+    await box.flush(send, sent, failed, isVisitor);
+    if (refused) throw refused;
+  }
+
   /**
-   * Send a request with the code of the visitor. Where the server has not the consent, ask for it, and send the request again
-   * with the same code, so that the visitor can delete earlier votes too. Otherwise show the reason and resolve with null.
+   * Make an attempt with the code of the visitor. Where the server has not the consent, ask for it, and try again with the same
+   * code, so that the visitor can delete earlier votes too. Otherwise show the reason and resolve with null.
    */
-  async function askAsVisitor(name, body) {
+  async function asVisitor(attempt) {
     while (isVisitor() || (await consent())) {
       try {
-        return await server.ask(name, { code: store.get("code"), ...body });
+        return await attempt();
       } catch (error) {
         agreed &&= ![NEEDS_CONSENT, DELETED].includes(error.status);
-        if (error.status === DELETED) store.remove("code");
+        if (error.status === DELETED) store.clear();
         if (error.status !== NEEDS_CONSENT) {
           bench();
           return showRefusal(error.message);
@@ -185,7 +216,7 @@ function arena(root) {
       const agree = button(text("rate.agree"), null, async () => {
         agree.disabled = true;
         const result = await server.ask("consent", { code: store.get("code") }).catch((error) => {
-          if (error.status === DELETED) store.remove("code");
+          if (error.status === DELETED) store.clear();
           return showRefusal(error.message);
         });
         if (!result) return finish(null);
@@ -214,8 +245,11 @@ function arena(root) {
       if (!(ms >= MIN_ANSWER_TIME)) return;
       since = Infinity; // one answer
       keys = {};
-      const outcome = await askAsVisitor("answer", { id: uniqueId(), ticket: trial.trial, choice, ms });
-      if (outcome) reveal(item, choice, outcome);
+      const id = uniqueId();
+      box.add("answer", { code: store.get("code"), id, ticket: trial.trial, choice, ms });
+      await asVisitor(sendVotes);
+      if (outcomes.has(id)) reveal(item, choice, outcomes.get(id));
+      else bench(); // the vote was refused, or the consent was
     }, null, { showInput: true });
     stage.className = "stage pairwise";
     title.hidden = true; // leaves more room for the images
@@ -228,8 +262,7 @@ function arena(root) {
   }
 
   /** Name the methods on the images, and offer the next pair. */
-  function reveal(item, choice, { shown, gold, done: votes }) {
-    done = votes;
+  function reveal(item, choice, { shown, gold }) {
     const golds = { "gold:better": "arena.gold_better", "gold:worse": "arena.gold_worse" };
     const name = (method) => (golds[method] ? text(golds[method], null, "b") : h("b", {}, method));
     shown.forEach((method, i) => {

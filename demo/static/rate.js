@@ -5,7 +5,6 @@
 
 const PREFETCH = 4; // trials loaded in advance, enough for a short loss of connection
 const MAX_UNDO = 20; // answers that can be undone, also after a reload
-const CONFIRM = 60_000; // ms, between two questions whether sent answers are safe
 
 function rate(root) {
   const base = `${window.gradio_config?.root ?? ""}/study`;

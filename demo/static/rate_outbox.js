@@ -1,4 +1,4 @@
-// Outbox of the Rate tab: every answer is stored in the browser first, sent in order, and sent again until the server
+// Outbox of the tabs Rate and Arena: every answer is stored in the browser first, sent in order, and sent again until the server
 // confirms it. An answer carries its own id, so that sending it twice does not duplicate it. Where the disk of the server may
 // be lost, an answer is kept in the browser until the server has copied it, and is sent again if the server has lost it.
 
@@ -13,6 +13,7 @@ class RejectedError extends Error {
   }
 }
 
+const CONFIRM = 60_000; // ms, between two questions whether sent answers are safe
 const MAX_CONFIRMED = 200; // entries in one question
 const REQUEST_TIME = 20_000; // ms until a request counts as lost, and for a file the time at the slowest speed that the server accepts:
 const SLOWEST_UPLOAD = 16; // bytes/ms

@@ -30,7 +30,7 @@ from demo.server.limits.buckets import TokenBuckets
 from demo.server.limits.identity import address_of, network
 from demo.server.limits.settings import Rate, read_limits
 from demo.server.model_picker import ModelPicker
-from demo.tabs.rate import ShortText, StudyRequest, code_of_account, parsed
+from demo.tabs.rate import Ids, ShortText, StudyRequest, code_of_account, parsed
 from demo.theme import STATIC
 from eval.data.lq_sets import Sample
 from eval.methods.registry import default_weights, load_method
@@ -97,6 +97,10 @@ class AnswerRequest(CodeRequest):
     ticket: Annotated[str, Field(max_length=4096)]
     choice: ShortText
     ms: int
+
+
+class UnconfirmedRequest(CodeRequest):
+    ids: Ids
 
 
 @dataclass(frozen=True)
@@ -232,12 +236,16 @@ def routes(page: Page | None) -> list[Route]:
         outcome = arena.answer(code_of(request, asked), id=asked.id, ticket=asked.ticket, choice=asked.choice, ms=asked.ms)
         return {"shown": outcome.shown, "gold": outcome.is_gold, "done": outcome.votes}
 
+    def unconfirmed(request: Request, body: bytes) -> dict:
+        asked = parsed(UnconfirmedRequest, body)
+        return survey.unconfirmed(code_of(request, asked), asked.ids)
+
     def delete(request: Request, body: bytes) -> dict:
         return {"deleted": survey.delete(code_of(request, parsed(CodeRequest, body)))}
 
     store_threads = BoundedExecutor()
     network_thread = BoundedExecutor(1, MAX_WAITING, lambda: Busy("Many visitors wait for a pair."))
-    light = {"about": about, "consent": consent, "resume": resume, "look": look, "answer": answer, "delete": delete}
+    light = {function.__name__: function for function in (about, consent, resume, look, answer, unconfirmed, delete)}
     heavy = {"face": (face, images.MAX_BYTES), "damage": (damage, MAX_FACE_BYTES), "battle": (battle, MAX_FACE_BYTES)}
     found = {name: web.json_endpoint(function, run=store_threads) for name, function in light.items()}
     for name, (function, most) in heavy.items():
@@ -250,6 +258,7 @@ def _about(page: Page) -> dict:
     return {
         "consent": page.survey.study.consent,
         "version": page.survey.study.consent_version,
+        "copies": page.survey.mirror is not None,  # whether votes are safe only when they are copied
         "methods": len(page.restore),
         "faces": [
             {"name": name, "person": sample.person, "image": images.data_uri(_sample(name, page.size), 112)}

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import tempfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,6 +99,21 @@ def test_pair_from_damage_to_reveal(client, page, code, size):
     assert vote.item.startswith("arena/astronaut?") and {name: stored[name] for name in DAMAGE} == DAMAGE
     assert ask(client, "resume", code=code).json()["done"] == 1
     assert ask(client, "delete", code=code).json() == {"deleted": 1} and page.survey.store.votes(NAME) == []
+
+
+def test_unconfirmed_votes(client, page, code):
+    assert ask(client, "about").json()["copies"] is False
+    answer(client, code, battle(client, code).json()["trial"])
+    assert ask(client, "unconfirmed", code=code, ids=["answer-0000", "lost-0000"]).json() == {
+        "missing": ["lost-0000"],
+        "waiting": [],
+    }
+    page.survey.mirror = SimpleNamespace(copied=lambda rater, ids: set(), stop=lambda: None)
+    assert ask(client, "about").json()["copies"] is True
+    assert ask(client, "unconfirmed", code=code, ids=["answer-0000"]).json() == {"missing": [], "waiting": ["answer-0000"]}
+    assert ask(client, "unconfirmed", code=code, ids=["x"] * 201).status_code == 400
+    ask(client, "delete", code=code)
+    assert ask(client, "unconfirmed", code=code, ids=[]).status_code == 410
 
 
 def test_own_photo_is_only_in_memory(client, page, code, size, astronaut, tmp_path, monkeypatch):

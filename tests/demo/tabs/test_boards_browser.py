@@ -3,6 +3,7 @@
 import csv
 import io
 from contextlib import closing
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -150,6 +151,64 @@ def test_lost_consent_keeps_the_code_and_the_vote(visit, served):
     page.click("text=Delete my votes")
     page.click("text=Delete them")
     page.wait_for_selector(".notice:has-text('Your 1 vote is deleted')")
+
+
+def vote(page) -> None:
+    agree_and_compare(page)
+    page.wait_for_timeout(400)
+    page.click(".controls .left")
+
+
+def test_vote_stays_in_the_browser_until_it_is_copied(visit, served, monkeypatch):
+    """Failure sequence: votes of the last minute before kill -9 were lost with the disk, also if the visitor came back."""
+    url, _, live = served
+    copied = set()
+    monkeypatch.setattr(live.survey, "mirror", SimpleNamespace(copied=lambda rater, ids: copied & set(ids)))
+    page = visit(f"{url}?tab=arena")
+    vote(page)
+    page.wait_for_selector(".better figcaption b")
+    rater = live.survey.rater(page.evaluate("localStorage.getItem('gpen.arena.code')"))
+    (before,) = live.survey.store.votes(NAME, rater)
+    with live.survey.store._database.engine.begin() as connection:  # as after the loss of the disk
+        connection.exec_driver_sql("DELETE FROM answers WHERE rater = ?", (rater,))
+    page.click("text=Next pair")  # sends the lost vote first, since the number of votes decides on the pair
+    page.wait_for_selector(".controls .left")
+    (again,) = live.survey.store.votes(NAME, rater)
+    assert (again.id, again.trial, again.choice) == (before.id, before.trial, before.choice)
+    kept = "Object.keys(localStorage).filter((key) => /^gpen.arena.(op|ok):/.test(key)).length"
+    assert page.evaluate(kept) == 1
+    copied.add(before.id)
+    page.reload()
+    page.wait_for_function(f"{kept} === 0")
+    assert len(live.survey.store.votes(NAME, rater)) == 1 and page.inner_text("footer small").startswith("1 vote")
+
+
+def test_vote_is_sent_after_a_return_to_the_page(visit, served):
+    """Failure sequence: a vote whose request did not arrive was lost when the page was closed."""
+    url, _, live = served
+    known = len(live.survey.store.votes(NAME))
+    page = visit(f"{url}?tab=arena")
+    page.route("**/study/arena/answer", lambda route: route.abort())
+    vote(page)
+    page.wait_for_selector(".notice:has-text('again')")
+    assert len(live.survey.store.votes(NAME)) == known
+    page.unroute("**/study/arena/answer")
+    page.reload()
+    page.wait_for_selector("footer:has-text('1 vote')")
+    assert len(live.survey.store.votes(NAME)) == known + 1
+
+
+def test_refused_vote_is_said_and_does_not_stop_the_next(visit, served):
+    page = visit(f"{served[0]}?tab=arena")
+    page.route("**/study/arena/answer", lambda route: route.fulfill(status=400, json={"error": "This pair was not given."}))
+    vote(page)
+    page.wait_for_selector(".notice:has-text('This pair was not given.')")
+    page.unroute("**/study/arena/answer")
+    page.click(".go")
+    page.wait_for_selector(".pairwise .candidate img")
+    page.wait_for_timeout(400)
+    page.click(".controls .left")
+    page.wait_for_selector(".better figcaption b")
 
 
 def test_upload_has_a_deadline_and_a_refusal_by_the_limits_is_shown(visit, served, astronaut):
