@@ -22,6 +22,8 @@ from gpen.errors import GPENError
 from tests.demo.conftest import TIMEOUT, client_of, serve_app
 from tests.eval.preference.mirror.fake_hub import REPO, Hub
 
+ACCOUNT = "account-4711"
+
 
 @pytest.fixture
 def survey(study, tmp_path) -> Survey:
@@ -150,7 +152,7 @@ def test_login_gives_one_session_per_account(survey, monkeypatch):
     with TestClient(app) as client:
         assert ask(client, "about").json()["login"] is False
         assert ask(client, "consent", code=new_code()).status_code == 401
-        app.session["oauth_info"] = {"expires_at": time.time() - 1, "userinfo": {"sub": "4711"}}
+        app.session["oauth_info"] = {"expires_at": time.time() - 1, "userinfo": {"sub": ACCOUNT}}
         assert ask(client, "resume", code=new_code()).status_code == 401
         app.session["oauth_info"]["expires_at"] = time.time() + 99
         assert ask(client, "about").json()["login"] is True
@@ -158,9 +160,9 @@ def test_login_gives_one_session_per_account(survey, monkeypatch):
         (trial,) = ask(client, "next", code=new_code(), n=1).json()
         assert answer(client, new_code(), trial["trial"]).json()["progress"]["done"] == 1  # other codes, the same account
         assert ask(client, "resume", code=new_code()).json()["progress"]["done"] == 1
-        app.session["oauth_info"]["userinfo"]["sub"] = "4712"
+        app.session["oauth_info"]["userinfo"]["sub"] = "another-account"
         assert ask(client, "resume", code=new_code()).json()["consented"] is False
-    assert "4711" not in json.dumps(survey.store.events(survey.study.name))
+    assert ACCOUNT not in json.dumps(survey.store.events(survey.study.name))
 
 
 def test_guessable_token_and_missing_login_stop_the_start(study, tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """Tickets of trials and handles of images: what a rater, a script with the manifest, and another rater can do with them."""
 
-import json
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -31,8 +31,8 @@ def test_public_trial_contains_only_images(studies, protocol, shown):
         public = issue(tickets, trial)
         assert public.keys() == {"trial", "protocol", "images", "input", "width", "height"} and len(public["trial"]) <= 64
         assert len(public["images"]) == (shown if trial.kind != "gold" else {"rating": 1}.get(protocol, 2))
-        text = json.dumps(public)
-        assert not any(word in text for word in ("gold", "repeat", "truth", "face", trial.id))
+        opaque = [public["trial"], *(image.removeprefix("images/") for image in public["images"])]
+        assert all(re.fullmatch(r"[\w-]{20,}", value) and trial.id not in value for value in opaque)  # no name of a file
 
 
 def test_manifest_alone_reveals_neither_order_nor_golds_nor_tickets(studies):

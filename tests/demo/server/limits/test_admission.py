@@ -158,7 +158,7 @@ def test_requests_are_limited_per_network_whatever_the_visitor():
     statuses = [site.post("/config", method="GET", visitor=Visitor(f"{k}", "school"))[0] for k in range(6)]
     assert statuses == [200] * 5 + [429] and site.called == 5
     assert site.post("/config", method="GET", visitor=Visitor("server", "server", is_server=True))[0] == 200
-    assert "429" not in str(site.post("/config", method="GET", visitor=Visitor("far", "away")))
+    assert site.post("/config", method="GET", visitor=Visitor("far", "away"))[0] == 200
 
 
 def test_open_requests_are_limited_per_network():
