@@ -18,6 +18,7 @@ from eval.preference.study import BETTER, WORSE, Study, TrialKind
 from eval.preference.survey import Survey
 from tests.demo.accessibility import assert_accessible
 from tests.demo.conftest import METHODS
+from tests.demo.rater_steps import repeat
 
 pytestmark = pytest.mark.browser
 
@@ -99,6 +100,10 @@ def agree_and_compare(page) -> None:
     page.wait_for_selector(".pairwise .candidate img")
 
 
+def choose_left(page, until: str = ".better figcaption b") -> None:
+    repeat(page, lambda: page.evaluate("document.querySelector('#arena .controls .left')?.click()"), until)
+
+
 @pytest.mark.parametrize("own", [False, True])
 def test_degrade_choose_reveal_and_vote_on_the_board(visit, served, astronaut, own):
     url, _, live = served
@@ -113,9 +118,7 @@ def test_degrade_choose_reveal_and_vote_on_the_board(visit, served, astronaut, o
     assert page.inner_text(".sliders .blur output") == "20"
     agree_and_compare(page)
     assert not any(name in page.inner_text("#arena") for name in (*live.restore, "copy"))
-    page.wait_for_timeout(400)  # an earlier click is ignored as the second one of a double click
-    page.click(".controls .left")
-    page.wait_for_selector(".better figcaption b")
+    choose_left(page)
     vote = live.survey.store.votes(NAME)[-1]
     names = {BETTER: "The face itself", WORSE: "Damaged copy"}
     assert page.locator(".candidate figcaption").all_inner_texts() == [names.get(name, name) for name in vote.shown]
@@ -139,10 +142,9 @@ def test_lost_consent_keeps_the_code_and_the_vote(visit, served):
     agree_and_compare(page)
     code = page.evaluate("localStorage.getItem('gpen.arena.code')")
     rater = live.survey.rater(code)
-    page.wait_for_timeout(400)
     with live.survey.store._database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE raters SET consent_version = 'older text' WHERE rater = ?", (rater,))
-    page.click(".controls .left")
+    choose_left(page, "dialog[open] button.primary")
     page.click("dialog button.primary")
     page.wait_for_selector(".better figcaption b")
     assert page.evaluate("localStorage.getItem('gpen.arena.code')") == code and live.survey.consented(code)
@@ -153,20 +155,14 @@ def test_lost_consent_keeps_the_code_and_the_vote(visit, served):
     page.wait_for_selector(".notice:has-text('Your 1 vote is deleted')")
 
 
-def vote(page) -> None:
-    agree_and_compare(page)
-    page.wait_for_timeout(400)
-    page.click(".controls .left")
-
-
 def test_vote_stays_in_the_browser_until_it_is_copied(visit, served, monkeypatch):
     """Failure sequence: votes of the last minute before kill -9 were lost with the disk, also if the visitor came back."""
     url, _, live = served
     copied = set()
     monkeypatch.setattr(live.survey, "mirror", SimpleNamespace(copied=lambda rater, ids: copied & set(ids)))
     page = visit(f"{url}?tab=arena")
-    vote(page)
-    page.wait_for_selector(".better figcaption b")
+    agree_and_compare(page)
+    choose_left(page)
     rater = live.survey.rater(page.evaluate("localStorage.getItem('gpen.arena.code')"))
     (before,) = live.survey.store.votes(NAME, rater)
     with live.survey.store._database.engine.begin() as connection:  # as after the loss of the disk
@@ -189,8 +185,8 @@ def test_vote_is_sent_after_a_return_to_the_page(visit, served):
     known = len(live.survey.store.votes(NAME))
     page = visit(f"{url}?tab=arena")
     page.route("**/study/arena/answer", lambda route: route.abort())
-    vote(page)
-    page.wait_for_selector(".notice:has-text('again')")
+    agree_and_compare(page)
+    choose_left(page, ".notice:has-text('again')")
     assert len(live.survey.store.votes(NAME)) == known
     page.unroute("**/study/arena/answer")
     page.reload()
@@ -201,14 +197,12 @@ def test_vote_is_sent_after_a_return_to_the_page(visit, served):
 def test_refused_vote_is_said_and_does_not_stop_the_next(visit, served):
     page = visit(f"{served[0]}?tab=arena")
     page.route("**/study/arena/answer", lambda route: route.fulfill(status=400, json={"error": "This pair was not given."}))
-    vote(page)
-    page.wait_for_selector(".notice:has-text('This pair was not given.')")
+    agree_and_compare(page)
+    choose_left(page, ".notice:has-text('This pair was not given.')")
     page.unroute("**/study/arena/answer")
     page.click(".go")
     page.wait_for_selector(".pairwise .candidate img")
-    page.wait_for_timeout(400)
-    page.click(".controls .left")
-    page.wait_for_selector(".better figcaption b")
+    choose_left(page)
 
 
 def test_upload_has_a_deadline_and_a_refusal_by_the_limits_is_shown(visit, served, astronaut):

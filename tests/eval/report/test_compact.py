@@ -2,12 +2,14 @@
 
 import json
 import re
+import statistics
 
 import pytest
 
 from eval.__main__ import main
 from eval.report.compact import with_tables, write_tables
 from gpen.errors import GPENError
+from gpen.training.ablation import VARIANTS
 from tests import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md"]
@@ -30,14 +32,14 @@ def images_of(archive):
     return max(entry["n"] for entry in archive["summary"])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "docs" / "training.md"], ids=lambda path: path.name)
 def test_tables_equal_the_archived_runs(page):
     text = page.read_text()
     assert COPY.search(text) and with_tables(text, page.parent) == text, f"run python -m eval tables {page.relative_to(ROOT)}"
 
 
 def test_archives_contain_no_paths_of_the_machine_that_measured():
-    archives = [*(ROOT / "assets" / "results").glob("*.json"), ROOT / "assets" / "variants.json"]
+    archives = [*(ROOT / "assets" / "results").glob("*.json"), *(ROOT / "assets").glob("variants-*.json")]
     assert len(archives) > 5
     outside = r"(?<![\w.])/(root|home|work|tmp|Users)/|\.\./|\.venv"
     assert [path.name for path in archives if re.search(outside, path.read_text())] == []
@@ -73,6 +75,38 @@ def test_bold_and_italic_cells_have_intervals_without_0(page):
         assert ("has no value for up to" in copy) == bool(shown & fewer)
         assert all(", n = " in title for title in head if "Fréchet" in title or "FID" in title or "KID" in title)
     assert marked
+
+
+@pytest.mark.parametrize("faces", ["ffhq", "celeba"])
+def test_table_over_seeds_has_their_mean_and_standard_deviation(faces):
+    """Read from the archive without the code that writes the tables."""
+    archive = json.loads((ROOT / "assets" / f"variants-{faces}.json").read_text())
+    (copy,) = [
+        copy for source, copy in COPY.findall((ROOT / "docs" / "training.md").read_text()) if f"variants-{faces}" in source
+    ]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in copy.splitlines() if line.startswith("| bfr")]
+    variants = {name for _, name, *_ in rows}
+    assert {"bilinear", *VARIANTS} == variants and len(rows) == 2 * len(variants)
+    for task, name, *cells in rows:
+        for metric, cell in zip(("psnr", "squeezenet", "squeezenet_fd"), cells, strict=True):
+            found = [
+                entry["mean"]
+                for entry in archive["summary"]
+                if (entry["task"], entry["metric"]) == (task, metric)
+                and re.sub(r".*/|-\d\.safetensors$", "", entry["method"]) == name
+            ]
+            given = [float(number) for number in cell.split(" ± ")]
+            expected = [statistics.mean(found), statistics.stdev(found)] if name in VARIANTS else found
+            assert given == pytest.approx(expected, rel=0.002, abs=0.006)
+
+
+def test_runs_with_seeds_are_copied_one_by_one(tmp_path):
+    page = tmp_path / "page.md"
+    for name in ("ffhq", "celeba"):
+        (tmp_path / f"{name}.json").write_text((ROOT / "assets" / f"variants-{name}.json").read_text())
+    page.write_text("<!-- table ffhq.json,celeba.json seeds=merged -->\n<!-- /table -->")
+    with pytest.raises(GPENError, match="2 archived runs have no common table over seeds"):
+        write_tables(page)
 
 
 def test_command(tmp_path, capsys):
