@@ -80,7 +80,7 @@ class App:
     def close(self) -> None:
         """Stop the app and delete its files."""
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(TIMEOUT)
         self.folder.cleanup()
 
 

@@ -47,7 +47,7 @@ def test_sixteen_bit_grey_is_converted_to_eight(files, photo):
 
 def test_one_image_is_decoded_at_a_time(files, monkeypatch):
     running, most, decode = [], [], images.gpen.images.decode
-    together = threading.Barrier(4, timeout=10)
+    together = threading.Barrier(4, timeout=60)
 
     def watched(*arguments, **named):
         running.append(1)

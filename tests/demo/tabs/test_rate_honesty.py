@@ -216,7 +216,7 @@ def test_terminated_app_copies_the_last_answers(model_file, study, tmp_path):
     with Hub() as hub:
         copies = {"GPEN_VOTES_REPO": REPO, "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_test"}
         with serve_app(model_file, study, tmp_path, **copies) as (url, process):
-            with httpx.Client(base_url=url) as client:
+            with httpx.Client(base_url=url, timeout=TIMEOUT) as client:
                 code = consenting(client)
                 (trial,) = ask(client, "next", code=code, n=1).json()
                 assert answer(client, code, trial["trial"]).status_code == 200
