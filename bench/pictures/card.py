@@ -1,12 +1,14 @@
 """Make the pictures of the model card: `python -m bench.pictures.card` writes assets/failures.png and assets/prior-samples.png.
 
-Inputs and seeds are fixed. The faces are the two sample faces, photographs in the public domain, and samples of the prior.
+With --variants, it also writes assets/variants-32.png for notebook 05. Inputs and seeds are fixed. The faces are the two sample
+faces, photographs in the public domain, and samples of the prior.
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -19,11 +21,12 @@ from gpen.faces.samples import SAMPLES
 from gpen.images import replace_atomically
 from gpen.models.checkpoints import ASSETS, find, load_prior
 from gpen.restoration.sampling import sample_faces
+from gpen.training.ablation import VARIANTS
 
 SEED = 1  # of the presets
 SAMPLES_IN_A_ROW = 8
 TRUNCATIONS = (1.0, 0.7)  # of the samples of the prior, a row each
-PIXELS = {"failures": 200, "prior-samples": 128}  # width of a face in the picture
+PIXELS = {"failures": 200, "prior-samples": 128, "variants-32": 96}  # width of a face in the picture
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Options:
     """Options of the command."""
 
     out: Folder = ASSETS  # folder of the pictures
+    variants: Folder | None = None  # weights of `python -m gpen train variants`: OUT/models
 
 
 def failures(net: gpen.GPEN) -> dict[str, np.ndarray]:
@@ -60,13 +64,28 @@ def prior_samples() -> dict[str, np.ndarray]:
     }
 
 
+def variants(folder: Path) -> dict[str, np.ndarray]:
+    """Title -> face: a row per sample face, with the truth, the input and the result of each variant, first seed."""
+    restorers = {path.stem[:-2]: gpen.Restorer(gpen.load(path)) for path in sorted(folder.glob("*-0.safetensors"))}
+    restorers = {name: restorers[name] for name in VARIANTS}
+    images = {}
+    for row, sample in enumerate(SAMPLES.values(), 1):
+        face = sample.load(restorers["gpen"].net.size)
+        low = Degradation.sample("codeformer-2", SEED, len(face)).resized(face)
+        restored = {name.removeprefix("gpen-"): restorer.face(low).image for name, restorer in restorers.items()}
+        images |= {f"{name} {row}": image for name, image in {"truth": face, "input": low, **restored}.items()}
+    return images
+
+
 def run(options: Options) -> None:
-    """Write both pictures and print their paths."""
+    """Write the pictures and print their paths."""
     options.out.mkdir(parents=True, exist_ok=True)
     pictures = {
         "failures": image_grid(failures(gpen.load()), 2, 3 * TILE),
         "prior-samples": image_grid(prior_samples(), SAMPLES_IN_A_ROW),
     }
+    if options.variants:
+        pictures["variants-32"] = image_grid(variants(options.variants), 2 + len(VARIANTS))
     for name, figure in pictures.items():
         path = options.out / f"{name}.png"
         with replace_atomically(path) as partial:

@@ -8,10 +8,11 @@ The standard deviation over seeds is given with each mean: smaller differences b
 
 import re
 import statistics
+from collections.abc import Collection
 from pathlib import Path
 from typing import cast
 
-from eval.benchmark.summary import SummaryEntry
+from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
 from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS
 from eval.report.document import Block, Heading, Note, Paragraph, Table
@@ -51,6 +52,23 @@ def seed_blocks(summary: list[SummaryEntry]) -> list[Block]:
     return blocks
 
 
+def merged_table(summary: list[SummaryEntry]) -> list[Block]:
+    """One table of all tasks: mean over seeds ± standard deviation of variants with several seeds, the mean of other methods."""
+    blocks: list[Block] = []
+    for n, entries in by_size(entry for entry in summary if entry.metric in METRICS and entry.mean is not None).items():
+        metrics = sorted({entry.metric for entry in entries}, key=list(METRICS).index)
+        rows = []
+        for task in dict.fromkeys(entry.task for entry in entries):
+            of_task = [entry for entry in entries if entry.task == task and entry.method != GROUND_TRUTH]
+            others = {entry.method for entry in of_task if not _VARIANT.fullmatch(entry.method)}
+            for name, values in _by_variant(of_task, others).items():
+                rows.append([task_label(task), name, *(_spread(metric, values.get(metric, [])) for metric in metrics)])
+        notes = (f"{n} images. Mean over seeds ± standard deviation.", seen_note(metrics), upscaled_note(entries))
+        table = Table(["task", "variant", *(metric_heading(metric, n) for metric in metrics)], rows, 2)
+        blocks += [table, Note(" ".join(note for note in (*notes, environments_note(entries)) if note))]
+    return blocks
+
+
 def _task_blocks(task: str, n: int, entries: list[SummaryEntry]) -> list[Block]:
     """The table of the variants with several seeds, and its notes."""
     metrics = list(dict.fromkeys(entry.metric for entry in entries))
@@ -69,12 +87,14 @@ def _task_blocks(task: str, n: int, entries: list[SummaryEntry]) -> list[Block]:
     return blocks + [Note(note) for note in (seen_note(metrics), upscaled_note(entries), environments_note(entries)) if note]
 
 
-def _by_variant(entries: list[SummaryEntry]) -> dict[str, dict[str, list[float]]]:
-    """variant -> metric -> the means of its seeds."""
+def _by_variant(entries: list[SummaryEntry], others: Collection[str] = ()) -> dict[str, dict[str, list[float]]]:
+    """variant, or one of the other methods -> metric -> the means of its seeds."""
     variants: dict[str, dict[str, list[float]]] = {}
     for entry in entries:
-        if match := _VARIANT.fullmatch(entry.method):
-            variants.setdefault(match["name"], {}).setdefault(entry.metric, []).append(cast(float, entry.mean))
+        match = _VARIANT.fullmatch(entry.method)
+        if match or entry.method in others:
+            name = match["name"] if match else entry.method
+            variants.setdefault(name, {}).setdefault(entry.metric, []).append(cast(float, entry.mean))
     return variants
 
 

@@ -6,9 +6,10 @@ A copy stands between two comments, with the path of the archived run relative t
 
     <!-- /table -->
 
-Without tasks, methods or metrics, all are copied. Several runs (FIRST.json,SECOND.json) have one table, whose first column names
-the set of faces. `python -m eval tables README.md docs/results.md` writes the copies anew, and the figures of sentences
-(eval.report.prose); a test compares them with the archived runs.
+Without tasks, methods or metrics, all are copied. seeds=merged has one row for all seeds of a variant. Several runs
+(FIRST.json,SECOND.json) have one table, whose first column names the set of faces. `python -m eval tables README.md
+docs/results.md` writes the copies anew, and the figures of sentences (eval.report.prose); a test compares them with the archived
+runs.
 """
 
 import re
@@ -19,6 +20,7 @@ from pathlib import Path
 from eval.benchmark.summary import GROUND_TRUTH, SummaryEntry
 from eval.data.lq_sets import task_label
 from eval.metrics.registry import METRICS, is_per_image
+from eval.report.ablation import merged_table
 from eval.report.archive import ArchivedRun, read
 from eval.report.document import Block, Note, Table, markdown
 from eval.report.prose import ROOT, sentences, with_figures
@@ -96,10 +98,22 @@ def with_tables(text: str, folder: Path) -> str:
     def copy(match: re.Match) -> str:
         pairs = (part.split("=") for part in match["selection"].split())
         selection = {key: names.split(",") for key, names in pairs}
+        merged = selection.pop("seeds", None) == ["merged"]
         runs = [read(folder / name) for name in match["path"].split(",")]
-        return f"{match[1]}\n{markdown(compact_blocks(runs, selection))}\n{match['end']}"
+        blocks = _merged(runs, selection) if merged else compact_blocks(runs, selection)
+        return f"{match[1]}\n{markdown(blocks)}\n{match['end']}"
 
     return _COPY.sub(copy, text)
+
+
+def _merged(runs: Sequence[ArchivedRun], selection: dict[str, list[str]]) -> list[Block]:
+    """The table of variants over seeds. Raises GPENError for several runs, and for a name that the run does not have."""
+    if len(runs) > 1:
+        raise GPENError(f"{len(runs)} archived runs have no common table over seeds: copy each run into a table of its own.")
+    entries = runs[0].summary
+    for key, names in selection.items():
+        entries = _selected(entries, key, names)
+    return merged_table(entries)
 
 
 def page_name(path: Path) -> str:
