@@ -9,8 +9,10 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from tyro.conf import arg
 
 import gpen
 from eval.report.plots import TILE, image_grid
@@ -26,7 +28,7 @@ from gpen.training.ablation import VARIANTS
 SEED = 1  # of the presets
 SAMPLES_IN_A_ROW = 8
 TRUNCATIONS = (1.0, 0.7)  # of the samples of the prior, a row each
-PIXELS = {"failures": 200, "prior-samples": 128, "variants-32": 96}  # width of a face in the picture
+PIXELS = {"failures": 200, "prior-samples": 128, "variants-32": 128}  # width of a face in the picture
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Options:
     """Options of the command."""
 
     out: Folder = ASSETS  # folder of the pictures
-    variants: Folder | None = None  # weights of `python -m gpen train variants`: OUT/models
+    variants: Annotated[Path | None, arg(metavar="DIR")] = None  # weights of `python -m gpen train variants`: OUT/models
 
 
 def failures(net: gpen.GPEN) -> dict[str, np.ndarray]:
@@ -65,10 +67,10 @@ def prior_samples() -> dict[str, np.ndarray]:
 
 
 def variants(folder: Path) -> dict[str, np.ndarray]:
-    """Title -> face: a row per sample face, with the truth, the input and the result of each variant, first seed."""
+    """Title -> face: two rows per sample face, with the truth, the input and the result of each variant, first seed."""
     restorers = {path.stem[:-2]: gpen.Restorer(gpen.load(path)) for path in sorted(folder.glob("*-0.safetensors"))}
     restorers = {name: restorers[name] for name in VARIANTS}
-    images = {}
+    images: dict[str, np.ndarray] = {}
     for row, sample in enumerate(SAMPLES.values(), 1):
         face = sample.load(restorers["gpen"].net.size)
         low = Degradation.sample("codeformer-2", SEED, len(face)).resized(face)
@@ -85,7 +87,7 @@ def run(options: Options) -> None:
         "prior-samples": image_grid(prior_samples(), SAMPLES_IN_A_ROW),
     }
     if options.variants:
-        pictures["variants-32"] = image_grid(variants(options.variants), 2 + len(VARIANTS))
+        pictures["variants-32"] = image_grid(variants(options.variants), (2 + len(VARIANTS)) // 2)
     for name, figure in pictures.items():
         path = options.out / f"{name}.png"
         with replace_atomically(path) as partial:
