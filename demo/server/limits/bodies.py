@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope
 from demo.server.limits.routes import Rule
 from demo.server.limits.settings import MB, Limits
 
+_AT_ONCE = 0.001  # s; what has arrived is read after the deadline too, when the server itself was late
 _BOUNDARY = re.compile(r"""boundary=(?:"([^"]+)"|([^\s;,]+))""", re.IGNORECASE)
 
 
@@ -63,7 +64,7 @@ class BoundedBody:
     async def _next(self) -> Message:
         left = self._limits.body_grace + self._received / self._limits.body_speed - (self._clock() - self._start)
         try:
-            message = await asyncio.wait_for(self._receive(), max(0.0, left))
+            message = await asyncio.wait_for(self._receive(), max(_AT_ONCE, left))
         except TimeoutError:
             raise Refusal(408, "The request arrived too slowly: send it again over a faster connection.") from None
         if message["type"] != "http.request":

@@ -14,6 +14,7 @@ import safehttpx
 from gradio import processing_utils
 
 from demo import api
+from demo.server.limits.bodies import BoundedBody
 from demo.server.limits.held import DROPPED
 from demo.server.limits.settings import MB, Rate
 from tests.demo.server.limits.conftest import send_raw
@@ -94,6 +95,18 @@ def test_slow_body_is_answered_and_leaves_no_file(page):
     _, answer = send_raw(page.url, head, [PART], 1000)
     assert answer.startswith(b"HTTP/1.1 408")
     assert page.files.paths() == before
+
+
+def test_event_is_answered_when_the_server_itself_was_late(page, monkeypatch):
+    """Failure sequence: a pause of the process counted as a slow body, and closed the stream before the answer."""
+    check = BoundedBody.check_declared
+
+    def late(body, scope):
+        time.sleep(1.2 * (scope["path"].endswith("queue/data")))  # longer than `body_grace`
+        return check(body, scope)
+
+    monkeypatch.setattr(BoundedBody, "check_declared", late)
+    assert page.event(page.visitor("192.0.2.16"), "keep", "my face")["data"]
 
 
 def test_upload_of_1000_files_is_refused_and_leaves_no_file(page):
