@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -27,7 +28,7 @@ PART = b'--limit\r\nContent-Disposition: form-data; name="files"; filename="a.pn
 
 @pytest.fixture(scope="module")
 def page(open_page):
-    return open_page(json_body=MB, upload_body=4 * MB, body_grace=1.0, body_speed=1e6, held_bytes=20 * 1024)
+    return open_page(json_body=MB, upload_body=4 * MB, held_bytes=20 * 1024)
 
 
 @pytest.fixture
@@ -87,26 +88,6 @@ def test_deeply_nested_json_is_answered(page):
         )
         assert 400 <= answer.status_code < 600
     assert page.visitor().get("config").status_code == 200
-
-
-def test_slow_body_is_answered_and_leaves_no_file(page):
-    before = page.files.paths()
-    head = "POST /gradio_api/upload HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=limit\r\nContent-Length: 1000"
-    _, answer = send_raw(page.url, head, [PART], 1000)
-    assert answer.startswith(b"HTTP/1.1 408")
-    assert page.files.paths() == before
-
-
-def test_event_is_answered_when_the_server_itself_was_late(page, monkeypatch):
-    """Failure sequence: a pause of the process counted as a slow body, and closed the stream before the answer."""
-    check = BoundedBody.check_declared
-
-    def late(body, scope):
-        time.sleep(1.2 * (scope["path"].endswith("queue/data")))  # longer than `body_grace`
-        return check(body, scope)
-
-    monkeypatch.setattr(BoundedBody, "check_declared", late)
-    assert page.event(page.visitor("192.0.2.16"), "keep", "my face")["data"]
 
 
 def test_upload_of_1000_files_is_refused_and_leaves_no_file(page):
@@ -227,7 +208,7 @@ def test_unused_routes_are_not_served_and_every_answer_has_the_headers(page):
 
 
 def test_all_temporary_files_are_gone_after_the_age(open_page):
-    page = open_page(file_seconds=0.5, file_interval=0.1)
+    page = open_page(file_interval=0.1)
     web = page.visitor("192.0.2.13")
     path = web.post("gradio_api/upload", files={"files": ("own face.png", b"x")}).json()[0]
     page.event(web, "name", {"path": path, "meta": FILE})
@@ -235,6 +216,7 @@ def test_all_temporary_files_are_gone_after_the_age(open_page):
     (page.files.folder / "preview" / "only-in-html.jpg").write_bytes(b"x")
     assert "file" in call_tool(page, "192.0.2.13", "data:image/png;base64,eA==")
     assert len({os.path.dirname(path) for path in page.files.paths() if os.path.isfile(path)}) >= 4  # .alive and three others
+    page.files._limits = replace(page.limits, file_seconds=0.5)
     for _ in range(100):
         left = [path for path in page.files.paths() if not path.endswith(".alive")]
         if not left:
@@ -242,3 +224,29 @@ def test_all_temporary_files_are_gone_after_the_age(open_page):
         page.files._stop.wait(0.1)
     assert not left
     assert web.get(f"gradio_api/file={path}").status_code in (403, 404)
+
+
+@pytest.fixture(scope="module")
+def impatient_page(open_page):  # each page takes over the folder of uploads, so that it comes after those of `page`
+    return open_page(body_grace=1.0, body_speed=1e6)
+
+
+def test_slow_body_is_answered_and_leaves_no_file(impatient_page):
+    page = impatient_page
+    before = page.files.paths()
+    head = "POST /gradio_api/upload HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=limit\r\nContent-Length: 1000"
+    _, answer = send_raw(page.url, head, [PART], 1000)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert page.files.paths() == before
+
+
+def test_event_is_answered_when_the_server_itself_was_late(impatient_page, monkeypatch):
+    """Failure sequence: a pause of the process counted as a slow body, and closed the stream before the answer."""
+    check = BoundedBody.check_declared
+
+    def late(body, scope):
+        time.sleep(1.2 * (scope["path"].endswith("queue/data")))  # longer than `body_grace`
+        return check(body, scope)
+
+    monkeypatch.setattr(BoundedBody, "check_declared", late)
+    assert impatient_page.event(impatient_page.visitor("192.0.2.16"), "keep", "my face")["data"]
