@@ -68,8 +68,7 @@ def prior_samples() -> dict[str, np.ndarray]:
 
 def variants(folder: Path) -> dict[str, np.ndarray]:
     """Title -> face: two rows per sample face, with the truth, the input and the result of each variant, first seed."""
-    restorers = {path.stem[:-2]: gpen.Restorer(gpen.load(path)) for path in sorted(folder.glob("*-0.safetensors"))}
-    restorers = {name: restorers[name] for name in VARIANTS}
+    restorers = {name: gpen.Restorer(gpen.load(folder / f"{name}-0.safetensors")) for name in VARIANTS}
     images: dict[str, np.ndarray] = {}
     for row, sample in enumerate(SAMPLES.values(), 1):
         face = sample.load(restorers["gpen"].net.size)

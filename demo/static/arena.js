@@ -11,7 +11,7 @@ function arena(root) {
   const store = browserStorage("gpen.arena.");
   const outcomes = new Map(); // id of a vote -> what its answer reveals
   let about, degradation; // what the server offers, the chosen damage
-  let box, refused; // the outbox of the votes, the error that refused the visitor
+  let box, refused; // the outbox of the votes; the error that refused the visitor, for all calls that wait for one sending
   let face; // {value: name of a sample face or data URI, name}
   let done = 0; // votes of the visitor
   let agreed = false; // whether the server has the consent to the current text
@@ -39,8 +39,9 @@ function arena(root) {
     agreed = Boolean(state?.consented);
     done = agreed ? state.done : 0;
     bench();
-    keepVotes().catch(() => null); // tried again
-    setInterval(() => keepVotes().catch(() => null), CONFIRM);
+    const keep = () => keepVotes().catch(() => null); // tried again
+    keep();
+    setInterval(keep, CONFIRM);
   }
 
   const sampleFace = ({ name, person }) => ({ value: name, name: person });
@@ -154,6 +155,7 @@ function arena(root) {
       return server.ask("battle", { code: store.get("code"), face: face.value, degradation });
     });
     if (trial) showPair({ ...trial, protocol: "pairwise" });
+    else bench();
   }
 
   /** Send the votes that the browser keeps, those too that the server has lost. Rejects with the error that refuses the visitor. */
@@ -190,15 +192,11 @@ function arena(root) {
       } catch (error) {
         agreed &&= ![NEEDS_CONSENT, DELETED].includes(error.status);
         if (error.status === DELETED) store.clear();
-        if (error.status !== NEEDS_CONSENT) {
-          bench();
-          return showRefusal(error.message);
-        }
+        if (error.status !== NEEDS_CONSENT) return showRefusal(error.message);
         const { version } = await server.ask("about");
         if (version !== about.version) return location.reload(); // the server has a newer text than this page
       }
     }
-    bench();
     return null;
   }
 

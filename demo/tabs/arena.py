@@ -30,7 +30,7 @@ from demo.server.limits.buckets import TokenBuckets
 from demo.server.limits.identity import address_of, network
 from demo.server.limits.settings import Rate, read_limits
 from demo.server.model_picker import ModelPicker
-from demo.tabs.rate import Ids, ShortText, StudyRequest, code_of_account, parsed
+from demo.tabs.rate import RaterRequest, ShortText, StudyRequest, UnconfirmedRequest, code_of_account, parsed
 from demo.theme import STATIC
 from eval.data.lq_sets import Sample
 from eval.methods.registry import default_weights, load_method
@@ -71,10 +71,6 @@ class TooMany(GPENError):
     status = 429
 
 
-class CodeRequest(StudyRequest):
-    code: ShortText
-
-
 class ConsentRequest(StudyRequest):
     code: ShortText | None = None  # None: the server issues one
 
@@ -88,19 +84,15 @@ class DamageRequest(StudyRequest):
     degradation: dict[str, Any]
 
 
-class BattleRequest(DamageRequest, CodeRequest):
+class BattleRequest(DamageRequest, RaterRequest):
     pass
 
 
-class AnswerRequest(CodeRequest):
+class AnswerRequest(RaterRequest):
     id: ShortText
     ticket: Annotated[str, Field(max_length=4096)]
     choice: ShortText
     ms: int
-
-
-class UnconfirmedRequest(CodeRequest):
-    ids: Ids
 
 
 @dataclass(frozen=True)
@@ -185,7 +177,7 @@ def routes(page: Page | None) -> list[Route]:
         if wait := buckets.take(network(address_of(request.scope, proxies))):
             raise TooMany(f"Your network has sent too many requests: wait for {wait + 0.5:.0f} seconds.")
 
-    def code_of(request: Request, asked: CodeRequest) -> str:
+    def code_of(request: Request, asked: RaterRequest) -> str:
         return code_of_account(survey, request) if options.needs_login() else asked.code
 
     def about(request: Request, body: bytes) -> dict:
@@ -199,7 +191,7 @@ def routes(page: Page | None) -> list[Route]:
         return {"code": code} | survey.progress(code)
 
     def resume(request: Request, body: bytes) -> dict:
-        code = code_of(request, parsed(CodeRequest, body))
+        code = code_of(request, parsed(RaterRequest, body))
         return {"consented": survey.consented(code), "deleted": survey.deleted(code)} | survey.progress(code)
 
     def look(request: Request, body: bytes) -> dict:
@@ -241,7 +233,7 @@ def routes(page: Page | None) -> list[Route]:
         return survey.unconfirmed(code_of(request, asked), asked.ids)
 
     def delete(request: Request, body: bytes) -> dict:
-        return {"deleted": survey.delete(code_of(request, parsed(CodeRequest, body)))}
+        return {"deleted": survey.delete(code_of(request, parsed(RaterRequest, body)))}
 
     store_threads = BoundedExecutor()
     network_thread = BoundedExecutor(1, MAX_WAITING, lambda: Busy("Many visitors wait for a pair."))

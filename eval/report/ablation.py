@@ -8,7 +8,6 @@ The standard deviation over seeds is given with each mean: smaller differences b
 
 import re
 import statistics
-from collections.abc import Collection
 from pathlib import Path
 from typing import cast
 
@@ -60,12 +59,10 @@ def merged_table(summary: list[SummaryEntry]) -> list[Block]:
         rows = []
         for task in dict.fromkeys(entry.task for entry in entries):
             of_task = [entry for entry in entries if entry.task == task and entry.method != GROUND_TRUTH]
-            others = {entry.method for entry in of_task if not _VARIANT.fullmatch(entry.method)}
-            for name, values in _by_variant(of_task, others).items():
+            for name, values in _by_variant(of_task, others=True).items():
                 rows.append([task_label(task), name, *(_spread(metric, values.get(metric, [])) for metric in metrics)])
-        notes = (f"{n} images. Mean over seeds ± standard deviation.", seen_note(metrics), upscaled_note(entries))
         table = Table(["task", "variant", *(metric_heading(metric, n) for metric in metrics)], rows, 2)
-        blocks += [table, Note(" ".join(note for note in (*notes, environments_note(entries)) if note))]
+        blocks += [table, Note(" ".join([f"{n} images. Mean over seeds ± standard deviation.", *_notes(metrics, entries)]))]
     return blocks
 
 
@@ -84,15 +81,20 @@ def _task_blocks(task: str, n: int, entries: list[SummaryEntry]) -> list[Block]:
         Table(["variant", "seeds", *(metric_heading(metric, n) for metric in metrics)], rows),
         Paragraph("Mean over trainings ± standard deviation."),
     ]
-    return blocks + [Note(note) for note in (seen_note(metrics), upscaled_note(entries), environments_note(entries)) if note]
+    return blocks + [Note(note) for note in _notes(metrics, entries)]
 
 
-def _by_variant(entries: list[SummaryEntry], others: Collection[str] = ()) -> dict[str, dict[str, list[float]]]:
-    """variant, or one of the other methods -> metric -> the means of its seeds."""
+def _notes(metrics: list[str], entries: list[SummaryEntry]) -> list[str]:
+    """The notes of a table over seeds."""
+    return [note for note in (seen_note(metrics), upscaled_note(entries), environments_note(entries)) if note]
+
+
+def _by_variant(entries: list[SummaryEntry], others: bool = False) -> dict[str, dict[str, list[float]]]:
+    """variant -> metric -> the means of its seeds. others: also the other methods, by their names."""
     variants: dict[str, dict[str, list[float]]] = {}
     for entry in entries:
         match = _VARIANT.fullmatch(entry.method)
-        if match or entry.method in others:
+        if match or others:
             name = match["name"] if match else entry.method
             variants.setdefault(name, {}).setdefault(entry.metric, []).append(cast(float, entry.mean))
     return variants

@@ -42,8 +42,7 @@ def compact_blocks(runs: Sequence[ArchivedRun], selection: dict[str, list[str]] 
     measured = [
         (run.faces, [entry for entry in run.summary if entry.metric in METRICS and entry.method != GROUND_TRUTH]) for run in runs
     ]
-    for key, names in (selection or {}).items():
-        measured = [(faces, _selected(entries, key, names)) for faces, entries in measured]
+    measured = [(faces, _selected(entries, selection or {})) for faces, entries in measured]
     sizes = {run.recipe.get("settings", {}).get("size") for run in runs}
     pixels = f" of {size} px" if (size := next(iter(sizes))) else ""
     if len(runs) == 1:
@@ -76,14 +75,16 @@ def _blocks(measured: list[tuple[str, list[SummaryEntry]]], n: int | None, size:
     return [Table([*names, *(headings[metric] for metric in metrics)], rows, len(names)), Note(notes)]
 
 
-def _selected(entries: list[SummaryEntry], key: str, names: list[str]) -> list[SummaryEntry]:
-    """The entries of these names."""
-    if key not in SELECTIONS:
-        raise GPENError(f"A table is selected by {', '.join(SELECTIONS)}; got {key}.")
-    found = {getattr(entry, SELECTIONS[key]) for entry in entries}
-    if missing := [name for name in names if name not in found]:
-        raise GPENError(f"The archived run has no {SELECTIONS[key]} {missing[0]}: choose among {', '.join(sorted(found))}.")
-    return [entry for entry in entries if getattr(entry, SELECTIONS[key]) in names]
+def _selected(entries: list[SummaryEntry], selection: dict[str, list[str]]) -> list[SummaryEntry]:
+    """The entries of the names in a selection."""
+    for key, names in selection.items():
+        if key not in SELECTIONS:
+            raise GPENError(f"A table is selected by {', '.join(SELECTIONS)}; got {key}.")
+        found = {getattr(entry, SELECTIONS[key]) for entry in entries}
+        if missing := [name for name in names if name not in found]:
+            raise GPENError(f"The archived run has no {SELECTIONS[key]} {missing[0]}: choose among {', '.join(sorted(found))}.")
+        entries = [entry for entry in entries if getattr(entry, SELECTIONS[key]) in names]
+    return entries
 
 
 def _cell(entry: SummaryEntry | None) -> str:
@@ -98,7 +99,8 @@ def with_tables(text: str, folder: Path) -> str:
     def copy(match: re.Match) -> str:
         pairs = (part.split("=") for part in match["selection"].split())
         selection = {key: names.split(",") for key, names in pairs}
-        merged = selection.pop("seeds", None) == ["merged"]
+        if merged := selection.get("seeds") == ["merged"]:
+            del selection["seeds"]
         runs = [read(folder / name) for name in match["path"].split(",")]
         blocks = _merged(runs, selection) if merged else compact_blocks(runs, selection)
         return f"{match[1]}\n{markdown(blocks)}\n{match['end']}"
@@ -110,10 +112,7 @@ def _merged(runs: Sequence[ArchivedRun], selection: dict[str, list[str]]) -> lis
     """The table of variants over seeds. Raises GPENError for several runs, and for a name that the run does not have."""
     if len(runs) > 1:
         raise GPENError(f"{len(runs)} archived runs have no common table over seeds: copy each run into a table of its own.")
-    entries = runs[0].summary
-    for key, names in selection.items():
-        entries = _selected(entries, key, names)
-    return merged_table(entries)
+    return merged_table(_selected(runs[0].summary, selection))
 
 
 def page_name(path: Path) -> str:

@@ -143,16 +143,10 @@ class Mirror:
                         message = "Events of the study"
                         named: Any = {"repo_type": "dataset", "commit_message": message, "parent_commit": info.sha}
                         self._api.create_commit(self.repo, operations, **named)
-                except (
-                    HfHubHTTPError,
-                    FileNotFoundError,
-                ) as error:  # of a mounted folder: another instance removed a listed file
-                    status = getattr(getattr(error, "response", None), "status_code", None)
-                    conflict = status in CONFLICTS or isinstance(error, FileNotFoundError)
-                    if not conflict or attempt + 1 == ATTEMPTS:
+                    break
+                except (HfHubHTTPError, FileNotFoundError) as error:
+                    if not _is_conflict(error) or attempt + 1 == ATTEMPTS:
                         raise
-                    continue
-                break
             self._files = files
             self._copied = frozenset(key for file in files.values() for key in file.events)
             if self._squash:
@@ -255,6 +249,12 @@ def _event(line: str, path: str) -> Event:
         return json.loads(line)
     except ValueError as error:
         raise GPENError(f"{path} has a line that is not JSON; restore the file from the history of the dataset.") from error
+
+
+def _is_conflict(error: Exception) -> bool:
+    """Whether another instance changed the dataset meanwhile: commits conflict, or a listed file of a mounted folder is gone."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status in CONFLICTS or isinstance(error, FileNotFoundError)
 
 
 def _reason(error: Exception) -> str:
